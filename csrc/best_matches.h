@@ -1,0 +1,18 @@
+// best_matches: for every feature of two sparse activation matrices, its k best partners on the other side by Pearson
+// r.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <tuple>
+
+namespace semconv {
+
+// Inputs, CSR over the same tokens: indptr int64 [n_tokens + 1], indices int32 [nnz] strictly increasing per row,
+// values float16 | float32 [nnz] finite and >= 0; 1 <= k <= n_features on either side.
+// Returns a_index int64 [F_a, k], a_r float64 [F_a, k], b_index, b_r [F_b, k], a_noise float64 [F_a], b_noise [F_b].
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_cpu(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    int64_t k);
+
+}  // namespace semconv

@@ -1,0 +1,37 @@
+// The exact-integer contract: power-of-two scales, uint16 codes, and the one formula that turns integer sums into r.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+namespace semconv {
+
+using int128 = __int128;
+
+inline constexpr double kMaxCode = 65535.0;
+
+// Smallest e with max / 2^e <= 65535; 0 for a feature that is never active.
+inline int scale_exponent(double max) {
+  if (max <= 0.0) return 0;
+  int exponent = 0;
+  const double mantissa = std::frexp(max, &exponent);  // max = mantissa * 2^exponent, mantissa in [0.5, 1)
+  return mantissa * 65536.0 > kMaxCode ? exponent - 15 : exponent - 16;
+}
+
+// round_half_even(value / 2^e): the division is exact in double, and nearbyint rounds half to even.
+inline uint16_t code_of(double value, double inverse_scale) {
+  return static_cast<uint16_t>(std::nearbyint(value * inverse_scale));
+}
+
+// n Q - S^2 >= 0, exact.
+inline int128 scaled_variance(int64_t n, int64_t sum, int64_t sum_squares) {
+  return static_cast<int128>(n) * sum_squares - static_cast<int128>(sum) * sum;
+}
+
+// r = (n S_ab - S_a S_b) / sqrt(var_a var_b); the numerator is exact before it becomes a double.
+inline double pearson(int64_t n, int64_t s_ab, int64_t s_a, int64_t s_b, double var_a, double var_b) {
+  const int128 numerator = static_cast<int128>(n) * s_ab - static_cast<int128>(s_a) * s_b;
+  return static_cast<double>(numerator) / std::sqrt(var_a * var_b);
+}
+
+}  // namespace semconv

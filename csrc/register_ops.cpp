@@ -1,0 +1,10 @@
+// Declares the schema of every semconv op; the kernels register themselves beside their code.
+#include <torch/library.h>
+
+TORCH_LIBRARY(semconv, m) {
+  m.def("compact_rows(Tensor x, ScalarType dtype) -> (Tensor indptr, Tensor indices, Tensor values)");
+  m.def(
+      "best_matches(Tensor a_indptr, Tensor a_indices, Tensor a_values, int n_features_a, "
+      "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, int k) -> "
+      "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r, Tensor a_noise, Tensor b_noise)");
+}

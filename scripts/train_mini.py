@@ -1,0 +1,361 @@
+"""Trains everything the mini suite ships: tokenizer, two Gemma-2-architecture models, their SAEs, the model card.
+
+Each stage is seeded, writes its result under a temporary name first, and is skipped when its result exists, so the
+script can be stopped at any moment and started again:
+
+    python scripts/train_mini.py                     # every stage, in order
+    python scripts/train_mini.py model small         # one stage
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from semconv.config import load_suite
+from semconv.corpus import docstring_documents, tokenize
+from semconv.model_activations import hook_name, load_model, residual_streams
+from semconv.types import TokenBlocks
+
+ROOT = Path(__file__).resolve().parent.parent
+ASSETS = ROOT / "semconv" / "assets" / "mini"
+VOCABULARY = 4096
+SPECIAL_TOKENS = ["<pad>", "<bos>", "<eos>"]
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """Shape and schedule of one model; both follow the same recipe, only the size differs."""
+
+    d_model: int
+    n_layers: int
+    learning_rate: float
+    sae_layers: tuple[int, ...]
+    steps: int = 3000
+    batch: int = 16
+    warmup: int = 150
+    seed: int = 0
+
+
+RECIPES = {
+    "small": ModelRecipe(d_model=128, n_layers=4, learning_rate=2.0e-3, sae_layers=(0, 1, 2, 3)),
+    "large": ModelRecipe(d_model=192, n_layers=7, learning_rate=1.5e-3, sae_layers=(0, 2, 4, 6)),
+}
+
+
+@dataclass(frozen=True)
+class SaeRecipe:
+    """One recipe for every SAE of both models."""
+
+    d_sae: int = 1024
+    k: int = 32
+    learning_rate: float = 1.0e-3
+    batch: int = 2048
+    pool: int = 1_500_000
+    """Residual vectors drawn from the train split."""
+    samples: int = 4_000_000
+    """Vectors seen in training, epochs over the pool included."""
+    heldout_samples: int = 300_000
+    seed: int = 0
+
+
+SAE = SaeRecipe()
+
+
+def train_tokenizer(work: Path) -> None:
+    """Trains the byte-level BPE on the train split and caches both splits as token blocks."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    suite = load_suite("mini")
+    documents = docstring_documents(dict(suite.corpus.packages))
+    target = ASSETS / "tokenizer.json"
+    if not target.exists():
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
+        tokenizer.decoder = decoders.ByteLevel()  # pyright: ignore
+        trainer = trainers.BpeTrainer(
+            vocab_size=VOCABULARY,
+            special_tokens=SPECIAL_TOKENS,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator((d.text for d in documents if d.split == "train"), trainer)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(str(target))
+    tokenizer = Tokenizer.from_file(str(target))
+    for split in ("train", "heldout"):
+        blocks = tokenize([d for d in documents if d.split == split], tokenizer, suite.corpus.context)
+        save_atomically(work / f"{split}.pt", lambda p, b=blocks: torch.save((b.ids, b.mask, b.document), p))
+        print(f"{split}: {list(blocks.ids.shape)} ids, {blocks.n_tokens} counted, sha256 {blocks.sha256}")
+
+
+def save_atomically(target: Path, write) -> None:
+    temporary = target.with_name(target.name + ".partial")
+    write(temporary)
+    os.replace(temporary, target)
+
+
+def load_blocks(work: Path, split: str) -> TokenBlocks:
+    if not (work / f"{split}.pt").exists():
+        train_tokenizer(work)
+    return TokenBlocks(*torch.load(work / f"{split}.pt"))
+
+
+def new_model(name: str):
+    """Returns the untrained model of a recipe; the seed alone decides its weights."""
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    recipe = RECIPES[name]
+    torch.manual_seed(recipe.seed)
+    return Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=VOCABULARY,
+            hidden_size=recipe.d_model,
+            intermediate_size=4 * recipe.d_model,
+            num_hidden_layers=recipe.n_layers,
+            num_attention_heads=recipe.d_model // 32,
+            num_key_value_heads=recipe.d_model // 64,
+            head_dim=32,
+            query_pre_attn_scalar=32,
+            sliding_window=128,
+            max_position_embeddings=256,
+            attn_implementation="eager",
+            use_cache=False,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    )
+
+
+def next_token_loss(logits: Tensor, ids: Tensor) -> Tensor:
+    return torch.nn.functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten(), ignore_index=0)
+
+
+def train_model(name: str, work: Path) -> None:
+    """Trains one model on the train split (AdamW, cosine schedule, bfloat16 autocast) and stores it in float16."""
+    target = ASSETS / "models" / name
+    if target.exists():
+        return
+    recipe, ids = RECIPES[name], load_blocks(work, "train").ids.long()
+    heldout = load_blocks(work, "heldout").ids[:256].long()
+    model = new_model(name)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
+    checkpoint, start = work / f"{name}.checkpoint.pt", 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+
+    def loss_of(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=x).logits
+        return next_token_loss(logits, x)
+
+    compiled, rows_per_epoch = torch.compile(loss_of), len(ids) // recipe.batch
+    began = time.monotonic()
+    for step in range(start, recipe.steps):
+        epoch, position = divmod(step, rows_per_epoch)
+        if position == 0 or step == start:
+            order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(recipe.seed + epoch))
+        warm, done = min(1.0, (step + 1) / recipe.warmup), step / recipe.steps
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+        loss = compiled(ids[order[position * recipe.batch : (position + 1) * recipe.batch]])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if (step + 1) % 250 == 0:
+            save_atomically(
+                checkpoint,
+                lambda p, s=step: torch.save(
+                    {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": s + 1}, p
+                ),
+            )
+            rate = (step + 1 - start) * recipe.batch * ids.shape[1] / (time.monotonic() - began)
+            print(f"{name} step {step + 1}: held-out {evaluate(model, heldout):.4f}, {rate:.0f} tokens/s", flush=True)
+    temporary = target.with_name(name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.to(torch.float16).save_pretrained(temporary)
+    os.replace(temporary, target)
+
+
+@torch.no_grad()
+def evaluate(model: torch.nn.Module, ids: Tensor) -> float:
+    """Mean next-token loss in nats over rows of ids, padding left out."""
+    total, count = 0.0, 0
+    for rows in ids.split(32):
+        n = int((rows[:, 1:] != 0).sum())
+        total += float(next_token_loss(model(input_ids=rows).logits, rows)) * n
+        count += n
+    return total / count
+
+
+def baselines(train: Tensor, heldout: Tensor) -> dict[str, float]:
+    """Held-out loss in nats of the unigram and the bigram interpolated with it, both fitted on the train split."""
+    unigram = np.bincount(train[:, 1:].flatten().numpy(), minlength=VOCABULARY).astype(np.float64)
+    unigram[0] = 0
+    unigram = (unigram + 0.1) / (unigram + 0.1).sum()
+    pairs = train[:, :-1].numpy().astype(np.int64) * VOCABULARY + train[:, 1:].numpy()
+    bigram = np.bincount(pairs.ravel(), minlength=VOCABULARY**2).reshape(VOCABULARY, VOCABULARY).astype(np.float64)
+    seen = bigram.sum(axis=1, keepdims=True)
+    # Witten-Bell: the weight of the bigram grows with how often, and falls with how variedly, its first token occurs.
+    types = (bigram > 0).sum(axis=1, keepdims=True)
+    weight = np.divide(seen, seen + types, out=np.zeros_like(seen), where=seen > 0)
+    conditional = np.divide(bigram, seen, out=np.zeros_like(bigram), where=seen > 0)
+    now, then = heldout[:, :-1].flatten().numpy(), heldout[:, 1:].flatten().numpy()
+    keep = then != 0
+    now, then = now[keep], then[keep]
+    mixed = weight[now, 0] * conditional[now, then] + (1 - weight[now, 0]) * unigram[then]
+    return {"unigram": float(-np.log(unigram[then]).mean()), "bigram": float(-np.log(mixed).mean())}
+
+
+@torch.no_grad()
+def collect_activations(name: str, work: Path, split: str, samples: int, seed: int = 0) -> dict[int, Tensor]:
+    """Returns layer -> float16 residual streams [samples, d_model] at counted positions of random rows of a split."""
+    blocks, layers = load_blocks(work, split), RECIPES[name].sae_layers
+    model = load_model(ASSETS / "models" / name)
+    kept: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    order, count = torch.randperm(len(blocks.ids), generator=torch.Generator().manual_seed(seed)), 0
+    for rows in order.split(32):
+        mask = blocks.mask[rows]
+        for layer, stream in residual_streams(model, blocks.ids[rows], layers).items():
+            kept[layer].append(stream[mask].half())
+        count += int(mask.sum())
+        if count >= samples:
+            break
+    return {layer: torch.cat(parts)[:samples] for layer, parts in kept.items()}
+
+
+def train_saes(name: str, work: Path) -> None:
+    """Trains one BatchTopK SAE per chosen depth with sae-lens's trainer; it is stored as a JumpReLU SAE in float16."""
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    targets = {layer: ASSETS / "saes" / name / hook_name(layer) for layer in RECIPES[name].sae_layers}
+    missing = [layer for layer, target in targets.items() if not target.exists()]
+    if not missing:
+        return
+    activations = collect_activations(name, work, "train", SAE.pool)
+    for layer in missing:
+        pool = activations.pop(layer)
+        generator = torch.Generator().manual_seed(SAE.seed)
+        torch.manual_seed(SAE.seed)
+        config = BatchTopKTrainingSAEConfig(
+            d_in=pool.shape[1], d_sae=SAE.d_sae, k=SAE.k, normalize_activations="expected_average_only_in"
+        )
+        config.metadata.model_name = f"semconv-mini-{name}"
+        config.metadata.hook_name = hook_name(layer)
+        config.metadata.prepend_bos = True
+        config.metadata.context_size = 256
+
+        def batches(pool: Tensor = pool, generator: torch.Generator = generator):
+            while True:
+                for rows in torch.randperm(len(pool), generator=generator).split(SAE.batch):
+                    yield pool[rows].float()
+
+        trainer = SAETrainer(
+            SAETrainerConfig(
+                total_training_samples=SAE.samples,
+                train_batch_size_samples=SAE.batch,
+                lr=SAE.learning_rate,
+                lr_end=SAE.learning_rate / 10,
+                lr_warm_up_steps=100,
+                lr_decay_steps=SAE.samples // SAE.batch // 4,
+                autocast=True,
+                dead_feature_window=200,
+                n_batches_for_norm_estimate=50,
+            ),
+            BatchTopKTrainingSAE(config),
+            batches(),
+        )
+        sae = trainer.fit()
+        temporary = targets[layer].with_name(targets[layer].name + ".partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        sae.cfg.dtype = "float16"
+        sae.to(torch.float16).save_inference_model(temporary)
+        os.replace(temporary, targets[layer])
+        print(f"{name} {hook_name(layer)}: trained", flush=True)
+
+
+def measure_sae(sae, stream: Tensor) -> dict[str, float]:
+    """Realised L0, explained variance and share of dead features over residual streams [n, d_model]."""
+    l0, residual, fired = 0.0, 0.0, torch.zeros(sae.cfg.d_sae, dtype=torch.bool)
+    for x in stream.float().split(8192):
+        features = sae.encode(x)
+        l0 += float((features > 0).sum())
+        residual += float((sae.decode(features) - x).double().pow(2).sum())
+        fired |= (features > 0).any(0)
+    variance = float((stream.double() - stream.double().mean(0)).pow(2).sum())
+    return {
+        "l0": l0 / len(stream),
+        "explained_variance": 1 - residual / variance,
+        "dead_share": float((~fired).double().mean()),
+    }
+
+
+@torch.no_grad()
+def write_card(work: Path) -> None:
+    """Measures everything shipped on the held-out split and writes card.json and the model card."""
+    from sae_lens import SAE as LensSAE
+
+    train, heldout = load_blocks(work, "train"), load_blocks(work, "heldout")
+    card: dict = {"heldout_tokens": heldout.n_tokens, "baselines": baselines(train.ids, heldout.ids), "models": {}}
+    for name, recipe in RECIPES.items():
+        model = load_model(ASSETS / "models" / name)
+        parameters = sum(p.numel() for key, p in model.named_parameters() if "embed" not in key)
+        streams = collect_activations(name, work, "heldout", SAE.heldout_samples)
+        card["models"][name] = {
+            "non_embedding_parameters": parameters,
+            "d_model": recipe.d_model,
+            "n_layers": recipe.n_layers,
+            "train_tokens": recipe.steps * recipe.batch * train.ids.shape[1],
+            "heldout_loss": evaluate(model, heldout.ids.long()),
+            "saes": {
+                hook_name(layer): {
+                    "d_sae": SAE.d_sae,
+                    **measure_sae(
+                        LensSAE.load_from_disk(ASSETS / "saes" / name / hook_name(layer), dtype="float32"), stream
+                    ),
+                }
+                for layer, stream in streams.items()
+            },
+        }
+    (ASSETS / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    print(json.dumps(card, indent=2))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", nargs="?", choices=["tokenizer", "model", "sae", "card"], help="default: every stage")
+    parser.add_argument("name", nargs="?", choices=list(RECIPES), help="default: both models")
+    parser.add_argument("--work", type=Path, default=ROOT / ".cache" / "train-mini", help="checkpoints and tokens")
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    names = [args.name] if args.name else list(RECIPES)
+    if args.stage in (None, "tokenizer"):
+        train_tokenizer(args.work)
+    for name in names:
+        if args.stage in (None, "model"):
+            train_model(name, args.work)
+        if args.stage in (None, "sae"):
+            train_saes(name, args.work)
+    if args.stage in (None, "card"):
+        write_card(args.work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Runs a causal language model over token blocks and hands out the residual streams at the wanted blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from semconv.types import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_HOOK = re.compile(r"^blocks\.(\d+)\.hook_resid_post$")
+
+
+def hook_name(layer: int) -> str:
+    """Returns the field's name for the output of block `layer`."""
+    return f"blocks.{layer}.hook_resid_post"
+
+
+def hook_layer(name: str) -> int:
+    """Returns the block index of a hook name.
+
+    Raises:
+        InputError: the name is not of the form `blocks.{i}.hook_resid_post`.
+    """
+    match = _HOOK.match(name)
+    if match is None:
+        raise InputError(f"hook must look like 'blocks.3.hook_resid_post', got {name!r}")
+    return int(match.group(1))
+
+
+def load_model(path: str | Path, revision: str | None = None, device: str = "cpu") -> PreTrainedModel:
+    """Loads a causal LM in float32 with eager attention (Gemma-2 soft-caps its attention logits, which fused kernels skip).
+
+    Args:
+        path: a folder, or a name on the model hub.
+        revision: commit of the hub repository; ignored for a folder.
+        device: torch device.
+
+    Raises:
+        InputError: the model cannot be found or read.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(path), revision=revision, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot load model {path}: {str(error).splitlines()[0]}") from error
+    return model.to(device).eval()
+
+
+def transformer_blocks(model: nn.Module) -> nn.ModuleList:
+    """Returns the list of a model's transformer blocks, whatever the architecture calls it.
+
+    Raises:
+        InputError: no list of modules has `config.num_hidden_layers` entries.
+    """
+    n_layers = int(model.config.num_hidden_layers)  # pyright: ignore
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
+            return module
+    raise InputError(f"{type(model).__name__} has no list of {n_layers} transformer blocks to hook")
+
+
+class _Truncated(Exception):
+    """Ends a forward pass after the last wanted block."""
+
+
+@contextmanager
+def _captured(blocks: nn.ModuleList, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    captured: dict[int, Tensor] = {}
+
+    def hook_of(layer: int):
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            captured[layer] = output[0] if isinstance(output, tuple) else output
+            if layer == max(layers):
+                raise _Truncated
+
+        return hook
+
+    handles = [blocks[layer].register_forward_hook(hook_of(layer)) for layer in layers]
+    try:
+        yield captured
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.inference_mode()
+def residual_streams(model: nn.Module, ids: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+    """Runs one truncated forward pass and returns the output of every wanted block.
+
+    Args:
+        model: a causal LM in evaluation mode.
+        ids: integer token ids [batch, ctx].
+        layers: block indices; the pass stops after the highest.
+
+    Returns:
+        Block index -> residual stream [batch, ctx, d_model], the output of that block (`hook_resid_post`).
+
+    Raises:
+        InputError: a layer the model does not have.
+    """
+    blocks = transformer_blocks(model)
+    for layer in layers:
+        if not 0 <= layer < len(blocks):
+            raise InputError(f"layer must be in 0..{len(blocks) - 1} for this model, got {layer}")
+    with _captured(blocks, layers) as captured:
+        try:
+            model(input_ids=ids.long(), use_cache=False)
+        except _Truncated:
+            pass
+    return {layer: captured[layer] for layer in layers}

@@ -1,0 +1,119 @@
+"""Typed wrappers of the native ops, and the fakes that restate their contract for torch.compile."""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from semconv.types import InputError
+
+_LOAD_ERROR: ImportError | None = None
+try:
+    _core = importlib.import_module("semconv._C")
+except ImportError as error:  # reported when an op is asked for, so that pure Python parts work without a build
+    _core, _LOAD_ERROR = None, error
+
+
+class RawMatches(NamedTuple):
+    """What the op `best_matches` returns, as bare tensors."""
+
+    a_index: Tensor
+    a_r: Tensor
+    b_index: Tensor
+    b_r: Tensor
+    a_noise: Tensor
+    b_noise: Tensor
+
+
+def build_facts() -> dict[str, str]:
+    """Returns compiler, flags and CUDA architectures of the native core.
+
+    Raises:
+        InputError: the native core is not built.
+    """
+    if _core is None:
+        raise InputError(f"the native core is not built (run `make build`): {_LOAD_ERROR}")
+    return {"compiler": _core.compiler, "flags": _core.flags, "cuda_archs": _core.cuda_archs}
+
+
+def compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Turns a dense chunk into CSR; an entry that is or rounds to zero is not stored.
+
+    Args:
+        x: [t, F] float32, bfloat16 or float16, finite and >= 0.
+        dtype: float16 or float32, what the values are stored as.
+
+    Returns:
+        indptr int64 [t + 1], indices int32 [nnz] increasing per row, values [nnz] of `dtype`.
+
+    Raises:
+        InputError: wrong shape or dtype, NaN, inf, a negative value, or one beyond the range of `dtype`.
+    """
+    build_facts()
+    try:
+        return torch.ops.semconv.compact_rows(x, dtype)
+    except ValueError as error:
+        raise InputError(_sentence(error)) from None
+
+
+def best_matches(
+    a: tuple[Tensor, Tensor, Tensor], n_features_a: int, b: tuple[Tensor, Tensor, Tensor], n_features_b: int, k: int
+) -> RawMatches:
+    """Fused Pearson r and top-k in both directions over two CSR matrices of the same tokens.
+
+    Args:
+        a: indptr int64 [n_tokens + 1], indices int32 [nnz], values float16 or float32 [nnz].
+        n_features_a: F_a.
+        b: the same for the other side.
+        n_features_b: F_b.
+        k: partners kept per feature, 1 <= k <= min(F_a, F_b).
+
+    Returns:
+        a_index int64 [F_a, k], a_r float64 [F_a, k], b_index and b_r [F_b, k], a_noise float64 [F_a], b_noise [F_b].
+
+    Raises:
+        InputError: whatever breaks this contract, with the value found.
+    """
+    build_facts()
+    try:
+        return RawMatches(*torch.ops.semconv.best_matches(*a, n_features_a, *b, n_features_b, k))
+    except ValueError as error:
+        raise InputError(_sentence(error)) from None
+
+
+def _sentence(error: ValueError) -> str:
+    """The first line of a C++ check's message; the rest is a C++ stack trace."""
+    return str(error).splitlines()[0]
+
+
+def _fake_compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    nnz = torch.library.get_ctx().new_dynamic_size()
+    return (
+        x.new_empty(x.shape[0] + 1, dtype=torch.int64),
+        x.new_empty(nnz, dtype=torch.int32),
+        x.new_empty(nnz, dtype=dtype),
+    )
+
+
+def _fake_best_matches(
+    a_indptr: Tensor,
+    a_indices: Tensor,
+    a_values: Tensor,
+    n_features_a: int,
+    b_indptr: Tensor,
+    b_indices: Tensor,
+    b_values: Tensor,
+    n_features_b: int,
+    k: int,
+) -> tuple[Tensor, ...]:
+    shapes = [(n_features_a, k), (n_features_a, k), (n_features_b, k), (n_features_b, k), (n_features_a,), (n_features_b,)]
+    dtypes = [torch.int64, torch.float64, torch.int64, torch.float64, torch.float64, torch.float64]
+    return tuple(a_indptr.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
+
+
+if _core is not None:
+    torch.library.register_fake("semconv::compact_rows")(_fake_compact_rows)
+    torch.library.register_fake("semconv::best_matches")(_fake_best_matches)

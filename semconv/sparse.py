@@ -1,0 +1,147 @@
+"""SparseActivations: feature activations over tokens in compressed sparse rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from semconv import ops
+from semconv.types import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class SparseActivations:
+    """CSR over tokens; what an SAE leaves of a residual stream.
+
+    Attributes:
+        indptr: int64 [n_tokens + 1], from 0 to nnz, never decreasing.
+        indices: int32 [nnz], feature numbers, strictly increasing within a token.
+        values: float16 or float32 [nnz], finite and >= 0.
+        n_features: F, the width of the dictionary.
+
+    Raises:
+        InputError: any of the above does not hold.
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    values: Tensor
+    n_features: int
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @classmethod
+    def from_dense(cls, x: Tensor, dtype: torch.dtype | None = None) -> SparseActivations:
+        """Compacts a dense matrix, in the order of its rows.
+
+        Args:
+            x: [n_tokens, n_features] float32, bfloat16 or float16, finite and >= 0.
+            dtype: float16 or float32; None keeps what loses nothing (float16 stays, the others become float32).
+
+        Raises:
+            InputError: wrong shape or dtype, or a value that `dtype` cannot hold.
+        """
+        if dtype is None:
+            dtype = torch.float16 if x.dtype == torch.float16 else torch.float32
+        return cls(*ops.compact_rows(x, dtype), n_features=x.shape[1])
+
+    @classmethod
+    def concatenate(cls, chunks: Sequence[SparseActivations]) -> SparseActivations:
+        """Joins chunks of consecutive tokens.
+
+        Raises:
+            InputError: no chunk, or chunks of different width or dtype.
+        """
+        if not chunks:
+            raise InputError("at least one chunk is needed, got none")
+        first = chunks[0]
+        for chunk in chunks:
+            if (chunk.n_features, chunk.values.dtype) != (first.n_features, first.values.dtype):
+                raise InputError(
+                    f"chunks must agree in features and dtype, got {first.n_features} {first.values.dtype} "
+                    f"and {chunk.n_features} {chunk.values.dtype}"
+                )
+        starts = torch.tensor([0] + [c.indices.numel() for c in chunks]).cumsum(0)
+        indptr = torch.cat([chunks[0].indptr[:1], *(c.indptr[1:] + s for c, s in zip(chunks, starts[:-1], strict=True))])
+        return cls(indptr, torch.cat([c.indices for c in chunks]), torch.cat([c.values for c in chunks]), first.n_features)
+
+    def to_dense(self) -> Tensor:
+        """Returns [n_tokens, n_features] in the dtype of the values."""
+        dense = torch.zeros(self.n_tokens, self.n_features, dtype=self.values.dtype, device=self.values.device)
+        dense[self.token_of_entry(), self.indices.long()] = self.values
+        return dense
+
+    def token_of_entry(self) -> Tensor:
+        """Returns the token of every stored entry, int64 [nnz]."""
+        counts = self.indptr.diff()
+        return torch.repeat_interleave(torch.arange(self.n_tokens, device=counts.device), counts)
+
+    def active_counts(self) -> Tensor:
+        """Returns on how many tokens each feature is stored, int64 [n_features]."""
+        return torch.bincount(self.indices.long(), minlength=self.n_features)
+
+    @property
+    def n_tokens(self) -> int:
+        return self.indptr.numel() - 1
+
+    @property
+    def nnz(self) -> int:
+        return self.indices.numel()
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active features per token."""
+        return self.nnz / self.n_tokens
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over width, dtype and the three arrays."""
+        digest = hashlib.sha256(f"{self.n_features} {self.values.dtype}".encode())
+        for part in (self.indptr, self.indices, self.values):
+            digest.update(part.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _check(acts: SparseActivations) -> None:
+    """Raises InputError at the first rule of the format that does not hold."""
+    indptr, indices, values = acts.indptr, acts.indices, acts.values
+    if indptr.dtype != torch.int64 or indptr.dim() != 1 or indptr.numel() < 2:
+        raise InputError(
+            f"indptr must be int64 [n_tokens + 1] with at least one token, got {indptr.dtype} {list(indptr.shape)}"
+        )
+    if indices.dtype != torch.int32 or indices.dim() != 1:
+        raise InputError(f"indices must be int32 [nnz], got {indices.dtype} {list(indices.shape)}")
+    if values.dtype not in (torch.float16, torch.float32) or values.shape != indices.shape:
+        raise InputError(
+            f"values must be float16 or float32 {list(indices.shape)} like indices, "
+            f"got {values.dtype} {list(values.shape)}"
+        )
+    if acts.n_features < 1:
+        raise InputError(f"n_features must be at least 1, got {acts.n_features}")
+    if int(indptr[0]) != 0 or int(indptr[-1]) != indices.numel() or bool((indptr.diff() < 0).any()):
+        raise InputError(
+            f"indptr must rise from 0 to nnz = {indices.numel()} without decreasing, "
+            f"got {int(indptr[0])} to {int(indptr[-1])}"
+        )
+    if indices.numel() == 0:
+        return
+    low, high = (int(v) for v in indices.aminmax())
+    if low < 0 or high >= acts.n_features:
+        raise InputError(f"indices must be in [0, {acts.n_features}), got {low if low < 0 else high}")
+    falls = indices[1:] <= indices[:-1]
+    row_starts = indptr[1:-1]
+    falls[row_starts[(row_starts > 0) & (row_starts < indices.numel())] - 1] = False
+    if bool(falls.any()):
+        at = int(falls.nonzero()[0]) + 1
+        raise InputError(
+            f"indices must be strictly increasing within a token, got {int(indices[at - 1])} then {int(indices[at])} "
+            f"at entry {at}"
+        )
+    smallest, largest = (float(v) for v in values.aminmax())
+    if not (smallest >= 0 and largest < float("inf")):
+        raise InputError(f"values must be finite and >= 0, got values between {smallest} and {largest}")

@@ -1,0 +1,53 @@
+"""Shared value types and the one error class that a user's bad input raises."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+class SemconvError(Exception):
+    """Base of every error that semconv raises on purpose; the message is one sentence for the user."""
+
+
+class InputError(SemconvError, ValueError):
+    """Bad input: says what was expected and what was found. The command line turns it into exit code 2."""
+
+
+@dataclass(frozen=True)
+class TokenBlocks:
+    """Token ids cut into rows of one context length.
+
+    Attributes:
+        ids: int32 [n_seq, context].
+        mask: bool [n_seq, context], True where a position counts in the statistics.
+        document: int32 [n_seq, context], which document a position belongs to, -1 where the mask is False.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    document: Tensor
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("ids", torch.int32), ("mask", torch.bool), ("document", torch.int32)):
+            value: Tensor = getattr(self, name)
+            if value.dtype != dtype or value.shape != self.ids.shape or value.dim() != 2:
+                raise InputError(
+                    f"TokenBlocks.{name} must be {dtype} {list(self.ids.shape)}, got {value.dtype} {list(value.shape)}"
+                )
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of positions that count."""
+        return int(self.mask.sum())
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over shape, ids and mask: two runs with this hash saw the same tokens."""
+        digest = hashlib.sha256(repr(tuple(self.ids.shape)).encode())
+        digest.update(self.ids.contiguous().numpy().tobytes())
+        digest.update(self.mask.contiguous().numpy().tobytes())
+        return digest.hexdigest()

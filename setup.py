@@ -1,0 +1,63 @@
+"""Builds the native core `semconv._C`. Everything else about the package stands in pyproject.toml.
+
+SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch and nvcc
+are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below).
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from torch.utils import cpp_extension
+from torch.version import cuda as torch_cuda
+
+DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
+COMMON_FLAGS = ["-O3", "-std=c++20", "-Wall", "-ffp-contract=off", "-fvisibility=hidden", "-fopenmp"]
+
+
+def fail(message: str) -> None:
+    sys.exit(f"semconv build: {message}")
+
+
+def want_cuda(kernels: list[str]) -> bool:
+    """Decides from the environment and the tools at hand, never from whether a GPU happens to be visible."""
+    asked = os.environ.get("SEMCONV_CUDA", "")
+    if asked not in ("", "0", "1"):
+        fail(f"SEMCONV_CUDA must be 0, 1 or unset, got {asked!r}")
+    nvcc = shutil.which("nvcc") or (cpp_extension.CUDA_HOME and Path(cpp_extension.CUDA_HOME, "bin/nvcc").exists())
+    lacking = [
+        what
+        for what, there in (("CUDA sources in csrc/cuda", kernels), ("nvcc", nvcc), ("a CUDA build of torch", torch_cuda))
+        if not there
+    ]
+    if asked == "1" and lacking:
+        fail(f"SEMCONV_CUDA=1 needs {' and '.join(lacking)}, found none")
+    build = asked != "0" and not lacking
+    reason = "asked not to" if asked == "0" else f"no {', no '.join(lacking)}" if lacking else "nvcc and a CUDA torch found"
+    print(f"semconv build: CUDA kernels {'on' if build else 'off'} ({reason})", file=sys.stderr)
+    return build
+
+
+compiler = os.environ.get("CXX", "c++")
+if shutil.which(compiler) is None and "egg_info" not in sys.argv and "dist_info" not in sys.argv:
+    fail(f"a C++20 compiler is needed, found no {compiler!r} on PATH (Debian: apt-get install g++)")
+
+sources = [str(p) for p in sorted(Path("csrc").glob("*.cpp")) + sorted(Path("csrc/cpu").glob("*.cpp"))]
+kernels = [str(p) for p in sorted(Path("csrc/cuda").glob("*.cpp")) + sorted(Path("csrc/cuda").glob("*.cu"))]
+macros = [("SEMCONV_FLAGS", '"' + " ".join(COMMON_FLAGS) + '"')]
+if want_cuda(kernels):
+    os.environ["TORCH_CUDA_ARCH_LIST"] = archs = os.environ.get("SEMCONV_CUDA_ARCHS", DEFAULT_ARCHS)
+    extension = cpp_extension.CUDAExtension(
+        "semconv._C",
+        sources + kernels,
+        define_macros=[*macros, ("SEMCONV_CUDA_ARCHS", f'"{archs}"')],
+        extra_compile_args={"cxx": COMMON_FLAGS, "nvcc": ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]},
+    )
+else:
+    extension = cpp_extension.CppExtension(
+        "semconv._C", sources, define_macros=macros, extra_compile_args=COMMON_FLAGS, extra_link_args=["-fopenmp"]
+    )
+
+setup(ext_modules=[extension], cmdclass={"build_ext": cpp_extension.BuildExtension})
