@@ -7,4 +7,5 @@ TORCH_LIBRARY(semconv, m) {
       "best_matches(Tensor a_indptr, Tensor a_indices, Tensor a_values, int n_features_a, "
       "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, int k) -> "
       "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r, Tensor a_noise, Tensor b_noise)");
+  m.def("permuted_dot(Tensor x, Tensor y, Tensor permutations) -> Tensor");
 }

@@ -84,6 +84,27 @@ def best_matches(
         raise InputError(_sentence(error)) from None
 
 
+def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
+    """Inner products of one symmetric matrix with many permutations of another, over the strict lower triangle.
+
+    Args:
+        x: float64 [n, n], symmetric.
+        y: float64 [n, n], symmetric.
+        permutations: int32 [m, n], every row a permutation of 0..n-1.
+
+    Returns:
+        float64 [m]: sum over j < i of x[i, j] y[p[i], p[j]], the same bits for any number of threads.
+
+    Raises:
+        InputError: wrong shape or dtype, or a row that is no permutation.
+    """
+    build_facts()
+    try:
+        return torch.ops.semconv.permuted_dot(x, y, permutations)
+    except ValueError as error:
+        raise InputError(_sentence(error)) from None
+
+
 def _sentence(error: ValueError) -> str:
     """The first line of a C++ check's message; the rest is a C++ stack trace."""
     return str(error).splitlines()[0]
@@ -114,6 +135,11 @@ def _fake_best_matches(
     return tuple(a_indptr.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
 
 
+def _fake_permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
+    return x.new_empty(permutations.shape[0])
+
+
 if _core is not None:
     torch.library.register_fake("semconv::compact_rows")(_fake_compact_rows)
     torch.library.register_fake("semconv::best_matches")(_fake_best_matches)
+    torch.library.register_fake("semconv::permuted_dot")(_fake_permuted_dot)

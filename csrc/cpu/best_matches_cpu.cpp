@@ -16,14 +16,7 @@
 #include "../quantize.h"
 #include "packed_csr.h"
 #include "top_k.h"
-
-// The finish is the only loop wide vectors help; the loader picks the widest clone the machine has. Its floating-point
-// result only decides which cells are computed exactly, so the clones cannot differ in what they return.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
-#define SEMCONV_VECTOR_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define SEMCONV_VECTOR_CLONES
-#endif
+#include "vector_clones.h"
 
 namespace semconv {
 namespace {

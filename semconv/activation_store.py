@@ -1,0 +1,316 @@
+"""Keeps the activations of one SAE over one corpus on disk: checksummed shards and a manifest, append-only, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from semconv.files import sha256_of_file, write_atomically, write_json
+from semconv.sparse import SparseActivations
+from semconv.types import InputError
+
+FORMAT = "semconv-activation-store"
+VERSION = 1
+SHARD_TOKENS = 65536
+"""Default tokens per shard; part of a store's identity, whatever the batch size or number of writers."""
+
+_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class StoreIdentity:
+    """What a store holds; two runs with the same identity write the same bytes.
+
+    Attributes:
+        model: id of the model, with `model_sha256` or a revision where there is one.
+        sae: release and id, or path, of the SAE.
+        sae_sha256: SHA-256 of the SAE's weights.
+        hook: hook name of the residual stream.
+        tokens_sha256: SHA-256 of ids and mask (`TokenBlocks.sha256`).
+        n_tokens: counted positions.
+        n_features: width of the dictionary.
+        dtype: `float16` or `float32`, of the stored values.
+        mask_rule: which positions count, in words.
+        shard_tokens: tokens per shard.
+    """
+
+    model: str
+    model_sha256: str
+    sae: str
+    sae_sha256: str
+    hook: str
+    tokens_sha256: str
+    n_tokens: int
+    n_features: int
+    dtype: str = "float16"
+    mask_rule: str = "all positions but BOS, EOS and PAD"
+    shard_tokens: int = SHARD_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES:
+            raise InputError(f"dtype must be float16 or float32, got {self.dtype!r}")
+        for field in ("n_tokens", "n_features", "shard_tokens"):
+            if getattr(self, field) < 1:
+                raise InputError(f"{field} must be at least 1, got {getattr(self, field)}")
+
+    def shard_sizes(self) -> list[int]:
+        """Returns the number of tokens of every shard, in order."""
+        full, tail = divmod(self.n_tokens, self.shard_tokens)
+        return [self.shard_tokens] * full + ([tail] if tail else [])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One line of the manifest."""
+
+    file: str
+    sha256: str
+    n_tokens: int
+    nnz: int
+
+
+def _shard_name(index: int) -> str:
+    return f"shard-{index:05d}.safetensors"
+
+
+def _index_dtype(n_features: int) -> torch.dtype:
+    return torch.uint16 if n_features <= 65536 else torch.int32
+
+
+def _read_manifest(path: Path) -> tuple[StoreIdentity, list[Shard], dict[str, str]]:
+    try:
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is no activation store: it has no {_MANIFEST}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(f"{path / _MANIFEST} is damaged: it is not JSON") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise InputError(f"{path / _MANIFEST} is no manifest of a {FORMAT}")
+    if manifest.get("version") != VERSION:
+        raise InputError(f"{path} has store version {manifest.get('version')}, this semconv reads version {VERSION}")
+    try:
+        return (
+            StoreIdentity(**manifest["identity"]),
+            [Shard(**shard) for shard in manifest["shards"]],
+            dict(manifest["versions"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path / _MANIFEST} is damaged: {error}") from None
+
+
+def _check_shard(path: Path, index: int, shard: Shard, identity: StoreIdentity) -> None:
+    """Raises InputError unless the shard's file is there and is byte for byte what was written."""
+    sizes = identity.shard_sizes()
+    if index >= len(sizes) or shard.file != _shard_name(index) or shard.n_tokens != sizes[index]:
+        raise InputError(f"{path / _MANIFEST} is damaged: shard {index} does not fit the store's identity")
+    file = path / shard.file
+    if not file.exists():
+        raise InputError(f"{path} is missing {shard.file}")
+    found = sha256_of_file(file)
+    if found != shard.sha256:
+        raise InputError(f"{file} is altered: expected SHA-256 {shard.sha256[:16]}..., found {found[:16]}...")
+
+
+def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActivations:
+    try:
+        tensors = load_file(file)
+        acts = SparseActivations(
+            tensors["indptr"], tensors["indices"].to(torch.int32), tensors["values"], identity.n_features
+        )
+    except (SafetensorError, KeyError) as error:
+        raise InputError(f"{file} is damaged: {error}") from None
+    except InputError as error:
+        raise InputError(f"{file} is malformed: {error}") from None
+    if acts.n_tokens != shard.n_tokens or acts.nnz != shard.nnz or acts.values.dtype != _DTYPES[identity.dtype]:
+        raise InputError(
+            f"{file} is malformed: expected {shard.n_tokens} tokens, {shard.nnz} {identity.dtype} entries, "
+            f"found {acts.n_tokens}, {acts.nnz} {acts.values.dtype}"
+        )
+    if not torch.equal(tensors.get("feature_max", torch.empty(0)), feature_max(acts)):
+        raise InputError(f"{file} is malformed: feature_max does not match the values")
+    return acts
+
+
+def feature_max(acts: SparseActivations) -> torch.Tensor:
+    """Returns the largest stored value of every feature, float32 [n_features], 0 where there is none."""
+    out = torch.zeros(acts.n_features, dtype=torch.float32)
+    return out.scatter_reduce_(0, acts.indices.long(), acts.values.float(), "amax")
+
+
+class ActivationStore:
+    """A complete store opened for reading.
+
+    Args:
+        path: the store's folder.
+
+    Raises:
+        InputError: no store there, another version, a damaged manifest, or a store that was never finished.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.identity, self._shards, self.versions = _read_manifest(self.path)
+        expected = len(self.identity.shard_sizes())
+        if len(self._shards) != expected:
+            raise InputError(
+                f"{self.path} is not complete: {len(self._shards)} of {expected} shards written; "
+                "run the same command again to continue"
+            )
+
+    @property
+    def n_tokens(self) -> int:
+        return self.identity.n_tokens
+
+    @property
+    def n_features(self) -> int:
+        return self.identity.n_features
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over the shards' checksums: the activations a result was computed from."""
+        import hashlib
+
+        return hashlib.sha256("".join(shard.sha256 for shard in self._shards).encode()).hexdigest()
+
+    def shards(self) -> Iterator[SparseActivations]:
+        """Yields every shard in order, each verified.
+
+        Raises:
+            InputError: a shard is missing, altered or malformed.
+        """
+        for index, shard in enumerate(self._shards):
+            _check_shard(self.path, index, shard, self.identity)
+            yield _read_shard(self.path / shard.file, shard, self.identity)
+
+    def load(self) -> SparseActivations:
+        """Reads the whole store into memory."""
+        return SparseActivations.concatenate(list(self.shards()))
+
+    def verify(self) -> int:
+        """Checks checksums, shapes, sortedness and maxima of every shard; returns the number of stored entries."""
+        return sum(acts.nnz for acts in self.shards())
+
+    def check_same_tokens(self, other: ActivationStore) -> None:
+        """Raises InputError unless both stores were computed over the same tokens."""
+        mine, theirs = self.identity, other.identity
+        if (mine.tokens_sha256, mine.n_tokens) != (theirs.tokens_sha256, theirs.n_tokens):
+            raise InputError(
+                f"the stores hold different tokens: {self.path} has {mine.n_tokens} with SHA-256 "
+                f"{mine.tokens_sha256[:16]}..., {other.path} has {theirs.n_tokens} with {theirs.tokens_sha256[:16]}..."
+            )
+
+
+class StoreWriter:
+    """Writes a store shard by shard; opened on an unfinished one it continues after the last good shard.
+
+    Args:
+        path: the store's folder, made if need be.
+        identity: what the store will hold.
+
+    Raises:
+        InputError: the folder holds a store of another identity.
+    """
+
+    def __init__(self, path: str | Path, identity: StoreIdentity) -> None:
+        self.path = Path(path)
+        self.identity = identity
+        self._shards: list[Shard] = []
+        self._pending: list[SparseActivations] = []
+        if (self.path / _MANIFEST).exists():
+            self._resume()
+        self._position = self.tokens_written
+
+    @property
+    def tokens_written(self) -> int:
+        """Tokens in shards that are safely on disk."""
+        return sum(shard.n_tokens for shard in self._shards)
+
+    @property
+    def complete(self) -> bool:
+        return self.tokens_written == self.identity.n_tokens
+
+    def append(self, chunk: SparseActivations, first_token: int) -> None:
+        """Adds a chunk; tokens that the store already has are passed over, so a resumed run may send them again.
+
+        Args:
+            chunk: activations of consecutive counted tokens.
+            first_token: position of the chunk's first token in the corpus.
+
+        Raises:
+            InputError: the chunk leaves a gap, passes the end, or has another width or dtype.
+            OSError: the disk is full; shards already written stay good.
+        """
+        skip = self._position - first_token
+        if skip < 0 or first_token + chunk.n_tokens > self.identity.n_tokens:
+            raise InputError(
+                f"chunk must continue at token {self._position} of {self.identity.n_tokens}, "
+                f"got tokens {first_token} to {first_token + chunk.n_tokens}"
+            )
+        if chunk.n_features != self.identity.n_features or chunk.values.dtype != _DTYPES[self.identity.dtype]:
+            raise InputError(
+                f"chunk must have {self.identity.n_features} features in {self.identity.dtype}, "
+                f"got {chunk.n_features} in {chunk.values.dtype}"
+            )
+        while skip < chunk.n_tokens:
+            size = self.identity.shard_sizes()[len(self._shards)]
+            room = size - (self._position - self.tokens_written)
+            take = min(room, chunk.n_tokens - skip)
+            self._pending.append(_rows(chunk, skip, skip + take))
+            self._position += take
+            skip += take
+            if take == room:
+                self._flush()
+
+    def _flush(self) -> None:
+        acts = SparseActivations.concatenate(self._pending)
+        tensors = {
+            "indptr": acts.indptr,
+            "indices": acts.indices.to(_index_dtype(acts.n_features)),
+            "values": acts.values,
+            "feature_max": feature_max(acts),
+        }
+        file = self.path / _shard_name(len(self._shards))
+        write_atomically(file, lambda temporary: save_file(tensors, temporary))
+        self._shards.append(Shard(file.name, sha256_of_file(file), acts.n_tokens, acts.nnz))
+        self._pending = []
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        from semconv.provenance import code_commit, package_versions
+
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "identity": asdict(self.identity),
+            "shards": [asdict(shard) for shard in self._shards],
+            "versions": package_versions(),
+            "commit": code_commit(),
+        }
+        write_json(self.path / _MANIFEST, manifest)
+
+    def _resume(self) -> None:
+        identity, shards, _ = _read_manifest(self.path)
+        if identity != self.identity:
+            differing = [f for f, v in asdict(identity).items() if v != getattr(self.identity, f)]
+            raise InputError(f"{self.path} holds another store (it differs in {', '.join(differing)}); remove it first")
+        for index, shard in enumerate(shards):
+            try:
+                _check_shard(self.path, index, shard, identity)
+            except InputError:
+                break  # this shard and what follows are written again
+            self._shards.append(shard)
+
+
+def _rows(acts: SparseActivations, begin: int, end: int) -> SparseActivations:
+    """Returns the tokens [begin, end) of a chunk."""
+    first, last = int(acts.indptr[begin]), int(acts.indptr[end])
+    return SparseActivations(
+        acts.indptr[begin : end + 1] - first, acts.indices[first:last], acts.values[first:last], acts.n_features
+    )

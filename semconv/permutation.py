@@ -1,0 +1,106 @@
+"""Permutation tests: the null distribution of a similarity, its p-value and the score calibrated against it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv.compare.measure import Measure, check_paired
+from semconv.types import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationResult:
+    """A statistic beside its null distribution.
+
+    Attributes:
+        statistic: observed value.
+        null: float64 [n_permutations], the statistic under permutations 0, 1, ...
+        p_value: one-sided, large values are evidence.
+    """
+
+    statistic: float
+    null: Float[ndarray, " m"]
+    p_value: float
+
+    @property
+    def z(self) -> float:
+        """Distance of the statistic from the null mean in null standard deviations; NaN for a constant null."""
+        spread = float(self.null.std(ddof=1)) if len(self.null) > 1 else 0.0
+        return (self.statistic - float(self.null.mean())) / spread if spread > 0 else math.nan
+
+    @property
+    def calibrated(self) -> float:
+        """The calibrated score of `calibrated_score` at level 0.05."""
+        return calibrated_score(self.statistic, self.null)
+
+
+def p_value(statistic: float, null: Float[ndarray, " m"]) -> float:
+    """Returns (b + 1) / (m + 1) with b the null values >= statistic (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585).
+
+    Values within 1e-12 count as equal: a permutation that maps the statistic onto itself may round differently.
+    """
+    return (int((null >= statistic - 1e-12).sum()) + 1) / (len(null) + 1)
+
+
+def calibrated_score(statistic: float, null: Float[ndarray, " m"], level: float = 0.05) -> float:
+    """Returns max(0, s - tau) / (1 - tau), tau the (1 - level) quantile of the statistic and its null together.
+
+    Groeger et al. 2026 (arXiv 2602.14486). The quantile is the order statistic ceil((1 - level)(m + 1)), so that under
+    the null a score above 0 has probability at most `level`. For similarities that are at most 1.
+    """
+    pooled = np.sort(np.append(null, statistic))
+    tau = float(pooled[math.ceil((1 - level) * len(pooled)) - 1])
+    return max(0.0, statistic - tau) / (1 - tau) if tau < 1 else 0.0
+
+
+def permutation_ids(n: int, n_permutations: int, seed: int, first: int = 0) -> Int[ndarray, "m n"]:
+    """Returns permutations of range(n): number i comes from a counter-based generator keyed by (seed, i) alone.
+
+    So any subset of a run's permutations can be drawn again, in any order, by any number of processes.
+    """
+    return np.stack(
+        [
+            np.random.Generator(np.random.Philox(key=np.array([seed, i], dtype=np.uint64))).permutation(n)
+            for i in range(first, first + n_permutations)
+        ]
+    )
+
+
+def permutation_test(
+    measure: Measure[Any] | Callable[[ndarray, ndarray], float],
+    X: Float[ndarray, "n d_a"],
+    Y: Float[ndarray, "n d_b"],
+    n_permutations: int = 1000,
+    seed: int = 0,
+) -> PermutationResult:
+    """Tests whether the pairing of the rows of X and Y matters, by permuting the rows of Y (the `shuffle` null).
+
+    Args:
+        measure: a Measure, whose per-space work is done once, or any function of (X, Y).
+        X: one space.
+        Y: the other, row i paired with row i of X.
+        n_permutations: m >= 1.
+        seed: key of the permutations, >= 0.
+
+    Raises:
+        InputError: other lengths, n_permutations < 1, seed < 0, or what the measure refuses.
+    """
+    if n_permutations < 1:
+        raise InputError(f"n_permutations must be at least 1, got {n_permutations}")
+    if seed < 0:
+        raise InputError(f"seed must be at least 0, got {seed}")
+    check_paired(len(X), len(Y))
+    permutations = permutation_ids(len(X), n_permutations, seed)
+    if isinstance(measure, Callable):
+        statistic, null = float(measure(X, Y)), np.array([measure(X, Y[p]) for p in permutations], dtype=np.float64)
+    else:
+        x, y = measure.prepare(X), measure.prepare(Y)
+        statistic, null = measure.score(x, y), measure.null_scores(x, y, permutations)
+    return PermutationResult(statistic, null, p_value(statistic, null))
