@@ -1,4 +1,275 @@
-from types import SimpleNamespace as N
-import importlib.metadata as m
-def load_suite(n):
-    return N(corpus=N(context=256,packages={n:m.version(n) for n in "numpy scipy transformers sympy scikit-learn statsmodels pandas networkx beartype nltk matplotlib huggingface_hub transformer-lens datasets".split()}))
+"""Suites: what is compared with what, read from TOML, checked on load and hashed into every result."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from semconv.model_activations import hook_layer
+from semconv.types import InputError
+
+SUITES = Path(__file__).parent / "suites"
+ASSETS = Path(__file__).parent / "assets"
+
+
+def resolve(path: str) -> Path:
+    """Returns the file behind a path of a suite: `asset:mini/x` lies inside the package, anything else is as given."""
+    return ASSETS / path.removeprefix("asset:") if path.startswith("asset:") else Path(path)
+
+
+def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{nearest(value, allowed)}")
+
+
+def _at_least(name: str, value: float, low: float) -> None:
+    if value < low:
+        raise InputError(f"{name} must be at least {low}, got {value}")
+
+
+def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """Returns a hint with the nearest known word, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """The text that both models read."""
+
+    kind: Literal["docstrings", "file"]
+    """`docstrings` of pinned packages, or a `file` of the user's own."""
+    tokenizer: str
+    """Tokenizer file that both models share."""
+    context: int
+    """Tokens per row, BOS included."""
+    max_tokens: int
+    """Counted positions to compare on; the row that reaches it is the last."""
+    split: Literal["train", "heldout", "all"] = "heldout"
+    """Part of the documents, by content hash."""
+    path: str = ""
+    """Text file or folder, for kind `file`."""
+    column: str = "text"
+    """Field of the text in JSONL and Parquet files."""
+    packages: dict[str, str] = field(default_factory=dict[str, str])
+    """Distribution -> exact version, for kind `docstrings`."""
+    tokens_sha256: str = ""
+    """Expected SHA-256 of ids and mask; empty to accept any."""
+
+    def __post_init__(self) -> None:
+        _choice("corpus.kind", self.kind, ("docstrings", "file"))
+        _choice("corpus.split", self.split, ("train", "heldout", "all"))
+        _at_least("corpus.context", self.context, 2)
+        _at_least("corpus.max_tokens", self.max_tokens, 1)
+        if self.kind == "file" and not self.path:
+            raise InputError("corpus.path is needed for kind 'file'")
+
+
+@dataclass(frozen=True)
+class SaeConfig:
+    """One SAE and the hook whose stream it takes."""
+
+    hook: str
+    """Hook name, `blocks.{i}.hook_resid_post`."""
+    path: str
+    """Folder in sae-lens's format."""
+
+    def __post_init__(self) -> None:
+        hook_layer(self.hook)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model and its SAEs."""
+
+    name: str
+    """Short name used in files and tables."""
+    path: str
+    """Folder in transformers' format."""
+    saes: tuple[SaeConfig, ...]
+    """At least one SAE, each at its own hook."""
+
+    def __post_init__(self) -> None:
+        if not self.saes:
+            raise InputError(f"model {self.name} needs at least one SAE")
+        hooks = [sae.hook for sae in self.saes]
+        if len(set(hooks)) != len(hooks):
+            raise InputError(f"model {self.name} names a hook twice: {', '.join(hooks)}")
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """How activations are computed and stored."""
+
+    batch: int = 32
+    """Rows per forward pass."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Of the stored values."""
+
+    def __post_init__(self) -> None:
+        _at_least("encode.batch", self.batch, 1)
+        _choice("encode.dtype", self.dtype, ("float16", "float32"))
+
+
+@dataclass(frozen=True)
+class MatchConfig:
+    """The filters between best matches and feature pairs, in the order in which they are applied."""
+
+    top_tokens: int = 5
+    """Top-activating tokens looked at per feature."""
+    stop_tokens: tuple[str, ...] = ()
+    """A pair is dropped when one of these, spaces stripped, is among the top tokens of either feature."""
+    need_shared_token: bool = True
+    """A pair is kept only if the two lists of top tokens share one."""
+    one_to_one: bool = True
+    """Keep only the best pair of every A feature."""
+    min_r: float = 0.1
+    """A pair is dropped when r is not above this."""
+    min_pairs: int = 50
+    """With fewer pairs left nothing is compared and the reason is stated."""
+
+    def __post_init__(self) -> None:
+        _at_least("match.top_tokens", self.top_tokens, 1)
+        _at_least("match.min_pairs", self.min_pairs, 3)
+        if not -1 <= self.min_r < 1:
+            raise InputError(f"match.min_r must be in [-1, 1), got {self.min_r}")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Which measures, and their settings."""
+
+    svcca_threshold: float = 0.99
+    """Share of variance kept by `svcca_variance`."""
+    svcca_k: int = 20
+    """Directions kept by `svcca_fixed_k`."""
+
+
+@dataclass(frozen=True)
+class NullConfig:
+    """The null distribution every score is printed beside."""
+
+    n_permutations: int = 1000
+    """Permutations of the pairing (`shuffle`)."""
+    seed: int = 0
+    """Key of the permutations."""
+
+    def __post_init__(self) -> None:
+        _at_least("null.n_permutations", self.n_permutations, 1)
+        _at_least("null.seed", self.seed, 0)
+
+
+@dataclass(frozen=True)
+class NeedsConfig:
+    """What a run needs, checked by `semconv doctor`."""
+
+    disk_gib: float = 1.0
+    """Free space for the run folder."""
+    memory_gib: float = 4.0
+    """Available memory."""
+    minutes: float = 10.0
+    """On two cores."""
+    gpu_gib: float = 0.0
+    """GPU memory; 0 when no GPU is needed."""
+
+
+@dataclass(frozen=True)
+class SuiteConfig:
+    """A whole comparison."""
+
+    name: str
+    """Name of the suite, that of its file."""
+    description: str
+    """One sentence for tables and `--help`."""
+    corpus: CorpusConfig
+    model_a: ModelConfig
+    model_b: ModelConfig
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    match: MatchConfig = field(default_factory=MatchConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
+    null: NullConfig = field(default_factory=NullConfig)
+    needs: NeedsConfig = field(default_factory=NeedsConfig)
+
+    def __post_init__(self) -> None:
+        if self.model_a.name == self.model_b.name:
+            raise InputError(f"the two models need different names, got {self.model_a.name!r} twice")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the settings, whatever the order and layout of the file."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+_NESTED: dict[str, type] = {
+    "corpus": CorpusConfig,
+    "model_a": ModelConfig,
+    "model_b": ModelConfig,
+    "encode": EncodeConfig,
+    "match": MatchConfig,
+    "compare": CompareConfig,
+    "null": NullConfig,
+    "needs": NeedsConfig,
+}
+_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "bool": bool}
+
+Config = TypeVar("Config")
+
+
+def _build(cls: type[Config], table: Any, where: str) -> Config:
+    """Makes a config from a TOML table, naming the nearest key for one it does not know."""
+    if not isinstance(table, dict):
+        raise InputError(f"{where} must be a table, got {table!r}")
+    known = {f.name: f for f in fields(cls)}  # pyright: ignore
+    for key in table:
+        if key not in known:
+            raise InputError(f"unknown key {key!r} in {where}{nearest(key, list(known))}")
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        kind = _KINDS.get(str(known[key].type))
+        if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            raise InputError(f"{where}.{key} must be {known[key].type}, got {value!r}")
+        if key in _NESTED:
+            value = _build(_NESTED[key], value, f"{where}.{key}")
+        elif key == "saes":
+            value = tuple(_build(SaeConfig, sae, f"{where}.saes") for sae in value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[key] = value
+    try:
+        return cls(**values)
+    except TypeError as error:
+        missing = str(error).split(": ")[-1].removeprefix(f"{cls.__name__}.__init__() ")
+        raise InputError(f"{where} is incomplete: {missing}") from None
+
+
+def suite_names() -> list[str]:
+    """Returns the names of the suites that ship with the package."""
+    return sorted(p.stem for p in SUITES.glob("*.toml"))
+
+
+def load_suite(name_or_path: str | Path) -> SuiteConfig:
+    """Reads a suite by name, or from a user's own TOML file.
+
+    Raises:
+        InputError: unknown suite, TOML that does not parse, unknown keys, or values out of range.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = SUITES / f"{name_or_path}.toml"
+        if not path.exists():
+            names = suite_names()
+            raise InputError(
+                f"unknown suite {str(name_or_path)!r}{nearest(str(name_or_path), names)}; there are {', '.join(names)}"
+            )
+    elif not path.exists():
+        raise InputError(f"suite file {path} does not exist")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    return _build(SuiteConfig, table, path.name)

@@ -16,8 +16,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         OSError: the folder cannot be written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, because some writers choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    # The suffix stays last, because some writers choose the format by it; the name is fixed, so that what a killed
+    # run left behind is overwritten by the next.
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         write(temporary)
         with temporary.open("rb+") as handle:

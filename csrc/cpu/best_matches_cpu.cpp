@@ -184,6 +184,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     int64_t k) {
+  check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
+  check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
   TORCH_CHECK_VALUE(a_indptr.numel() == b_indptr.numel(), "a and b must hold the same tokens, got ",
                     a_indptr.numel() - 1, " and ", b_indptr.numel() - 1);
   TORCH_CHECK_VALUE(k >= 1 && k <= std::min(n_features_a, n_features_b), "k must be between 1 and ",

@@ -123,7 +123,6 @@ void quantize_values(QuantizedCsr& m, const T* values, const char* side) {
 
 QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
                       const char* side) {
-  check_csr_shapes(indptr, indices, values, n_features, side);
   QuantizedCsr m;
   m.n_tokens = indptr.numel() - 1;
   m.n_features = n_features;

@@ -24,7 +24,7 @@ struct QuantizedCsr {
   std::vector<double> noise;         // [F]  quantisation step over sqrt(12) rms, NaN where never active
 };
 
-// Checks every entry, learns the scales and quantises. Throws ValueError on unsorted, out-of-range or non-finite input.
+// Checks every entry (shapes were checked by check_csr_shapes), learns the scales and quantises. Throws ValueError on unsorted, out-of-range or non-finite input.
 QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
                       const char* side);
 

@@ -1,0 +1,154 @@
+"""Compares results with the claims of `claims.toml`; it reads results and never recomputes them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from semconv.config import nearest
+from semconv.types import InputError
+
+Verdict = Literal["pass", "FAIL", "not run"]
+_COMPARISONS = ("equal", "within", "at least", "at most")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement that a number of the results must bear out.
+
+    Attributes:
+        id: short name, unique.
+        statement: what is claimed, one sentence.
+        source: where the claim comes from (the paper, or this project).
+        suite: whose results it is checked against.
+        path: dot-separated path of the number in `results.json`.
+        comparison: `equal`, `within` (expected +- tolerance), `at least` or `at most`.
+        expected: number or text.
+        tolerance: for `within`, and slack for `at least` and `at most`.
+    """
+
+    id: str
+    statement: str
+    source: str
+    suite: str
+    path: str
+    comparison: Literal["equal", "within", "at least", "at most"]
+    expected: float | str
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.comparison not in _COMPARISONS:
+            raise InputError(
+                f"claim {self.id}: comparison must be one of {', '.join(_COMPARISONS)}, got {self.comparison!r}"
+            )
+        if self.comparison != "equal" and isinstance(self.expected, str):
+            raise InputError(f"claim {self.id}: {self.comparison!r} needs a number, got {self.expected!r}")
+
+    def holds(self, observed: Any) -> bool:
+        """True when the observed value bears the claim out; an undefined one never does."""
+        if observed is None or (isinstance(observed, float) and observed != observed):
+            return False
+        if self.comparison == "equal":
+            return observed == self.expected
+        low, high = float(self.expected) - self.tolerance, float(self.expected) + self.tolerance
+        if self.comparison == "at least":
+            return float(observed) >= low
+        if self.comparison == "at most":
+            return float(observed) <= high
+        return low <= float(observed) <= high
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim beside what was found."""
+
+    claim: Claim
+    observed: Any
+    verdict: Verdict
+
+
+def default_claims_path() -> Path:
+    """Returns `claims.toml` of the working folder, or else of the source tree."""
+    here = Path("claims.toml")
+    return here if here.exists() else Path(__file__).resolve().parent.parent / "claims.toml"
+
+
+def load_claims(path: Path) -> list[Claim]:
+    """Reads the claims.
+
+    Raises:
+        InputError: no such file, TOML that does not parse, an unknown key, a missing one, or an id used twice.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("claim", [])
+    except FileNotFoundError:
+        raise InputError(f"claims file {path} does not exist") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    known = [f.name for f in fields(Claim)]
+    claims: list[Claim] = []
+    for table in tables:
+        for key in table:
+            if key not in known:
+                raise InputError(f"unknown key {key!r} in a claim of {path}{nearest(key, known)}")
+        try:
+            claims.append(Claim(**table))
+        except TypeError as error:
+            raise InputError(f"a claim of {path} is incomplete: {str(error).split(': ')[-1]}") from None
+    ids = [claim.id for claim in claims]
+    for claim_id in ids:
+        if ids.count(claim_id) > 1:
+            raise InputError(f"claim {claim_id} stands twice in {path}")
+    return claims
+
+
+def load_results(run: Path) -> dict[str, Any]:
+    """Reads `results.json` of a run folder.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    path = run / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{run} holds no results.json; run `semconv reproduce` first") from None
+    except json.JSONDecodeError:
+        raise InputError(f"{path} is damaged: it is not JSON") from None
+    if not isinstance(results, dict) or "suite" not in results:
+        raise InputError(f"{path} is no result of semconv: it names no suite")
+    return results
+
+
+def value_at(results: dict[str, Any], path: str) -> Any:
+    """Returns what stands at a dot-separated path.
+
+    Raises:
+        InputError: no such path, with the nearest name at the level where it breaks.
+    """
+    value: Any = results
+    for part in path.split("."):
+        if not isinstance(value, dict) or part not in value:
+            known = list(value) if isinstance(value, dict) else []
+            raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, known)}")
+        value = value[part]
+    return value
+
+
+def check_claims(claims: list[Claim], results: dict[str, Any]) -> list[Checked]:
+    """Checks every claim; those of other suites are listed as not run.
+
+    Raises:
+        InputError: a claim names a path that the results do not have.
+    """
+    checked: list[Checked] = []
+    for claim in claims:
+        if claim.suite != results["suite"]:
+            checked.append(Checked(claim, None, "not run"))
+            continue
+        observed = value_at(results, claim.path)
+        checked.append(Checked(claim, observed, "pass" if claim.holds(observed) else "FAIL"))
+    return checked

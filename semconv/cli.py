@@ -1,0 +1,256 @@
+"""The command line: thin commands over the pipeline, with one-sentence errors and exit codes 0, 1 and 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from semconv.types import SemconvError
+
+if TYPE_CHECKING:
+    from semconv.claims import Checked
+    from semconv.pipeline import Progress
+
+app = typer.Typer(
+    help="Do two language models represent the same features? Exit codes: 0 done, 1 a claim failed, 2 bad input.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+store_app = typer.Typer(help="Look after activation stores.", no_args_is_help=True)
+app.add_typer(store_app, name="store")
+
+out, err = Console(), Console(stderr=True)
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a suite, or path of a suite's TOML file.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder that `semconv reproduce` wrote.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
+ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file (default: claims.toml).")]
+
+
+def run_folder(suite: str, folder: Path | None) -> Path:
+    """Returns where a suite's run lives: the folder asked for, or `runs/<suite>`."""
+    return folder if folder is not None else Path("runs") / Path(suite).stem
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress bar on stderr; on something that is no terminal, one line when a stage begins."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not err.is_terminal:
+        seen: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                err.print(f"semconv: {stage}")
+
+        yield line
+        return
+    with Progress(
+        TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def bar(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield bar
+
+
+def _claims_table(checked: list[Checked]) -> Table:
+    from semconv.report.markdown import show
+
+    grid = Table("claim", "statement", "expected", "observed", "verdict", title="Claims")
+    colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
+    for c in checked:
+        expected = f"{c.claim.comparison} {show(c.claim.expected)}"
+        if c.claim.tolerance:
+            expected += f" ± {show(c.claim.tolerance)}"
+        verdict = f"[{colours[c.verdict]}]{c.verdict}[/]"
+        grid.add_row(c.claim.id, c.claim.statement, expected, show(c.observed), verdict)
+    return grid
+
+
+def _finish_claims(checked: list[Checked], as_json: bool, extra: dict[str, Any]) -> None:
+    """Prints the verdicts and leaves with exit code 1 if a claim failed."""
+    from dataclasses import asdict
+
+    failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
+    if as_json:
+        claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in checked]
+        print(json.dumps({"claims": claims, "failed": failed, **extra}, indent=2))  # noqa: T201
+    else:
+        out.print(_claims_table(checked))
+        passed = sum(c.verdict == "pass" for c in checked)
+        not_run = sum(c.verdict == "not run" for c in checked)
+        out.print(f"{passed} claims pass, {len(failed)} fail, {not_run} belong to suites that were not run.")
+        for what, where in extra.items():
+            out.print(f"{what.capitalize()}: {where}", soft_wrap=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    claims: ClaimsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Regenerate every number of a suite: encode, correlate, match, compare, check the claims, write the report.
+
+    What a former run left in the folder is used again; an interrupted run continues.
+    """
+    from semconv.claims import check_claims, default_claims_path, load_claims
+    from semconv.config import load_suite
+    from semconv.pipeline import Run
+    from semconv.pipeline import reproduce as run_suite
+    from semconv.report import write_figures, write_markdown
+
+    config, stated = load_suite(suite), load_claims(claims or default_claims_path())
+    target = run_folder(suite, folder)
+    with progress_bar() as progress:
+        results = run_suite(Run(config, target, progress))
+        progress("report", 0, 1)
+        checked = check_claims(stated, results)
+        write_figures(results, target / "figures")
+        write_markdown(results, checked, target / "report.md")
+        progress("report", 1, 1)
+    _finish_claims(checked, as_json, {"results": str(target / "results.json"), "report": str(target / "report.md")})
+
+
+@app.command()
+def verify(
+    run: RunArgument = Path("runs/mini"), claims: ClaimsOption = None, as_json: JsonOption = False
+) -> None:
+    """Compare a run with the claims: expected, observed, verdict. Exit code 1 if a claim fails."""
+    from semconv.claims import check_claims, default_claims_path, load_claims, load_results
+
+    checked = check_claims(load_claims(claims or default_claims_path()), load_results(run))
+    _finish_claims(checked, as_json, {})
+
+
+@app.command()
+def doctor(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
+    from dataclasses import asdict
+
+    from semconv.config import load_suite
+    from semconv.doctor import examine
+
+    findings = examine(load_suite(suite), run_folder(suite, folder))
+    missing = [f for f in findings if f.fine is False]
+    if as_json:
+        print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
+    else:
+        grid = Table("what", "needed", "found", "")
+        marks = {True: "[green]ok[/]", False: "[bold red]missing[/]", None: ""}
+        for f in findings:
+            grid.add_row(f.what, f.needed, f.found, marks[f.fine])
+        out.print(grid)
+        out.print(f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.")
+    if missing:
+        raise typer.Exit(2)
+
+
+@app.command()
+def encode(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+) -> None:
+    """Run both models of a suite and write their activation stores."""
+    from semconv.config import load_suite
+    from semconv.pipeline import Run, encode_model, load_blocks
+
+    config, target = load_suite(suite), run_folder(suite, folder)
+    with progress_bar() as progress:
+        run = Run(config, target, progress)
+        blocks = load_blocks(run)
+        for model in (config.model_a, config.model_b):
+            encode_model(run, model, blocks)
+    out.print(f"Stores: {target / 'stores'}", soft_wrap=True)
+
+
+@app.command()
+def correlate(
+    store_a: Annotated[Path, typer.Argument(help="Activation store of model A.")],
+    store_b: Annotated[Path, typer.Argument(help="Activation store of model B, over the same tokens.")],
+    target: Annotated[Path, typer.Option("--out", help="Safetensors file to write.")],
+    k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
+) -> None:
+    """Find the best partners of every feature of two stores, in both directions."""
+    from safetensors.torch import save_file
+
+    from semconv.activation_store import ActivationStore
+    from semconv.correlate import best_matches
+    from semconv.files import write_atomically
+
+    a, b = ActivationStore(store_a), ActivationStore(store_b)
+    m = best_matches(a, b, k)
+    tensors = {
+        "a_to_b.index": m.a_to_b.index,
+        "a_to_b.r": m.a_to_b.r,
+        "b_to_a.index": m.b_to_a.index,
+        "b_to_a.r": m.b_to_a.r,
+        "quantization_noise_a": m.quantization_noise_a,
+        "quantization_noise_b": m.quantization_noise_b,
+    }
+    metadata = {"a": str(a.path), "b": str(b.path), "a_sha256": a.sha256, "b_sha256": b.sha256, "n_tokens": str(m.n_tokens)}
+    write_atomically(target, lambda path: save_file(tensors, path, metadata=metadata))
+    undefined = int((m.a_to_b.index[:, 0] < 0).sum()), int((m.b_to_a.index[:, 0] < 0).sum())
+    out.print(f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.")
+
+
+@store_app.command("verify")
+def store_verify(path: Annotated[Path, typer.Argument(help="Folder of the store.")], as_json: JsonOption = False) -> None:
+    """Check a store: checksums, shapes, sortedness, value ranges, maxima."""
+    from semconv.activation_store import ActivationStore
+
+    store = ActivationStore(path)
+    nnz = store.verify()
+    facts = {"path": str(path), "n_tokens": store.n_tokens, "n_features": store.n_features, "nnz": nnz, "sha256": store.sha256}
+    if as_json:
+        print(json.dumps(facts, indent=2))  # noqa: T201
+    else:
+        out.print(f"{path} is good: {store.n_tokens} tokens, {store.n_features} features, {nnz} entries.", soft_wrap=True)
+
+
+def main() -> None:
+    """Runs the command line; `--debug` anywhere (or SEMCONV_DEBUG=1) shows tracebacks."""
+    debug = "--debug" in sys.argv or os.environ.get("SEMCONV_DEBUG") == "1"
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except SemconvError as error:
+        if debug:
+            raise
+        err.print(f"semconv: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        err.print(
+            f"semconv: {error.strerror or error}{where}; what was finished is kept, the same command continues",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+        sys.exit(2)

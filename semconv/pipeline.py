@@ -1,0 +1,415 @@
+"""The one module that knows the order of the stages: corpus, encode, correlate, match, compare, results."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy import ndarray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from semconv import labels
+from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
+from semconv.compare import RSA, SVCCA, Measure
+from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
+from semconv.correlate import BestMatches, best_matches
+from semconv.files import sha256_of_file, write_atomically, write_json
+from semconv.matching import FeaturePairs, match_features
+from semconv.model_activations import hook_layer
+from semconv.permutation import permutation_test
+from semconv.provenance import provenance
+from semconv.sparse import SparseActivations
+from semconv.types import InputError, TokenBlocks
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how much of it is done, and how much there is."""
+
+NOISE_LIMIT = 1e-3
+"""Features whose quantisation noise is above this share of their rms are counted in the results."""
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """The progress callback of a caller that asked for none."""
+
+
+@dataclass
+class Run:
+    """A run folder: everything a reproduction leaves on disk, and the time each stage took.
+
+    Attributes:
+        suite: what is compared.
+        folder: where results, stores and figures go.
+        progress: called as stages advance.
+    """
+
+    suite: SuiteConfig
+    folder: Path
+    progress: Progress = _silent
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    def store_path(self, model: ModelConfig, hook: str) -> Path:
+        return self.folder / "stores" / model.name / hook
+
+    def decoder_path(self, model: ModelConfig, hook: str) -> Path:
+        return self.folder / "decoders" / model.name / f"{hook}.safetensors"
+
+    @contextmanager
+    def timed(self, stage: str):
+        """Adds the time spent inside to the stage's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
+
+
+def folder_sha256(path: Path) -> str:
+    """Returns the SHA-256 over names and contents of the files of a model or SAE folder.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    if not path.is_dir():
+        raise InputError(f"folder {path} does not exist")
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path)} {sha256_of_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def load_blocks(run: Run) -> TokenBlocks:
+    """Returns the suite's token blocks, kept in the run folder after the first time.
+
+    Raises:
+        InputError: the tokens are not those that the suite expects.
+    """
+    corpus = run.suite.corpus
+    key = hashlib.sha256(repr(asdict(corpus)).encode() + resolve(corpus.tokenizer).read_bytes()).hexdigest()[:16]
+    cached = run.folder / f"tokens-{key}.safetensors"
+    run.progress("corpus", 0, 1)
+    with run.timed("corpus"):
+        blocks = _read_blocks(cached) if cached.exists() else None
+        if blocks is None:
+            blocks = _make_blocks(corpus)
+            parts = {"ids": blocks.ids, "mask": blocks.mask, "document": blocks.document}
+            write_atomically(cached, lambda path: save_file(parts, path))
+    if corpus.tokens_sha256 and blocks.sha256 != corpus.tokens_sha256:
+        raise InputError(
+            f"the corpus gives other tokens than the suite {run.suite.name} expects: "
+            f"SHA-256 {corpus.tokens_sha256[:16]}... expected, {blocks.sha256[:16]}... found"
+        )
+    run.progress("corpus", 1, 1)
+    return blocks
+
+
+def _read_blocks(path: Path) -> TokenBlocks | None:
+    try:
+        parts = load_file(path)
+        return TokenBlocks(parts["ids"], parts["mask"], parts["document"])
+    except (SafetensorError, KeyError, InputError):
+        return None  # damaged: it is only a cache, made again from the text
+
+
+def _make_blocks(corpus: CorpusConfig) -> TokenBlocks:
+    from tokenizers import Tokenizer
+
+    from semconv.corpus import docstring_documents, file_documents, tokenize
+
+    if corpus.kind == "docstrings":
+        documents = docstring_documents(corpus.packages)
+    else:
+        documents = file_documents(Path(corpus.path), corpus.column)
+    if corpus.split != "all":
+        documents = [d for d in documents if d.split == corpus.split]
+    tokenizer = Tokenizer.from_file(str(resolve(corpus.tokenizer)))
+    return tokenize(documents, tokenizer, corpus.context, corpus.max_tokens)
+
+
+def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
+    """Makes every store of one model that is not complete yet, in one forward pass over the corpus."""
+    encode = run.suite.encode
+    model_sha256, tokens_sha256 = folder_sha256(resolve(model.path)), blocks.sha256
+    widths = {sae.hook: _save_decoder(run, model, sae) for sae in model.saes}
+    writers = {
+        sae.hook: StoreWriter(
+            run.store_path(model, sae.hook),
+            StoreIdentity(
+                model=model.path,
+                model_sha256=model_sha256,
+                sae=sae.path,
+                sae_sha256=folder_sha256(resolve(sae.path)),
+                hook=sae.hook,
+                tokens_sha256=tokens_sha256,
+                n_tokens=blocks.n_tokens,
+                n_features=widths[sae.hook],
+                dtype=encode.dtype,
+            ),
+        )
+        for sae in model.saes
+    }
+    todo = [sae for sae in model.saes if not writers[sae.hook].complete]
+    stage = f"encode {model.name}"
+    if todo:
+        with run.timed(stage):
+            _encode_missing(run, stage, model, todo, writers, blocks)
+    run.progress(stage, 1, 1)
+
+
+def _encode_missing(
+    run: Run,
+    stage: str,
+    model: ModelConfig,
+    todo: list[SaeConfig],
+    writers: dict[str, StoreWriter],
+    blocks: TokenBlocks,
+) -> None:
+    from semconv.model_activations import load_model
+    from semconv.sae_encode import encode, load_sae
+
+    network = load_model(resolve(model.path))
+    n_layers = int(network.config.num_hidden_layers)
+    for sae in todo:
+        if hook_layer(sae.hook) >= n_layers:
+            hooks = [f"blocks.{i}.hook_resid_post" for i in range(n_layers)]
+            raise InputError(
+                f"model {model.name} has no hook {sae.hook!r}{nearest(sae.hook, hooks)}; it has {n_layers} blocks"
+            )
+    saes = {sae.hook: load_sae(resolve(sae.path)) for sae in todo}
+    batch, dtype = run.suite.encode.batch, getattr(torch, run.suite.encode.dtype)
+    written = min(writers[hook].tokens_written for hook in saes)
+    # The batch that holds the first token still missing; batches never shift, so that a resumed run has the same bits.
+    first_batch = int(torch.searchsorted(blocks.mask.sum(dim=1).cumsum(0), written, right=True)) // batch
+    for position, chunks in encode(network, saes, blocks, batch, dtype, first_batch):
+        for hook, chunk in chunks.items():
+            done = writers[hook].tokens_written
+            if position + chunk.n_tokens > done:
+                writers[hook].append(chunk, position)
+        run.progress(stage, position, blocks.n_tokens)
+
+
+def _save_decoder(run: Run, model: ModelConfig, sae: SaeConfig) -> int:
+    """Keeps the SAE's decoder rows [d_sae, d_model] in the run folder, so that comparing needs no model; returns d_sae."""
+    target, identity = run.decoder_path(model, sae.hook), folder_sha256(resolve(sae.path))
+    if target.exists():
+        from safetensors import safe_open
+
+        with safe_open(target, framework="pt") as file:  # pyright: ignore
+            if (file.metadata() or {}).get("sae_sha256") == identity:
+                return int(file.get_slice("W_dec").get_shape()[0])
+    from semconv.sae_encode import load_sae
+
+    decoder = load_sae(resolve(sae.path)).W_dec.detach().float().contiguous()
+    write_atomically(target, lambda path: save_file({"W_dec": decoder}, path, metadata={"sae_sha256": identity}))
+    return int(decoder.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """What the grid needs of one SAE: activations, top tokens, decoder rows."""
+
+    layer: int
+    acts: SparseActivations
+    store_sha256: str
+    tokens: list[list[str]]
+    decoder: ndarray
+
+
+def _load_sides(run: Run, model: ModelConfig, blocks: TokenBlocks) -> list[_Side]:
+    from tokenizers import Tokenizer
+
+    texts = labels.token_texts(Tokenizer.from_file(str(resolve(run.suite.corpus.tokenizer))))
+    ids, sides = labels.counted_ids(blocks), list[_Side]()
+    for sae in model.saes:
+        store = ActivationStore(run.store_path(model, sae.hook))
+        acts = store.load()
+        tokens = labels.top_tokens(acts, ids, texts, run.suite.match.top_tokens)
+        decoder = load_file(run.decoder_path(model, sae.hook))["W_dec"].double().numpy()
+        sides.append(_Side(hook_layer(sae.hook), acts, store.sha256, tokens, decoder))
+    return sides
+
+
+def measures_of(suite: SuiteConfig) -> list[Measure[Any]]:
+    """Returns the measures of a suite, in the order of its tables."""
+    return [
+        SVCCA("pc1"),
+        SVCCA("variance", threshold=suite.compare.svcca_threshold),
+        SVCCA("fixed_k", k=suite.compare.svcca_k),
+        RSA(),
+    ]
+
+
+def number(value: float) -> float | None:
+    """Returns a float for JSON, which has no NaN: an undefined number is null."""
+    return value if math.isfinite(value) else None
+
+
+def compare_pairs(suite: SuiteConfig, pairs: FeaturePairs, X: ndarray, Y: ndarray) -> dict[str, dict[str, Any]]:
+    """Scores the paired decoder rows by every measure, each beside its `shuffle` null.
+
+    Args:
+        suite: settings.
+        pairs: the feature pairs.
+        X: float64 [n, d_a] decoder rows of the A features of the pairs.
+        Y: float64 [n, d_b] of the B features.
+
+    Returns:
+        Measure name -> score, null mean and sd, z, p, calibrated score; or the reason why there is none.
+    """
+    out: dict[str, dict[str, Any]] = {}
+    for measure in measures_of(suite):
+        if len(pairs) < suite.match.min_pairs:
+            out[measure.name] = {"reason": f"{len(pairs)} pairs, at least {suite.match.min_pairs} are needed"}
+            continue
+        try:
+            test = permutation_test(measure, X, Y, suite.null.n_permutations, suite.null.seed)
+        except InputError as error:
+            out[measure.name] = {"reason": str(error)}
+            continue
+        out[measure.name] = {
+            "score": number(test.statistic),
+            "null_mean": number(float(test.null.mean())),
+            "null_sd": number(float(test.null.std(ddof=1))) if len(test.null) > 1 else None,
+            "z": number(test.z),
+            "p": test.p_value,
+            "calibrated": number(test.calibrated),
+        }
+    return out
+
+
+def _cell(run: Run, a: _Side, b: _Side) -> dict[str, Any]:
+    """One layer pair: correlate, match, compare."""
+    with run.timed("correlate"):
+        matches = best_matches(a.acts, b.acts)
+    with run.timed("match"):
+        pairs = match_features(matches, a.tokens, b.tokens, run.suite.match)
+    with run.timed("compare"):
+        scores = compare_pairs(run.suite, pairs, a.decoder[pairs.a], b.decoder[pairs.b])
+    return {
+        "layer_a": a.layer,
+        "layer_b": b.layer,
+        "pairs": len(pairs),
+        "mean_r": number(float(pairs.r.mean())) if len(pairs) else None,
+        "filters": [asdict(count) for count in pairs.counts],
+        "undefined_a": int((matches.a_to_b.index[:, 0] < 0).sum()),
+        "undefined_b": int((matches.b_to_a.index[:, 0] < 0).sum()),
+        "noisy_features_a": int((matches.quantization_noise_a > NOISE_LIMIT).sum()),
+        "noisy_features_b": int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
+        "matches_sha256": _matches_sha256(matches),
+        "measures": scores,
+    }
+
+
+def _matches_sha256(matches: BestMatches) -> str:
+    digest = hashlib.sha256()
+    for part in (matches.a_to_b.index, matches.a_to_b.r, matches.b_to_a.index, matches.b_to_a.r):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _add_q_values(grid: dict[str, dict[str, Any]], names: list[str]) -> None:
+    """Adds Benjamini-Hochberg q-values over the layer grid, one table per measure."""
+    from scipy.stats import false_discovery_control
+
+    for name in names:
+        cells = [cell["measures"][name] for cell in grid.values() if "p" in cell["measures"][name]]
+        if cells:
+            for cell, q in zip(cells, false_discovery_control([c["p"] for c in cells]), strict=True):
+                cell["q"] = float(q)
+
+
+def summarise(grid: dict[str, dict[str, Any]], names: list[str]) -> dict[str, dict[str, Any]]:
+    """Returns per measure: the best layer pair, its numbers, and how many layer pairs beat their null (q < 0.05)."""
+    summary: dict[str, dict[str, Any]] = {}
+    for name in names:
+        scored = {key: cell["measures"][name] for key, cell in grid.items() if "score" in cell["measures"][name]}
+        if not scored:
+            summary[name] = {"layer_pairs": 0, "significant": 0}
+            continue
+        best = max(scored, key=lambda key: (scored[key]["score"], key))
+        summary[name] = {
+            "layer_pairs": len(scored),
+            "significant": sum(cell["q"] < 0.05 for cell in scored.values()),
+            "best_layer_pair": best,
+            "best_score": scored[best]["score"],
+            "best_calibrated": scored[best]["calibrated"],
+            "largest_p": max(cell["p"] for cell in scored.values()),
+            "mean_score": float(np.mean([cell["score"] for cell in scored.values()])),
+            "mean_null": float(np.mean([cell["null_mean"] for cell in scored.values()])),
+        }
+    return summary
+
+
+def _describe(model: ModelConfig, sides: list[_Side]) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "path": model.path,
+        "saes": {
+            str(side.layer): {
+                "n_features": side.acts.n_features,
+                "l0": side.acts.l0,
+                "dead_share": float((side.acts.active_counts() == 0).double().mean()),
+                "activations_sha256": side.store_sha256,
+            }
+            for side in sides
+        },
+    }
+
+
+def reproduce(run: Run) -> dict[str, Any]:
+    """Runs a suite from text to results and writes `results.json` and `provenance.json` into the run folder.
+
+    Everything already in the folder that belongs to the same suite is used again, so a run that was interrupted at any
+    moment continues, and ends in the same `results.json`.
+
+    Returns:
+        The results, as written.
+
+    Raises:
+        InputError: whatever a stage refuses.
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    suite, began = run.suite, time.time()
+    blocks = load_blocks(run)
+    for model in (suite.model_a, suite.model_b):
+        encode_model(run, model, blocks)
+    with run.timed("load stores"):
+        sides_a, sides_b = (_load_sides(run, model, blocks) for model in (suite.model_a, suite.model_b))
+    grid: dict[str, dict[str, Any]] = {}
+    total = len(sides_a) * len(sides_b)
+    for a in sides_a:
+        for b in sides_b:
+            run.progress("layer pairs", len(grid), total)
+            grid[f"{a.layer}x{b.layer}"] = _cell(run, a, b)
+    run.progress("layer pairs", total, total)
+    names = [measure.name for measure in measures_of(suite)]
+    _add_q_values(grid, names)
+    results = {
+        "suite": suite.name,
+        "suite_sha256": suite.sha256,
+        "null": {"name": "shuffle", **asdict(suite.null)},
+        "corpus": {
+            "n_tokens": blocks.n_tokens,
+            "n_documents": int(blocks.document.unique().numel()) - 1,
+            "context": suite.corpus.context,
+            "tokens_sha256": blocks.sha256,
+        },
+        "model_a": _describe(suite.model_a, sides_a),
+        "model_b": _describe(suite.model_b, sides_b),
+        "grid": grid,
+        "summary": summarise(grid, names),
+    }
+    write_json(run.folder / "results.json", results)
+    write_json(
+        run.folder / "provenance.json",
+        {**provenance(), "started": began, "seconds": run.seconds, "suite": asdict(suite), "suite_sha256": suite.sha256},
+    )
+    return results

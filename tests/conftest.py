@@ -1,0 +1,158 @@
+"""Fixtures: random activations, and a tiny suite of two Gemma-2 models with SAEs that the tests make themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from semconv import SparseActivations
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+WORDS = (
+    "the matrix returns a sparse array of float values and an index for each row while the model reads tokens from "
+    "text to learn which feature is active in a given context so that the sum over columns stays exact"
+).split()
+
+requires_models = pytest.mark.skipif(
+    not all(__import__("importlib.util").util.find_spec(name) for name in ("transformers", "sae_lens", "tokenizers")),
+    reason="transformers, sae-lens and tokenizers are needed",
+)
+
+
+def random_activations(
+    seed: int, n_tokens: int, n_features: int, density: float = 0.3, dtype: torch.dtype = torch.float32
+) -> SparseActivations:
+    """Sparse activations with feature scales that span several orders of magnitude."""
+    g = torch.Generator().manual_seed(seed)
+    scale = torch.exp(2 * torch.randn(n_features, generator=g))
+    x = torch.rand(n_tokens, n_features, generator=g) * scale
+    x[torch.rand(n_tokens, n_features, generator=g) >= density] = 0
+    return SparseActivations.from_dense(x.to(dtype))
+
+
+def _write_text(path: Path) -> None:
+    g = torch.Generator().manual_seed(1)
+    documents = [
+        " ".join(WORDS[int(i)] for i in torch.randint(len(WORDS), (60,), generator=g)) + "." for _ in range(120)
+    ]
+    path.write_text("\n\n".join(documents), encoding="utf-8")
+
+
+def _make_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<pad>", "<bos>", "<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator((folder / "text.txt").read_text().split("\n\n"), trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _make_model(path: Path, d_model: int, n_layers: int, seed: int) -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(seed)
+    config = Gemma2Config(
+        vocab_size=400,
+        hidden_size=d_model,
+        intermediate_size=2 * d_model,
+        num_hidden_layers=n_layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        sliding_window=16,
+        max_position_embeddings=64,
+        initializer_range=0.3,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(path)
+
+
+def _make_sae(path: Path, d_in: int, d_sae: int, seed: int) -> None:
+    from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
+
+    g = torch.Generator().manual_seed(seed)
+    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=d_in, d_sae=d_sae))
+    decoder = torch.nn.functional.normalize(torch.randn(d_sae, d_in, generator=g), dim=1)
+    sae.W_dec.data, sae.W_enc.data = decoder, decoder.T.contiguous()
+    sae.threshold.data.fill_(2.0)
+    sae.save_model(path)
+
+
+SUITE = """
+name = "tiny"
+description = "Two tiny random models, for tests."
+[corpus]
+kind = "file"
+path = "{folder}/text.txt"
+tokenizer = "{folder}/tokenizer.json"
+split = "all"
+context = 32
+max_tokens = 4000
+[model_a]
+name = "a"
+path = "{folder}/model_a"
+saes = [{{ hook = "blocks.0.hook_resid_post", path = "{folder}/sae_a0" }},
+        {{ hook = "blocks.1.hook_resid_post", path = "{folder}/sae_a1" }}]
+[model_b]
+name = "b"
+path = "{folder}/model_b"
+saes = [{{ hook = "blocks.2.hook_resid_post", path = "{folder}/sae_b2" }}]
+[encode]
+batch = 8
+[match]
+need_shared_token = true
+stop_tokens = ["."]
+min_pairs = 10
+[compare]
+svcca_k = 4
+[null]
+n_permutations = 99
+"""
+
+CLAIMS = """
+[[claim]]
+id = "T1"
+statement = "Every layer pair is scored."
+source = "tests"
+suite = "tiny"
+path = "summary.rsa.layer_pairs"
+comparison = "equal"
+expected = 2
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a suite's TOML file whose models, SAEs, tokenizer and text lie beside it, with a claims.toml."""
+    folder = tmp_path_factory.mktemp("tiny")
+    _write_text(folder / "text.txt")
+    _make_tokenizer(folder)
+    _make_model(folder / "model_a", 16, 2, 0)
+    _make_model(folder / "model_b", 24, 3, 1)
+    for name, d_in in (("a0", 16), ("a1", 16), ("b2", 24)):
+        _make_sae(folder / f"sae_{name}", d_in, 96, seed=len(name) + d_in)
+    (folder / "tiny.toml").write_text(SUITE.format(folder=folder))
+    (folder / "claims.toml").write_text(CLAIMS)
+    return folder / "tiny.toml"
+
+
+def semconv_cli(*arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "semconv", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **(env or {})},
+        timeout=300,
+    )

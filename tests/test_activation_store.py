@@ -1,0 +1,247 @@
+"""The store: round trip, shard boundaries, resume, and refusal of anything damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from semconv import ActivationStore, InputError, SparseActivations, StoreIdentity, StoreWriter, best_matches
+from semconv.files import sha256_of_file
+from tests.conftest import random_activations, semconv_cli
+
+N_TOKENS, N_FEATURES, SHARD = 100, 30, 32
+
+
+def identity(**changes: object) -> StoreIdentity:
+    fields: dict[str, object] = {
+        "model": "m",
+        "model_sha256": "0",
+        "sae": "s",
+        "sae_sha256": "1",
+        "hook": "blocks.0.hook_resid_post",
+        "tokens_sha256": "2",
+        "n_tokens": N_TOKENS,
+        "n_features": N_FEATURES,
+        "dtype": "float32",
+        "shard_tokens": SHARD,
+    }
+    return StoreIdentity(**{**fields, **changes})
+
+
+def write(path: Path, acts: SparseActivations, chunk: int = 7, **changes: object) -> ActivationStore:
+    writer, position = StoreWriter(path, identity(**changes)), 0
+    for part in acts.to_dense().split(chunk):
+        writer.append(SparseActivations.from_dense(part), position)
+        position += len(part)
+    return ActivationStore(path)
+
+
+@pytest.fixture
+def acts() -> SparseActivations:
+    return random_activations(0, N_TOKENS, N_FEATURES)
+
+
+@pytest.fixture
+def store(tmp_path: Path, acts: SparseActivations) -> ActivationStore:
+    return write(tmp_path / "store", acts)
+
+
+def test_round_trip_and_shard_sizes(store: ActivationStore, acts: SparseActivations):
+    assert [s.n_tokens for s in store.shards()] == [32, 32, 32, 4]
+    assert store.load().sha256 == acts.sha256
+    assert store.verify() == acts.nnz
+
+
+@pytest.mark.parametrize("chunk", [1, 32, 33, 100])
+def test_the_chunk_size_cannot_be_seen_in_the_bytes(tmp_path: Path, store: ActivationStore, acts: SparseActivations, chunk: int):
+    other = write(tmp_path / "other", acts, chunk)
+    assert other.sha256 == store.sha256
+    names = sorted(p.name for p in store.path.iterdir())
+    assert names == sorted(p.name for p in other.path.iterdir())
+    for name in names:
+        if name != "manifest.json":
+            assert (store.path / name).read_bytes() == (other.path / name).read_bytes()
+
+
+def test_best_matches_of_stores_equals_that_of_activations(tmp_path: Path, store: ActivationStore, acts: SparseActivations):
+    b = random_activations(1, N_TOKENS, N_FEATURES)
+    from_stores, direct = best_matches(store, write(tmp_path / "b", b), k=2), best_matches(acts, b, k=2)
+    assert torch.equal(from_stores.a_to_b.index, direct.a_to_b.index)
+    assert torch.equal(from_stores.a_to_b.r, direct.a_to_b.r)
+
+
+def test_resume_continues_after_the_last_good_shard(tmp_path: Path, store: ActivationStore, acts: SparseActivations):
+    path = tmp_path / "resumed"
+    writer = StoreWriter(path, identity())
+    writer.append(SparseActivations.from_dense(acts.to_dense()[:70]), 0)
+    with pytest.raises(InputError, match="not complete: 2 of 4 shards"):
+        ActivationStore(path)
+    writer = StoreWriter(path, identity())
+    assert writer.tokens_written == 64
+    # A batch that begins inside what is already written: those tokens are passed over.
+    writer.append(SparseActivations.from_dense(acts.to_dense()[60:]), 60)
+    assert writer.complete
+    assert ActivationStore(path).sha256 == store.sha256
+
+
+def test_an_altered_shard_and_what_follows_are_written_again(store: ActivationStore, acts: SparseActivations):
+    before = store.sha256
+    (store.path / "shard-00001.safetensors").write_bytes(b"junk")
+    writer = StoreWriter(store.path, identity())
+    assert writer.tokens_written == 32
+    writer.append(acts, 0)
+    assert ActivationStore(store.path).sha256 == before
+
+
+def test_gaps_and_overruns_are_refused(tmp_path: Path, acts: SparseActivations):
+    writer = StoreWriter(tmp_path / "s", identity())
+    with pytest.raises(InputError, match="must continue at token 0 of 100, got tokens 5 to 105"):
+        writer.append(acts, 5)
+    with pytest.raises(InputError, match="30 features in float32, got 31"):
+        writer.append(random_activations(0, 10, 31), 0)
+    with pytest.raises(InputError, match="float32, got 30 in torch.float16"):
+        writer.append(random_activations(0, 10, 30, dtype=torch.float16), 0)
+
+
+def test_another_identity_is_refused(store: ActivationStore):
+    with pytest.raises(InputError, match="differs in hook"):
+        StoreWriter(store.path, identity(hook="blocks.1.hook_resid_post"))
+
+
+@pytest.mark.parametrize("changes", [{"tokens_sha256": "other"}])
+def test_stores_of_different_tokens_refuse_to_correlate(tmp_path: Path, store: ActivationStore, acts: SparseActivations, changes: dict[str, str]):
+    with pytest.raises(InputError, match="different tokens"):
+        best_matches(store, write(tmp_path / "b", acts, **changes))
+
+
+def _truncate(store: ActivationStore) -> None:
+    file = store.path / "shard-00002.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def _flip_a_bit(store: ActivationStore) -> None:
+    file = store.path / "shard-00002.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def _remove(store: ActivationStore) -> None:
+    (store.path / "shard-00002.safetensors").unlink()
+
+
+def _edit_manifest(**changes: object):
+    def edit(store: ActivationStore) -> None:
+        path = store.path / "manifest.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return edit
+
+
+def _rewrite_shard(change):
+    """A shard whose checksum is right and whose content is not: what a faulty writer would leave."""
+
+    def rewrite(store: ActivationStore) -> None:
+        file, manifest = store.path / "shard-00002.safetensors", store.path / "manifest.json"
+        tensors = load_file(file)
+        change(tensors)
+        save_file(tensors, file)
+        content = json.loads(manifest.read_text())
+        content["shards"][2]["sha256"] = sha256_of_file(file)
+        manifest.write_text(json.dumps(content))
+
+    return rewrite
+
+
+def _unsort(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["indices"] = tensors["indices"].int().flip(0).to(torch.uint16)
+
+
+def _negate(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["values"] = -tensors["values"]
+
+
+def _forget_values(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["values"]
+
+
+def _wrong_max(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["feature_max"] = tensors["feature_max"] + 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_truncate, "shard-00002.safetensors is altered"),
+        (_flip_a_bit, "shard-00002.safetensors is altered"),
+        (_remove, "is missing shard-00002.safetensors"),
+        (_edit_manifest(version=2), "store version 2, this semconv reads version 1"),
+        (_edit_manifest(format="zip"), "is no manifest"),
+        (_edit_manifest(shards=[{"file": "x"}]), "is damaged"),
+        (lambda s: (s.path / "manifest.json").write_text("{"), "not JSON"),
+        (lambda s: (s.path / "manifest.json").unlink(), "is no activation store"),
+        (_rewrite_shard(_unsort), "strictly increasing"),
+        (_rewrite_shard(_negate), "finite and >= 0"),
+        (_rewrite_shard(_forget_values), "values"),
+        (_rewrite_shard(_wrong_max), "feature_max"),
+    ],
+)
+def test_damage_is_one_sentence_and_exit_code_2(store: ActivationStore, damage, message: str):
+    damage(store)
+    with pytest.raises(InputError, match=message):
+        ActivationStore(store.path).verify()
+    done = semconv_cli("store", "verify", store.path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_store_verify_of_a_good_store(store: ActivationStore):
+    done = semconv_cli("store", "verify", store.path, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {
+        "path": str(store.path),
+        "n_tokens": N_TOKENS,
+        "n_features": N_FEATURES,
+        "nnz": store.verify(),
+        "sha256": store.sha256,
+    }
+
+
+FULL_DISK = """
+import sys, torch
+from pathlib import Path
+from semconv import SparseActivations, StoreIdentity, StoreWriter
+writer = StoreWriter(Path(sys.argv[1]), StoreIdentity("m", "0", "s", "1", "blocks.0.hook_resid_post", "2",
+                     n_tokens=4096, n_features=512, dtype="float32", shard_tokens=256))
+writer.append(SparseActivations.from_dense(torch.ones(4096, 512)), 0)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_leaves_good_shards_and_no_halves(tmp_path: Path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mount)], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a tmpfs")
+    try:
+        done = subprocess.run(["python", "-c", FULL_DISK, str(mount / "s")], capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "No space left" in done.stderr
+        files = sorted(p.name for p in (mount / "s").iterdir())
+        assert files[0] == "manifest.json"
+        assert len(files) > 1
+        assert not [f for f in files if "partial" in f]
+        manifest = json.loads((mount / "s" / "manifest.json").read_text())
+        assert [s["file"] for s in manifest["shards"]] == files[1:]
+        with pytest.raises(InputError, match="not complete"):
+            ActivationStore(mount / "s")
+    finally:
+        subprocess.run(["umount", str(mount)], check=True)

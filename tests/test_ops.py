@@ -1,0 +1,282 @@
+"""The native ops against the plain reference: equality to the last bit, and refusals with the value found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semconv import InputError, SparseActivations, best_matches, ops, reference
+from semconv.correlate import BestMatches
+from tests.conftest import random_activations
+
+
+def assert_same_matches(left: BestMatches, right: BestMatches) -> None:
+    """Every index and every bit of every number, NaN equal to NaN."""
+    for side in ("a_to_b", "b_to_a"):
+        assert torch.equal(getattr(left, side).index, getattr(right, side).index)
+        assert_same_bits(getattr(left, side).r, getattr(right, side).r)
+    assert_same_bits(left.quantization_noise_a, right.quantization_noise_a)
+    assert_same_bits(left.quantization_noise_b, right.quantization_noise_b)
+
+
+def assert_same_bits(x: torch.Tensor, y: torch.Tensor) -> None:
+    np.testing.assert_array_equal(x.numpy(), y.numpy(), strict=True)
+
+
+def csr(acts: SparseActivations) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return acts.indptr, acts.indices, acts.values
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    n_tokens=st.integers(1, 40),
+    n_a=st.integers(1, 40),
+    n_b=st.integers(1, 70),
+    density=st.sampled_from([0.0, 0.05, 0.4, 1.0]),
+    dtype=st.sampled_from([torch.float16, torch.float32]),
+    k=st.integers(1, 5),
+    ties=st.booleans(),
+)
+def test_best_matches_equals_the_reference(seed, n_tokens, n_a, n_b, density, dtype, k, ties):
+    a = random_activations(seed, n_tokens, n_a, density, dtype)
+    b = random_activations(seed + 1, n_tokens, n_b, density, dtype)
+    if ties:  # binary activations collide all the time
+        a, b = (SparseActivations(x.indptr, x.indices, torch.ones_like(x.values), x.n_features) for x in (a, b))
+    k = min(k, n_a, n_b)
+    assert_same_matches(best_matches(a, b, k), best_matches(a, b, k, backend="reference"))
+
+
+def test_the_equality_helper_can_fail():
+    a = random_activations(0, 30, 10)
+    left, right = best_matches(a, a), best_matches(a, a)
+    right.a_to_b.r[3, 0] = np.nextafter(float(right.a_to_b.r[3, 0]), 2)
+    with pytest.raises(AssertionError):
+        assert_same_matches(left, right)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_the_number_of_threads_cannot_be_seen(threads: int):
+    a, b = random_activations(1, 3000, 300, 0.1), random_activations(2, 3000, 500, 0.1)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = best_matches(a, b, k=4)
+        torch.set_num_threads(threads)
+        assert_same_matches(best_matches(a, b, k=4), expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 1000])
+def test_chunking_cannot_be_seen(size: int):
+    x = random_activations(3, 1000, 64).to_dense()
+    whole = SparseActivations.from_dense(x)
+    joined = SparseActivations.concatenate([SparseActivations.from_dense(part) for part in x.split(size)])
+    assert joined.sha256 == whole.sha256
+
+
+def test_the_order_of_tokens_cannot_be_seen():
+    a, b = random_activations(4, 500, 60).to_dense(), random_activations(5, 500, 80).to_dense()
+    order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
+    shuffled = best_matches(SparseActivations.from_dense(a[order]), SparseActivations.from_dense(b[order]), k=3)
+    assert_same_matches(shuffled, best_matches(SparseActivations.from_dense(a), SparseActivations.from_dense(b), k=3))
+
+
+def test_features_beyond_one_column_block():
+    """More than 65,536 B-features: the same answer as the columns that matter, taken alone."""
+    n_tokens, width = 200, 70_001
+    g = torch.Generator().manual_seed(0)
+    used = torch.randperm(width, generator=g)[:300].sort().values
+    small = random_activations(6, n_tokens, 300, 0.3)
+    wide = SparseActivations(small.indptr, used[small.indices.long()].int(), small.values, width)
+    a = random_activations(7, n_tokens, 40, 0.3)
+    narrow, found = best_matches(a, small, k=3), best_matches(a, wide, k=3)
+    assert torch.equal(found.a_to_b.index, used[narrow.a_to_b.index])
+    assert_same_bits(found.a_to_b.r, narrow.a_to_b.r)
+    assert torch.equal(found.b_to_a.index[used], narrow.b_to_a.index)
+    assert int((found.b_to_a.index[:, 0] >= 0).sum()) == int((narrow.b_to_a.index[:, 0] >= 0).sum())
+
+
+def test_self_match_is_exactly_one_and_goes_to_the_lowest_index():
+    x = random_activations(8, 400, 50, 0.2).to_dense()
+    x[:, 40] = x[:, 7]
+    x[:, 11] = 0
+    m = best_matches(SparseActivations.from_dense(x), SparseActivations.from_dense(x))
+    varying = torch.arange(50) != 11
+    assert (m.a_to_b.r[varying, 0] == 1.0).all()
+    assert m.a_to_b.index[40, 0] == m.a_to_b.index[7, 0] == 7
+    assert m.a_to_b.index[11, 0] == -1
+    assert m.a_to_b.r[11, 0].isnan()
+    assert m.quantization_noise_a[11].isnan()
+
+
+def test_a_constant_feature_never_varies_and_never_matches():
+    x = random_activations(9, 100, 5, 0.5).to_dense()
+    x[:, 2] = 3.0
+    m = best_matches(SparseActivations.from_dense(x), SparseActivations.from_dense(x), k=5)
+    assert m.a_to_b.index[2].tolist() == [-1] * 5
+    assert 2 not in m.a_to_b.index[0].tolist()
+    assert m.a_to_b.index[0].tolist()[-1] == -1
+
+
+def test_pearson_agrees_with_numpy_within_the_quantisation_noise():
+    a, b = random_activations(10, 2000, 20, 0.3), random_activations(11, 2000, 30, 0.3)
+    r = np.corrcoef(a.to_dense().T.double(), b.to_dense().T.double())[:20, 20:]
+    m = best_matches(a, b)
+    found = m.a_to_b.r[:, 0].numpy()
+    # Each side adds independent noise of that share of its rms to every active value.
+    tolerance = 4 * float(m.quantization_noise_a.max() + m.quantization_noise_b.max())
+    np.testing.assert_allclose(found, r.max(axis=1), atol=tolerance)
+    assert tolerance < 1e-3
+
+
+@settings(max_examples=60, deadline=None)
+@given(maximum=st.floats(2.0**-100, 2.0**100, width=32), shift=st.integers(-20, 20))
+def test_scales_are_the_smallest_power_of_two_that_fits(maximum, shift):
+    e = reference.scale_exponent(maximum)
+    assert maximum / 2.0**e <= 65535 < maximum / 2.0 ** (e - 1)
+    assert reference.scale_exponent(maximum * 2.0**shift) == e + shift
+
+
+def test_codes_round_half_to_even():
+    # Scale 2^0: the maximum is 65535, so the halves below are exact ties.
+    assert reference.quantize([65535.0, 0.5, 1.5, 2.5]) == [65535, 0, 2, 2]
+    x = torch.tensor([[65535.0, 1.0], [0.5, 2.0], [1.5, 1.0], [2.5, 4.0]])
+    acts = SparseActivations.from_dense(x)
+    assert_same_matches(best_matches(acts, acts, 2), best_matches(acts, acts, 2, backend="reference"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(st.integers(1, 30), st.integers(1, 100)),
+    source=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
+    target=st.sampled_from([torch.float16, torch.float32]),
+)
+def test_compact_rows_equals_nonzero(seed, shape, source, target):
+    x = random_activations(seed, *shape).to_dense().clamp(max=1000).to(source)
+    acts = SparseActivations.from_dense(x, target)
+    expected = x.float().to(target)
+    rows, columns = expected.nonzero(as_tuple=True)
+    assert torch.equal(acts.indices, columns.int())
+    assert torch.equal(acts.token_of_entry(), rows)
+    assert torch.equal(acts.values, expected[rows, columns])
+    assert torch.equal(acts.to_dense(), expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (float("nan"), torch.float32, "finite"),
+        (float("inf"), torch.float32, "finite"),
+        (-1.0, torch.float32, "got -1 at row 1, feature 2"),
+        (70000.0, torch.float16, "within the range of Half, got 70000"),
+    ],
+)
+def test_compact_rows_refuses(value: float, dtype: torch.dtype, message: str):
+    x = torch.zeros(3, 4)
+    x[1, 2] = value
+    with pytest.raises(InputError, match=message):
+        SparseActivations.from_dense(x, dtype)
+
+
+def test_compact_rows_refuses_wrong_shape_and_dtype():
+    with pytest.raises(InputError, match=r"x must have shape \[n_tokens, n_features\], got \[3\]"):
+        ops.compact_rows(torch.zeros(3), torch.float32)
+    with pytest.raises(InputError, match="float32, bfloat16 or float16, got Double"):
+        ops.compact_rows(torch.zeros(3, 3, dtype=torch.float64), torch.float32)
+    with pytest.raises(InputError, match="dtype must be float16 or float32, got Int"):
+        ops.compact_rows(torch.zeros(3, 3), torch.int32)
+
+
+def _valid() -> dict[str, torch.Tensor]:
+    return {
+        "indptr": torch.tensor([0, 2, 3]),
+        "indices": torch.tensor([0, 2, 1], dtype=torch.int32),
+        "values": torch.tensor([1.0, 2.0, 3.0]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("indices", torch.tensor([0, 5, 1], dtype=torch.int32), r"in \[0, 3\), got 5"),
+        ("indices", torch.tensor([0, -1, 1], dtype=torch.int32), r"in \[0, 3\), got -1"),
+        ("indices", torch.tensor([2, 0, 1], dtype=torch.int32), "strictly increasing"),
+        ("indices", torch.tensor([1, 1, 1], dtype=torch.int32), "strictly increasing"),
+        ("indices", torch.tensor([0, 2, 1]), "int32"),
+        ("indptr", torch.tensor([0, 3, 2]), "indptr"),
+        ("indptr", torch.tensor([0, 2, 4]), "indptr"),
+        ("indptr", torch.tensor([1, 2, 3]), "indptr"),
+        ("indptr", torch.tensor([0, 2, 3], dtype=torch.int32), "int64"),
+        ("indptr", torch.tensor([0]), "at least one token"),
+        ("values", torch.tensor([1.0, float("nan"), 3.0]), "finite"),
+        ("values", torch.tensor([1.0, float("inf"), 3.0]), "finite"),
+        ("values", torch.tensor([1.0, -2.0, 3.0]), "got .*-2"),
+        ("values", torch.tensor([1.0, 2.0]), r"values must"),
+        ("values", torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), "float16 or float32"),
+    ],
+)
+def test_malformed_csr_is_refused_by_python_and_by_the_op(field: str, value: torch.Tensor, message: str):
+    parts = {**_valid(), field: value}
+    with pytest.raises(InputError, match=message):
+        SparseActivations(**parts, n_features=3)
+    good = _valid()
+    with pytest.raises(InputError, match=field):
+        ops.best_matches((parts["indptr"], parts["indices"], parts["values"]), 3, tuple(good.values()), 3, 1)
+
+
+def test_best_matches_refuses_other_tokens_and_k_out_of_range():
+    a, b = random_activations(0, 10, 4), random_activations(0, 11, 4)
+    with pytest.raises(InputError, match="same tokens, got 10 and 11"):
+        best_matches(a, b)
+    with pytest.raises(InputError, match="same tokens, got 10 and 11"):
+        ops.best_matches(csr(a), 4, csr(b), 4, 1)
+    for backend in ("native", "reference"):
+        for k in (0, 5):
+            with pytest.raises(InputError, match=f"between 1 and 4.*got {k}"):
+                best_matches(a, a, k, backend=backend)
+
+
+def test_permuted_dot_equals_numpy_on_integers():
+    # Integers below 2^53 make every order of summation exact.
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 9, 40):
+        x, y = (np.tril(rng.integers(-100, 100, (n, n)), -1).astype(float) for _ in range(2))
+        x, y = x + x.T, y + y.T
+        permutations = np.stack([rng.permutation(n) for _ in range(5)])
+        expected = [np.sum(np.tril(x, -1) * y[np.ix_(p, p)]) for p in permutations]
+        found = ops.permuted_dot(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(permutations).int())
+        assert found.tolist() == expected
+
+
+def test_permuted_dot_refuses():
+    x = torch.zeros(3, 3, dtype=torch.float64)
+    with pytest.raises(InputError, match="out of range or twice"):
+        ops.permuted_dot(x, x, torch.tensor([[0, 1, 1]], dtype=torch.int32))
+    with pytest.raises(InputError, match="out of range or twice"):
+        ops.permuted_dot(x, x, torch.tensor([[0, 1, 3]], dtype=torch.int32))
+    with pytest.raises(InputError, match="float64"):
+        ops.permuted_dot(x.float(), x, torch.tensor([[0, 1, 2]], dtype=torch.int32))
+    with pytest.raises(InputError, match=r"shape \[n, n\]"):
+        ops.permuted_dot(x[:2], x, torch.tensor([[0, 1, 2]], dtype=torch.int32))
+
+
+def test_opcheck():
+    a, b = random_activations(0, 20, 8), random_activations(1, 20, 9)
+    tests = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
+    torch.library.opcheck(torch.ops.semconv.best_matches.default, (*csr(a), 8, *csr(b), 9, 2), test_utils=tests)
+    torch.library.opcheck(torch.ops.semconv.compact_rows.default, (a.to_dense(), torch.float16), test_utils=tests)
+    x = torch.rand(6, 6, dtype=torch.float64)
+    permutations = torch.arange(6, dtype=torch.int32)[None]
+    torch.library.opcheck(torch.ops.semconv.permuted_dot.default, (x + x.T, x + x.T, permutations), test_utils=tests)
+
+
+def test_build_facts_name_the_flags():
+    facts = ops.build_facts()
+    assert "-ffp-contract=off" in facts["flags"]
+    assert "fast-math" not in facts["flags"]
