@@ -29,13 +29,19 @@ def want_cuda(kernels: list[str]) -> bool:
     nvcc = shutil.which("nvcc") or (cpp_extension.CUDA_HOME and Path(cpp_extension.CUDA_HOME, "bin/nvcc").exists())
     lacking = [
         what
-        for what, there in (("CUDA sources in csrc/cuda", kernels), ("nvcc", nvcc), ("a CUDA build of torch", torch_cuda))
+        for what, there in (
+            ("CUDA sources in csrc/cuda", kernels),
+            ("nvcc", nvcc),
+            ("a CUDA build of torch", torch_cuda),
+        )
         if not there
     ]
     if asked == "1" and lacking:
         fail(f"SEMCONV_CUDA=1 needs {' and '.join(lacking)}, found none")
     build = asked != "0" and not lacking
-    reason = "asked not to" if asked == "0" else f"no {', no '.join(lacking)}" if lacking else "nvcc and a CUDA torch found"
+    reason = (
+        "asked not to" if asked == "0" else f"no {', no '.join(lacking)}" if lacking else "nvcc and a CUDA torch found"
+    )
     print(f"semconv build: CUDA kernels {'on' if build else 'off'} ({reason})", file=sys.stderr)
     return build
 

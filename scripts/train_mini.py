@@ -310,7 +310,7 @@ def measure_sae(sae, stream: Tensor) -> dict[str, float]:
 @torch.no_grad()
 def write_card(work: Path) -> None:
     """Measures everything shipped on the held-out split and writes card.json and the model card."""
-    from sae_lens import SAE as LensSAE
+    import sae_lens
 
     train, heldout = load_blocks(work, "train"), load_blocks(work, "heldout")
     card: dict = {"heldout_tokens": heldout.n_tokens, "baselines": baselines(train.ids, heldout.ids), "models": {}}
@@ -328,7 +328,7 @@ def write_card(work: Path) -> None:
                 hook_name(layer): {
                     "d_sae": SAE.d_sae,
                     **measure_sae(
-                        LensSAE.load_from_disk(ASSETS / "saes" / name / hook_name(layer), dtype="float32"), stream
+                        sae_lens.SAE.load_from_disk(ASSETS / "saes" / name / hook_name(layer), dtype="float32"), stream
                     ),
                 }
                 for layer, stream in streams.items()

@@ -1,4 +1,4 @@
-"""Keeps the activations of one SAE over one corpus on disk: checksummed shards and a manifest, append-only, resumable."""
+"""Keeps the activations of one SAE over one corpus on disk: checksummed, append-only, resumable shards."""
 
 from __future__ import annotations
 

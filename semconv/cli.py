@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +43,7 @@ def run_folder(suite: str, folder: Path | None) -> Path:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Generator[Progress]:
     """A progress bar on stderr; on something that is no terminal, one line when a stage begins."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -133,9 +133,7 @@ def reproduce(
 
 
 @app.command()
-def verify(
-    run: RunArgument = Path("runs/mini"), claims: ClaimsOption = None, as_json: JsonOption = False
-) -> None:
+def verify(run: RunArgument = Path("runs/mini"), claims: ClaimsOption = None, as_json: JsonOption = False) -> None:
     """Compare a run with the claims: expected, observed, verdict. Exit code 1 if a claim fails."""
     from semconv.claims import check_claims, default_claims_path, load_claims, load_results
 
@@ -212,24 +210,81 @@ def correlate(
         "quantization_noise_a": m.quantization_noise_a,
         "quantization_noise_b": m.quantization_noise_b,
     }
-    metadata = {"a": str(a.path), "b": str(b.path), "a_sha256": a.sha256, "b_sha256": b.sha256, "n_tokens": str(m.n_tokens)}
+    metadata = {
+        "a": str(a.path),
+        "b": str(b.path),
+        "a_sha256": a.sha256,
+        "b_sha256": b.sha256,
+        "n_tokens": str(m.n_tokens),
+    }
     write_atomically(target, lambda path: save_file(tensors, path, metadata=metadata))
     undefined = int((m.a_to_b.index[:, 0] < 0).sum()), int((m.b_to_a.index[:, 0] < 0).sum())
     out.print(f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.")
 
 
+@app.command()
+def bench(
+    tokens: Annotated[int, typer.Option(help="Tokens of the synthetic job.")] = 100_000,
+    features: Annotated[int, typer.Option(help="Features on either side.")] = 16_384,
+    l0: Annotated[float, typer.Option(help="Active features per token.")] = 80.0,
+    repeats: Annotated[int, typer.Option(help="Timed runs per competitor; the median counts.")] = 5,
+    scipy: Annotated[bool, typer.Option(help="Also time scipy.sparse (slow).")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the native core against its peers on one synthetic job, every answer checked first."""
+    from dataclasses import asdict
+
+    import torch
+
+    from semconv.bench import Job, run
+    from semconv.provenance import processor
+
+    with progress_bar() as progress:
+        timings = run(Job(tokens, features, l0), repeats, scipy, progress)
+    machine = {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "tokens": tokens,
+        "features": features,
+        "l0": l0,
+    }
+    if as_json:
+        print(json.dumps({**machine, "timings": [asdict(t) for t in timings]}, indent=2))  # noqa: T201
+        return
+    grid = Table("competitor", "computes", "seconds", "x semconv", "note")
+    for t in timings:
+        grid.add_row(
+            t.name, t.does, f"{t.seconds:.3f}" if t.seconds else "-", f"{t.ratio:.1f}" if t.ratio else "-", t.note
+        )
+    out.print(grid)
+    out.print(
+        f"{tokens:,} tokens, {features:,} x {features:,} features, L0 {l0:g}; {machine['processor']}, {machine['threads']} threads; medians of {repeats}.",
+        soft_wrap=True,
+    )
+
+
 @store_app.command("verify")
-def store_verify(path: Annotated[Path, typer.Argument(help="Folder of the store.")], as_json: JsonOption = False) -> None:
+def store_verify(
+    path: Annotated[Path, typer.Argument(help="Folder of the store.")], as_json: JsonOption = False
+) -> None:
     """Check a store: checksums, shapes, sortedness, value ranges, maxima."""
     from semconv.activation_store import ActivationStore
 
     store = ActivationStore(path)
     nnz = store.verify()
-    facts = {"path": str(path), "n_tokens": store.n_tokens, "n_features": store.n_features, "nnz": nnz, "sha256": store.sha256}
+    facts = {
+        "path": str(path),
+        "n_tokens": store.n_tokens,
+        "n_features": store.n_features,
+        "nnz": nnz,
+        "sha256": store.sha256,
+    }
     if as_json:
         print(json.dumps(facts, indent=2))  # noqa: T201
     else:
-        out.print(f"{path} is good: {store.n_tokens} tokens, {store.n_features} features, {nnz} entries.", soft_wrap=True)
+        out.print(
+            f"{path} is good: {store.n_tokens} tokens, {store.n_features} features, {nnz} entries.", soft_wrap=True
+        )
 
 
 def main() -> None:

@@ -220,6 +220,12 @@ _KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (
 Config = TypeVar("Config")
 
 
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise InputError(f"{where} must be a list, got {value!r}")
+    return list(value)
+
+
 def _build(cls: type[Config], table: Any, where: str) -> Config:
     """Makes a config from a TOML table, naming the nearest key for one it does not know."""
     if not isinstance(table, dict):
@@ -229,14 +235,15 @@ def _build(cls: type[Config], table: Any, where: str) -> Config:
         if key not in known:
             raise InputError(f"unknown key {key!r} in {where}{nearest(key, list(known))}")
     values: dict[str, Any] = {}
-    for key, value in table.items():
+    for key, given in table.items():
+        value: Any = given
         kind = _KINDS.get(str(known[key].type))
         if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise InputError(f"{where}.{key} must be {known[key].type}, got {value!r}")
         if key in _NESTED:
             value = _build(_NESTED[key], value, f"{where}.{key}")
         elif key == "saes":
-            value = tuple(_build(SaeConfig, sae, f"{where}.saes") for sae in value)
+            value = tuple(_build(SaeConfig, sae, f"{where}.saes") for sae in _list(given, f"{where}.saes"))
         elif isinstance(value, list):
             value = tuple(value)
         values[key] = value

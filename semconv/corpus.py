@@ -172,7 +172,16 @@ def corpus_sha256(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
-def tokenize(documents: Sequence[Document], tokenizer: Tokenizer, context: int, max_tokens: int | None = None) -> TokenBlocks:
+def _special_token(tokenizer: Tokenizer, name: str) -> int:
+    token = tokenizer.token_to_id(f"<{name}>")
+    if token is None:
+        raise InputError(f"the tokenizer has no <{name}> token")
+    return token
+
+
+def tokenize(
+    documents: Sequence[Document], tokenizer: Tokenizer, context: int, max_tokens: int | None = None
+) -> TokenBlocks:
     """Packs documents into blocks: each row is BOS, then documents one after the other, each closed by EOS.
 
     Args:
@@ -191,10 +200,7 @@ def tokenize(documents: Sequence[Document], tokenizer: Tokenizer, context: int, 
     """
     if context < 2:
         raise InputError(f"context must be at least 2 (BOS and one token), got {context}")
-    special = {name: tokenizer.token_to_id(f"<{name}>") for name in ("bos", "eos", "pad")}
-    for name, token in special.items():
-        if token is None:
-            raise InputError(f"the tokenizer has no <{name}> token")
+    special = {name: _special_token(tokenizer, name) for name in ("bos", "eos", "pad")}
     ids: list[np.ndarray] = []
     owner: list[np.ndarray] = []
     for index, encoding in enumerate(tokenizer.encode_batch([d.text for d in documents], add_special_tokens=False)):

@@ -36,7 +36,8 @@ class BestMatches:
         a_to_b: for every A feature its best B features.
         b_to_a: for every B feature its best A features.
         n_tokens: positions the correlations were taken over.
-        quantization_noise_a: float64 [F_a], quantisation step over sqrt(12) rms of the active values; NaN if never active.
+        quantization_noise_a: float64 [F_a], quantisation step over sqrt(12) rms of the active values, NaN if there is
+            none.
         quantization_noise_b: float64 [F_b].
     """
 

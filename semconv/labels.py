@@ -57,6 +57,4 @@ def top_tokens(acts: SparseActivations, ids: Tensor, texts: list[str], k: int) -
     """
     if len(ids) != acts.n_tokens:
         raise InputError(f"ids must cover the {acts.n_tokens} positions of the activations, got {len(ids)}")
-    return [
-        [texts[int(ids[position])] for position in row if position >= 0] for row in top_positions(acts, k).tolist()
-    ]
+    return [[texts[int(ids[position])] for position in row if position >= 0] for row in top_positions(acts, k).tolist()]

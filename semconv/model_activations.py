@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,9 @@ def hook_layer(name: str) -> int:
 
 
 def load_model(path: str | Path, revision: str | None = None, device: str = "cpu") -> PreTrainedModel:
-    """Loads a causal LM in float32 with eager attention (Gemma-2 soft-caps its attention logits, which fused kernels skip).
+    """Loads a causal LM in float32 with eager attention.
+
+    Gemma-2 soft-caps its attention logits, which fused attention kernels skip.
 
     Args:
         path: a folder, or a name on the model hub.
@@ -71,12 +73,12 @@ def transformer_blocks(model: nn.Module) -> nn.ModuleList:
     raise InputError(f"{type(model).__name__} has no list of {n_layers} transformer blocks to hook")
 
 
-class _Truncated(Exception):
+class _Truncated(Exception):  # noqa: N818 - a signal, not an error
     """Ends a forward pass after the last wanted block."""
 
 
 @contextmanager
-def _captured(blocks: nn.ModuleList, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+def _captured(blocks: nn.ModuleList, layers: Sequence[int]) -> Generator[dict[int, Tensor]]:
     captured: dict[int, Tensor] = {}
 
     def hook_of(layer: int):
@@ -114,9 +116,6 @@ def residual_streams(model: nn.Module, ids: Tensor, layers: Sequence[int]) -> di
     for layer in layers:
         if not 0 <= layer < len(blocks):
             raise InputError(f"layer must be in 0..{len(blocks) - 1} for this model, got {layer}")
-    with _captured(blocks, layers) as captured:
-        try:
-            model(input_ids=ids.long(), use_cache=False)
-        except _Truncated:
-            pass
+    with _captured(blocks, layers) as captured, suppress(_Truncated):
+        model(input_ids=ids.long(), use_cache=False)
     return {layer: captured[layer] for layer in layers}

@@ -130,7 +130,14 @@ def _fake_best_matches(
     n_features_b: int,
     k: int,
 ) -> tuple[Tensor, ...]:
-    shapes = [(n_features_a, k), (n_features_a, k), (n_features_b, k), (n_features_b, k), (n_features_a,), (n_features_b,)]
+    shapes = [
+        (n_features_a, k),
+        (n_features_a, k),
+        (n_features_b, k),
+        (n_features_b, k),
+        (n_features_a,),
+        (n_features_b,),
+    ]
     dtypes = [torch.int64, torch.float64, torch.int64, torch.float64, torch.float64, torch.float64]
     return tuple(a_indptr.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
 

@@ -197,7 +197,7 @@ def _encode_missing(
 
 
 def _save_decoder(run: Run, model: ModelConfig, sae: SaeConfig) -> int:
-    """Keeps the SAE's decoder rows [d_sae, d_model] in the run folder, so that comparing needs no model; returns d_sae."""
+    """Keeps the decoder rows [d_sae, d_model] in the run folder, so that comparing needs no SAE; returns d_sae."""
     target, identity = run.decoder_path(model, sae.hook), folder_sha256(resolve(sae.path))
     if target.exists():
         from safetensors import safe_open
@@ -410,6 +410,12 @@ def reproduce(run: Run) -> dict[str, Any]:
     write_json(run.folder / "results.json", results)
     write_json(
         run.folder / "provenance.json",
-        {**provenance(), "started": began, "seconds": run.seconds, "suite": asdict(suite), "suite_sha256": suite.sha256},
+        {
+            **provenance(),
+            "started": began,
+            "seconds": run.seconds,
+            "suite": asdict(suite),
+            "suite_sha256": suite.sha256,
+        },
     )
     return results

@@ -1,4 +1,4 @@
-"""Encodes residual streams with sparse autoencoders, chunk by chunk, and never keeps a dense tokens x features matrix."""
+"""Encodes residual streams with sparse autoencoders, chunk by chunk, never a dense tokens x features matrix."""
 
 from __future__ import annotations
 

@@ -67,8 +67,12 @@ class SparseActivations:
                     f"and {chunk.n_features} {chunk.values.dtype}"
                 )
         starts = torch.tensor([0] + [c.indices.numel() for c in chunks]).cumsum(0)
-        indptr = torch.cat([chunks[0].indptr[:1], *(c.indptr[1:] + s for c, s in zip(chunks, starts[:-1], strict=True))])
-        return cls(indptr, torch.cat([c.indices for c in chunks]), torch.cat([c.values for c in chunks]), first.n_features)
+        indptr = torch.cat(
+            [chunks[0].indptr[:1], *(c.indptr[1:] + s for c, s in zip(chunks, starts[:-1], strict=True))]
+        )
+        return cls(
+            indptr, torch.cat([c.indices for c in chunks]), torch.cat([c.values for c in chunks]), first.n_features
+        )
 
     def to_dense(self) -> Tensor:
         """Returns [n_tokens, n_features] in the dtype of the values."""

@@ -59,7 +59,9 @@ def test_round_trip_and_shard_sizes(store: ActivationStore, acts: SparseActivati
 
 
 @pytest.mark.parametrize("chunk", [1, 32, 33, 100])
-def test_the_chunk_size_cannot_be_seen_in_the_bytes(tmp_path: Path, store: ActivationStore, acts: SparseActivations, chunk: int):
+def test_the_chunk_size_cannot_be_seen_in_the_bytes(
+    tmp_path: Path, store: ActivationStore, acts: SparseActivations, chunk: int
+):
     other = write(tmp_path / "other", acts, chunk)
     assert other.sha256 == store.sha256
     names = sorted(p.name for p in store.path.iterdir())
@@ -69,7 +71,9 @@ def test_the_chunk_size_cannot_be_seen_in_the_bytes(tmp_path: Path, store: Activ
             assert (store.path / name).read_bytes() == (other.path / name).read_bytes()
 
 
-def test_best_matches_of_stores_equals_that_of_activations(tmp_path: Path, store: ActivationStore, acts: SparseActivations):
+def test_best_matches_of_stores_equals_that_of_activations(
+    tmp_path: Path, store: ActivationStore, acts: SparseActivations
+):
     b = random_activations(1, N_TOKENS, N_FEATURES)
     from_stores, direct = best_matches(store, write(tmp_path / "b", b), k=2), best_matches(acts, b, k=2)
     assert torch.equal(from_stores.a_to_b.index, direct.a_to_b.index)
@@ -115,7 +119,9 @@ def test_another_identity_is_refused(store: ActivationStore):
 
 
 @pytest.mark.parametrize("changes", [{"tokens_sha256": "other"}])
-def test_stores_of_different_tokens_refuse_to_correlate(tmp_path: Path, store: ActivationStore, acts: SparseActivations, changes: dict[str, str]):
+def test_stores_of_different_tokens_refuse_to_correlate(
+    tmp_path: Path, store: ActivationStore, acts: SparseActivations, changes: dict[str, str]
+):
     with pytest.raises(InputError, match="different tokens"):
         best_matches(store, write(tmp_path / "b", acts, **changes))
 

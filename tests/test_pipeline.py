@@ -85,7 +85,17 @@ def test_kill_9_at_any_moment_then_the_same_command_gives_the_same_results(
 ):
     expected = (finished / "results.json").read_bytes()
     folder, claims = tmp_path / "killed", tiny_suite.with_name("claims.toml")
-    command = [sys.executable, "-m", "semconv", "reproduce", str(tiny_suite), "--out", str(folder), "--claims", str(claims)]
+    command = [
+        sys.executable,
+        "-m",
+        "semconv",
+        "reproduce",
+        str(tiny_suite),
+        "--out",
+        str(folder),
+        "--claims",
+        str(claims),
+    ]
     killed = 0
     for wait in ("tokens-*.safetensors", "stores/a/*/manifest.json", "stores/b/*/manifest.json", "results.json"):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

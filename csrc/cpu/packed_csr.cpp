@@ -12,15 +12,13 @@
 namespace semconv {
 namespace {
 
-// Splits [0, n) into one contiguous range per thread and runs body(piece, begin, end) on each.
+// Runs body(piece, first token, last token) for every one of n_pieces contiguous ranges of tokens, one per thread.
 template <typename Body>
-void for_pieces(int64_t n_pieces, int64_t n, const Body& body) {
+void for_pieces(int64_t n_pieces, int64_t n_tokens, const Body& body) {
   at::parallel_for(0, n_pieces, 1, [&](int64_t lo, int64_t hi) {
-    for (int64_t p = lo; p < hi; ++p) body(p, n * p / n_pieces, n * (p + 1) / n_pieces);
+    for (int64_t p = lo; p < hi; ++p) body(p, n_tokens * p / n_pieces, n_tokens * (p + 1) / n_pieces);
   });
 }
-
-int64_t piece_count(int64_t n) { return std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), n)); }
 
 void check_indptr(const int64_t* indptr, int64_t n_tokens, int64_t nnz, const char* side) {
   TORCH_CHECK_VALUE(indptr[0] == 0, side, ".indptr must start at 0, got ", indptr[0]);
@@ -31,91 +29,92 @@ void check_indptr(const int64_t* indptr, int64_t n_tokens, int64_t nnz, const ch
   TORCH_CHECK_VALUE(indptr[n_tokens] == nnz, side, ".indptr must end at nnz = ", nnz, ", got ", indptr[n_tokens]);
 }
 
-void check_row(const int32_t* indices, int64_t begin, int64_t end, int64_t n_features, int64_t token,
-               const char* side) {
-  int64_t previous = -1;
-  for (int64_t i = begin; i < end; ++i) {
-    TORCH_CHECK_VALUE(indices[i] >= 0 && indices[i] < n_features, side, ".indices must be in [0, ", n_features,
-                      "), got ", indices[i], " at token ", token);
-    TORCH_CHECK_VALUE(indices[i] > previous, side, ".indices must be strictly increasing per token, got ", previous,
-                      " then ", indices[i], " at token ", token);
-    previous = indices[i];
-  }
-}
+// What the first pass learns of one feature, kept together because each entry touches all of it.
+struct Range {
+  float max = 0.0f;
+  uint32_t stored = 0;
+  uint32_t active = 0;
+};
 
+// Checks the entries of a range of tokens and learns the ranges of their features.
 template <typename T>
-std::vector<double> feature_max(const QuantizedCsr& m, const T* values, const char* side) {
-  const int64_t n_pieces = piece_count(m.n_tokens);
-  std::vector<std::vector<float>> partial(n_pieces);
-  for_pieces(n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-    auto& max = partial[piece];
-    max.assign(m.n_features, 0.0f);
-    for (int64_t token = begin; token < end; ++token) {
-      check_row(m.indices, m.indptr[token], m.indptr[token + 1], m.n_features, token, side);
-      for (int64_t i = m.indptr[token]; i < m.indptr[token + 1]; ++i) {
-        const float v = static_cast<float>(values[i]);
-        TORCH_CHECK_VALUE(v >= 0.0f && v <= std::numeric_limits<float>::max(), side,
-                          ".values must be finite and >= 0, got ", v, " at token ", token);
-        max[m.indices[i]] = std::max(max[m.indices[i]], v);
-      }
+void scan(const QuantizedCsr& m, const T* values, int64_t begin, int64_t end, const char* side, Range* ranges) {
+  for (int64_t token = begin; token < end; ++token) {
+    int64_t previous = -1;
+    for (int64_t i = m.indptr[token]; i < m.indptr[token + 1]; ++i) {
+      const int64_t f = m.indices[i];
+      const float v = static_cast<float>(values[i]);
+      TORCH_CHECK_VALUE(f >= 0 && f < m.n_features, side, ".indices must be in [0, ", m.n_features, "), got ", f,
+                        " at token ", token);
+      TORCH_CHECK_VALUE(f > previous, side, ".indices must be strictly increasing per token, got ", previous, " then ",
+                        f, " at token ", token);
+      TORCH_CHECK_VALUE(v >= 0.0f && v <= std::numeric_limits<float>::max(), side,
+                        ".values must be finite and >= 0, got ", v, " at token ", token);
+      previous = f;
+      Range& range = ranges[f];
+      range.max = std::max(range.max, v);
+      ++range.stored;
+      range.active += v > 0.0f;
     }
-  });
-  std::vector<double> max(m.n_features, 0.0);
-  for (const auto& part : partial) {
-    for (int64_t f = 0; f < m.n_features; ++f) max[f] = std::max(max[f], static_cast<double>(part[f]));
   }
-  return max;
 }
 
 struct Sums {
-  std::vector<int64_t> sum, sum_squares, active;
+  int64_t sum = 0;
+  int64_t sum_squares = 0;
 };
 
 template <typename T>
-Sums write_codes(QuantizedCsr& m, const T* values, const std::vector<double>& inverse_scale) {
-  const int64_t n_pieces = piece_count(m.n_tokens);
-  std::vector<Sums> partial(n_pieces);
-  for_pieces(n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-    Sums& s = partial[piece];
-    s.sum.assign(m.n_features, 0);
-    s.sum_squares.assign(m.n_features, 0);
-    s.active.assign(m.n_features, 0);
-    for (int64_t i = m.indptr[begin]; i < m.indptr[end]; ++i) {
-      const int32_t f = m.indices[i];
-      const double v = static_cast<double>(static_cast<float>(values[i]));
-      const uint16_t q = code_of(v, inverse_scale[f]);
-      m.codes[i] = q;
-      s.sum[f] += q;
-      s.sum_squares[f] += static_cast<int64_t>(q) * q;
-      s.active[f] += v > 0.0;
-    }
-  });
-  Sums total = std::move(partial[0]);
-  for (int64_t p = 1; p < n_pieces; ++p) {
-    for (int64_t f = 0; f < m.n_features; ++f) {
-      total.sum[f] += partial[p].sum[f];
-      total.sum_squares[f] += partial[p].sum_squares[f];
-      total.active[f] += partial[p].active[f];
-    }
+void write_codes(QuantizedCsr& m, const T* values, const std::vector<double>& inverse_scale, int64_t begin, int64_t end,
+                 Sums* sums) {
+  for (int64_t i = m.indptr[begin]; i < m.indptr[end]; ++i) {
+    const int32_t f = m.indices[i];
+    const uint16_t q = code_of(static_cast<double>(static_cast<float>(values[i])), inverse_scale[f]);
+    m.codes[i] = q;
+    sums[f].sum += q;
+    sums[f].sum_squares += static_cast<int64_t>(q) * q;
   }
-  return total;
 }
 
 template <typename T>
 void quantize_values(QuantizedCsr& m, const T* values, const char* side) {
-  std::vector<double> inverse_scale = feature_max(m, values, side);
-  for (double& s : inverse_scale) s = std::ldexp(1.0, -scale_exponent(s));
-  const Sums sums = write_codes(m, values, inverse_scale);
-  m.sum = sums.sum;
+  std::vector<std::vector<Range>> ranges(m.n_pieces);
+  std::vector<std::vector<Sums>> sums(m.n_pieces);
+  for_pieces(m.n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
+    ranges[piece].resize(m.n_features);
+    scan(m, values, begin, end, side, ranges[piece].data());
+  });
+  std::vector<double> inverse_scale(m.n_features);
+  std::vector<int64_t> active(m.n_features, 0);
+  m.stored.assign(m.n_features, 0);
+  m.stored_before.assign(m.n_pieces, std::vector<int64_t>(m.n_features));
+  for (int64_t f = 0; f < m.n_features; ++f) {
+    float max = 0.0f;
+    for (int64_t p = 0; p < m.n_pieces; ++p) {
+      max = std::max(max, ranges[p][f].max);
+      active[f] += ranges[p][f].active;
+      m.stored_before[p][f] = m.stored[f];
+      m.stored[f] += ranges[p][f].stored;
+    }
+    inverse_scale[f] = std::ldexp(1.0, -scale_exponent(max));
+  }
+  for_pieces(m.n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
+    sums[piece].resize(m.n_features);
+    write_codes(m, values, inverse_scale, begin, end, sums[piece].data());
+  });
+  m.sum.assign(m.n_features, 0);
   m.variance.resize(m.n_features);
   m.noise.resize(m.n_features);
   for (int64_t f = 0; f < m.n_features; ++f) {
-    m.variance[f] = static_cast<double>(scaled_variance(m.n_tokens, sums.sum[f], sums.sum_squares[f]));
+    int64_t sum_squares = 0;
+    for (const auto& part : sums) {
+      m.sum[f] += part[f].sum;
+      sum_squares += part[f].sum_squares;
+    }
+    m.variance[f] = static_cast<double>(scaled_variance(m.n_tokens, m.sum[f], sum_squares));
     // step / (sqrt(12) rms), with the rms taken from the codes so that it is exact whatever the order.
-    m.noise[f] =
-        sums.active[f] == 0
-            ? std::numeric_limits<double>::quiet_NaN()
-            : std::sqrt(static_cast<double>(sums.active[f]) / (12.0 * static_cast<double>(sums.sum_squares[f])));
+    m.noise[f] = active[f] == 0 ? std::numeric_limits<double>::quiet_NaN()
+                                : std::sqrt(static_cast<double>(active[f]) / (12.0 * static_cast<double>(sum_squares)));
   }
 }
 
@@ -126,6 +125,7 @@ QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const
   QuantizedCsr m;
   m.n_tokens = indptr.numel() - 1;
   m.n_features = n_features;
+  m.n_pieces = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), m.n_tokens));
   m.indptr = indptr.const_data_ptr<int64_t>();
   m.indices = indices.const_data_ptr<int32_t>();
   check_indptr(m.indptr, m.n_tokens, indices.numel(), side);
@@ -139,32 +139,18 @@ QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const
 }
 
 Postings transpose(const QuantizedCsr& a) {
-  const int64_t n_pieces = piece_count(a.n_tokens), n_features = a.n_features;
-  // cursor[p][f]: first how many postings piece p has for f, then where it writes the next one.
-  std::vector<std::vector<int64_t>> cursor(n_pieces);
-  for_pieces(n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-    cursor[piece].assign(n_features, 0);
-    for (int64_t i = a.indptr[begin]; i < a.indptr[end]; ++i) cursor[piece][a.indices[i]] += a.codes[i] > 0;
-  });
   Postings out;
-  out.offsets.resize(n_features + 1);
-  int64_t position = 0;
-  for (int64_t f = 0; f < n_features; ++f) {
-    out.offsets[f] = position;
-    for (auto& piece : cursor) {
-      const int64_t count = piece[f];
-      piece[f] = position;
-      position += count;
-    }
-  }
-  out.offsets[n_features] = position;
-  out.tokens = HugePageArray<uint32_t>(position);
-  out.codes = HugePageArray<uint16_t>(position);
-  for_pieces(n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
+  out.offsets.resize(a.n_features + 1);
+  out.offsets[0] = 0;
+  std::inclusive_scan(a.stored.begin(), a.stored.end(), out.offsets.begin() + 1);
+  out.tokens = HugePageArray<uint32_t>(out.offsets.back());
+  out.codes = HugePageArray<uint16_t>(out.offsets.back());
+  for_pieces(a.n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
+    std::vector<int64_t> next = a.stored_before[piece];  // where this piece writes the next posting of a feature
+    for (int64_t f = 0; f < a.n_features; ++f) next[f] += out.offsets[f];
     for (int64_t token = begin; token < end; ++token) {
       for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
-        if (a.codes[i] == 0) continue;
-        const int64_t at = cursor[piece][a.indices[i]]++;
+        const int64_t at = next[a.indices[i]]++;
         out.tokens[at] = static_cast<uint32_t>(token);
         out.codes[at] = a.codes[i];
       }
@@ -174,42 +160,40 @@ Postings transpose(const QuantizedCsr& a) {
 }
 
 ColumnOrder order_columns(const QuantizedCsr& b) {
-  std::vector<int64_t> count(b.n_features, 0);
-  for (int64_t i = 0; i < b.indptr[b.n_tokens]; ++i) ++count[b.indices[i]];
   ColumnOrder order;
   order.feature.resize(b.n_features);
   order.column.resize(b.n_features);
   std::iota(order.feature.begin(), order.feature.end(), 0);
   std::stable_sort(order.feature.begin(), order.feature.end(),
-                   [&](int32_t f, int32_t g) { return count[f] > count[g]; });
+                   [&](int32_t f, int32_t g) { return b.stored[f] > b.stored[g]; });
   for (int64_t c = 0; c < b.n_features; ++c) order.column[order.feature[c]] = static_cast<int32_t>(c);
   return order;
 }
 
 RecordRows pack_block(const QuantizedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns) {
-  const int64_t n_pieces = piece_count(b.n_tokens);
-  // Calls visit(column within the block, code) for every entry of the range that belongs to the block.
-  const auto for_entries = [&](int64_t begin, int64_t end, const auto& visit) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t column = order.column[b.indices[i]] - first_column;
-      if (b.codes[i] > 0 && column >= 0 && column < n_columns) visit(static_cast<uint32_t>(column), b.codes[i]);
-    }
-  };
+  const auto column_of = [&](int64_t i) { return static_cast<int64_t>(order.column[b.indices[i]]) - first_column; };
+  const auto in_block = [&](int64_t i) { return column_of(i) >= 0 && column_of(i) < n_columns; };
+  const bool whole = n_columns == b.n_features;  // one block holds all columns: rows begin where the CSR's do
   RecordRows out;
-  out.offsets.resize(b.n_tokens + 1);
-  for_pieces(n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t token = begin; token < end; ++token) {
-      int64_t count = 0;
-      for_entries(b.indptr[token], b.indptr[token + 1], [&](uint32_t, uint16_t) { ++count; });
-      out.offsets[token + 1] = count;
-    }
-  });
-  for (int64_t token = 0; token < b.n_tokens; ++token) out.offsets[token + 1] += out.offsets[token];
-  out.records = HugePageArray<uint32_t>(out.offsets[b.n_tokens]);
-  for_pieces(n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
+  if (whole) {
+    out.offsets.assign(b.indptr, b.indptr + b.n_tokens + 1);
+  } else {
+    out.offsets.assign(b.n_tokens + 1, 0);
+    for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t token = begin; token < end; ++token) {
+        for (int64_t i = b.indptr[token]; i < b.indptr[token + 1]; ++i) out.offsets[token + 1] += in_block(i);
+      }
+    });
+    std::inclusive_scan(out.offsets.begin(), out.offsets.end(), out.offsets.begin());
+  }
+  out.records = HugePageArray<uint32_t>(out.offsets.back());
+  for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
     uint32_t* record = out.records.data() + out.offsets[begin];
-    for_entries(b.indptr[begin], b.indptr[end],
-                [&](uint32_t column, uint16_t code) { *record++ = column | static_cast<uint32_t>(code) << 16; });
+    for (int64_t i = b.indptr[begin]; i < b.indptr[end]; ++i) {
+      if (whole || in_block(i)) {
+        *record++ = static_cast<uint32_t>(column_of(i)) | static_cast<uint32_t>(b.codes[i]) << 16;
+      }
+    }
   });
   return out;
 }

@@ -65,7 +65,14 @@ def _filters_section(results: dict[str, Any]) -> str:
 
 def _saes_section(results: dict[str, Any]) -> str:
     rows = [
-        [model["name"], layer, sae["n_features"], sae["l0"], f"{100 * sae['dead_share']:.1f}%", sae["activations_sha256"][:16]]
+        [
+            model["name"],
+            layer,
+            sae["n_features"],
+            sae["l0"],
+            f"{100 * sae['dead_share']:.1f}%",
+            sae["activations_sha256"][:16],
+        ]
         for model in (results["model_a"], results["model_b"])
         for layer, sae in model["saes"].items()
     ]
@@ -94,8 +101,9 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
     corpus, null = results["corpus"], results["null"]
     sections = [
         f"# semconv report: suite {results['suite']}",
-        f"Models A = {results['model_a']['name']} and B = {results['model_b']['name']} over {corpus['n_tokens']:,} token "
-        f"positions of {corpus['n_documents']:,} documents. Null: `{null['name']}`, {null['n_permutations']} permutations, "
+        f"Models A = {results['model_a']['name']} and B = {results['model_b']['name']} over {corpus['n_tokens']:,} "
+        f"token positions of {corpus['n_documents']:,} documents. "
+        f"Null: `{null['name']}`, {null['n_permutations']} permutations, "
         f"seed {null['seed']}. The `shuffle` null permutes pairs that were themselves chosen by correlation, so it is "
         "the easiest null to beat.",
         "## What was found",

@@ -1,0 +1,46 @@
+# Every target works from a bare clone: it makes .venv, installs the locked packages and builds the native core itself.
+# Needs Python 3.11 or newer, a C++20 compiler and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/*)
+
+.PHONY: help setup build reproduce test check bench clean
+
+help:
+	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
+	@echo "make test        build and run the tests"
+	@echo "make check       format, lint and types"
+	@echo "make bench       the kernel against its peers on this machine"
+	@echo "make setup       only the virtual environment; make build: and the native core"
+
+setup: $(VENV)/.locked
+$(VENV)/.locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semconv: Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+build: $(VENV)/.built
+$(VENV)/.built: $(VENV)/.locked $(SOURCES) pyproject.toml
+	@command -v $(firstword $(or $(CXX),c++)) >/dev/null || { echo "semconv: a C++20 compiler is needed, found no '$(or $(CXX),c++)' on PATH (Debian: apt-get install g++)" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+reproduce: build
+	$(BIN)/semconv reproduce mini
+
+test: build
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: build
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+
+bench: build
+	$(BIN)/semconv bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info semconv/*.so

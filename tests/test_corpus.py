@@ -1,0 +1,146 @@
+"""The corpus: order, deduplication and split by content hash, packing, and a user's own text."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from semconv import InputError
+from semconv.corpus import (
+    Document,
+    _docstrings_of_source,
+    corpus_sha256,
+    docstring_documents,
+    file_documents,
+    is_english,
+    tokenize,
+)
+
+tokenizers = pytest.importorskip("tokenizers")
+
+SOURCE = b'''
+"""Module."""
+import a_package_that_does_not_exist
+raise SystemExit("a corpus never runs what it reads")
+class A:
+    """Class."""
+    def method(self):
+        """Method."""
+        x = """not a docstring"""
+        if x:
+            def inner():
+                """Inner."""
+try:
+    pass
+except ImportError:
+    def fallback():
+        """Fallback."""
+'''
+
+
+@pytest.fixture
+def tokenizer(tiny_suite: Path):
+    return tokenizers.Tokenizer.from_file(str(tiny_suite.with_name("tokenizer.json")))
+
+
+def test_docstrings_are_parsed_and_never_imported():
+    assert sorted(_docstrings_of_source(SOURCE)) == ["Class.", "Fallback.", "Inner.", "Method.", "Module."]
+    assert list(_docstrings_of_source(b"def broken(:")) == []
+
+
+def test_documents_are_ordered_by_hash_unique_and_independent_of_workers():
+    packages = {name: importlib.metadata.version(name) for name in ("jaxtyping", "safetensors", "typer")}
+    documents = docstring_documents(packages, workers=2)
+    hashes = [d.sha256 for d in documents]
+    assert hashes == sorted(set(hashes))
+    assert len({" ".join(d.text.split()) for d in documents}) == len(documents)
+    reversed_packages = dict(reversed(packages.items()))
+    assert corpus_sha256(docstring_documents(reversed_packages, workers=1)) == corpus_sha256(documents)
+    assert all(len(d.text) >= 200 and is_english(d.text) for d in documents)
+
+
+def test_a_package_of_another_version_is_refused():
+    with pytest.raises(InputError, match=r"needs numpy==0.1, found numpy=="):
+        docstring_documents({"numpy": "0.1"})
+    with pytest.raises(InputError, match="not installed"):
+        docstring_documents({"no-such-package": "1"})
+
+
+def test_the_split_depends_on_the_text_alone_and_keeps_its_share():
+    splits = [Document.of(f"text number {i}").split for i in range(5000)]
+    assert splits == [Document.of(f"text number {i}").split for i in range(5000)]
+    assert 0.08 < splits.count("heldout") / 5000 < 0.12
+
+
+def test_english():
+    assert is_english("the sum of all the values in the array is returned as it was given")
+    assert not is_english("xarray.foo bar_baz qux_quux lorem ipsum dolor sit amet consectetur")
+    assert not is_english("значение of the the the the")
+
+
+def test_packing_conserves_every_token(tokenizer):
+    texts = ["the matrix returns", "a sparse array of float values and an index", "row"]
+    blocks = tokenize([Document.of(t) for t in texts], tokenizer, context=8)
+    expected = [i for t in texts for i in tokenizer.encode(t, add_special_tokens=False).ids]
+    assert blocks.ids[blocks.mask].tolist() == expected
+    bos, eos, pad = (tokenizer.token_to_id(f"<{t}>") for t in ("bos", "eos", "pad"))
+    assert (blocks.ids[:, 0] == bos).all()
+    assert not blocks.mask[:, 0].any()
+    assert int((blocks.ids == eos).sum()) == len(texts)
+    assert set(blocks.ids[~blocks.mask].tolist()) <= {bos, eos, pad}
+    assert blocks.document[blocks.mask].unique().tolist() == [0, 1, 2]
+    assert (blocks.document[~blocks.mask] == -1).all()
+
+
+def test_max_tokens_ends_with_the_row_that_reaches_it(tokenizer):
+    documents = [Document.of("the matrix returns a sparse array of float values") for _ in range(20)]
+    whole = tokenize(documents, tokenizer, context=8)
+    part = tokenize(documents, tokenizer, context=8, max_tokens=30)
+    assert part.n_tokens >= 30
+    assert part.n_tokens - int(part.mask[-1].sum()) < 30
+    assert (part.ids == whole.ids[: len(part.ids)]).all()
+
+
+def test_the_token_hash_sees_ids_and_mask(tokenizer):
+    a = tokenize([Document.of("the matrix returns")], tokenizer, context=8)
+    b = tokenize([Document.of("the matrix reads")], tokenizer, context=8)
+    assert a.sha256 == tokenize([Document.of("the matrix returns")], tokenizer, context=8).sha256
+    assert a.sha256 != b.sha256
+
+
+def test_bad_contexts_and_tokenizers_are_refused(tokenizer):
+    with pytest.raises(InputError, match="context must be at least 2"):
+        tokenize([Document.of("text")], tokenizer, context=1)
+    bare = tokenizers.Tokenizer(tokenizers.models.BPE())
+    with pytest.raises(InputError, match="no <bos> token"):
+        tokenize([Document.of("text")], bare, context=8)
+
+
+def test_a_users_own_text(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("first document\n\nsecond document")
+    (tmp_path / "b.jsonl").write_text('{"body": "third"}\n\n{"body": "fourth"}\n')
+    assert [d.text for d in file_documents(tmp_path / "a.txt")] == ["first document", "second document"]
+    assert [d.text for d in file_documents(tmp_path / "b.jsonl", "body")] == ["third", "fourth"]
+    with pytest.raises(InputError, match="line 1 has no text column 'text'"):
+        file_documents(tmp_path / "b.jsonl")
+    (tmp_path / "c.jsonl").write_text("{")
+    with pytest.raises(InputError, match="c.jsonl line 1 is not JSON"):
+        file_documents(tmp_path / "c.jsonl")
+    with pytest.raises(InputError, match="does not exist"):
+        file_documents(tmp_path / "none.txt")
+    (tmp_path / "d.csv").write_text("x")
+    with pytest.raises(InputError, match=r"must end in one of .jsonl, .parquet, .txt, got d.csv"):
+        file_documents(tmp_path / "d.csv")
+    (tmp_path / "e.txt").write_text("\n\n  \n")
+    with pytest.raises(InputError, match="holds no text"):
+        file_documents(tmp_path / "e.txt")
+
+
+def test_parquet(tmp_path: Path):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"text": ["one", "two"], "n": [1, 2]}), tmp_path / "a.parquet")
+    assert [d.text for d in file_documents(tmp_path / "a.parquet")] == ["one", "two"]
+    with pytest.raises(InputError, match="no column 'body'; it has text, n"):
+        file_documents(tmp_path / "a.parquet", "body")

@@ -1,0 +1,84 @@
+"""The directions of the data: who may import whom, and what `import semconv` may pull in."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "semconv"
+ORDER = [
+    "corpus",
+    "model_activations",
+    "sae_encode",
+    "activation_store",
+    "correlate",
+    "matching",
+    "permutation",
+    "claims",
+    "report",
+    "pipeline",
+    "cli",
+]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of semconv that a file imports, by their first name, at the top or inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "semconv":
+            parts = node.module.split(".")[1:]
+            found |= {parts[0]} if parts else {alias.name for alias in node.names}
+    return found
+
+
+def files_of(module: str) -> list[Path]:
+    return (
+        [PACKAGE / f"{module}.py"] if (PACKAGE / f"{module}.py").exists() else sorted((PACKAGE / module).glob("*.py"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("types", set()),
+        ("files", set()),
+        ("ops", {"types"}),
+        ("sparse", {"ops", "types"}),
+        ("reference", {"ops", "sparse"}),
+        ("compare", {"compare", "ops", "types"}),
+        ("permutation", {"compare", "types"}),
+        ("corpus", {"types"}),
+        ("model_activations", {"types"}),
+        ("activation_store", {"files", "provenance", "sparse", "types"}),
+        ("correlate", {"activation_store", "ops", "reference", "sparse", "types"}),
+        ("labels", {"sparse", "types"}),
+        ("matching", {"config", "correlate", "types"}),
+        ("claims", {"config", "types"}),
+        ("report", {"claims", "files", "report"}),
+    ],
+)
+def test_directions(module: str, allowed: set[str]):
+    for path in files_of(module):
+        assert imports_of(path) <= allowed, path
+
+
+def test_only_the_command_line_imports_the_pipeline():
+    users = {p.name for p in PACKAGE.rglob("*.py") if "pipeline" in imports_of(p)}
+    assert users == {"cli.py"}
+
+
+def test_the_direction_test_sees_imports_inside_functions(tmp_path: Path):
+    path = tmp_path / "x.py"
+    path.write_text("def f():\n    from semconv.pipeline import Run\n    from semconv import labels\n")
+    assert imports_of(path) == {"pipeline", "labels"}
+
+
+def test_import_semconv_pulls_in_torch_and_numpy_only():
+    heavy = ["transformers", "sae_lens", "datasets", "matplotlib", "scipy", "tokenizers", "typer"]
+    code = f"import sys, semconv; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
