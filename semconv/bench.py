@@ -120,28 +120,32 @@ def run(job: Job, repeats: int = 5, with_scipy: bool = True, progress: Callable[
     Raises:
         InputError: an answer is wrong.
     """
-    say = progress or (lambda stage, done, total: None)
+
+    def say(stage: str) -> None:
+        if progress is not None:
+            progress(stage, 0, 1)
+
     threads = torch.get_num_threads()
-    say("make the job", 0, 1)
+    say("make the job")
     a, b = job.make(0), job.make(1)
     a_scipy, b_scipy = to_scipy(a), to_scipy(b)
     sample = np.random.default_rng(0).choice(job.n_features, min(64, job.n_features), replace=False)
-    say("check", 0, 1)
+    say("check")
     m = best_matches(a, b)
     expected = oracle(a_scipy, b_scipy, sample)
     tolerance = 4 * float(m.quantization_noise_a.nan_to_num().max() + m.quantization_noise_b.nan_to_num().max())
     varying = (m.a_to_b.index[sample, 0] >= 0).numpy()
     found = m.a_to_b.index[sample, 0].numpy()[varying], m.a_to_b.r[sample, 0].numpy()[varying]
     check_best(*found, expected[varying], tolerance)
-    say("semconv", 0, 1)
+    say("semconv")
     ours = _median_seconds(lambda: best_matches(a, b), repeats)
     timings = [
         Timing("semconv best_matches", "Pearson, top 1, both directions, exact", ours, 1.0, "checked on 64 features")
     ]
-    say("sparse_dot_topn", 0, 1)
+    say("sparse_dot_topn")
     timings.append(_sparse_dot_topn(a_scipy, b_scipy, sample, threads, repeats, ours))
     if with_scipy:
-        say("scipy", 0, 1)
+        say("scipy")
         # 2.7e8 cells or more come out of it: once is enough, and it checks itself, being the oracle's own product.
         seconds = _median_seconds(lambda: a_scipy.T.tocsr() @ b_scipy, 1)
         timings.append(

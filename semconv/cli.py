@@ -257,10 +257,8 @@ def bench(
             t.name, t.does, f"{t.seconds:.3f}" if t.seconds else "-", f"{t.ratio:.1f}" if t.ratio else "-", t.note
         )
     out.print(grid)
-    out.print(
-        f"{tokens:,} tokens, {features:,} x {features:,} features, L0 {l0:g}; {machine['processor']}, {machine['threads']} threads; medians of {repeats}.",
-        soft_wrap=True,
-    )
+    where = f"{machine['processor']}, {machine['threads']} threads; medians of {repeats}."
+    out.print(f"{tokens:,} tokens, {features:,} x {features:,} features, L0 {l0:g}; {where}", soft_wrap=True)
 
 
 @store_app.command("verify")
