@@ -18,9 +18,10 @@ inline int scale_exponent(double max) {
   return mantissa * 65536.0 > kMaxCode ? exponent - 15 : exponent - 16;
 }
 
-// round_half_even(value / 2^e): the division is exact in double, and nearbyint rounds half to even.
+// round_half_even(value / 2^e): the product is exact in double, and adding 2^52 leaves no bit below one, rounding half
+// to even as every IEEE addition does. (nearbyint is a library call where the compiler may not assume SSE4.1.)
 inline uint16_t code_of(double value, double inverse_scale) {
-  return static_cast<uint16_t>(std::nearbyint(value * inverse_scale));
+  return static_cast<uint16_t>(static_cast<int64_t>(value * inverse_scale + 0x1p52) & 0xFFFF);
 }
 
 // n Q - S^2 >= 0, exact.

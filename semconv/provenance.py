@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,13 @@ def processor() -> str:
     return platform.processor() or "unknown"
 
 
+def peak_memory_mib() -> int:
+    """Returns the largest resident size so far of this process or of a child, in MiB."""
+    peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return max(peaks) // unit
+
+
 def provenance() -> dict[str, object]:
     """Returns everything about this machine and code that a result should carry beside it."""
     import torch
@@ -62,5 +70,6 @@ def provenance() -> dict[str, object]:
         "cpu_count": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "peak_memory_mib": peak_memory_mib(),
         "argv": sys.argv,
     }

@@ -73,12 +73,13 @@ void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t
   const int64_t lines = std::min<int64_t>(mean_length / kRecordsPerLine + 1, kMaxPrefetchLines);
   for (int64_t i = begin; i < end; ++i) {
     if (i + kPrefetchRows < end) {
-      const uint32_t* ahead = b.records.data() + b.offsets[a.tokens[i + kPrefetchRows]];
+      const uint32_t* ahead = b.records.data() + b.offsets[a.entries[i + kPrefetchRows] >> 16];
       for (int64_t line = 0; line < lines; ++line) __builtin_prefetch(ahead + line * kRecordsPerLine);
     }
-    const uint32_t code = a.codes[i];
-    const uint32_t* record = b.records.data() + b.offsets[a.tokens[i]];
-    const uint32_t* row_end = b.records.data() + b.offsets[a.tokens[i] + 1];
+    const uint32_t code = a.entries[i] & 0xFFFFu;
+    const uint64_t token = a.entries[i] >> 16;
+    const uint32_t* record = b.records.data() + b.offsets[token];
+    const uint32_t* row_end = b.records.data() + b.offsets[token + 1];
     for (; record < row_end; ++record) {
       accumulator[*record & 0xFFFFu] += static_cast<int64_t>(code * (*record >> 16));  // < 2^32
     }

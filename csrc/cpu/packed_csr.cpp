@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -29,9 +30,38 @@ void check_indptr(const int64_t* indptr, int64_t n_tokens, int64_t nnz, const ch
   TORCH_CHECK_VALUE(indptr[n_tokens] == nnz, side, ".indptr must end at nnz = ", nnz, ", got ", indptr[n_tokens]);
 }
 
+// The bit patterns of non-negative floats rise with their values, so the first pass compares integers.
+inline uint32_t bits_of(float v) {
+  uint32_t bits;
+  std::memcpy(&bits, &v, sizeof(bits));
+  return bits;
+}
+inline uint32_t bits_of(at::Half v) { return v.x; }
+
+template <typename T>
+constexpr uint32_t kLargestFinite = sizeof(T) == 4 ? 0x7F7FFFFFu : 0x7BFFu;
+template <typename T>
+constexpr uint32_t kMinusZero = sizeof(T) == 4 ? 0x80000000u : 0x8000u;
+
+template <typename T>
+T from_bits(uint32_t bits) {
+  T value;
+  std::memcpy(&value, &bits, sizeof(value));  // little-endian: the low bytes of a half
+  return value;
+}
+
+inline double value_of(float v) { return v; }
+inline double value_of(at::Half v) {
+  if (v.x < 0x0400u || v.x > 0x7BFFu) return static_cast<float>(v);  // zeros and subnormals
+  const uint64_t bits = (static_cast<uint64_t>(v.x) + (uint64_t{1023 - 15} << 10)) << 42;
+  double value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 // What the first pass learns of one feature, kept together because each entry touches all of it.
 struct Range {
-  float max = 0.0f;
+  uint32_t max_bits = 0;
   uint32_t stored = 0;
   uint32_t active = 0;
 };
@@ -43,18 +73,18 @@ void scan(const QuantizedCsr& m, const T* values, int64_t begin, int64_t end, co
     int64_t previous = -1;
     for (int64_t i = m.indptr[token]; i < m.indptr[token + 1]; ++i) {
       const int64_t f = m.indices[i];
-      const float v = static_cast<float>(values[i]);
+      const uint32_t bits = bits_of(values[i]) == kMinusZero<T> ? 0 : bits_of(values[i]);
       TORCH_CHECK_VALUE(f >= 0 && f < m.n_features, side, ".indices must be in [0, ", m.n_features, "), got ", f,
                         " at token ", token);
       TORCH_CHECK_VALUE(f > previous, side, ".indices must be strictly increasing per token, got ", previous, " then ",
                         f, " at token ", token);
-      TORCH_CHECK_VALUE(v >= 0.0f && v <= std::numeric_limits<float>::max(), side,
-                        ".values must be finite and >= 0, got ", v, " at token ", token);
+      TORCH_CHECK_VALUE(bits <= kLargestFinite<T>, side, ".values must be finite and >= 0, got ",
+                        static_cast<float>(values[i]), " at token ", token);
       previous = f;
       Range& range = ranges[f];
-      range.max = std::max(range.max, v);
+      range.max_bits = std::max(range.max_bits, bits);
       ++range.stored;
-      range.active += v > 0.0f;
+      range.active += bits > 0;
     }
   }
 }
@@ -69,7 +99,7 @@ void write_codes(QuantizedCsr& m, const T* values, const std::vector<double>& in
                  Sums* sums) {
   for (int64_t i = m.indptr[begin]; i < m.indptr[end]; ++i) {
     const int32_t f = m.indices[i];
-    const uint16_t q = code_of(static_cast<double>(static_cast<float>(values[i])), inverse_scale[f]);
+    const uint16_t q = code_of(value_of(values[i]), inverse_scale[f]);
     m.codes[i] = q;
     sums[f].sum += q;
     sums[f].sum_squares += static_cast<int64_t>(q) * q;
@@ -89,14 +119,14 @@ void quantize_values(QuantizedCsr& m, const T* values, const char* side) {
   m.stored.assign(m.n_features, 0);
   m.stored_before.assign(m.n_pieces, std::vector<int64_t>(m.n_features));
   for (int64_t f = 0; f < m.n_features; ++f) {
-    float max = 0.0f;
+    uint32_t max_bits = 0;
     for (int64_t p = 0; p < m.n_pieces; ++p) {
-      max = std::max(max, ranges[p][f].max);
+      max_bits = std::max(max_bits, ranges[p][f].max_bits);
       active[f] += ranges[p][f].active;
       m.stored_before[p][f] = m.stored[f];
       m.stored[f] += ranges[p][f].stored;
     }
-    inverse_scale[f] = std::ldexp(1.0, -scale_exponent(max));
+    inverse_scale[f] = std::ldexp(1.0, -scale_exponent(value_of(from_bits<T>(max_bits))));
   }
   for_pieces(m.n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
     sums[piece].resize(m.n_features);
@@ -143,16 +173,13 @@ Postings transpose(const QuantizedCsr& a) {
   out.offsets.resize(a.n_features + 1);
   out.offsets[0] = 0;
   std::inclusive_scan(a.stored.begin(), a.stored.end(), out.offsets.begin() + 1);
-  out.tokens = HugePageArray<uint32_t>(out.offsets.back());
-  out.codes = HugePageArray<uint16_t>(out.offsets.back());
+  out.entries = HugePageArray<uint64_t>(out.offsets.back());
   for_pieces(a.n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
     std::vector<int64_t> next = a.stored_before[piece];  // where this piece writes the next posting of a feature
     for (int64_t f = 0; f < a.n_features; ++f) next[f] += out.offsets[f];
     for (int64_t token = begin; token < end; ++token) {
       for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
-        const int64_t at = next[a.indices[i]]++;
-        out.tokens[at] = static_cast<uint32_t>(token);
-        out.codes[at] = a.codes[i];
+        out.entries[next[a.indices[i]]++] = static_cast<uint64_t>(token) << 16 | a.codes[i];
       }
     }
   });

@@ -32,11 +32,11 @@ struct QuantizedCsr {
 QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
                       const char* side);
 
-// CSC of the codes: the posting list of feature f is [offsets[f], offsets[f + 1]), tokens ascending.
+// CSC of the codes: the posting list of feature f is [offsets[f], offsets[f + 1]), each entry = token << 16 | code,
+// tokens ascending. One array, because the transposition writes to as many places at once as there are features.
 struct Postings {
-  std::vector<int64_t> offsets;    // [F + 1]
-  HugePageArray<uint32_t> tokens;  // [nnz]
-  HugePageArray<uint16_t> codes;   // [nnz]
+  std::vector<int64_t> offsets;     // [F + 1]
+  HugePageArray<uint64_t> entries;  // [nnz]
 };
 Postings transpose(const QuantizedCsr& a);
 
