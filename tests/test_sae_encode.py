@@ -1,0 +1,100 @@
+"""Models and SAEs: the right stream, every token once, the same bits from the middle as from the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from semconv import InputError, SparseActivations
+from semconv.config import load_suite, resolve
+from semconv.model_activations import hook_layer, hook_name, load_model, residual_streams
+from semconv.pipeline import Run, load_blocks
+from semconv.sae_encode import encode, encode_stream, load_sae
+from tests.conftest import requires_models
+
+pytestmark = requires_models
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory):
+    suite = load_suite(tiny_suite)
+    model = load_model(resolve(suite.model_a.path))
+    saes = {sae.hook: load_sae(resolve(sae.path)) for sae in suite.model_a.saes}
+    return model, saes, load_blocks(Run(suite, tmp_path_factory.mktemp("blocks")))
+
+
+def test_hooks_give_block_outputs_and_stop_the_pass_after_the_last(loaded):
+    model, _, blocks = loaded
+    ids = blocks.ids[:4]
+    with torch.no_grad():
+        hidden = model(input_ids=ids.long(), output_hidden_states=True).hidden_states
+    assert torch.equal(residual_streams(model, ids, [0])[0], hidden[1])
+    ran: list[int] = []
+    handle = model.model.layers[1].register_forward_hook(lambda *_: ran.append(1))
+    try:
+        residual_streams(model, ids, [0])
+    finally:
+        handle.remove()
+    assert ran == []
+    assert set(residual_streams(model, ids, [0, 1])) == {0, 1}
+
+
+def test_every_counted_token_is_encoded_once(loaded):
+    model, saes, blocks = loaded
+    position = 0
+    for first, chunks in encode(model, saes, blocks, batch=7):
+        assert first == position
+        assert set(chunks) == set(saes)
+        position += next(iter(chunks.values())).n_tokens
+    assert position == blocks.n_tokens
+
+
+def test_starting_in_the_middle_gives_the_same_bits(loaded):
+    model, saes, blocks = loaded
+    whole = list(encode(model, saes, blocks, batch=8))
+    tail = list(encode(model, saes, blocks, batch=8, first_batch=3))
+    assert len(tail) == len(whole) - 3
+    for (first, chunks), (expected_first, expected) in zip(tail, whole[3:], strict=True):
+        assert first == expected_first
+        assert {h: c.sha256 for h, c in chunks.items()} == {h: c.sha256 for h, c in expected.items()}
+
+
+def test_activations_equal_the_formula_of_a_jumprelu_sae(loaded):
+    model, saes, blocks = loaded
+    hook, sae = next(iter(saes.items()))
+    first, chunks = next(iter(encode(model, {hook: sae}, blocks, batch=4, dtype=torch.float32)))
+    stream = residual_streams(model, blocks.ids[:4], [hook_layer(hook)])[hook_layer(hook)][blocks.mask[:4]]
+    pre = (stream - sae.b_dec) @ sae.W_enc + sae.b_enc
+    expected = pre.relu() * (pre > sae.threshold)
+    assert first == 0
+    torch.testing.assert_close(chunks[hook].to_dense(), expected.detach(), rtol=0, atol=0)
+
+
+def test_refusals(loaded, tmp_path: Path):
+    model, saes, blocks = loaded
+    sae = next(iter(saes.values()))
+    with pytest.raises(InputError, match=r"layer must be in 0\.\.1 for this model, got 5"):
+        residual_streams(model, blocks.ids[:1], [5])
+    with pytest.raises(InputError, match="takes vectors of 16, the hook gives 24"):
+        encode_stream(sae, torch.zeros(3, 24), torch.float16)
+    with pytest.raises(InputError, match="within the range of Half"):
+        encode_stream(sae, torch.full((1, 16), 1e6), torch.float16)
+    with pytest.raises(InputError, match="must look like"):
+        hook_layer("blocks.x.hook_resid_post")
+    assert hook_layer(hook_name(12)) == 12
+    with pytest.raises(InputError, match="cannot load model"):
+        load_model(tmp_path)
+    with pytest.raises(InputError, match="cannot load SAE"):
+        load_sae(tmp_path / "none")
+    with pytest.raises(InputError, match="needs a path, or a release"):
+        load_sae()
+
+
+def test_concatenating_chunks_of_another_width_is_refused():
+    a, b = (SparseActivations.from_dense(torch.ones(2, n)) for n in (3, 4))
+    with pytest.raises(InputError, match=r"must agree in features and dtype, got 3 .* and 4"):
+        SparseActivations.concatenate([a, b])
+    with pytest.raises(InputError, match="at least one chunk"):
+        SparseActivations.concatenate([])
