@@ -5,6 +5,7 @@ are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default
 """
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -37,7 +38,7 @@ def want_cuda(kernels: list[str]) -> bool:
         if not there
     ]
     if asked == "1" and lacking:
-        fail(f"SEMCONV_CUDA=1 needs {' and '.join(lacking)}, found none")
+        fail(f"SEMCONV_CUDA=1 needs {' and '.join(lacking)}, not found")
     build = asked != "0" and not lacking
     reason = (
         "asked not to" if asked == "0" else f"no {', no '.join(lacking)}" if lacking else "nvcc and a CUDA torch found"
@@ -46,7 +47,7 @@ def want_cuda(kernels: list[str]) -> bool:
     return build
 
 
-compiler = os.environ.get("CXX", "c++")
+compiler = shlex.split(os.environ.get("CXX") or "c++")[0]
 if shutil.which(compiler) is None and "egg_info" not in sys.argv and "dist_info" not in sys.argv:
     fail(f"a C++20 compiler is needed, found no {compiler!r} on PATH (Debian: apt-get install g++)")
 

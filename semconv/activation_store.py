@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
-from semconv.files import sha256_of_file, write_atomically, write_json
+from semconv.files import read_tensors, sha256_of_file, write_json, write_tensors
+from semconv.provenance import code_commit, package_versions
 from semconv.sparse import SparseActivations
 from semconv.types import InputError
 
@@ -119,13 +119,13 @@ def _check_shard(path: Path, index: int, shard: Shard, identity: StoreIdentity) 
 
 
 def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActivations:
+    tensors, _ = read_tensors(file)
     try:
-        tensors = load_file(file)
         acts = SparseActivations(
             tensors["indptr"], tensors["indices"].to(torch.int32), tensors["values"], identity.n_features
         )
-    except (SafetensorError, KeyError) as error:
-        raise InputError(f"{file} is damaged: {error}") from None
+    except KeyError as error:
+        raise InputError(f"{file} is malformed: it has no {error}") from None
     except InputError as error:
         raise InputError(f"{file} is malformed: {error}") from None
     if acts.n_tokens != shard.n_tokens or acts.nnz != shard.nnz or acts.values.dtype != _DTYPES[identity.dtype]:
@@ -175,8 +175,6 @@ class ActivationStore:
     @property
     def sha256(self) -> str:
         """SHA-256 over the shards' checksums: the activations a result was computed from."""
-        import hashlib
-
         return hashlib.sha256("".join(shard.sha256 for shard in self._shards).encode()).hexdigest()
 
     def shards(self) -> Iterator[SparseActivations]:
@@ -223,6 +221,7 @@ class StoreWriter:
         self.identity = identity
         self._shards: list[Shard] = []
         self._pending: list[SparseActivations] = []
+        self._versions = {**package_versions(), "commit": code_commit()}
         if (self.path / _MANIFEST).exists():
             self._resume()
         self._position = self.tokens_written
@@ -277,21 +276,18 @@ class StoreWriter:
             "feature_max": feature_max(acts),
         }
         file = self.path / _shard_name(len(self._shards))
-        write_atomically(file, lambda temporary: save_file(tensors, temporary))
+        write_tensors(file, tensors)
         self._shards.append(Shard(file.name, sha256_of_file(file), acts.n_tokens, acts.nnz))
         self._pending = []
         self._write_manifest()
 
     def _write_manifest(self) -> None:
-        from semconv.provenance import code_commit, package_versions
-
         manifest = {
             "format": FORMAT,
             "version": VERSION,
             "identity": asdict(self.identity),
             "shards": [asdict(shard) for shard in self._shards],
-            "versions": package_versions(),
-            "commit": code_commit(),
+            "versions": self._versions,
         }
         write_json(self.path / _MANIFEST, manifest)
 

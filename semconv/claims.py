@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from semconv.config import nearest
+from semconv.files import read_text
 from semconv.types import InputError
 
 Verdict = Literal["pass", "FAIL", "not run"]
 _COMPARISONS = ("equal", "within", "at least", "at most")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,17 @@ class Claim:
             raise InputError(
                 f"claim {self.id}: comparison must be one of {', '.join(_COMPARISONS)}, got {self.comparison!r}"
             )
-        if self.comparison != "equal" and isinstance(self.expected, str):
+        if self.comparison != "equal" and not _is_number(self.expected):
             raise InputError(f"claim {self.id}: {self.comparison!r} needs a number, got {self.expected!r}")
+        if not _is_number(self.tolerance) or self.tolerance < 0:
+            raise InputError(f"claim {self.id}: tolerance must be a number >= 0, got {self.tolerance!r}")
 
     def holds(self, observed: Any) -> bool:
         """True when the observed value bears the claim out; an undefined one never does."""
-        if observed is None or (isinstance(observed, float) and observed != observed):
-            return False
         if self.comparison == "equal":
             return observed == self.expected
+        if not _is_number(observed):
+            return False
         low, high = float(self.expected) - self.tolerance, float(self.expected) + self.tolerance
         if self.comparison == "at least":
             return float(observed) >= low
@@ -71,9 +79,8 @@ class Checked:
 
 
 def default_claims_path() -> Path:
-    """Returns `claims.toml` of the working folder, or else of the source tree."""
-    here = Path("claims.toml")
-    return here if here.exists() else Path(__file__).resolve().parent.parent / "claims.toml"
+    """Returns `claims.toml` of the source tree."""
+    return Path(__file__).resolve().parent.parent / "claims.toml"
 
 
 def load_claims(path: Path) -> list[Claim]:
@@ -83,13 +90,15 @@ def load_claims(path: Path) -> list[Claim]:
         InputError: no such file, TOML that does not parse, an unknown key, a missing one, or an id used twice.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("claim", [])
+        tables = tomllib.loads(read_text(path)).get("claim", [])
     except FileNotFoundError:
         raise InputError(f"claims file {path} does not exist") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     known = [f.name for f in fields(Claim)]
     claims: list[Claim] = []
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path} must hold [[claim]] tables")
     for table in tables:
         for key in table:
             if key not in known:
@@ -113,7 +122,7 @@ def load_results(run: Path) -> dict[str, Any]:
     """
     path = run / "results.json"
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        results = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{run} holds no results.json; run `semconv reproduce` first") from None
     except json.JSONDecodeError:

@@ -125,8 +125,8 @@ def reproduce(
     with progress_bar() as progress:
         results = run_suite(Run(config, target, progress))
         progress("report", 0, 1)
-        checked = check_claims(stated, results)
         write_figures(results, target / "figures")
+        checked = check_claims(stated, results)
         write_markdown(results, checked, target / "report.md")
         progress("report", 1, 1)
     _finish_claims(checked, as_json, {"results": str(target / "results.json"), "report": str(target / "report.md")})
@@ -175,12 +175,13 @@ def encode(
 ) -> None:
     """Run both models of a suite and write their activation stores."""
     from semconv.config import load_suite
-    from semconv.pipeline import Run, encode_model, load_blocks
+    from semconv.files import only_writer
+    from semconv.pipeline import Run, encode_model, load_corpus
 
     config, target = load_suite(suite), run_folder(suite, folder)
-    with progress_bar() as progress:
+    with only_writer(target), progress_bar() as progress:
         run = Run(config, target, progress)
-        blocks = load_blocks(run)
+        blocks = load_corpus(run).blocks
         for model in (config.model_a, config.model_b):
             encode_model(run, model, blocks)
     out.print(f"Stores: {target / 'stores'}", soft_wrap=True)
@@ -194,11 +195,9 @@ def correlate(
     k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
 ) -> None:
     """Find the best partners of every feature of two stores, in both directions."""
-    from safetensors.torch import save_file
-
     from semconv.activation_store import ActivationStore
     from semconv.correlate import best_matches
-    from semconv.files import write_atomically
+    from semconv.files import write_tensors
 
     a, b = ActivationStore(store_a), ActivationStore(store_b)
     m = best_matches(a, b, k)
@@ -217,7 +216,7 @@ def correlate(
         "b_sha256": b.sha256,
         "n_tokens": str(m.n_tokens),
     }
-    write_atomically(target, lambda path: save_file(tensors, path, metadata=metadata))
+    write_tensors(target, tensors, metadata)
     undefined = int((m.a_to_b.index[:, 0] < 0).sum()), int((m.b_to_a.index[:, 0] < 0).sum())
     out.print(f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.")
 
@@ -296,14 +295,19 @@ def main() -> None:
             raise
         err.print(f"semconv: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except OSError as error:
+    except ModuleNotFoundError as error:
         if debug:
             raise
-        where = f" ({error.filename})" if error.filename else ""
         err.print(
-            f"semconv: {error.strerror or error}{where}; what was finished is kept, the same command continues",
+            f"semconv: this command needs the package {error.name}, which is not installed (run `make setup`)",
             style="red",
             markup=False,
             soft_wrap=True,
         )
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        err.print(f"semconv: {error.strerror or error}{where}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from semconv.files import read_text
 from semconv.model_activations import hook_layer
 from semconv.types import InputError
 
@@ -58,6 +59,8 @@ class CorpusConfig:
     """Field of the text in JSONL and Parquet files."""
     packages: dict[str, str] = field(default_factory=dict[str, str])
     """Distribution -> exact version, for kind `docstrings`."""
+    text_sha256: str = ""
+    """Expected SHA-256 of the documents, in order; empty to accept any."""
     tokens_sha256: str = ""
     """Expected SHA-256 of ids and mask; empty to accept any."""
 
@@ -149,6 +152,11 @@ class CompareConfig:
     svcca_k: int = 20
     """Directions kept by `svcca_fixed_k`."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.svcca_threshold <= 1:
+            raise InputError(f"compare.svcca_threshold must be in (0, 1], got {self.svcca_threshold}")
+        _at_least("compare.svcca_k", self.svcca_k, 1)
+
 
 @dataclass(frozen=True)
 class NullConfig:
@@ -161,7 +169,8 @@ class NullConfig:
 
     def __post_init__(self) -> None:
         _at_least("null.n_permutations", self.n_permutations, 1)
-        _at_least("null.seed", self.seed, 0)
+        if not 0 <= self.seed < 2**64:
+            raise InputError(f"null.seed must be at least 0 and below 2^64, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -244,8 +253,10 @@ def _build(cls: type[Config], table: Any, where: str) -> Config:
             value = _build(_NESTED[key], value, f"{where}.{key}")
         elif key == "saes":
             value = tuple(_build(SaeConfig, sae, f"{where}.saes") for sae in _list(given, f"{where}.saes"))
-        elif isinstance(value, list):
-            value = tuple(value)
+        elif key == "stop_tokens":
+            value = tuple(str(token) for token in _list(given, f"{where}.{key}"))
+        elif key == "packages" and not (isinstance(given, dict) and all(isinstance(v, str) for v in given.values())):
+            raise InputError(f"{where}.packages must be a table of name = version, got {given!r}")
         values[key] = value
     try:
         return cls(**values)
@@ -276,7 +287,10 @@ def load_suite(name_or_path: str | Path) -> SuiteConfig:
     elif not path.exists():
         raise InputError(f"suite file {path} does not exist")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    return _build(SuiteConfig, table, path.name)
+    suite = _build(SuiteConfig, table, path.name)
+    if suite.name != path.stem:
+        raise InputError(f"the suite in {path.name} must have name = {path.stem!r}, got {suite.name!r}")
+    return suite

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from semconv.files import read_text
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
@@ -54,18 +56,36 @@ def is_english(text: str) -> bool:
     return ascii_share >= 0.95 and sum(w in _ENGLISH for w in words) >= 0.08 * max(len(words), 1)
 
 
+def _without_indent(docstring: str) -> str:
+    """Strips the indent that all lines after the first share, and blank lines around.
+
+    Our own, because what the standard library strips differs between Python versions and the corpus must not.
+    """
+    first, *rest = docstring.expandtabs().split("\n")
+    indents = [len(line) - len(line.lstrip(" ")) for line in rest if line.strip(" ")]
+    margin = min(indents, default=0)
+    lines = [first.lstrip(" "), *(line[margin:] for line in rest)]
+    while lines and not lines[-1]:
+        lines.pop()
+    while lines and not lines[0]:
+        lines.pop(0)
+    return "\n".join(lines)
+
+
 def _docstrings_of_source(source: bytes) -> Iterator[str]:
     """Yields every docstring of one Python source, which is parsed and never imported."""
     try:
-        stack: list[ast.AST] = [ast.parse(source)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            stack: list[ast.AST] = [ast.parse(source, feature_version=(3, 11))]
     except (SyntaxError, ValueError):
         return  # a template or a file for another Python version: no docstrings to be had from it
     while stack:
         node = stack.pop()
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            text = ast.get_docstring(node)
+            text = ast.get_docstring(node, clean=False)
             if text is not None:
-                yield text
+                yield _without_indent(text)
         # Docstrings live in statements only, so expressions (most of a tree) are never entered.
         stack.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, (ast.stmt, ast.ExceptHandler)))
 
@@ -119,11 +139,8 @@ def file_documents(path: Path, column: str = "text") -> list[Document]:
     Raises:
         InputError: the file is missing, empty, of another kind, or has no such column.
     """
-    if not path.exists():
-        raise InputError(f"text source {path} does not exist")
-    files = sorted(p for p in path.rglob("*") if p.suffix in _READERS) if path.is_dir() else [path]
     texts: list[str] = []
-    for file in files:
+    for file in source_files(path):
         if file.suffix not in _READERS:
             raise InputError(f"text source must end in one of {', '.join(sorted(_READERS))}, got {file.name}")
         texts.extend(_READERS[file.suffix](file, column))
@@ -133,13 +150,24 @@ def file_documents(path: Path, column: str = "text") -> list[Document]:
     return documents
 
 
+def source_files(path: Path) -> list[Path]:
+    """Returns the text files of a source, in order of name.
+
+    Raises:
+        InputError: the path does not exist.
+    """
+    if not path.exists():
+        raise InputError(f"text source {path} does not exist")
+    return sorted(p for p in path.rglob("*") if p.suffix in _READERS) if path.is_dir() else [path]
+
+
 def _read_txt(file: Path, column: str) -> list[str]:
-    return file.read_text(encoding="utf-8").split("\n\n")
+    return read_text(file).split("\n\n")
 
 
 def _read_jsonl(file: Path, column: str) -> list[str]:
     texts: list[str] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         try:
@@ -153,12 +181,16 @@ def _read_jsonl(file: Path, column: str) -> list[str]:
 
 
 def _read_parquet(file: Path, column: str) -> list[str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = pq.read_schema(file).names
-    if column not in names:
-        raise InputError(f"{file} has no column {column!r}; it has {', '.join(names)}")
-    return [str(text) for text in pq.read_table(file, columns=[column])[column].to_pylist() if text is not None]
+    try:
+        names = pq.read_schema(file).names
+        if column not in names:
+            raise InputError(f"{file} has no column {column!r}; it has {', '.join(names)}")
+        return [str(text) for text in pq.read_table(file, columns=[column])[column].to_pylist() if text is not None]
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{file} is not a Parquet file: {error}") from None
 
 
 _READERS = {".txt": _read_txt, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
@@ -200,6 +232,10 @@ def tokenize(
     """
     if context < 2:
         raise InputError(f"context must be at least 2 (BOS and one token), got {context}")
+    if not documents:
+        raise InputError(
+            "no document to compare on; a small text may have none in the split asked for (try split = 'all')"
+        )
     special = {name: _special_token(tokenizer, name) for name in ("bos", "eos", "pad")}
     ids: list[np.ndarray] = []
     owner: list[np.ndarray] = []

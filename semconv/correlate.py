@@ -74,6 +74,8 @@ def best_matches(
     x, y = (side if isinstance(side, SparseActivations) else side.load() for side in (a, b))
     if x.n_tokens != y.n_tokens:
         raise InputError(f"a and b must hold the same tokens, got {x.n_tokens} and {y.n_tokens}")
+    if backend not in ("native", "reference"):
+        raise InputError(f"backend must be native or reference, got {backend!r}")
     if backend == "native":
         raw = ops.best_matches(
             (x.indptr, x.indices, x.values), x.n_features, (y.indptr, y.indices, y.values), y.n_features, k

@@ -50,7 +50,17 @@ def _core() -> Finding:
         facts = ops.build_facts()
     except InputError as error:
         return Finding("native core", "built", str(error), False)
-    return Finding("native core", "built", f"gcc {facts['compiler']}, CUDA {facts['cuda_archs'] or 'off'}", True)
+    return Finding("native core", "built", f"compiler {facts['compiler']}, CUDA {facts['cuda_archs'] or 'off'}", True)
+
+
+def _libraries() -> list[Finding]:
+    findings: list[Finding] = []
+    for name in ("transformers", "sae-lens", "tokenizers", "matplotlib", "scipy"):
+        try:
+            findings.append(Finding(name, "installed", importlib.metadata.version(name), True))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding(name, "installed", "absent", False))
+    return findings
 
 
 def _packages(suite: SuiteConfig) -> list[Finding]:
@@ -94,6 +104,7 @@ def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
         Finding("processor", "any", f"{processor()}, {os.cpu_count()} cores", None),
         Finding("torch", ">= 2.11", torch.__version__, None),
         _core(),
+        *_libraries(),
         Finding("disk", f"{needs.disk_gib:g} GiB", f"{disk:.1f} GiB free", disk >= needs.disk_gib),
         Finding("memory", f"{needs.memory_gib:g} GiB", f"{memory:.1f} GiB available", memory >= needs.memory_gib),
         _gpu(suite),

@@ -1,12 +1,20 @@
-"""Writes files so that a reader never sees half of one: temporary name, fsync, rename."""
+"""Writes files so that a reader never sees half of one: temporary name, fsync, rename; one writer per folder."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from semconv.types import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -45,6 +53,70 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Writes JSON atomically: two-space indent, sorted keys, no NaN (a NaN is null by the time it gets here)."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes a safetensors file atomically.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # its I/O errors are no OSError, although they are nothing else
+            raise OSError(f"cannot write {path}: {error}") from error
+
+    write_atomically(path, write)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Returns tensors and metadata of a safetensors file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:  # pyright: ignore
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is missing or damaged: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a UTF-8 file.
+
+    Raises:
+        InputError: the file is not UTF-8.
+        OSError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+@contextmanager
+def only_writer(folder: Path) -> Generator[None]:
+    """Holds the folder's lock, so that two runs never write into it at once; the lock dies with the process.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another semconv process is writing to {folder}; wait for it or choose another --out"
+            ) from None
+        yield
 
 
 def sha256_of_file(path: Path) -> str:

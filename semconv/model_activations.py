@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from semconv.types import InputError
+from semconv.types import InputError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,14 +49,15 @@ def load_model(path: str | Path, revision: str | None = None, device: str = "cpu
     Raises:
         InputError: the model cannot be found or read.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(path), revision=revision, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot load model {path}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"cannot load model {path}: {first_line(error)}") from error
     return model.to(device).eval()
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from semconv.types import InputError
+from semconv.types import InputError, first_line
 
 _LOAD_ERROR: ImportError | None = None
 try:
@@ -56,7 +56,7 @@ def compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]
     try:
         return torch.ops.semconv.compact_rows(x, dtype)
     except ValueError as error:
-        raise InputError(_sentence(error)) from None
+        raise InputError(first_line(error)) from None
 
 
 def best_matches(
@@ -81,7 +81,7 @@ def best_matches(
     try:
         return RawMatches(*torch.ops.semconv.best_matches(*a, n_features_a, *b, n_features_b, k))
     except ValueError as error:
-        raise InputError(_sentence(error)) from None
+        raise InputError(first_line(error)) from None
 
 
 def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
@@ -102,12 +102,7 @@ def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
     try:
         return torch.ops.semconv.permuted_dot(x, y, permutations)
     except ValueError as error:
-        raise InputError(_sentence(error)) from None
-
-
-def _sentence(error: ValueError) -> str:
-    """The first line of a C++ check's message; the rest is a C++ stack trace."""
-    return str(error).splitlines()[0]
+        raise InputError(first_line(error)) from None
 
 
 def _fake_compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:

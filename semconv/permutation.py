@@ -14,6 +14,9 @@ from numpy import ndarray
 from semconv.compare.measure import Measure, check_paired
 from semconv.types import InputError
 
+ROUNDING = 1e-12
+"""Scores closer than this are the same score: what is left between them is the rounding of the last steps."""
+
 
 @dataclass(frozen=True, eq=False)
 class PermutationResult:
@@ -33,7 +36,7 @@ class PermutationResult:
     def z(self) -> float:
         """Distance of the statistic from the null mean in null standard deviations; NaN for a constant null."""
         spread = float(self.null.std(ddof=1)) if len(self.null) > 1 else 0.0
-        return (self.statistic - float(self.null.mean())) / spread if spread > 0 else math.nan
+        return (self.statistic - float(self.null.mean())) / spread if spread > ROUNDING else math.nan
 
     @property
     def calibrated(self) -> float:
@@ -44,9 +47,16 @@ class PermutationResult:
 def p_value(statistic: float, null: Float[ndarray, " m"]) -> float:
     """Returns (b + 1) / (m + 1) with b the null values >= statistic (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585).
 
-    Values within 1e-12 count as equal: a permutation that maps the statistic onto itself may round differently.
+    Values within `ROUNDING` count as equal: a permutation that maps the statistic onto itself may round differently.
+
+    Raises:
+        InputError: the statistic or a null value is not finite, and so cannot be ranked.
     """
-    return (int((null >= statistic - 1e-12).sum()) + 1) / (len(null) + 1)
+    if not (math.isfinite(statistic) and np.isfinite(null).all()):
+        raise InputError(
+            f"a p-value needs finite values, got statistic {statistic} and {(~np.isfinite(null)).sum()} of the null"
+        )
+    return (int((null >= statistic - ROUNDING).sum()) + 1) / (len(null) + 1)
 
 
 def calibrated_score(statistic: float, null: Float[ndarray, " m"], level: float = 0.05) -> float:
@@ -57,7 +67,9 @@ def calibrated_score(statistic: float, null: Float[ndarray, " m"], level: float 
     """
     pooled = np.sort(np.append(null, statistic))
     tau = float(pooled[math.ceil((1 - level) * len(pooled)) - 1])
-    return max(0.0, statistic - tau) / (1 - tau) if tau < 1 else 0.0
+    if statistic <= tau + ROUNDING or tau >= 1 - ROUNDING:
+        return 0.0
+    return (statistic - tau) / (1 - tau)
 
 
 def permutation_ids(n: int, n_permutations: int, seed: int, first: int = 0) -> Int[ndarray, "m n"]:
@@ -87,15 +99,16 @@ def permutation_test(
         X: one space.
         Y: the other, row i paired with row i of X.
         n_permutations: m >= 1.
-        seed: key of the permutations, >= 0.
+        seed: key of the permutations, 0 <= seed < 2^64.
 
     Raises:
-        InputError: other lengths, n_permutations < 1, seed < 0, or what the measure refuses.
+        InputError: other lengths, n_permutations < 1, seed out of range, a score that is not finite, or what the
+            measure refuses.
     """
     if n_permutations < 1:
         raise InputError(f"n_permutations must be at least 1, got {n_permutations}")
-    if seed < 0:
-        raise InputError(f"seed must be at least 0, got {seed}")
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed must be at least 0 and below 2^64, got {seed}")
     check_paired(len(X), len(Y))
     permutations = permutation_ids(len(X), n_permutations, seed)
     if isinstance(measure, Callable):

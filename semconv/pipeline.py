@@ -9,26 +9,26 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from numpy import ndarray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from semconv import labels
 from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
 from semconv.compare import RSA, SVCCA, Measure
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
 from semconv.correlate import BestMatches, best_matches
-from semconv.files import sha256_of_file, write_atomically, write_json
+from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.matching import FeaturePairs, match_features
 from semconv.model_activations import hook_layer
 from semconv.permutation import permutation_test
 from semconv.provenance import provenance
 from semconv.sparse import SparseActivations
 from semconv.types import InputError, TokenBlocks
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
@@ -86,52 +86,91 @@ def folder_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_blocks(run: Run) -> TokenBlocks:
+@dataclass(frozen=True)
+class Corpus:
+    """The token blocks of a suite and the hash of the text they come from."""
+
+    blocks: TokenBlocks
+    text_sha256: str
+
+
+def load_corpus(run: Run) -> Corpus:
     """Returns the suite's token blocks, kept in the run folder after the first time.
 
     Raises:
-        InputError: the tokens are not those that the suite expects.
+        InputError: the text or the tokens are not those that the suite expects.
     """
-    corpus = run.suite.corpus
-    key = hashlib.sha256(repr(asdict(corpus)).encode() + resolve(corpus.tokenizer).read_bytes()).hexdigest()[:16]
-    cached = run.folder / f"tokens-{key}.safetensors"
+    config = run.suite.corpus
+    cached = run.folder / f"tokens-{_corpus_key(config)}.safetensors"
     run.progress("corpus", 0, 1)
     with run.timed("corpus"):
-        blocks = _read_blocks(cached) if cached.exists() else None
-        if blocks is None:
-            blocks = _make_blocks(corpus)
-            parts = {"ids": blocks.ids, "mask": blocks.mask, "document": blocks.document}
-            write_atomically(cached, lambda path: save_file(parts, path))
-    if corpus.tokens_sha256 and blocks.sha256 != corpus.tokens_sha256:
-        raise InputError(
-            f"the corpus gives other tokens than the suite {run.suite.name} expects: "
-            f"SHA-256 {corpus.tokens_sha256[:16]}... expected, {blocks.sha256[:16]}... found"
-        )
+        corpus = _read_corpus(cached)
+        if corpus is None:
+            corpus = _make_corpus(config)
+            parts = {"ids": corpus.blocks.ids, "mask": corpus.blocks.mask, "document": corpus.blocks.document}
+            hashes = {"text_sha256": corpus.text_sha256, "tokens_sha256": corpus.blocks.sha256}
+            write_tensors(cached, parts, hashes)
+    for what, expected, found in (
+        ("text", config.text_sha256, corpus.text_sha256),
+        ("tokens", config.tokens_sha256, corpus.blocks.sha256),
+    ):
+        if expected and expected != found:
+            raise InputError(
+                f"the corpus gives other {what} than the suite {run.suite.name} expects: "
+                f"SHA-256 {expected[:16]}... expected, {found[:16]}... found"
+            )
     run.progress("corpus", 1, 1)
-    return blocks
+    return corpus
 
 
-def _read_blocks(path: Path) -> TokenBlocks | None:
+def _corpus_key(config: CorpusConfig) -> str:
+    """Names the cache after everything the tokens depend on: settings, tokenizer, and a user's own text."""
+    from semconv.corpus import source_files
+
+    digest = hashlib.sha256(repr(asdict(config)).encode())
+    tokenizer = resolve(config.tokenizer)
+    if not tokenizer.is_file():
+        raise InputError(f"tokenizer {tokenizer} does not exist")
+    for file in [tokenizer, *(source_files(Path(config.path)) if config.kind == "file" else [])]:
+        digest.update(sha256_of_file(file).encode())
+    return digest.hexdigest()[:16]
+
+
+def _read_corpus(path: Path) -> Corpus | None:
+    """Reads the cache; None when it is not there or not what was written, for then it is made again from the text."""
     try:
-        parts = load_file(path)
-        return TokenBlocks(parts["ids"], parts["mask"], parts["document"])
-    except (SafetensorError, KeyError, InputError):
-        return None  # damaged: it is only a cache, made again from the text
+        parts, hashes = read_tensors(path)
+        blocks = TokenBlocks(parts["ids"], parts["mask"], parts["document"])
+        return Corpus(blocks, hashes["text_sha256"]) if hashes["tokens_sha256"] == blocks.sha256 else None
+    except (KeyError, InputError):
+        return None
 
 
-def _make_blocks(corpus: CorpusConfig) -> TokenBlocks:
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Reads a tokenizer file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     from tokenizers import Tokenizer
 
-    from semconv.corpus import docstring_documents, file_documents, tokenize
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+        raise InputError(f"tokenizer {path} cannot be read: {error}") from None
 
-    if corpus.kind == "docstrings":
-        documents = docstring_documents(corpus.packages)
+
+def _make_corpus(config: CorpusConfig) -> Corpus:
+    from semconv.corpus import corpus_sha256, docstring_documents, file_documents, tokenize
+
+    if config.kind == "docstrings":
+        documents = docstring_documents(config.packages)
     else:
-        documents = file_documents(Path(corpus.path), corpus.column)
-    if corpus.split != "all":
-        documents = [d for d in documents if d.split == corpus.split]
-    tokenizer = Tokenizer.from_file(str(resolve(corpus.tokenizer)))
-    return tokenize(documents, tokenizer, corpus.context, corpus.max_tokens)
+        documents = file_documents(Path(config.path), config.column)
+    if config.split != "all":
+        documents = [d for d in documents if d.split == config.split]
+    blocks = tokenize(documents, load_tokenizer(resolve(config.tokenizer)), config.context, config.max_tokens)
+    return Corpus(blocks, corpus_sha256(documents))
 
 
 def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
@@ -183,6 +222,11 @@ def _encode_missing(
             raise InputError(
                 f"model {model.name} has no hook {sae.hook!r}{nearest(sae.hook, hooks)}; it has {n_layers} blocks"
             )
+    if int(blocks.ids.max()) >= int(network.config.vocab_size):
+        raise InputError(
+            f"model {model.name} knows {network.config.vocab_size} tokens, "
+            f"the tokenizer gives id {int(blocks.ids.max())}"
+        )
     saes = {sae.hook: load_sae(resolve(sae.path)) for sae in todo}
     batch, dtype = run.suite.encode.batch, getattr(torch, run.suite.encode.dtype)
     written = min(writers[hook].tokens_written for hook in saes)
@@ -198,18 +242,30 @@ def _encode_missing(
 
 def _save_decoder(run: Run, model: ModelConfig, sae: SaeConfig) -> int:
     """Keeps the decoder rows [d_sae, d_model] in the run folder, so that comparing needs no SAE; returns d_sae."""
-    target, identity = run.decoder_path(model, sae.hook), folder_sha256(resolve(sae.path))
-    if target.exists():
-        from safetensors import safe_open
+    identity = folder_sha256(resolve(sae.path))
+    decoder = _read_decoder(run.decoder_path(model, sae.hook), identity)
+    if decoder is None:
+        from semconv.sae_encode import load_sae
 
-        with safe_open(target, framework="pt") as file:  # pyright: ignore
-            if (file.metadata() or {}).get("sae_sha256") == identity:
-                return int(file.get_slice("W_dec").get_shape()[0])
-    from semconv.sae_encode import load_sae
-
-    decoder = load_sae(resolve(sae.path)).W_dec.detach().float().contiguous()
-    write_atomically(target, lambda path: save_file({"W_dec": decoder}, path, metadata={"sae_sha256": identity}))
+        decoder = load_sae(resolve(sae.path)).W_dec.detach().float().contiguous()
+        hashes = {"sae_sha256": identity, "sha256": _tensor_sha256(decoder)}
+        write_tensors(run.decoder_path(model, sae.hook), {"W_dec": decoder}, hashes)
     return int(decoder.shape[0])
+
+
+def _tensor_sha256(tensor: torch.Tensor) -> str:
+    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
+
+
+def _read_decoder(path: Path, sae_sha256: str) -> torch.Tensor | None:
+    """Reads kept decoder rows; None when they are not there, are another SAE's, or are not what was written."""
+    try:
+        tensors, hashes = read_tensors(path)
+        decoder = tensors["W_dec"]
+    except (KeyError, InputError):
+        return None
+    good = hashes == {"sae_sha256": sae_sha256, "sha256": _tensor_sha256(decoder)}
+    return decoder if good else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,15 +280,13 @@ class _Side:
 
 
 def _load_sides(run: Run, model: ModelConfig, blocks: TokenBlocks) -> list[_Side]:
-    from tokenizers import Tokenizer
-
-    texts = labels.token_texts(Tokenizer.from_file(str(resolve(run.suite.corpus.tokenizer))))
+    texts = labels.token_texts(load_tokenizer(resolve(run.suite.corpus.tokenizer)))
     ids, sides = labels.counted_ids(blocks), list[_Side]()
     for sae in model.saes:
         store = ActivationStore(run.store_path(model, sae.hook))
         acts = store.load()
         tokens = labels.top_tokens(acts, ids, texts, run.suite.match.top_tokens)
-        decoder = load_file(run.decoder_path(model, sae.hook))["W_dec"].double().numpy()
+        decoder = read_tensors(run.decoder_path(model, sae.hook))[0]["W_dec"].double().numpy()
         sides.append(_Side(hook_layer(sae.hook), acts, store.sha256, tokens, decoder))
     return sides
 
@@ -326,24 +380,25 @@ def _add_q_values(grid: dict[str, dict[str, Any]], names: list[str]) -> None:
                 cell["q"] = float(q)
 
 
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
 def summarise(grid: dict[str, dict[str, Any]], names: list[str]) -> dict[str, dict[str, Any]]:
     """Returns per measure: the best layer pair, its numbers, and how many layer pairs beat their null (q < 0.05)."""
     summary: dict[str, dict[str, Any]] = {}
     for name in names:
         scored = {key: cell["measures"][name] for key, cell in grid.items() if "score" in cell["measures"][name]}
-        if not scored:
-            summary[name] = {"layer_pairs": 0, "significant": 0}
-            continue
-        best = max(scored, key=lambda key: (scored[key]["score"], key))
+        best = max(scored, key=lambda key: (scored[key]["score"], key), default=None)
         summary[name] = {
             "layer_pairs": len(scored),
             "significant": sum(cell["q"] < 0.05 for cell in scored.values()),
             "best_layer_pair": best,
-            "best_score": scored[best]["score"],
-            "best_calibrated": scored[best]["calibrated"],
-            "largest_p": max(cell["p"] for cell in scored.values()),
-            "mean_score": float(np.mean([cell["score"] for cell in scored.values()])),
-            "mean_null": float(np.mean([cell["null_mean"] for cell in scored.values()])),
+            "best_score": scored[best]["score"] if best else None,
+            "best_calibrated": scored[best]["calibrated"] if best else None,
+            "largest_p": max((cell["p"] for cell in scored.values()), default=None),
+            "mean_score": number(_mean([cell["score"] for cell in scored.values()])),
+            "mean_null": number(_mean([cell["null_mean"] for cell in scored.values()])),
         }
     return summary
 
@@ -377,8 +432,14 @@ def reproduce(run: Run) -> dict[str, Any]:
         InputError: whatever a stage refuses.
         OSError: the folder cannot be written, or the disk is full.
     """
+    with only_writer(run.folder):
+        return _reproduce(run)
+
+
+def _reproduce(run: Run) -> dict[str, Any]:
     suite, began = run.suite, time.time()
-    blocks = load_blocks(run)
+    corpus = load_corpus(run)
+    blocks = corpus.blocks
     for model in (suite.model_a, suite.model_b):
         encode_model(run, model, blocks)
     with run.timed("load stores"):
@@ -400,6 +461,7 @@ def reproduce(run: Run) -> dict[str, Any]:
             "n_tokens": blocks.n_tokens,
             "n_documents": int(blocks.document.unique().numel()) - 1,
             "context": suite.corpus.context,
+            "text_sha256": corpus.text_sha256,
             "tokens_sha256": blocks.sha256,
         },
         "model_a": _describe(suite.model_a, sides_a),

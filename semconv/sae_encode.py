@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semconv.model_activations import hook_layer, residual_streams
 from semconv.sparse import SparseActivations
-from semconv.types import InputError, TokenBlocks
+from semconv.types import InputError, TokenBlocks, first_line
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -25,6 +25,7 @@ def load_sae(path: str | Path | None = None, release: str | None = None, sae_id:
         InputError: the SAE cannot be found or read.
     """
     from sae_lens import SAE
+    from safetensors import SafetensorError
 
     try:
         if path is not None:
@@ -32,10 +33,10 @@ def load_sae(path: str | Path | None = None, release: str | None = None, sae_id:
         if release is None or sae_id is None:
             raise InputError("an SAE needs a path, or a release and an sae_id")
         return SAE.from_pretrained(release, sae_id, dtype="float32").eval()
-    except (OSError, KeyError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"cannot load SAE {path or f'{release}:{sae_id}'}: {error}") from error
+    except InputError:
+        raise
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"cannot load SAE {path or f'{release}:{sae_id}'}: {first_line(error)}") from error
 
 
 @torch.inference_mode()

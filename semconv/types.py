@@ -17,6 +17,11 @@ class InputError(SemconvError, ValueError):
     """Bad input: says what was expected and what was found. The command line turns it into exit code 2."""
 
 
+def first_line(error: Exception) -> str:
+    """Returns the first line of a library's message, for errors of one sentence."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 @dataclass(frozen=True)
 class TokenBlocks:
     """Token ids cut into rows of one context length.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from semconv import ActivationStore, InputError, SparseActivations, StoreIdentity, StoreWriter, best_matches
 from semconv.files import sha256_of_file
-from tests.conftest import random_activations, semconv_cli
+from tests.conftest import random_activations, requires_models, semconv_cli
 
 N_TOKENS, N_FEATURES, SHARD = 100, 30, 32
 
@@ -221,33 +222,42 @@ def test_store_verify_of_a_good_store(store: ActivationStore):
     }
 
 
-FULL_DISK = """
-import sys, torch
-from pathlib import Path
-from semconv import SparseActivations, StoreIdentity, StoreWriter
-writer = StoreWriter(Path(sys.argv[1]), StoreIdentity("m", "0", "s", "1", "blocks.0.hook_resid_post", "2",
-                     n_tokens=4096, n_features=512, dtype="float32", shard_tokens=256))
-writer.append(SparseActivations.from_dense(torch.ones(4096, 512)), 0)
-"""
-
-
+@requires_models
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
-def test_a_full_disk_leaves_good_shards_and_no_halves(tmp_path: Path):
-    mount = tmp_path / "small"
+def test_a_full_disk_is_one_sentence_and_the_same_command_continues(tiny_suite: Path, tmp_path: Path):
+    mount, claims = tmp_path / "small", tiny_suite.with_name("claims.toml")
     mount.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mount)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(mount)], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a tmpfs")
     try:
-        done = subprocess.run(["python", "-c", FULL_DISK, str(mount / "s")], capture_output=True, text=True)
-        assert done.returncode != 0
-        assert "No space left" in done.stderr
-        files = sorted(p.name for p in (mount / "s").iterdir())
-        assert files[0] == "manifest.json"
-        assert len(files) > 1
-        assert not [f for f in files if "partial" in f]
-        manifest = json.loads((mount / "s" / "manifest.json").read_text())
-        assert [s["file"] for s in manifest["shards"]] == files[1:]
-        with pytest.raises(InputError, match="not complete"):
-            ActivationStore(mount / "s")
+        done = semconv_cli("reproduce", tiny_suite, "--out", mount / "run", "--claims", claims)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert "No space left" in done.stderr.strip().splitlines()[-1]
+        files = [p.name for p in mount.rglob("*") if p.is_file()]
+        assert files
+        assert not [name for name in files if "partial" in name]
+        subprocess.run(["mount", "-o", "remount,size=50m", str(mount)], check=True)
+        assert semconv_cli("reproduce", tiny_suite, "--out", mount / "run", "--claims", claims).returncode == 0
+        assert semconv_cli("reproduce", tiny_suite, "--out", tmp_path / "run", "--claims", claims).returncode == 0
+        assert (mount / "run" / "results.json").read_bytes() == (tmp_path / "run" / "results.json").read_bytes()
     finally:
         subprocess.run(["umount", str(mount)], check=True)
+
+
+def test_a_file_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path: Path):
+    code = (
+        "import resource, sys, torch\n"
+        "from pathlib import Path\n"
+        "from semconv.files import write_tensors\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "try:\n"
+        "    write_tensors(Path(sys.argv[1]), {'x': torch.zeros(10000)})\n"
+        "except OSError as error:\n"
+        "    print('OSError', error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.safetensors")], capture_output=True, text=True)
+    assert done.stdout.startswith("OSError"), done.stderr
+    assert list(tmp_path.iterdir()) == []

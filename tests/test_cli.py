@@ -79,7 +79,7 @@ def test_debug_shows_the_traceback():
 
 @requires_models
 def test_a_layer_the_model_lacks_is_named(tiny_suite: Path, tmp_path: Path):
-    path = tmp_path / "wrong.toml"
+    path = tmp_path / "tiny.toml"
     path.write_text(tiny_suite.read_text().replace("blocks.2.hook_resid_post", "blocks.7.hook_resid_post"))
     done = semconv_cli("reproduce", path, "--out", tmp_path / "run", "--claims", tiny_suite.with_name("claims.toml"))
     assert done.returncode == 2
@@ -89,7 +89,7 @@ def test_a_layer_the_model_lacks_is_named(tiny_suite: Path, tmp_path: Path):
 
 @requires_models
 def test_other_tokens_than_the_suite_expects_are_refused(tiny_suite: Path, tmp_path: Path):
-    path = tmp_path / "pinned.toml"
+    path = tmp_path / "tiny.toml"
     path.write_text(tiny_suite.read_text().replace("context = 32", 'context = 32\ntokens_sha256 = "0123"'))
     done = semconv_cli("encode", path, "--out", tmp_path / "run")
     assert done.returncode == 2
@@ -110,7 +110,7 @@ def test_doctor_tells_what_is_missing(tiny_suite: Path, tmp_path: Path):
     ready = semconv_cli("doctor", tiny_suite, "--out", tmp_path)
     assert ready.returncode == 0, ready.stdout
     assert "Ready" in ready.stdout
-    path = tmp_path / "greedy.toml"
+    path = tmp_path / "tiny.toml"
     path.write_text(tiny_suite.read_text() + "[needs]\ngpu_gib = 9999\ndisk_gib = 1e9\n")
     done = semconv_cli("doctor", path, "--json")
     assert done.returncode == 2

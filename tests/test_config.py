@@ -14,7 +14,7 @@ from semconv.config import load_suite, suite_names
 def changed(tiny_suite: Path, tmp_path: Path, old: str, new: str) -> Path:
     text = tiny_suite.read_text()
     assert old in text
-    path = tmp_path / "changed.toml"
+    path = tmp_path / "tiny.toml"
     path.write_text(text.replace(old, new, 1))
     return path
 
@@ -28,8 +28,8 @@ def test_every_shipped_suite_loads():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("max_tokens", "max_token", r"unknown key 'max_token' in changed.toml.corpus \(did you mean 'max_tokens'\?\)"),
-        ("[match]", "[mach]", r"unknown key 'mach' in changed.toml \(did you mean 'match'\?\)"),
+        ("max_tokens", "max_token", r"unknown key 'max_token' in tiny.toml.corpus \(did you mean 'max_tokens'\?\)"),
+        ("[match]", "[mach]", r"unknown key 'mach' in tiny.toml \(did you mean 'match'\?\)"),
         ("batch = 8", "batch = 0", "encode.batch must be at least 1, got 0"),
         ("batch = 8", 'batch = "8"', "encode.batch must be int, got '8'"),
         ("batch = 8", "batch = true", "encode.batch must be int, got True"),
@@ -41,6 +41,13 @@ def test_every_shipped_suite_loads():
         ('name = "b"', 'name = "a"', "different names"),
         ("[match]", "[match", "is not TOML"),
         ("n_permutations = 99", "n_permutations = 0", "n_permutations must be at least 1"),
+        ("n_permutations = 99", "seed = 18446744073709551616", "seed must be at least 0 and below"),
+        ("svcca_k = 4", "svcca_k = 0", "svcca_k must be at least 1"),
+        ("svcca_k = 4", "svcca_threshold = nan", "svcca_threshold must be in"),
+        ('stop_tokens = ["."]', 'stop_tokens = "."', "stop_tokens must be a list"),
+        ("context = 32", 'context = 32\npackages = "numpy"', "packages must be a table"),
+        ("context = 32", "context = 32\npackages = { numpy = 2 }", "packages must be a table"),
+        ('name = "tiny"', 'name = "teeny"', "must have name = 'tiny', got 'teeny'"),
     ],
 )
 def test_bad_suites_are_refused(tiny_suite: Path, tmp_path: Path, old: str, new: str, message: str):
@@ -87,6 +94,8 @@ tolerance = {tolerance}
         ("at most", "0.5", 0, 0.51, "FAIL"),
         ("at most", "0.5", 0, float("nan"), "FAIL"),
         ("within", "0.5", 9, None, "FAIL"),
+        ("at least", "0.5", 0, "0x2", "FAIL"),
+        ("equal", "3", 0, None, "FAIL"),
     ],
 )
 def test_verdicts(tmp_path: Path, comparison: str, expected: str, tolerance: float, observed: object, verdict: str):
@@ -105,6 +114,8 @@ def test_bad_claims_are_refused(tmp_path: Path):
         (good.replace("statement", "statment"), "did you mean 'statement'"),
         (good.replace('path = "a.b"\n', ""), "incomplete: 'path'"),
         (good.replace('"equal"', '"equals"'), "comparison must be one of"),
+        (good.replace("tolerance = 0", 'tolerance = "x"'), "tolerance must be a number"),
+        ("claim = 3", r"must hold \[\[claim\]\] tables"),
         (good.replace('"equal"', '"within"').replace("expected = 1", 'expected = "x"'), "needs a number"),
         ("[[claim", "is not TOML"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from semconv import InputError
 from semconv.corpus import (
     Document,
     _docstrings_of_source,
+    _without_indent,
     corpus_sha256,
     docstring_documents,
     file_documents,
@@ -50,6 +52,11 @@ def test_docstrings_are_parsed_and_never_imported():
     assert list(_docstrings_of_source(b"def broken(:")) == []
 
 
+def test_indent_is_stripped_as_the_standard_library_strips_it_here():
+    for text in ("one", "one\n    two\n      three\n    ", "\n    a\n\n    b\n", "  x\ty\n\tz", "a\n\n\n"):
+        assert _without_indent(text) == inspect.cleandoc(text)
+
+
 def test_documents_are_ordered_by_hash_unique_and_independent_of_workers():
     packages = {name: importlib.metadata.version(name) for name in ("jaxtyping", "safetensors", "typer")}
     documents = docstring_documents(packages, workers=2)
@@ -70,7 +77,9 @@ def test_a_package_of_another_version_is_refused():
 
 def test_the_split_depends_on_the_text_alone_and_keeps_its_share():
     splits = [Document.of(f"text number {i}").split for i in range(5000)]
-    assert splits == [Document.of(f"text number {i}").split for i in range(5000)]
+    # 2cf24dba... is above the first tenth of the hashes, 0263829989b6... below.
+    assert Document.of("hello").split == "train"
+    assert Document("", "0263829989b6fd95").split == "heldout"
     assert 0.08 < splits.count("heldout") / 5000 < 0.12
 
 
@@ -111,6 +120,8 @@ def test_the_token_hash_sees_ids_and_mask(tokenizer):
 
 
 def test_bad_contexts_and_tokenizers_are_refused(tokenizer):
+    with pytest.raises(InputError, match="no document to compare on"):
+        tokenize([], tokenizer, context=8)
     with pytest.raises(InputError, match="context must be at least 2"):
         tokenize([Document.of("text")], tokenizer, context=1)
     bare = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -133,6 +144,9 @@ def test_a_users_own_text(tmp_path: Path):
     (tmp_path / "d.csv").write_text("x")
     with pytest.raises(InputError, match=r"must end in one of .jsonl, .parquet, .txt, got d.csv"):
         file_documents(tmp_path / "d.csv")
+    (tmp_path / "f.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="f.txt is not UTF-8"):
+        file_documents(tmp_path / "f.txt")
     (tmp_path / "e.txt").write_text("\n\n  \n")
     with pytest.raises(InputError, match="holds no text"):
         file_documents(tmp_path / "e.txt")
@@ -142,5 +156,8 @@ def test_parquet(tmp_path: Path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"text": ["one", "two"], "n": [1, 2]}), tmp_path / "a.parquet")
     assert [d.text for d in file_documents(tmp_path / "a.parquet")] == ["one", "two"]
+    (tmp_path / "b.parquet").write_bytes(b"junk")
+    with pytest.raises(InputError, match="b.parquet is not a Parquet file"):
+        file_documents(tmp_path / "b.parquet")
     with pytest.raises(InputError, match="no column 'body'; it has text, n"):
         file_documents(tmp_path / "a.parquet", "body")

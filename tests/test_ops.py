@@ -87,18 +87,26 @@ def test_the_order_of_tokens_cannot_be_seen():
 
 
 def test_features_beyond_one_column_block():
-    """More than 65,536 B-features: the same answer as the columns that matter, taken alone."""
-    n_tokens, width = 200, 70_001
+    """70,001 B-features, all of them active and some twins: the same answer as from two narrow halves, merged here."""
+    n_tokens, width, half, k = 300, 70_001, 35_000, 3
+    dense = torch.zeros(n_tokens, width)
     g = torch.Generator().manual_seed(0)
-    used = torch.randperm(width, generator=g)[:300].sort().values
-    small = random_activations(6, n_tokens, 300, 0.3)
-    wide = SparseActivations(small.indptr, used[small.indices.long()].int(), small.values, width)
-    a = random_activations(7, n_tokens, 40, 0.3)
-    narrow, found = best_matches(a, small, k=3), best_matches(a, wide, k=3)
-    assert torch.equal(found.a_to_b.index, used[narrow.a_to_b.index])
-    assert_same_bits(found.a_to_b.r, narrow.a_to_b.r)
-    assert torch.equal(found.b_to_a.index[used], narrow.b_to_a.index)
-    assert int((found.b_to_a.index[:, 0] >= 0).sum()) == int((narrow.b_to_a.index[:, 0] >= 0).sum())
+    dense[torch.randint(n_tokens, (2 * width,), generator=g), torch.arange(2 * width) % width] = 1.0
+    dense[:, 69_000:69_500] = dense[:, :500]  # ties between columns of different halves
+    a = random_activations(7, n_tokens, 30, 0.3)
+    whole = best_matches(a, SparseActivations.from_dense(dense), k)
+    parts = [best_matches(a, SparseActivations.from_dense(dense[:, s]), k) for s in (slice(0, half), slice(half, None))]
+    assert_same_bits(whole.b_to_a.r, torch.cat([p.b_to_a.r for p in parts]))
+    assert torch.equal(whole.b_to_a.index, torch.cat([p.b_to_a.index for p in parts]))
+    for feature in range(30):
+        candidates = [
+            (-float(p.a_to_b.r[feature, i]), int(p.a_to_b.index[feature, i]) + offset)
+            for p, offset in zip(parts, (0, half), strict=True)
+            for i in range(k)
+        ]
+        best = sorted(candidates)[:k]
+        assert whole.a_to_b.index[feature].tolist() == [i for _, i in best]
+        assert whole.a_to_b.r[feature].tolist() == [-r for r, _ in best]
 
 
 def test_self_match_is_exactly_one_and_goes_to_the_lowest_index():

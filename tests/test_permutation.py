@@ -71,11 +71,27 @@ def test_calibrated_score_is_above_zero_at_most_at_its_level_under_the_null():
     assert share > 0.03  # the level is used, not thrown away
 
 
+def test_a_score_that_is_not_finite_has_no_p_value():
+    X = np.random.default_rng(0).normal(size=(10, 4))
+    with pytest.raises(InputError, match="finite values, got statistic nan"):
+        permutation_test(lambda x, y: float("nan"), X, X, 10)
+    with pytest.raises(InputError, match="1 of the null"):
+        p_value(0.5, np.array([0.1, np.nan]))
+
+
+def test_a_null_that_never_varies_has_no_z_and_a_calibrated_score_of_zero():
+    X = np.random.default_rng(0).normal(size=(10, 4))
+    result = permutation_test(lambda x, y: 1.0, X, X, 20)
+    assert np.isnan(result.z)
+    assert result.calibrated == 0.0
+    assert result.p_value == 1.0
+
+
 def test_bad_input_is_refused():
     X = np.random.default_rng(0).normal(size=(10, 4))
     with pytest.raises(InputError, match="n_permutations must be at least 1, got 0"):
         permutation_test(RSA(), X, X, 0)
-    with pytest.raises(InputError, match="seed must be at least 0, got -1"):
+    with pytest.raises(InputError, match="seed must be at least 0 .*got -1"):
         permutation_test(RSA(), X, X, 10, seed=-1)
     with pytest.raises(InputError, match="same number of rows, got 10 and 9"):
         permutation_test(RSA(), X, X[:9], 10)

@@ -10,7 +10,7 @@ import torch
 from semconv import InputError, SparseActivations
 from semconv.config import load_suite, resolve
 from semconv.model_activations import hook_layer, hook_name, load_model, residual_streams
-from semconv.pipeline import Run, load_blocks
+from semconv.pipeline import Run, load_corpus
 from semconv.sae_encode import encode, encode_stream, load_sae
 from tests.conftest import requires_models
 
@@ -22,7 +22,7 @@ def loaded(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory):
     suite = load_suite(tiny_suite)
     model = load_model(resolve(suite.model_a.path))
     saes = {sae.hook: load_sae(resolve(sae.path)) for sae in suite.model_a.saes}
-    return model, saes, load_blocks(Run(suite, tmp_path_factory.mktemp("blocks")))
+    return model, saes, load_corpus(Run(suite, tmp_path_factory.mktemp("blocks"))).blocks
 
 
 def test_hooks_give_block_outputs_and_stop_the_pass_after_the_last(loaded):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "svcca_pc1": "SVCCA, first component (as published)",
-    "svcca_variance": "SVCCA, 99% of variance",
+    "svcca_variance": "SVCCA, by share of variance",
     "svcca_fixed_k": "SVCCA, fixed number of components",
     "rsa": "RSA, Spearman",
 }

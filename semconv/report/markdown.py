@@ -57,10 +57,25 @@ def _filters_section(results: dict[str, Any]) -> str:
     cells = results["grid"]
     steps = [count["step"] for count in next(iter(cells.values()))["filters"]]
     rows = [
-        [key, cell["filters"][0]["before"], *(count["after"] for count in cell["filters"]), cell["mean_r"]]
+        [
+            key,
+            cell["filters"][0]["before"],
+            *(count["after"] for count in cell["filters"]),
+            cell["mean_r"],
+            f"{cell['undefined_a']} / {cell['undefined_b']}",
+            f"{cell['noisy_features_a']} / {cell['noisy_features_b']}",
+        ]
         for key, cell in cells.items()
     ]
-    return table(["A x B layer", "B features", *steps, "mean r kept"], rows)
+    header = [
+        "A x B layer",
+        "B features",
+        *steps,
+        "mean r kept",
+        "never vary (A / B)",
+        "quantisation above 1e-3 (A / B)",
+    ]
+    return table(header, rows)
 
 
 def _saes_section(results: dict[str, Any]) -> str:
