@@ -348,7 +348,7 @@ def card_text(card: dict) -> str:
         f"{VOCABULARY:,} tokens, trained for this project on the train split of the mini corpus (English docstrings "
         "of pinned Python packages), and JumpReLU SAEs of their residual streams. They exist to exercise the whole "
         "path of semconv on real text; they are good for nothing else. Made by `python scripts/train_mini.py` (CPU, "
-        "about two hours on two cores); this file by its last stage, `python scripts/train_mini.py card`.",
+        "about an hour and a half on two cores); this file by its last stage, `python scripts/train_mini.py card`.",
         "",
         f"Held-out loss in nats per token over {card['heldout_tokens']:,} tokens of held-out documents:",
         "",

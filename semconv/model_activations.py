@@ -51,6 +51,9 @@ def load_model(path: str | Path, revision: str | None = None, device: str = "cpu
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # one bar, ours, is enough
 
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(

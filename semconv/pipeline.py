@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from numpy import ndarray
 from semconv import labels
 from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
 from semconv.compare import RSA, SVCCA, Measure
+from semconv.compare.svcca import SaturationWarning
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
 from semconv.correlate import BestMatches, best_matches
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
@@ -324,7 +326,9 @@ def compare_pairs(suite: SuiteConfig, pairs: FeaturePairs, X: ndarray, Y: ndarra
             out[measure.name] = {"reason": f"{len(pairs)} pairs, at least {suite.match.min_pairs} are needed"}
             continue
         try:
-            test = permutation_test(measure, X, Y, suite.null.n_permutations, suite.null.seed)
+            with warnings.catch_warnings(record=True) as raised:
+                warnings.simplefilter("always", SaturationWarning)
+                test = permutation_test(measure, X, Y, suite.null.n_permutations, suite.null.seed)
         except InputError as error:
             out[measure.name] = {"reason": str(error)}
             continue
@@ -335,6 +339,7 @@ def compare_pairs(suite: SuiteConfig, pairs: FeaturePairs, X: ndarray, Y: ndarra
             "z": number(test.z),
             "p": test.p_value,
             "calibrated": number(test.calibrated),
+            "saturated": any(issubclass(w.category, SaturationWarning) for w in raised),
         }
     return out
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from semconv import labels
 from semconv.config import MatchConfig
 from semconv.correlate import BestMatches, TopMatches
 from semconv.labels import top_positions, top_tokens
@@ -47,7 +49,9 @@ def test_r_must_be_above_the_limit_and_not_at_it():
     assert match_features(m, [[]] * 2, [[]] * 2, MatchConfig(need_shared_token=False)).b.tolist() == [1]
 
 
-def test_top_positions_equal_a_plain_sort():
+@pytest.mark.parametrize("first_tokens", [3, 16, 1000])
+def test_top_positions_equal_a_plain_sort(first_tokens: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(labels, "_FIRST_TOKENS", first_tokens)
     acts = random_activations(0, 200, 17, 0.2, torch.float16)
     dense = acts.to_dense().float()
     dense[:, 3] = (dense[:, 3] > 0).float()  # ties

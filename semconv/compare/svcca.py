@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from semconv.compare.measure import check_paired, check_space
 from semconv.types import InputError
@@ -88,23 +89,24 @@ class SVCCA:
                 SaturationWarning,
                 stacklevel=2,
             )
-        return float(_mean_correlation((x.T @ y)[None])[0])
+        return float(self.null_scores(x, y, np.arange(len(x))[None])[0])
 
     def null_scores(
         self, x: Float[ndarray, "n k_x"], y: Float[ndarray, "n k_y"], permutations: Int[ndarray, "m n"]
     ) -> Float[ndarray, " m"]:
-        chunks = [permutations[i : i + _CHUNK] for i in range(0, len(permutations), _CHUNK)]
-        return np.concatenate([_mean_correlation(np.stack([x.T @ y[p] for p in chunk])) for chunk in chunks])
+        # All in torch: NumPy brings a thread pool of its own, and the two spin against each other (3x slower).
+        Ux, Uy = torch.from_numpy(x).T.contiguous(), torch.from_numpy(y)
+        chunks = torch.from_numpy(permutations).split(_CHUNK)
+        return torch.cat([_mean_correlation(Ux @ Uy[p]) for p in chunks]).numpy()
 
 
-def _mean_correlation(M: Float[ndarray, "m k_x k_y"]) -> Float[ndarray, " m"]:
-    """Mean singular value of every matrix, from the eigenvalues of the smaller Gram matrix (ten times cheaper).
+def _mean_correlation(M: Tensor) -> Tensor:
+    """Mean singular value of matrices [m, k_x, k_y], from the eigenvalues of the smaller Gram matrix (10x cheaper).
 
     A singular value s carries an absolute error of about eps / s, which only those below 1e-8 can feel.
     """
-    T = torch.from_numpy(M)
-    T = T if T.shape[1] <= T.shape[2] else T.mT
-    return torch.linalg.eigvalsh(T @ T.mT).clamp(0, 1).sqrt().mean(dim=1).numpy()
+    M = M if M.shape[1] <= M.shape[2] else M.mT
+    return torch.linalg.eigvalsh(M @ M.mT).clamp(0, 1).sqrt().mean(dim=1)
 
 
 def svcca(

@@ -52,7 +52,7 @@ def _heat_map(ax: Axes, results: dict[str, Any], measure: str, field: str, limit
                 continue
             share = (values[i, j] - limits[0]) / max(limits[1] - limits[0], 1e-12)
             light = share > 0.5 if counts else share < 0.6  # Greys darkens with the value, viridis lightens
-            text = f"{values[i, j]:.0f}" if counts else f"{values[i, j]:.3f}"
+            text = f"{values[i, j]:.0f}" if counts else f"{values[i, j]:z.3f}"
             ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
     ax.set_xticks(range(len(columns)), [str(c) for c in columns])
     ax.set_yticks(range(len(rows)), [str(r) for r in rows])

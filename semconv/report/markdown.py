@@ -43,13 +43,14 @@ def _measure_section(results: dict[str, Any], name: str) -> str:
     for key, cell in results["grid"].items():
         m = cell["measures"][name]
         if "reason" in m:
-            rows.append([key, cell["pairs"], m["reason"], None, None, None, None, None, None])
+            rows.append([key, cell["pairs"], *[None] * 7, m["reason"]])
         else:
             rows.append(
                 [key, cell["pairs"]]
                 + [m[field] for field in ("score", "null_mean", "null_sd", "z", "calibrated", "p", "q")]
+                + ["saturated" if m["saturated"] else ""]
             )
-    header = ["A x B layer", "pairs", "score", "null mean", "null sd", "z", "calibrated", "p", "q (BH)"]
+    header = ["A x B layer", "pairs", "score", "null mean", "null sd", "z", "calibrated", "p", "q (BH)", "note"]
     return f"### {TITLES.get(name, name)}\n\n![{name}](figures/{name}.png)\n\n{table(header, rows)}"
 
 
