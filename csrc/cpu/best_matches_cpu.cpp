@@ -23,8 +23,8 @@ namespace {
 
 constexpr int64_t kPrefetchRows = 4;  // B rows asked for ahead of use
 constexpr int64_t kMaxPrefetchLines = 16;
-constexpr int64_t kRecordsPerLine = 16;  // 64-byte line / 4-byte record
-constexpr int64_t kGroup = 32;           // columns that the finish tests at once
+constexpr int64_t kRecordsPerLine = 64 / sizeof(Record);
+constexpr int64_t kGroup = 32;  // columns that the finish tests at once
 constexpr float kWiden =
     16 * std::numeric_limits<float>::epsilon();  // above the rounding of the five float steps below
 constexpr float kUnreached = -std::numeric_limits<float>::infinity();
@@ -35,7 +35,7 @@ struct BlockColumns {
   int64_t first, count;
   std::vector<float> gain;   // [padded] n / sd_b, NaN for a feature that never varies
   std::vector<float> drift;  // [padded] S_b / sd_b
-  BlockColumns(const QuantizedCsr& b, const ColumnOrder& order, int64_t first, int64_t count)
+  BlockColumns(int64_t n_tokens, const Moments& b, const ColumnOrder& order, int64_t first, int64_t count)
       : first(first),
         count(count),
         gain((count + kGroup - 1) / kGroup * kGroup, std::numeric_limits<float>::quiet_NaN()),
@@ -44,7 +44,7 @@ struct BlockColumns {
       const int32_t feature = order.feature[first + c];
       if (!(b.variance[feature] > 0.0)) continue;
       const double sd = std::sqrt(b.variance[feature]);
-      gain[c] = static_cast<float>(static_cast<double>(b.n_tokens) / sd) * (1 + kWiden);
+      gain[c] = static_cast<float>(static_cast<double>(n_tokens) / sd) * (1 + kWiden);
       drift[c] = static_cast<float>(static_cast<double>(b.sum[feature]) / sd) * (1 - kWiden);
     }
   }
@@ -73,15 +73,16 @@ void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t
   const int64_t lines = std::min<int64_t>(mean_length / kRecordsPerLine + 1, kMaxPrefetchLines);
   for (int64_t i = begin; i < end; ++i) {
     if (i + kPrefetchRows < end) {
-      const uint32_t* ahead = b.records.data() + b.offsets[a.entries[i + kPrefetchRows] >> 16];
+      const Record* ahead = b.records.data() + (a.entries[i + kPrefetchRows] >> 16);
       for (int64_t line = 0; line < lines; ++line) __builtin_prefetch(ahead + line * kRecordsPerLine);
     }
     const uint32_t code = a.entries[i] & 0xFFFFu;
-    const uint64_t token = a.entries[i] >> 16;
-    const uint32_t* record = b.records.data() + b.offsets[token];
-    const uint32_t* row_end = b.records.data() + b.offsets[token + 1];
-    for (; record < row_end; ++record) {
-      accumulator[*record & 0xFFFFu] += static_cast<int64_t>(code * (*record >> 16));  // < 2^32
+    const Record* record = b.records.data() + (a.entries[i] >> 16);
+    const Record* const row_end = record + 1 + RecordRows::length(*record);
+    for (++record; record < row_end; record += kRowUnroll) {
+      for (int64_t u = 0; u < kRowUnroll; ++u) {
+        accumulator[record[u].column] += static_cast<int64_t>(code * record[u].code);  // < 2^32
+      }
     }
   }
 }
@@ -112,7 +113,7 @@ int64_t next_candidate_group(int64_t* accumulator, const float* gain, const floa
 }
 
 // Turns one accumulator row into r, offers it to the row's and the columns' best, and clears it.
-void finish(const QuantizedCsr& a, int64_t feature, const QuantizedCsr& b, const ColumnOrder& order,
+void finish(int64_t n_tokens, const Moments& a, int64_t feature, const Moments& b, const ColumnOrder& order,
             const BlockColumns& columns, Worker& w, TopK row, int64_t k) {
   const RowConstants constants{static_cast<float>(a.sum[feature]),
                                static_cast<float>(1.0 / std::sqrt(a.variance[feature]))};
@@ -126,8 +127,8 @@ void finish(const QuantizedCsr& a, int64_t feature, const QuantizedCsr& b, const
       const float bound = bound_of(w.accumulator[c], columns.gain[c], columns.drift[c], constants);
       if (!(bound >= std::min(w.threshold[c], row_threshold))) continue;
       const int32_t partner = order.feature[columns.first + c];
-      const double r = pearson(a.n_tokens, w.accumulator[c], a.sum[feature], b.sum[partner], a.variance[feature],
-                               b.variance[partner]);
+      const double r =
+          pearson(n_tokens, w.accumulator[c], a.sum[feature], b.sum[partner], a.variance[feature], b.variance[partner]);
       row.insert(partner, r);
       row_threshold = widened(row.threshold());
       TopK best{w.index.data() + c * k, w.r.data() + c * k, k};
@@ -148,19 +149,25 @@ struct Outputs {
   }
 };
 
-void match_block(const QuantizedCsr& a, const Postings& postings, const QuantizedCsr& b, const ColumnOrder& order,
-                 int64_t first, int64_t count, int64_t k, const Outputs& a_best, const Outputs& b_best) {
-  const BlockColumns columns(b, order, first, count);
-  const RecordRows rows = pack_block(b, order, first, count);
-  const int64_t n_workers = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), a.n_features));
+struct Side {
+  ScannedCsr csr;
+  Moments moments;
+};
+
+void match_block(Side& a, Side& b, const ColumnOrder& order, int64_t first, int64_t count, int64_t k,
+                 const Outputs& a_best, const Outputs& b_best) {
+  const RecordRows rows = pack_block(b.csr, order, first, count, b.moments);
+  const Postings postings = transpose(a.csr, rows, a.moments);
+  const BlockColumns columns(b.csr.n_tokens, b.moments, order, first, count);
+  const int64_t n_workers = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), a.csr.n_features));
   std::vector<Worker> workers(n_workers, Worker(columns.gain.size(), count, k));
   std::atomic<int64_t> next{0};  // features differ in cost, so threads take one at a time; the result cannot tell
   at::parallel_for(0, n_workers, 1, [&](int64_t lo, int64_t hi) {
     for (int64_t p = lo; p < hi; ++p) {
-      for (int64_t f = next++; f < a.n_features; f = next++) {
-        if (!(a.variance[f] > 0.0)) continue;
+      for (int64_t f = next++; f < a.csr.n_features; f = next++) {
+        if (!(a.moments.variance[f] > 0.0)) continue;
         accumulate(postings, f, rows, workers[p].accumulator.data());
-        finish(a, f, b, order, columns, workers[p], a_best.row(f, k), k);
+        finish(a.csr.n_tokens, a.moments, f, b.moments, order, columns, workers[p], a_best.row(f, k), k);
       }
     }
   });
@@ -193,23 +200,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
                     a_indptr.numel() - 1, " and ", b_indptr.numel() - 1);
   TORCH_CHECK_VALUE(k >= 1 && k <= std::min(n_features_a, n_features_b), "k must be between 1 and ",
                     std::min(n_features_a, n_features_b), ", the smaller number of features, got ", k);
-  // Contiguous copies live until the end of the call, because QuantizedCsr points into them.
+  // Contiguous copies live until the end of the call, because ScannedCsr points into them.
   const at::Tensor ap = a_indptr.contiguous(), ai = a_indices.contiguous(), av = a_values.contiguous();
   const at::Tensor bp = b_indptr.contiguous(), bi = b_indices.contiguous(), bv = b_values.contiguous();
-  const QuantizedCsr a = quantize(ap, ai, av, n_features_a, "a");
-  const QuantizedCsr b = quantize(bp, bi, bv, n_features_b, "b");
-  const Postings postings = transpose(a);
-  const ColumnOrder order = order_columns(b);
+  Side a{scan(ap, ai, av, n_features_a, "a"), Moments(n_features_a)};
+  Side b{scan(bp, bi, bv, n_features_b, "b"), Moments(n_features_b)};
+  const ColumnOrder order = order_columns(b.csr);
   const Outputs a_best(n_features_a, k, ap.options()), b_best(n_features_b, k, ap.options());
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
-    match_block(a, postings, b, order, first, std::min(kBlockColumns, n_features_b - first), k, a_best, b_best);
+    match_block(a, b, order, first, std::min(kBlockColumns, n_features_b - first), k, a_best, b_best);
   }
   return {a_best.index,
           a_best.r,
           b_best.index,
           b_best.r,
-          to_tensor(a.noise, ap.options()),
-          to_tensor(b.noise, ap.options())};
+          to_tensor(a.moments.noise, ap.options()),
+          to_tensor(b.moments.noise, ap.options())};
 }
 
 TORCH_LIBRARY_IMPL(semconv, CPU, m) { m.impl("best_matches", &best_matches_cpu); }

@@ -68,7 +68,7 @@ struct Range {
 
 // Checks the entries of a range of tokens and learns the ranges of their features.
 template <typename T>
-void scan(const QuantizedCsr& m, const T* values, int64_t begin, int64_t end, const char* side, Range* ranges) {
+void scan_piece(const ScannedCsr& m, const T* values, int64_t begin, int64_t end, const char* side, Range* ranges) {
   for (int64_t token = begin; token < end; ++token) {
     int64_t previous = -1;
     for (int64_t i = m.indptr[token]; i < m.indptr[token + 1]; ++i) {
@@ -94,99 +94,100 @@ struct Sums {
   int64_t sum_squares = 0;
 };
 
-template <typename T>
-void write_codes(QuantizedCsr& m, const T* values, const std::vector<double>& inverse_scale, int64_t begin, int64_t end,
-                 Sums* sums) {
-  for (int64_t i = m.indptr[begin]; i < m.indptr[end]; ++i) {
-    const int32_t f = m.indices[i];
-    const uint16_t q = code_of(value_of(values[i]), inverse_scale[f]);
-    m.codes[i] = q;
-    sums[f].sum += q;
-    sums[f].sum_squares += static_cast<int64_t>(q) * q;
+inline uint16_t add_code(double value, double inverse_scale, Sums& sums) {
+  const uint16_t q = code_of(value, inverse_scale);
+  sums.sum += q;
+  sums.sum_squares += static_cast<int64_t>(q) * q;
+  return q;
+}
+
+// Joins the sums of all pieces into the moments of one feature.
+void set_moments(const ScannedCsr& m, const std::vector<std::vector<Sums>>& pieces, int64_t slot, int64_t feature,
+                 Moments& moments) {
+  Sums total;
+  for (const auto& piece : pieces) {
+    total.sum += piece[slot].sum;
+    total.sum_squares += piece[slot].sum_squares;
+  }
+  moments.sum[feature] = total.sum;
+  moments.variance[feature] = static_cast<double>(scaled_variance(m.n_tokens, total.sum, total.sum_squares));
+  // step / (sqrt(12) rms), with the rms taken from the codes so that it is exact whatever the order.
+  if (m.active[feature] > 0) {
+    moments.noise[feature] =
+        std::sqrt(static_cast<double>(m.active[feature]) / (12.0 * static_cast<double>(total.sum_squares)));
+  }
+}
+
+// Calls body(pointer to the values), typed.
+template <typename Body>
+void with_values(const at::Tensor& values, const Body& body) {
+  if (values.scalar_type() == at::kHalf) {
+    body(values.const_data_ptr<at::Half>());
+  } else {
+    body(values.const_data_ptr<float>());
   }
 }
 
 template <typename T>
-void quantize_values(QuantizedCsr& m, const T* values, const char* side) {
+void scan_values(ScannedCsr& m, const T* values, const char* side) {
   std::vector<std::vector<Range>> ranges(m.n_pieces);
-  std::vector<std::vector<Sums>> sums(m.n_pieces);
   for_pieces(m.n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
     ranges[piece].resize(m.n_features);
-    scan(m, values, begin, end, side, ranges[piece].data());
+    scan_piece(m, values, begin, end, side, ranges[piece].data());
   });
-  std::vector<double> inverse_scale(m.n_features);
-  std::vector<int64_t> active(m.n_features, 0);
-  m.stored.assign(m.n_features, 0);
-  m.stored_before.assign(m.n_pieces, std::vector<int64_t>(m.n_features));
   for (int64_t f = 0; f < m.n_features; ++f) {
     uint32_t max_bits = 0;
     for (int64_t p = 0; p < m.n_pieces; ++p) {
       max_bits = std::max(max_bits, ranges[p][f].max_bits);
-      active[f] += ranges[p][f].active;
+      m.active[f] += ranges[p][f].active;
       m.stored_before[p][f] = m.stored[f];
       m.stored[f] += ranges[p][f].stored;
     }
-    inverse_scale[f] = std::ldexp(1.0, -scale_exponent(value_of(from_bits<T>(max_bits))));
+    m.inverse_scale[f] = std::ldexp(1.0, -scale_exponent(value_of(from_bits<T>(max_bits))));
   }
-  for_pieces(m.n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-    sums[piece].resize(m.n_features);
-    write_codes(m, values, inverse_scale, begin, end, sums[piece].data());
-  });
-  m.sum.assign(m.n_features, 0);
-  m.variance.resize(m.n_features);
-  m.noise.resize(m.n_features);
-  for (int64_t f = 0; f < m.n_features; ++f) {
-    int64_t sum_squares = 0;
-    for (const auto& part : sums) {
-      m.sum[f] += part[f].sum;
-      sum_squares += part[f].sum_squares;
+}
+
+// Where the rows of a block start: one word for the length, then the records, in multiples of kRowUnroll.
+std::vector<int64_t> row_offsets(const ScannedCsr& b, const ColumnOrder& order, int64_t first, int64_t count) {
+  std::vector<int64_t> offsets(b.n_tokens + 1, 0);
+  for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t token = begin; token < end; ++token) {
+      int64_t length = b.indptr[token + 1] - b.indptr[token];
+      if (count < b.n_features) {
+        length = std::count_if(b.indices + b.indptr[token], b.indices + b.indptr[token + 1],
+                               [&](int32_t f) { return order.column[f] >= first && order.column[f] < first + count; });
+      }
+      offsets[token + 1] = 1 + (length + kRowUnroll - 1) / kRowUnroll * kRowUnroll;
     }
-    m.variance[f] = static_cast<double>(scaled_variance(m.n_tokens, m.sum[f], sum_squares));
-    // step / (sqrt(12) rms), with the rms taken from the codes so that it is exact whatever the order.
-    m.noise[f] = active[f] == 0 ? std::numeric_limits<double>::quiet_NaN()
-                                : std::sqrt(static_cast<double>(active[f]) / (12.0 * static_cast<double>(sum_squares)));
-  }
+  });
+  std::inclusive_scan(offsets.begin(), offsets.end(), offsets.begin());
+  return offsets;
 }
 
 }  // namespace
 
-QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
-                      const char* side) {
-  QuantizedCsr m;
+Moments::Moments(int64_t n_features)
+    : sum(n_features, 0), variance(n_features, 0.0), noise(n_features, std::numeric_limits<double>::quiet_NaN()) {}
+
+ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
+                const char* side) {
+  ScannedCsr m;
   m.n_tokens = indptr.numel() - 1;
   m.n_features = n_features;
   m.n_pieces = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), m.n_tokens));
   m.indptr = indptr.const_data_ptr<int64_t>();
   m.indices = indices.const_data_ptr<int32_t>();
+  m.values = &values;
+  m.inverse_scale.resize(n_features);
+  m.stored.assign(n_features, 0);
+  m.active.assign(n_features, 0);
+  m.stored_before.assign(m.n_pieces, std::vector<int64_t>(n_features));
   check_indptr(m.indptr, m.n_tokens, indices.numel(), side);
-  m.codes = HugePageArray<uint16_t>(indices.numel());
-  if (values.scalar_type() == at::kHalf) {
-    quantize_values(m, values.const_data_ptr<at::Half>(), side);
-  } else {
-    quantize_values(m, values.const_data_ptr<float>(), side);
-  }
+  with_values(values, [&](const auto* typed) { scan_values(m, typed, side); });
   return m;
 }
 
-Postings transpose(const QuantizedCsr& a) {
-  Postings out;
-  out.offsets.resize(a.n_features + 1);
-  out.offsets[0] = 0;
-  std::inclusive_scan(a.stored.begin(), a.stored.end(), out.offsets.begin() + 1);
-  out.entries = HugePageArray<uint64_t>(out.offsets.back());
-  for_pieces(a.n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-    std::vector<int64_t> next = a.stored_before[piece];  // where this piece writes the next posting of a feature
-    for (int64_t f = 0; f < a.n_features; ++f) next[f] += out.offsets[f];
-    for (int64_t token = begin; token < end; ++token) {
-      for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
-        out.entries[next[a.indices[i]]++] = static_cast<uint64_t>(token) << 16 | a.codes[i];
-      }
-    }
-  });
-  return out;
-}
-
-ColumnOrder order_columns(const QuantizedCsr& b) {
+ColumnOrder order_columns(const ScannedCsr& b) {
   ColumnOrder order;
   order.feature.resize(b.n_features);
   order.column.resize(b.n_features);
@@ -197,31 +198,55 @@ ColumnOrder order_columns(const QuantizedCsr& b) {
   return order;
 }
 
-RecordRows pack_block(const QuantizedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns) {
-  const auto column_of = [&](int64_t i) { return static_cast<int64_t>(order.column[b.indices[i]]) - first_column; };
-  const auto in_block = [&](int64_t i) { return column_of(i) >= 0 && column_of(i) < n_columns; };
-  const bool whole = n_columns == b.n_features;  // one block holds all columns: rows begin where the CSR's do
-  RecordRows out;
-  if (whole) {
-    out.offsets.assign(b.indptr, b.indptr + b.n_tokens + 1);
-  } else {
-    out.offsets.assign(b.n_tokens + 1, 0);
-    for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
+RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns,
+                      Moments& moments) {
+  RecordRows out{row_offsets(b, order, first_column, n_columns), {}};
+  out.records = HugePageArray<Record>(out.offsets.back());
+  std::vector<std::vector<Sums>> sums(b.n_pieces);
+  with_values(*b.values, [&](const auto* values) {
+    for_pieces(b.n_pieces, b.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
+      sums[piece].resize(n_columns);
       for (int64_t token = begin; token < end; ++token) {
-        for (int64_t i = b.indptr[token]; i < b.indptr[token + 1]; ++i) out.offsets[token + 1] += in_block(i);
+        Record* const row = out.records.data() + out.offsets[token];
+        Record* const row_end = out.records.data() + out.offsets[token + 1];
+        Record* record = row + 1;
+        for (int64_t i = b.indptr[token]; i < b.indptr[token + 1]; ++i) {
+          const int64_t column = order.column[b.indices[i]] - first_column;
+          if (column < 0 || column >= n_columns) continue;
+          const uint16_t q = add_code(value_of(values[i]), b.inverse_scale[b.indices[i]], sums[piece][column]);
+          *record++ = {static_cast<uint16_t>(column), q};
+        }
+        std::fill(record, row_end, Record{});
+        *row = RecordRows::length_record(row_end - row - 1);
       }
     });
-    std::inclusive_scan(out.offsets.begin(), out.offsets.end(), out.offsets.begin());
-  }
-  out.records = HugePageArray<uint32_t>(out.offsets.back());
-  for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
-    uint32_t* record = out.records.data() + out.offsets[begin];
-    for (int64_t i = b.indptr[begin]; i < b.indptr[end]; ++i) {
-      if (whole || in_block(i)) {
-        *record++ = static_cast<uint32_t>(column_of(i)) | static_cast<uint32_t>(b.codes[i]) << 16;
-      }
-    }
   });
+  for (int64_t c = 0; c < n_columns; ++c) set_moments(b, sums, c, order.feature[first_column + c], moments);
+  return out;
+}
+
+Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments) {
+  Postings out;
+  out.offsets.resize(a.n_features + 1);
+  out.offsets[0] = 0;
+  std::inclusive_scan(a.stored.begin(), a.stored.end(), out.offsets.begin() + 1);
+  out.entries = HugePageArray<uint64_t>(out.offsets.back());
+  std::vector<std::vector<Sums>> sums(a.n_pieces);
+  with_values(*a.values, [&](const auto* values) {
+    for_pieces(a.n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
+      sums[piece].resize(a.n_features);
+      std::vector<int64_t> next = a.stored_before[piece];  // where this piece writes the next posting of a feature
+      for (int64_t f = 0; f < a.n_features; ++f) next[f] += out.offsets[f];
+      for (int64_t token = begin; token < end; ++token) {
+        for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
+          const int32_t f = a.indices[i];
+          const uint64_t q = add_code(value_of(values[i]), a.inverse_scale[f], sums[piece][f]);
+          out.entries[next[f]++] = static_cast<uint64_t>(rows.offsets[token]) << 16 | q;
+        }
+      }
+    });
+  });
+  for (int64_t f = 0; f < a.n_features; ++f) set_moments(a, sums, f, f, moments);
   return out;
 }
 

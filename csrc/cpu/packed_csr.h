@@ -1,4 +1,4 @@
-// The two packed forms that best_matches reads on the CPU: posting lists of A (by feature) and records of B (by token).
+// The two packed forms that best_matches reads on the CPU: records of B (by token) and posting lists of A (by feature).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,34 +11,34 @@
 namespace semconv {
 
 inline constexpr int64_t kBlockColumns = 65536;  // a record keeps its column in 16 bits
+inline constexpr int64_t kRowUnroll = 4;         // records of a row come in multiples of this
 
-// One activation matrix after quantisation. Pointers into the caller's CSR stay valid while it lives.
-struct QuantizedCsr {
+// One activation matrix whose entries were checked and whose scales were learned. Points into the caller's CSR.
+struct ScannedCsr {
   int64_t n_tokens = 0;
   int64_t n_features = 0;
   int64_t n_pieces = 0;                             // contiguous ranges of tokens that threads take in every pass
   const int64_t* indptr = nullptr;                  // [n_tokens + 1]
   const int32_t* indices = nullptr;                 // [nnz]
-  HugePageArray<uint16_t> codes;                    // [nnz]
+  const at::Tensor* values = nullptr;               // [nnz] float16 | float32
+  std::vector<double> inverse_scale;                // [F] 1 / s
   std::vector<int64_t> stored;                      // [F] entries of the feature
-  std::vector<std::vector<int64_t>> stored_before;  // [n_pieces][F] those in the pieces before
-  std::vector<int64_t> sum;                         // [F] S
-  std::vector<double> variance;                     // [F] n Q - S^2, 0 for a feature that never varies
-  std::vector<double> noise;                        // [F] quantisation step over sqrt(12) rms, NaN where never active
+  std::vector<int64_t> active;                      // [F] those above zero
+  std::vector<std::vector<int64_t>> stored_before;  // [n_pieces][F] entries in the pieces before
 };
 
-// Checks every entry (shapes were checked by check_csr_shapes), learns the scales and quantises. Throws ValueError on
-// unsorted, out-of-range or non-finite input.
-QuantizedCsr quantize(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
-                      const char* side);
+// Checks every entry (shapes were checked by check_csr_shapes) and learns the scales; the tensors are contiguous and
+// outlive the result. Throws ValueError on unsorted, out-of-range or non-finite input.
+ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
+                const char* side);
 
-// CSC of the codes: the posting list of feature f is [offsets[f], offsets[f + 1]), each entry = token << 16 | code,
-// tokens ascending. One array, because the transposition writes to as many places at once as there are features.
-struct Postings {
-  std::vector<int64_t> offsets;     // [F + 1]
-  HugePageArray<uint64_t> entries;  // [nnz]
+// Sums over the codes of every feature.
+struct Moments {
+  std::vector<int64_t> sum;      // [F] S
+  std::vector<double> variance;  // [F] n Q - S^2, 0 for a feature that never varies
+  std::vector<double> noise;     // [F] quantisation step over sqrt(12) rms, NaN where never active
+  explicit Moments(int64_t n_features);
 };
-Postings transpose(const QuantizedCsr& a);
 
 // Columns renumbered by falling number of entries: the accumulators of the features that most updates hit then share
 // few cache lines, which keeps them in L1.
@@ -46,13 +46,35 @@ struct ColumnOrder {
   std::vector<int32_t> feature;  // [F] column -> feature
   std::vector<int32_t> column;   // [F] feature -> column
 };
-ColumnOrder order_columns(const QuantizedCsr& b);
+ColumnOrder order_columns(const ScannedCsr& b);
 
-// Rows of the columns [first_column, first_column + n_columns), each record = (column - first_column) | code << 16.
-struct RecordRows {
-  std::vector<int64_t> offsets;     // [n_tokens + 1]
-  HugePageArray<uint32_t> records;  // [nnz of the block]
+// Two 16-bit fields, because two narrow loads are cheaper than one wide load and its splitting.
+struct Record {
+  uint16_t column;  // within the block
+  uint16_t code;
 };
-RecordRows pack_block(const QuantizedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns);
+
+// Rows of the columns [first_column, first_column + n_columns). A row is its length, held in one record's place, then
+// its records, filled up with zero records to a multiple of kRowUnroll. The length stands in the row because a lookup
+// elsewhere is one more cache miss for each row.
+struct RecordRows {
+  std::vector<int64_t> offsets;   // [n_tokens + 1] where a row starts
+  HugePageArray<Record> records;  // [offsets.back()]
+
+  static Record length_record(int64_t n) { return {static_cast<uint16_t>(n), static_cast<uint16_t>(n >> 16)}; }
+  static int64_t length(Record first) { return first.column | static_cast<int64_t>(first.code) << 16; }
+};
+// Quantises on the way, and fills the moments of the columns it packs.
+RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns,
+                      Moments& moments);
+
+// The posting list of feature f is [offsets[f], offsets[f + 1]), each entry = row offset << 16 | code, tokens
+// ascending. One array, because the transposition writes to as many places at once as there are features.
+struct Postings {
+  std::vector<int64_t> offsets;     // [F + 1]
+  HugePageArray<uint64_t> entries;  // [nnz]
+};
+// Quantises on the way, and fills the moments.
+Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments);
 
 }  // namespace semconv
