@@ -1,5 +1,8 @@
-// Tells Python how this extension was built; the ops themselves reach Python through the dispatcher.
+// Tells Python how this extension was built and lets Ctrl-C reach a running op; the ops themselves reach Python through
+// the dispatcher.
 #include <pybind11/pybind11.h>
+
+#include "interrupt.h"
 
 #ifndef SEMCONV_FLAGS
 #define SEMCONV_FLAGS ""
@@ -8,9 +11,20 @@
 #define SEMCONV_CUDA_ARCHS ""
 #endif
 
+namespace {
+
+// Runs Python's signal handlers; only the main thread has any. Throws what they raise.
+void check_python_signals() {
+  pybind11::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+}
+
+}  // namespace
+
 PYBIND11_MODULE(_C, m) {
   m.doc() = "Build facts of the semconv native core.";
   m.attr("compiler") = __VERSION__;
   m.attr("flags") = SEMCONV_FLAGS;
   m.attr("cuda_archs") = SEMCONV_CUDA_ARCHS;
+  semconv::interrupt_check = &check_python_signals;
 }

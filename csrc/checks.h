@@ -32,4 +32,14 @@ inline void check_csr_shapes(const at::Tensor& indptr, const at::Tensor& indices
                     " must have between 1 and 2^31 - 1 features, got ", n_features);
 }
 
+inline void check_same_tokens(const at::Tensor& a_indptr, const at::Tensor& b_indptr) {
+  TORCH_CHECK_VALUE(a_indptr.numel() == b_indptr.numel(), "a and b must hold the same tokens, got ",
+                    a_indptr.numel() - 1, " and ", b_indptr.numel() - 1);
+}
+
+inline void check_k(int64_t k, int64_t n_features_a, int64_t n_features_b) {
+  const int64_t most = n_features_a < n_features_b ? n_features_a : n_features_b;
+  TORCH_CHECK_VALUE(k >= 1 && k <= most, "k must be between 1 and ", most, ", the smaller number of features, got ", k);
+}
+
 }  // namespace semconv

@@ -9,6 +9,7 @@ from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
 from semconv.correlate import BestMatches, TopMatches, best_matches
 from semconv.permutation import PermutationResult, permutation_test
 from semconv.sparse import SparseActivations
+from semconv.streaming import StreamingCorrelation
 from semconv.types import InputError, SemconvError, TokenBlocks
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "SparseActivations",
     "StoreIdentity",
     "StoreWriter",
+    "StreamingCorrelation",
     "TokenBlocks",
     "TopMatches",
     "__version__",

@@ -133,15 +133,9 @@ def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActi
             f"{file} is malformed: expected {shard.n_tokens} tokens, {shard.nnz} {identity.dtype} entries, "
             f"found {acts.n_tokens}, {acts.nnz} {acts.values.dtype}"
         )
-    if not torch.equal(tensors.get("feature_max", torch.empty(0)), feature_max(acts)):
+    if not torch.equal(tensors.get("feature_max", torch.empty(0)), acts.feature_max()):
         raise InputError(f"{file} is malformed: feature_max does not match the values")
     return acts
-
-
-def feature_max(acts: SparseActivations) -> torch.Tensor:
-    """Returns the largest stored value of every feature, float32 [n_features], 0 where there is none."""
-    out = torch.zeros(acts.n_features, dtype=torch.float32)
-    return out.scatter_reduce_(0, acts.indices.long(), acts.values.float(), "amax")
 
 
 class ActivationStore:
@@ -190,6 +184,10 @@ class ActivationStore:
     def load(self) -> SparseActivations:
         """Reads the whole store into memory."""
         return SparseActivations.concatenate(list(self.shards()))
+
+    def feature_max(self) -> torch.Tensor:
+        """Returns the largest value of every feature over all tokens, float32 [n_features], 0 where there is none."""
+        return torch.stack([acts.feature_max() for acts in self.shards()]).amax(dim=0)
 
     def verify(self) -> int:
         """Checks checksums, shapes, sortedness and maxima of every shard; returns the number of stored entries."""
@@ -273,7 +271,7 @@ class StoreWriter:
             "indptr": acts.indptr,
             "indices": acts.indices.to(_index_dtype(acts.n_features)),
             "values": acts.values,
-            "feature_max": feature_max(acts),
+            "feature_max": acts.feature_max(),
         }
         file = self.path / _shard_name(len(self._shards))
         write_tensors(file, tensors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from enum import IntEnum
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,19 @@ try:
     _core = importlib.import_module("semconv._C")
 except ImportError as error:  # reported when an op is asked for, so that pure Python parts work without a build
     _core, _LOAD_ERROR = None, error
+
+
+class FeatureSum(IntEnum):
+    """Rows of the int64 [5, F] that a stream keeps of the features of one side (csrc/cross_moments.h)."""
+
+    SCALE_EXPONENT = 0  # NO_SCALE until the feature is first active
+    SUM = 1  # of codes
+    SUM_SQUARES = 2
+    ACTIVE = 3  # tokens with a value above zero
+    SATURATED = 4  # values beyond the scale, counted as 65535
+
+
+NO_SCALE = torch.iinfo(torch.int64).min
 
 
 class RawMatches(NamedTuple):
@@ -84,6 +98,79 @@ def best_matches(
         raise InputError(first_line(error)) from None
 
 
+def cross_moments_(
+    s_ab: Tensor,
+    sums_a: Tensor,
+    sums_b: Tensor,
+    a: tuple[Tensor, Tensor, Tensor],
+    b: tuple[Tensor, Tensor, Tensor],
+    headroom_bits: int,
+) -> None:
+    """Adds one chunk of tokens to the sufficient statistics of a stream, in place; a refused chunk changes nothing.
+
+    Args:
+        s_ab: int64 [F_a, F_b], sums of products of codes.
+        sums_a: int64 [5, F_a], rows as in FeatureSum.
+        sums_b: int64 [5, F_b].
+        a: indptr int64 [n_tokens + 1], indices int32 [nnz], values float16 or float32 [nnz].
+        b: the same for the other side, over the same tokens.
+        headroom_bits: a feature's scale is fixed when it is first active, this many powers of two above what it needs.
+
+    Raises:
+        InputError: whatever breaks this contract, with the value found.
+    """
+    build_facts()
+    try:
+        torch.ops.semconv.cross_moments_(s_ab, sums_a, sums_b, *a, *b, headroom_bits)
+    except ValueError as error:
+        raise InputError(first_line(error)) from None
+
+
+def correlation_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: int) -> Tensor:
+    """Turns sufficient statistics into Pearson r.
+
+    Args:
+        s_ab: int64 [F_a, F_b] as `cross_moments_` leaves it.
+        sums_a: int64 [5, F_a].
+        sums_b: int64 [5, F_b].
+        n_tokens: tokens they were summed over.
+
+    Returns:
+        float64 [F_a, F_b], NaN where a feature never varies.
+
+    Raises:
+        InputError: wrong shapes or dtypes, or sums that no data can have.
+    """
+    build_facts()
+    try:
+        return torch.ops.semconv.correlation_from_moments(s_ab, sums_a, sums_b, n_tokens)
+    except ValueError as error:
+        raise InputError(first_line(error)) from None
+
+
+def best_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: int, k: int) -> RawMatches:
+    """Top-k partners in both directions from sufficient statistics: the last step of `best_matches`, to the same bits.
+
+    Args:
+        s_ab: int64 [F_a, F_b] as `cross_moments_` leaves it.
+        sums_a: int64 [5, F_a].
+        sums_b: int64 [5, F_b].
+        n_tokens: tokens they were summed over.
+        k: partners kept per feature, 1 <= k <= min(F_a, F_b).
+
+    Returns:
+        As `best_matches`.
+
+    Raises:
+        InputError: wrong shapes or dtypes, k out of range, or sums that no data can have.
+    """
+    build_facts()
+    try:
+        return RawMatches(*torch.ops.semconv.best_from_moments(s_ab, sums_a, sums_b, n_tokens, k))
+    except ValueError as error:
+        raise InputError(first_line(error)) from None
+
+
 def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
     """Inner products of one symmetric matrix with many permutations of another, over the strict lower triangle.
 
@@ -125,6 +212,10 @@ def _fake_best_matches(
     n_features_b: int,
     k: int,
 ) -> tuple[Tensor, ...]:
+    return _empty_matches(a_indptr, n_features_a, n_features_b, k)
+
+
+def _empty_matches(like: Tensor, n_features_a: int, n_features_b: int, k: int) -> tuple[Tensor, ...]:
     shapes = [
         (n_features_a, k),
         (n_features_a, k),
@@ -134,7 +225,19 @@ def _fake_best_matches(
         (n_features_b,),
     ]
     dtypes = [torch.int64, torch.float64, torch.int64, torch.float64, torch.float64, torch.float64]
-    return tuple(a_indptr.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
+    return tuple(like.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
+
+
+def _fake_cross_moments_(*_: object) -> None:
+    return None
+
+
+def _fake_correlation_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: int) -> Tensor:
+    return s_ab.new_empty(s_ab.shape, dtype=torch.float64)
+
+
+def _fake_best_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: int, k: int) -> tuple[Tensor, ...]:
+    return _empty_matches(s_ab, s_ab.shape[0], s_ab.shape[1], k)
 
 
 def _fake_permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
@@ -144,4 +247,7 @@ def _fake_permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
 if _core is not None:
     torch.library.register_fake("semconv::compact_rows")(_fake_compact_rows)
     torch.library.register_fake("semconv::best_matches")(_fake_best_matches)
+    torch.library.register_fake("semconv::cross_moments_")(_fake_cross_moments_)
+    torch.library.register_fake("semconv::correlation_from_moments")(_fake_correlation_from_moments)
+    torch.library.register_fake("semconv::best_from_moments")(_fake_best_from_moments)
     torch.library.register_fake("semconv::permuted_dot")(_fake_permuted_dot)

@@ -89,6 +89,11 @@ class SparseActivations:
         """Returns on how many tokens each feature is stored, int64 [n_features]."""
         return torch.bincount(self.indices.long(), minlength=self.n_features)
 
+    def feature_max(self) -> Tensor:
+        """Returns the largest stored value of every feature, float32 [n_features], 0 where there is none."""
+        out = torch.zeros(self.n_features, dtype=torch.float32, device=self.values.device)
+        return out.scatter_reduce_(0, self.indices.long(), self.values.float(), "amax")
+
     @property
     def n_tokens(self) -> int:
         return self.indptr.numel() - 1

@@ -48,6 +48,7 @@ def files_of(module: str) -> list[Path]:
         ("doctor", {"config", "ops", "provenance", "types"}),
         ("provenance", set()),
         ("activation_store", {"files", "provenance", "sparse", "types"}),
+        ("streaming", {"correlate", "ops", "sparse", "types"}),
         ("correlate", {"activation_store", "ops", "reference", "sparse", "types"}),
         ("labels", {"sparse", "types"}),
         ("matching", {"config", "correlate", "types"}),

@@ -13,6 +13,10 @@
 namespace semconv {
 namespace {
 
+constexpr int64_t kPrefetchRows = 4;  // rows asked for ahead of use
+constexpr int64_t kMaxPrefetchLines = 16;
+constexpr int64_t kRecordsPerLine = 64 / sizeof(Record);
+
 // Runs body(piece, first token, last token) for every one of n_pieces contiguous ranges of tokens, one per thread.
 template <typename Body>
 void for_pieces(int64_t n_pieces, int64_t n_tokens, const Body& body) {
@@ -102,20 +106,14 @@ inline uint16_t add_code(double value, double inverse_scale, Sums& sums) {
 }
 
 // Joins the sums of all pieces into the moments of one feature.
-void set_moments(const ScannedCsr& m, const std::vector<std::vector<Sums>>& pieces, int64_t slot, int64_t feature,
-                 Moments& moments) {
+void set_moments(const std::vector<std::vector<Sums>>& pieces, int64_t slot, int64_t feature, Moments& moments) {
   Sums total;
   for (const auto& piece : pieces) {
     total.sum += piece[slot].sum;
     total.sum_squares += piece[slot].sum_squares;
   }
   moments.sum[feature] = total.sum;
-  moments.variance[feature] = static_cast<double>(scaled_variance(m.n_tokens, total.sum, total.sum_squares));
-  // step / (sqrt(12) rms), with the rms taken from the codes so that it is exact whatever the order.
-  if (m.active[feature] > 0) {
-    moments.noise[feature] =
-        std::sqrt(static_cast<double>(m.active[feature]) / (12.0 * static_cast<double>(total.sum_squares)));
-  }
+  moments.sum_squares[feature] = total.sum_squares;
 }
 
 // Calls body(pointer to the values), typed.
@@ -143,7 +141,8 @@ void scan_values(ScannedCsr& m, const T* values, const char* side) {
       m.stored_before[p][f] = m.stored[f];
       m.stored[f] += ranges[p][f].stored;
     }
-    m.inverse_scale[f] = std::ldexp(1.0, -scale_exponent(value_of(from_bits<T>(max_bits))));
+    m.max[f] = value_of(from_bits<T>(max_bits));
+    m.inverse_scale[f] = std::ldexp(1.0, -scale_exponent(m.max[f]));
   }
 }
 
@@ -166,9 +165,6 @@ std::vector<int64_t> row_offsets(const ScannedCsr& b, const ColumnOrder& order, 
 
 }  // namespace
 
-Moments::Moments(int64_t n_features)
-    : sum(n_features, 0), variance(n_features, 0.0), noise(n_features, std::numeric_limits<double>::quiet_NaN()) {}
-
 ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
                 const char* side) {
   ScannedCsr m;
@@ -178,6 +174,7 @@ ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::T
   m.indptr = indptr.const_data_ptr<int64_t>();
   m.indices = indices.const_data_ptr<int32_t>();
   m.values = &values;
+  m.max.resize(n_features);
   m.inverse_scale.resize(n_features);
   m.stored.assign(n_features, 0);
   m.active.assign(n_features, 0);
@@ -187,11 +184,16 @@ ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::T
   return m;
 }
 
-ColumnOrder order_columns(const ScannedCsr& b) {
+ColumnOrder natural_order(int64_t n_features) {
   ColumnOrder order;
-  order.feature.resize(b.n_features);
-  order.column.resize(b.n_features);
+  order.feature.resize(n_features);
   std::iota(order.feature.begin(), order.feature.end(), 0);
+  order.column = order.feature;
+  return order;
+}
+
+ColumnOrder order_by_frequency(const ScannedCsr& b) {
+  ColumnOrder order = natural_order(b.n_features);
   std::stable_sort(order.feature.begin(), order.feature.end(),
                    [&](int32_t f, int32_t g) { return b.stored[f] > b.stored[g]; });
   for (int64_t c = 0; c < b.n_features; ++c) order.column[order.feature[c]] = static_cast<int32_t>(c);
@@ -221,7 +223,7 @@ RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t fir
       }
     });
   });
-  for (int64_t c = 0; c < n_columns; ++c) set_moments(b, sums, c, order.feature[first_column + c], moments);
+  for (int64_t c = 0; c < n_columns; ++c) set_moments(sums, c, order.feature[first_column + c], moments);
   return out;
 }
 
@@ -246,8 +248,39 @@ Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments
       }
     });
   });
-  for (int64_t f = 0; f < a.n_features; ++f) set_moments(a, sums, f, f, moments);
+  for (int64_t f = 0; f < a.n_features; ++f) set_moments(sums, f, f, moments);
   return out;
+}
+
+void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t* accumulator) {
+  const int64_t begin = a.offsets[feature], end = a.offsets[feature + 1];
+  // A fixed number of lines: a loop that follows each row's length costs a mispredicted branch a row.
+  const int64_t mean_length = b.offsets.back() / static_cast<int64_t>(b.offsets.size() - 1);
+  const int64_t lines = std::min<int64_t>(mean_length / kRecordsPerLine + 1, kMaxPrefetchLines);
+  for (int64_t i = begin; i < end; ++i) {
+    if (i + kPrefetchRows < end) {
+      const Record* ahead = b.records.data() + (a.entries[i + kPrefetchRows] >> 16);
+      for (int64_t line = 0; line < lines; ++line) __builtin_prefetch(ahead + line * kRecordsPerLine);
+    }
+    const uint32_t code = a.entries[i] & 0xFFFFu;
+    const Record* record = b.records.data() + (a.entries[i] >> 16);
+    const Record* const row_end = record + 1 + RecordRows::length(*record);
+    for (++record; record < row_end; record += kRowUnroll) {
+      for (int64_t u = 0; u < kRowUnroll; ++u) {
+        accumulator[record[u].column] += static_cast<int64_t>(code * record[u].code);  // < 2^32
+      }
+    }
+  }
+}
+
+void count_saturated(const ScannedCsr& m, int64_t* counts) {
+  const auto fits = [&](int64_t f, double value) { return value * m.inverse_scale[f] <= kMaxCode; };
+  bool all_fit = true;
+  for (int64_t f = 0; f < m.n_features; ++f) all_fit = all_fit && fits(f, m.max[f]);
+  if (all_fit) return;
+  with_values(*m.values, [&](const auto* values) {
+    for (int64_t i = 0; i < m.indptr[m.n_tokens]; ++i) counts[m.indices[i]] += !fits(m.indices[i], value_of(values[i]));
+  });
 }
 
 }  // namespace semconv

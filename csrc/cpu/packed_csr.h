@@ -21,7 +21,8 @@ struct ScannedCsr {
   const int64_t* indptr = nullptr;                  // [n_tokens + 1]
   const int32_t* indices = nullptr;                 // [nnz]
   const at::Tensor* values = nullptr;               // [nnz] float16 | float32
-  std::vector<double> inverse_scale;                // [F] 1 / s
+  std::vector<double> max;                          // [F] largest value, 0 where there is none
+  std::vector<double> inverse_scale;                // [F] 1 / s, for the smallest s that max fits
   std::vector<int64_t> stored;                      // [F] entries of the feature
   std::vector<int64_t> active;                      // [F] those above zero
   std::vector<std::vector<int64_t>> stored_before;  // [n_pieces][F] entries in the pieces before
@@ -34,10 +35,9 @@ ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::T
 
 // Sums over the codes of every feature.
 struct Moments {
-  std::vector<int64_t> sum;      // [F] S
-  std::vector<double> variance;  // [F] n Q - S^2, 0 for a feature that never varies
-  std::vector<double> noise;     // [F] quantisation step over sqrt(12) rms, NaN where never active
-  explicit Moments(int64_t n_features);
+  std::vector<int64_t> sum;          // [F] S
+  std::vector<int64_t> sum_squares;  // [F] Q
+  explicit Moments(int64_t n_features) : sum(n_features, 0), sum_squares(n_features, 0) {}
 };
 
 // Columns renumbered by falling number of entries: the accumulators of the features that most updates hit then share
@@ -46,7 +46,8 @@ struct ColumnOrder {
   std::vector<int32_t> feature;  // [F] column -> feature
   std::vector<int32_t> column;   // [F] feature -> column
 };
-ColumnOrder order_columns(const ScannedCsr& b);
+ColumnOrder order_by_frequency(const ScannedCsr& b);
+ColumnOrder natural_order(int64_t n_features);
 
 // Two 16-bit fields, because two narrow loads are cheaper than one wide load and its splitting.
 struct Record {
@@ -76,5 +77,11 @@ struct Postings {
 };
 // Quantises on the way, and fills the moments.
 Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments);
+
+// Adds the products of one A-feature's codes with every column's: accumulator[c] += sum over tokens of q_a q_b.
+void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t* accumulator);  // [n_columns]
+
+// Adds to counts[f] the entries of feature f that do not fit its scale and were stored as 65535.
+void count_saturated(const ScannedCsr& m, int64_t* counts);  // [F]
 
 }  // namespace semconv

@@ -1,7 +1,6 @@
 // Threads over permutations; eight fixed partial sums per permutation, so that the result does not depend on threads.
 #include "../permuted_dot.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "../checks.h"
+#include "for_each.h"
 #include "vector_clones.h"
 
 namespace semconv {
@@ -63,11 +63,9 @@ at::Tensor permuted_dot_cpu(const at::Tensor& x, const at::Tensor& y, const at::
   check_permutations(pc.const_data_ptr<int32_t>(), m, n);
   at::Tensor out = at::empty({m}, x.options());
   double* result = out.mutable_data_ptr<double>();
-  at::parallel_for(0, m, 1, [&](int64_t lo, int64_t hi) {
-    for (int64_t row = lo; row < hi; ++row) {
-      result[row] = permuted_dot_one(xc.const_data_ptr<double>(), yc.const_data_ptr<double>(),
-                                     pc.const_data_ptr<int32_t>() + row * n, n);
-    }
+  for_each(m, [&](int64_t, int64_t row) {
+    result[row] = permuted_dot_one(xc.const_data_ptr<double>(), yc.const_data_ptr<double>(),
+                                   pc.const_data_ptr<int32_t>() + row * n, n);
   });
   return out;
 }

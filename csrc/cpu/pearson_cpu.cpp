@@ -1,0 +1,107 @@
+// One pass over the rows of the int64 matrix; best_from_moments finishes them with the code of best_matches.
+#include "../pearson.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "../checks.h"
+#include "../cross_moments.h"
+#include "../quantize.h"
+#include "block_matcher.h"
+#include "for_each.h"
+
+namespace semconv {
+namespace {
+
+void check_sums(const at::Tensor& sums, int64_t n_features, int64_t n_tokens, const char* name) {
+  TORCH_CHECK_VALUE(
+      sums.scalar_type() == at::kLong && sums.dim() == 2 && sums.size(0) == kFeatureSums && sums.size(1) == n_features,
+      name, " must be int64 [", kFeatureSums, ", ", n_features, "], got ", sums.scalar_type(), " ", sums.sizes());
+  const at::Tensor contiguous = sums.contiguous();
+  const int64_t* p = contiguous.const_data_ptr<int64_t>();
+  for (int64_t f = 0; f < n_features; ++f) {
+    const int64_t s = p[kSum * n_features + f], q = p[kSumSquares * n_features + f], n = p[kActive * n_features + f];
+    TORCH_CHECK_VALUE(s >= 0 && q >= s && n >= 0 && n <= n_tokens && scaled_variance(n_tokens, s, q) >= 0, name,
+                      " must be sums over ", n_tokens, " tokens, got S = ", s, ", Q = ", q, ", active = ", n,
+                      " for feature ", f);
+  }
+}
+
+void check_moments(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens) {
+  TORCH_CHECK_VALUE(s_ab.scalar_type() == at::kLong && s_ab.dim() == 2, "s_ab must be int64 [F_a, F_b], got ",
+                    s_ab.scalar_type(), " ", s_ab.sizes());
+  TORCH_CHECK_VALUE(n_tokens >= 1 && n_tokens <= kMaxTokens, "n_tokens must be between 1 and 2^31, got ", n_tokens);
+  check_sums(sums_a, s_ab.size(0), n_tokens, "sums_a");
+  check_sums(sums_b, s_ab.size(1), n_tokens, "sums_b");
+}
+
+Statistics statistics_of(const at::Tensor& sums, int64_t n_tokens) {  // sums contiguous
+  const int64_t* p = sums.const_data_ptr<int64_t>();
+  return {n_tokens, p + kSum * sums.size(1), p + kSumSquares * sums.size(1), sums.size(1)};
+}
+
+at::Tensor noise_of(const at::Tensor& sums) {  // sums contiguous
+  const int64_t n_features = sums.size(1);
+  const int64_t* p = sums.const_data_ptr<int64_t>();
+  at::Tensor out = at::empty({n_features}, sums.options().dtype(at::kDouble));
+  for (int64_t f = 0; f < n_features; ++f) {
+    out.mutable_data_ptr<double>()[f] =
+        quantization_noise(p[kActive * n_features + f], p[kSumSquares * n_features + f]);
+  }
+  return out;
+}
+
+}  // namespace
+
+at::Tensor correlation_from_moments_cpu(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
+                                        int64_t n_tokens) {
+  check_moments(s_ab, sums_a, sums_b, n_tokens);
+  const at::Tensor cross = s_ab.contiguous();
+  const int64_t n_features_a = cross.size(0), n_features_b = cross.size(1);
+  const Statistics a = statistics_of(sums_a.contiguous(), n_tokens), b = statistics_of(sums_b.contiguous(), n_tokens);
+  at::Tensor out = at::empty({n_features_a, n_features_b}, cross.options().dtype(at::kDouble));
+  const int64_t* s = cross.const_data_ptr<int64_t>();
+  double* r = out.mutable_data_ptr<double>();
+  for_each(n_features_a, [&](int64_t, int64_t f) {
+    for (int64_t g = 0; g < n_features_b; ++g) {
+      const bool varies = a.variance[f] > 0.0 && b.variance[g] > 0.0;
+      r[f * n_features_b + g] =
+          varies ? pearson(n_tokens, s[f * n_features_b + g], a.sum[f], b.sum[g], a.variance[f], b.variance[g])
+                 : std::numeric_limits<double>::quiet_NaN();
+    }
+  });
+  return out;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_from_moments_cpu(
+    const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens, int64_t k) {
+  check_moments(s_ab, sums_a, sums_b, n_tokens);
+  const at::Tensor cross = s_ab.contiguous(), ca = sums_a.contiguous(), cb = sums_b.contiguous();
+  const int64_t n_features_a = cross.size(0), n_features_b = cross.size(1);
+  check_k(k, n_features_a, n_features_b);
+  const Statistics a = statistics_of(ca, n_tokens), b = statistics_of(cb, n_tokens);
+  const ColumnOrder order = natural_order(n_features_b);
+  const BestTensors a_best(n_features_a, k, cross.options()), b_best(n_features_b, k, cross.options());
+  for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
+    const int64_t count = std::min(kBlockColumns, n_features_b - first);
+    BlockMatcher matcher(a, b, order, first, count, k, n_workers(n_features_a));
+    for_each(n_features_a, [&](int64_t worker, int64_t f) {
+      if (!(a.variance[f] > 0.0)) return;
+      std::copy_n(cross.const_data_ptr<int64_t>() + f * n_features_b + first, count, matcher.accumulator(worker));
+      matcher.finish(worker, f, a_best.row(f));
+    });
+    matcher.join(b_best);
+  }
+  return {a_best.index, a_best.r, b_best.index, b_best.r, noise_of(ca), noise_of(cb)};
+}
+
+TORCH_LIBRARY_IMPL(semconv, CPU, m) {
+  m.impl("correlation_from_moments", &correlation_from_moments_cpu);
+  m.impl("best_from_moments", &best_from_moments_cpu);
+}
+
+}  // namespace semconv

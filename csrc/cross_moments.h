@@ -1,0 +1,19 @@
+// cross_moments_: adds one chunk of tokens to the sufficient statistics of a stream.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace semconv {
+
+// Rows of the sums that are kept of every feature of one side, int64 [kFeatureSums, F].
+enum FeatureSum : int64_t { kScaleExponent, kSum, kSumSquares, kActive, kSaturated, kFeatureSums };
+inline constexpr int64_t kNoScale = INT64_MIN;  // scale exponent of a feature that was never active
+
+// s_ab int64 [F_a, F_b], sums_a int64 [5, F_a] and sums_b int64 [5, F_b] are added to in place; the rest is CSR over
+// the same tokens, as in best_matches. A feature that is active for the first time gets the smallest scale that its
+// largest value in this chunk fits, times 2^headroom_bits; a later value beyond the scale counts as saturated.
+void cross_moments_cpu_(at::Tensor s_ab, at::Tensor sums_a, at::Tensor sums_b, const at::Tensor& a_indptr,
+                        const at::Tensor& a_indices, const at::Tensor& a_values, const at::Tensor& b_indptr,
+                        const at::Tensor& b_indices, const at::Tensor& b_values, int64_t headroom_bits);
+
+}  // namespace semconv
