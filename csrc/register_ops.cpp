@@ -2,7 +2,9 @@
 #include <torch/library.h>
 
 TORCH_LIBRARY(semconv, m) {
-  m.def("compact_rows(Tensor x, ScalarType dtype) -> (Tensor indptr, Tensor indices, Tensor values)");
+  m.def(
+      "compact_rows(Tensor x, ScalarType dtype, Tensor? threshold=None) -> "
+      "(Tensor indptr, Tensor indices, Tensor values)");
   m.def(
       "best_matches(Tensor a_indptr, Tensor a_indices, Tensor a_values, int n_features_a, "
       "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, int k) -> "

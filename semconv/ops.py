@@ -53,12 +53,14 @@ def build_facts() -> dict[str, str]:
     return {"compiler": _core.compiler, "flags": _core.flags, "cuda_archs": _core.cuda_archs}
 
 
-def compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def compact_rows(x: Tensor, dtype: torch.dtype, threshold: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Turns a dense chunk into CSR; an entry that is or rounds to zero is not stored.
 
     Args:
-        x: [t, F] float32, bfloat16 or float16, finite and >= 0.
+        x: [t, F] float32, bfloat16 or float16, finite and >= 0; with `threshold` anything but NaN and what `dtype`
+            cannot hold.
         dtype: float16 or float32, what the values are stored as.
+        threshold: float32 [F], finite and >= 0: a value that does not exceed it counts as zero (JumpReLU).
 
     Returns:
         indptr int64 [t + 1], indices int32 [nnz] increasing per row, values [nnz] of `dtype`.
@@ -68,7 +70,7 @@ def compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]
     """
     build_facts()
     try:
-        return torch.ops.semconv.compact_rows(x, dtype)
+        return torch.ops.semconv.compact_rows(x, dtype, threshold)
     except ValueError as error:
         raise InputError(first_line(error)) from None
 
@@ -192,7 +194,7 @@ def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
         raise InputError(first_line(error)) from None
 
 
-def _fake_compact_rows(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_compact_rows(x: Tensor, dtype: torch.dtype, threshold: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     nnz = torch.library.get_ctx().new_dynamic_size()
     return (
         x.new_empty(x.shape[0] + 1, dtype=torch.int64),

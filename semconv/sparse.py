@@ -36,19 +36,23 @@ class SparseActivations:
         _check(self)
 
     @classmethod
-    def from_dense(cls, x: Tensor, dtype: torch.dtype | None = None) -> SparseActivations:
+    def from_dense(
+        cls, x: Tensor, dtype: torch.dtype | None = None, threshold: Tensor | None = None
+    ) -> SparseActivations:
         """Compacts a dense matrix, in the order of its rows.
 
         Args:
             x: [n_tokens, n_features] float32, bfloat16 or float16, finite and >= 0.
             dtype: float16 or float32; None keeps what loses nothing (float16 stays, the others become float32).
+            threshold: float32 [n_features]: what does not exceed it counts as zero, so that x may hold the
+                pre-activations of a JumpReLU SAE.
 
         Raises:
             InputError: wrong shape or dtype, or a value that `dtype` cannot hold.
         """
         if dtype is None:
             dtype = torch.float16 if x.dtype == torch.float16 else torch.float32
-        return cls(*ops.compact_rows(x, dtype), n_features=x.shape[1])
+        return cls(*ops.compact_rows(x, dtype, threshold), n_features=x.shape[1])
 
     @classmethod
     def concatenate(cls, chunks: Sequence[SparseActivations]) -> SparseActivations:

@@ -195,6 +195,43 @@ def test_compact_rows_refuses(value: float, dtype: torch.dtype, message: str):
         SparseActivations.from_dense(x, dtype)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    n_tokens=st.integers(1, 9),
+    n_features=st.integers(1, 200),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32]),
+    with_threshold=st.booleans(),
+)
+def test_compact_rows_keeps_what_a_dense_threshold_keeps(seed, n_tokens, n_features, dtype, with_threshold):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(n_tokens, n_features, generator=g)
+    x[torch.rand(x.shape, generator=g) < 0.7] = -0.0
+    x = (x if with_threshold else x.relu()).to(dtype)
+    threshold = torch.rand(n_features, generator=g) if with_threshold else None
+    kept = torch.where(x.float() > (0 if threshold is None else threshold), x, 0).half()
+    acts = SparseActivations.from_dense(x, torch.float16, threshold)
+    assert torch.equal(acts.to_dense(), kept)
+    assert acts.nnz == int((kept != 0).sum())
+
+
+def test_compact_rows_takes_a_value_at_its_threshold_as_zero():
+    x = torch.tensor([[1.0, 1.0, 1.0]])
+    acts = SparseActivations.from_dense(x, threshold=torch.tensor([1.0, 0.999, 2.0]))
+    assert acts.indices.tolist() == [1]
+
+
+def test_compact_rows_with_a_threshold_refuses():
+    x = torch.zeros(2, 3)
+    with pytest.raises(InputError, match=r"threshold must be float32 \[3\], got Float \[2\]"):
+        SparseActivations.from_dense(x, threshold=torch.zeros(2))
+    with pytest.raises(InputError, match="threshold must be finite and >= 0, got -1 for feature 1"):
+        SparseActivations.from_dense(x, threshold=torch.tensor([0.0, -1.0, 0.0]))
+    x[1, 2] = float("nan")
+    with pytest.raises(InputError, match="finite.*at row 1, feature 2"):
+        SparseActivations.from_dense(x, threshold=torch.ones(3))
+
+
 def test_compact_rows_refuses_wrong_shape_and_dtype():
     with pytest.raises(InputError, match=r"x must have shape \[n_tokens, n_features\], got \[3\]"):
         ops.compact_rows(torch.zeros(3), torch.float32)

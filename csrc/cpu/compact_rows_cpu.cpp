@@ -1,17 +1,17 @@
 // One pass over a dense chunk: threads take ranges of rows, keep what is non-zero, and the pieces are joined in order.
 #include "../compact_rows.h"
 
-#include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <utility>
 #include <vector>
 
 #include "../checks.h"
+#include "vector_clones.h"
 
 namespace semconv {
 namespace {
@@ -26,46 +26,114 @@ struct Piece {
   int64_t bad_column = -1;
 };
 
-template <typename In>
-inline bool any_nonzero(const In* x, int64_t n) {
-  using Bits = std::conditional_t<sizeof(In) == 4, uint32_t, uint16_t>;
-  Bits any = 0;
-  for (int64_t j = 0; j < n; ++j) {
-    Bits bits;
-    std::memcpy(&bits, x + j, sizeof(bits));
-    any |= static_cast<Bits>(bits << 1);  // the sign is shifted out, so that -0.0 counts as zero
+// Not zero where there is an entry to look at, in the width of the input, which keeps vectors full. The sign is shifted
+// out, so that -0.0 counts as zero; a NaN always is an entry.
+inline uint32_t entry(const uint32_t* bits, const float*, int64_t j) { return bits[j] << 1; }
+inline uint16_t entry(const uint16_t* bits, const float*, int64_t j) { return static_cast<uint16_t>(bits[j] << 1); }
+inline uint32_t entry(const float* x, const float* threshold, int64_t j) { return !(x[j] <= threshold[j]); }
+
+template <typename T>
+inline void flag_groups_of(const T* x, const float* threshold, int64_t n, uint8_t* flags) {
+  for (int64_t start = 0; start < n; start += kGroup) {
+    auto any = entry(x, threshold, start);
+    if (start + kGroup <= n) {  // a fixed count, for the vectoriser
+      for (int64_t j = start; j < start + kGroup; ++j) any |= entry(x, threshold, j);
+    } else {
+      for (int64_t j = start; j < n; ++j) any |= entry(x, threshold, j);
+    }
+    flags[start / kGroup] = any != 0;
   }
-  return any != 0;
 }
 
+// flags [ceil(n / kGroup)]: whether a group holds an entry. Plain functions, because GCC clones no templates.
+SEMCONV_VECTOR_CLONES
+void flag_groups(const uint32_t* bits, const float* none, int64_t n, uint8_t* flags) {
+  flag_groups_of(bits, none, n, flags);
+}
+SEMCONV_VECTOR_CLONES
+void flag_groups(const uint16_t* bits, const float* none, int64_t n, uint8_t* flags) {
+  flag_groups_of(bits, none, n, flags);
+}
+SEMCONV_VECTOR_CLONES
+void flag_groups(const float* x, const float* threshold, int64_t n, uint8_t* flags) {
+  flag_groups_of(x, threshold, n, flags);
+}
+SEMCONV_VECTOR_CLONES
+void to_float(const at::BFloat16* x, float* out, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) out[j] = x[j];
+}
+SEMCONV_VECTOR_CLONES
+void to_float(const at::Half* x, float* out, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) out[j] = c10::detail::fp16_ieee_to_fp32_value(x[j].x);
+}
+
+// Finds the entries of a row without a branch that depends on the data: each would be mispredicted.
+class EntryFinder {
+ public:
+  explicit EntryFinder(int64_t n) : n_(n), flags_(n / kGroup + 1), groups_(n / kGroup + 1), columns_(n) {}
+
+  template <typename T>
+  std::pair<const int32_t*, const int32_t*> operator()(const T* x, const float* threshold) {
+    flag_groups(x, threshold, n_, flags_.data());
+    int64_t n_groups = 0, n_columns = 0;
+    for (int64_t start = 0; start < n_; start += kGroup) {
+      groups_[n_groups] = static_cast<int32_t>(start);
+      n_groups += flags_[start / kGroup];
+    }
+    for (int64_t g = 0; g < n_groups; ++g) {
+      const int64_t stop = std::min<int64_t>(groups_[g] + kGroup, n_);
+      for (int64_t j = groups_[g]; j < stop; ++j) {
+        columns_[n_columns] = static_cast<int32_t>(j);
+        n_columns += entry(x, threshold, j) != 0;
+      }
+    }
+    return {columns_.data(), columns_.data() + n_columns};
+  }
+
+ private:
+  int64_t n_;
+  std::vector<uint8_t> flags_;    // [groups]
+  std::vector<int32_t> groups_;   // [groups] where those with an entry start
+  std::vector<int32_t> columns_;  // [n]
+};
+
 template <typename In, typename Out>
-void compact_range(const In* x, int64_t begin, int64_t end, int64_t n_features, int64_t* row_counts, Piece<Out>& out) {
+void compact_range(const In* x, const float* threshold, int64_t begin, int64_t end, int64_t n_features,
+                   int64_t* row_counts, Piece<Out>& out) {
+  using Bits = std::conditional_t<sizeof(In) == 4, uint32_t, uint16_t>;
+  EntryFinder entries(n_features);
+  std::vector<float> row_as_float(threshold != nullptr ? n_features : 0);
   for (int64_t row = begin; row < end; ++row) {
     const In* values = x + row * n_features;
+    std::pair<const int32_t*, const int32_t*> found;
+    if (threshold == nullptr) {
+      found = entries(reinterpret_cast<const Bits*>(values), nullptr);
+    } else if constexpr (sizeof(In) == 4) {
+      found = entries(values, threshold);
+    } else {
+      to_float(values, row_as_float.data(), n_features);
+      found = entries(row_as_float.data(), threshold);
+    }
     const size_t before = out.indices.size();
-    for (int64_t start = 0; start < n_features; start += kGroup) {
-      const int64_t n = std::min(kGroup, n_features - start);
-      if (!any_nonzero(values + start, n)) continue;
-      for (int64_t column = start; column < start + n; ++column) {
-        const float v = static_cast<float>(values[column]);
-        if (v == 0.0f) continue;
-        const Out stored = static_cast<Out>(v);
-        if (!(v > 0.0f) || !std::isfinite(static_cast<float>(stored))) {
-          out.bad_row = row;
-          out.bad_column = column;
-          return;
-        }
-        if (static_cast<float>(stored) == 0.0f) continue;
-        out.indices.push_back(static_cast<int32_t>(column));
-        out.values.push_back(stored);
+    for (const int32_t* column = found.first; column < found.second; ++column) {
+      const float v = static_cast<float>(values[*column]);
+      const Out stored = static_cast<Out>(v);
+      if (!(v > 0.0f) || !std::isfinite(static_cast<float>(stored))) {
+        out.bad_row = row;
+        out.bad_column = *column;
+        return;
       }
+      if (static_cast<float>(stored) == 0.0f) continue;
+      out.indices.push_back(*column);
+      out.values.push_back(stored);
     }
     row_counts[row] = static_cast<int64_t>(out.indices.size() - before);
   }
 }
 
 template <typename In, typename Out>
-std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, at::ScalarType dtype) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, const float* threshold,
+                                                       at::ScalarType dtype) {
   const int64_t n_rows = x.size(0), n_features = x.size(1);
   const int64_t n_pieces = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), n_rows));
   const auto first_row = [=](int64_t piece) { return n_rows * piece / n_pieces; };
@@ -74,7 +142,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, at::
   std::vector<Piece<Out>> pieces(n_pieces);
   at::parallel_for(0, n_pieces, 1, [&](int64_t lo, int64_t hi) {
     for (int64_t p = lo; p < hi; ++p) {
-      compact_range(x.const_data_ptr<In>(), first_row(p), first_row(p + 1), n_features, offsets + 1, pieces[p]);
+      compact_range(x.const_data_ptr<In>(), threshold, first_row(p), first_row(p + 1), n_features, offsets + 1,
+                    pieces[p]);
     }
   });
   for (const auto& piece : pieces) {
@@ -100,20 +169,35 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, at::
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor& x, at::ScalarType dtype) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor& x, at::ScalarType dtype,
+                                                                const std::optional<at::Tensor>& threshold) {
   check_dim(x, 2, "x", "[n_tokens, n_features]");
   TORCH_CHECK_VALUE(x.size(1) >= 1 && x.size(1) <= INT32_MAX, "x must have between 1 and 2^31 - 1 features, got ",
                     x.size(1));
   TORCH_CHECK_VALUE(dtype == at::kHalf || dtype == at::kFloat, "dtype must be float16 or float32, got ", dtype);
   const at::Tensor dense = x.contiguous();
+  at::Tensor limits;
+  const float* limit = nullptr;
+  if (threshold.has_value()) {
+    TORCH_CHECK_VALUE(
+        threshold->scalar_type() == at::kFloat && threshold->dim() == 1 && threshold->size(0) == x.size(1),
+        "threshold must be float32 [", x.size(1), "], got ", threshold->scalar_type(), " ", threshold->sizes());
+    limits = threshold->contiguous();
+    limit = limits.const_data_ptr<float>();
+    for (int64_t f = 0; f < x.size(1); ++f) {
+      TORCH_CHECK_VALUE(limit[f] >= 0.0f && std::isfinite(limit[f]), "threshold must be finite and >= 0, got ",
+                        limit[f], " for feature ", f);
+    }
+  }
   const bool half = dtype == at::kHalf;
   switch (x.scalar_type()) {
     case at::kFloat:
-      return half ? compact<float, at::Half>(dense, dtype) : compact<float, float>(dense, dtype);
+      return half ? compact<float, at::Half>(dense, limit, dtype) : compact<float, float>(dense, limit, dtype);
     case at::kHalf:
-      return half ? compact<at::Half, at::Half>(dense, dtype) : compact<at::Half, float>(dense, dtype);
+      return half ? compact<at::Half, at::Half>(dense, limit, dtype) : compact<at::Half, float>(dense, limit, dtype);
     case at::kBFloat16:
-      return half ? compact<at::BFloat16, at::Half>(dense, dtype) : compact<at::BFloat16, float>(dense, dtype);
+      return half ? compact<at::BFloat16, at::Half>(dense, limit, dtype)
+                  : compact<at::BFloat16, float>(dense, limit, dtype);
     default:
       TORCH_CHECK_VALUE(false, "x must be float32, bfloat16 or float16, got ", x.scalar_type());
   }
