@@ -223,41 +223,56 @@ def correlate(
 
 @app.command()
 def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One job with every peer, and the other ops (default).")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also along every axis; takes about half an hour.")] = False,
     tokens: Annotated[int, typer.Option(help="Tokens of the synthetic job.")] = 100_000,
     features: Annotated[int, typer.Option(help="Features on either side.")] = 16_384,
     l0: Annotated[float, typer.Option(help="Active features per token.")] = 80.0,
+    density: Annotated[str, typer.Option(help="uniform, log-normal or token.")] = "log-normal",
+    k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
     repeats: Annotated[int, typer.Option(help="Timed runs per competitor; the median counts.")] = 5,
-    scipy: Annotated[bool, typer.Option(help="Also time scipy.sparse (slow).")] = True,
+    stores: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Time two activation stores instead of a synthetic job.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for bench.json, bench.md and, with --full, bench.png.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Time the native core against its peers on one synthetic job, every answer checked first."""
-    from dataclasses import asdict
+    """Time the native core against its peers on this machine, every answer checked first."""
+    from typing import cast
 
-    import torch
+    from semconv.bench.jobs import Density, Job, StoredJob
+    from semconv.bench.session import run as run_session
+    from semconv.bench.session import write_session
+    from semconv.bench.tables import COMPARISON_COLUMNS, TIMING_COLUMNS, comparison_rows, timing_notes, timing_rows
+    from semconv.types import InputError
 
-    from semconv.bench import Job, run
-    from semconv.provenance import processor
-
+    if quick and full:
+        raise InputError("--quick and --full exclude each other, got both")
+    job = Job(tokens, features, l0, cast(Density, density), k)
     with progress_bar() as progress:
-        timings = run(Job(tokens, features, l0), repeats, scipy, progress)
-    machine = {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "tokens": tokens,
-        "features": features,
-        "l0": l0,
-    }
+        session = run_session(StoredJob(*stores, k) if stores else job, repeats, full, progress)
+    if folder is not None:
+        write_session(session, folder)
     if as_json:
-        print(json.dumps({**machine, "timings": [asdict(t) for t in timings]}, indent=2))  # noqa: T201
+        print(json.dumps(session.as_dict(), indent=2))  # noqa: T201
         return
-    grid = Table("competitor", "computes", "seconds", "x semconv", "note")
-    for t in timings:
-        grid.add_row(
-            t.name, t.does, f"{t.seconds:.3f}" if t.seconds else "-", f"{t.ratio:.1f}" if t.ratio else "-", t.note
-        )
-    out.print(grid)
-    where = f"{machine['processor']}, {machine['threads']} threads; medians of {repeats}."
-    out.print(f"{tokens:,} tokens, {features:,} x {features:,} features, L0 {l0:g}; {where}", soft_wrap=True)
+    for columns, rows in (
+        (TIMING_COLUMNS, timing_rows(session.timings)),
+        (COMPARISON_COLUMNS, comparison_rows(session.comparisons)),
+    ):
+        if rows:
+            grid = Table(*columns)
+            for row in rows:
+                grid.add_row(*row)
+            out.print(grid)
+    for line in (session.caption, *timing_notes(session.timings)):
+        out.print(line, soft_wrap=True)
+    if folder is not None:
+        out.print(f"Written to {folder}.", soft_wrap=True)
 
 
 @store_app.command("verify")

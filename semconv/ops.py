@@ -53,6 +53,26 @@ def build_facts() -> dict[str, str]:
     return {"compiler": _core.compiler, "flags": _core.flags, "cuda_archs": _core.cuda_archs}
 
 
+def measure_ceilings(row_length: int) -> tuple[float, float]:
+    """Measures what bounds `best_matches` on this machine, with as many threads as torch has.
+
+    Args:
+        row_length: records per row, the L0 of the B side.
+
+    Returns:
+        Updates per nanosecond of its inner loop on data in L1, and bytes per nanosecond of reading rows of that length
+        in random order from an array beyond the caches.
+
+    Raises:
+        InputError: the native core is not built, or row_length is outside [1, 65536].
+    """
+    build_facts()
+    assert _core is not None
+    if not 1 <= row_length <= 65536:
+        raise InputError(f"row_length must be between 1 and 65536, got {row_length}")
+    return _core.measure_ceilings(row_length)
+
+
 def compact_rows(x: Tensor, dtype: torch.dtype, threshold: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Turns a dense chunk into CSR; an entry that is or rounds to zero is not stored.
 

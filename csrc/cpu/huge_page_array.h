@@ -5,35 +5,56 @@
 #include <sys/mman.h>
 
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
 #include <new>
+#include <utility>
 
 namespace semconv {
 
+// Mapped afresh: memory that malloc hands out again has its small pages already, and no hint makes them huge.
 template <typename T>
 class HugePageArray {
  public:
   HugePageArray() = default;
   explicit HugePageArray(int64_t size) {
     constexpr std::size_t kHugePage = std::size_t{1} << 21;
-    const std::size_t bytes = (static_cast<std::size_t>(size) * sizeof(T) + kHugePage) / kHugePage * kHugePage;
-    data_.reset(static_cast<T*>(std::aligned_alloc(kHugePage, bytes)));
-    if (data_ == nullptr) throw std::bad_alloc();
+    // One page more than needed, so that a huge page boundary lies in the first.
+    const std::size_t needed = (static_cast<std::size_t>(size) * sizeof(T) + kHugePage) / kHugePage * kHugePage;
+    bytes_ = needed + kHugePage;
+    mapping_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapping_ == MAP_FAILED) {
+      mapping_ = nullptr;
+      throw std::bad_alloc();
+    }
+    const auto address = reinterpret_cast<std::uintptr_t>(mapping_);
+    data_ = reinterpret_cast<T*>((address + kHugePage - 1) / kHugePage * kHugePage);
 #ifdef MADV_HUGEPAGE
-    madvise(data_.get(), bytes, MADV_HUGEPAGE);  // a hint: failing costs speed only
+    madvise(data_, needed, MADV_HUGEPAGE);  // a hint: failing costs speed only
 #endif
   }
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
+  HugePageArray(HugePageArray&& other) noexcept { swap(other); }
+  HugePageArray& operator=(HugePageArray&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~HugePageArray() {
+    if (mapping_ != nullptr) munmap(mapping_, bytes_);
+  }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
   T& operator[](int64_t i) { return data_[i]; }
   const T& operator[](int64_t i) const { return data_[i]; }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
-  };
-  std::unique_ptr<T[], Free> data_;
+  void swap(HugePageArray& other) noexcept {
+    std::swap(mapping_, other.mapping_);
+    std::swap(bytes_, other.bytes_);
+    std::swap(data_, other.data_);
+  }
+
+  void* mapping_ = nullptr;
+  std::size_t bytes_ = 0;
+  T* data_ = nullptr;
 };
 
 }  // namespace semconv

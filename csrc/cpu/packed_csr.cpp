@@ -93,27 +93,29 @@ void scan_piece(const ScannedCsr& m, const T* values, int64_t begin, int64_t end
   }
 }
 
-struct Sums {
+// All that a packing loop reads and writes of one feature, on one cache line.
+struct Slot {
+  int64_t place = 0;  // pack_block: the column within the block, or -1; transpose: where the next posting goes
+  double inverse_scale = 1.0;
   int64_t sum = 0;
   int64_t sum_squares = 0;
-};
 
-inline uint16_t add_code(double value, double inverse_scale, Sums& sums) {
-  const uint16_t q = code_of(value, inverse_scale);
-  sums.sum += q;
-  sums.sum_squares += static_cast<int64_t>(q) * q;
-  return q;
-}
+  uint16_t add(double value) {
+    const uint16_t q = code_of(value, inverse_scale);
+    sum += q;
+    sum_squares += static_cast<int64_t>(q) * q;
+    return q;
+  }
+};
+using Slots = std::vector<Slot>;  // [F]
 
 // Joins the sums of all pieces into the moments of one feature.
-void set_moments(const std::vector<std::vector<Sums>>& pieces, int64_t slot, int64_t feature, Moments& moments) {
-  Sums total;
-  for (const auto& piece : pieces) {
-    total.sum += piece[slot].sum;
-    total.sum_squares += piece[slot].sum_squares;
+void set_moments(const std::vector<Slots>& pieces, int64_t feature, Moments& moments) {
+  moments.sum[feature] = moments.sum_squares[feature] = 0;
+  for (const Slots& piece : pieces) {
+    moments.sum[feature] += piece[feature].sum;
+    moments.sum_squares[feature] += piece[feature].sum_squares;
   }
-  moments.sum[feature] = total.sum;
-  moments.sum_squares[feature] = total.sum_squares;
 }
 
 // Calls body(pointer to the values), typed.
@@ -204,26 +206,29 @@ RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t fir
                       Moments& moments) {
   RecordRows out{row_offsets(b, order, first_column, n_columns), {}};
   out.records = HugePageArray<Record>(out.offsets.back());
-  std::vector<std::vector<Sums>> sums(b.n_pieces);
+  std::vector<Slots> slots(b.n_pieces);
   with_values(*b.values, [&](const auto* values) {
     for_pieces(b.n_pieces, b.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-      sums[piece].resize(n_columns);
+      slots[piece].resize(b.n_features);
+      for (int64_t f = 0; f < b.n_features; ++f) {
+        const int64_t column = order.column[f] - first_column;
+        slots[piece][f].place = column < n_columns ? column : -1;  // negative when before the block
+        slots[piece][f].inverse_scale = b.inverse_scale[f];
+      }
       for (int64_t token = begin; token < end; ++token) {
         Record* const row = out.records.data() + out.offsets[token];
         Record* const row_end = out.records.data() + out.offsets[token + 1];
         Record* record = row + 1;
         for (int64_t i = b.indptr[token]; i < b.indptr[token + 1]; ++i) {
-          const int64_t column = order.column[b.indices[i]] - first_column;
-          if (column < 0 || column >= n_columns) continue;
-          const uint16_t q = add_code(value_of(values[i]), b.inverse_scale[b.indices[i]], sums[piece][column]);
-          *record++ = {static_cast<uint16_t>(column), q};
+          Slot& slot = slots[piece][b.indices[i]];
+          if (slot.place >= 0) *record++ = {static_cast<uint16_t>(slot.place), slot.add(value_of(values[i]))};
         }
         std::fill(record, row_end, Record{});
         *row = RecordRows::length_record(row_end - row - 1);
       }
     });
   });
-  for (int64_t c = 0; c < n_columns; ++c) set_moments(sums, c, order.feature[first_column + c], moments);
+  for (int64_t c = 0; c < n_columns; ++c) set_moments(slots, order.feature[first_column + c], moments);
   return out;
 }
 
@@ -233,22 +238,24 @@ Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments
   out.offsets[0] = 0;
   std::inclusive_scan(a.stored.begin(), a.stored.end(), out.offsets.begin() + 1);
   out.entries = HugePageArray<uint64_t>(out.offsets.back());
-  std::vector<std::vector<Sums>> sums(a.n_pieces);
+  std::vector<Slots> slots(a.n_pieces);
   with_values(*a.values, [&](const auto* values) {
     for_pieces(a.n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
-      sums[piece].resize(a.n_features);
-      std::vector<int64_t> next = a.stored_before[piece];  // where this piece writes the next posting of a feature
-      for (int64_t f = 0; f < a.n_features; ++f) next[f] += out.offsets[f];
+      slots[piece].resize(a.n_features);
+      for (int64_t f = 0; f < a.n_features; ++f) {
+        slots[piece][f].place = out.offsets[f] + a.stored_before[piece][f];
+        slots[piece][f].inverse_scale = a.inverse_scale[f];
+      }
       for (int64_t token = begin; token < end; ++token) {
+        const uint64_t row = static_cast<uint64_t>(rows.offsets[token]) << 16;
         for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
-          const int32_t f = a.indices[i];
-          const uint64_t q = add_code(value_of(values[i]), a.inverse_scale[f], sums[piece][f]);
-          out.entries[next[f]++] = static_cast<uint64_t>(rows.offsets[token]) << 16 | q;
+          Slot& slot = slots[piece][a.indices[i]];
+          out.entries[slot.place++] = row | slot.add(value_of(values[i]));
         }
       }
     });
   });
-  for (int64_t f = 0; f < a.n_features; ++f) set_moments(sums, f, f, moments);
+  for (int64_t f = 0; f < a.n_features; ++f) set_moments(slots, f, moments);
   return out;
 }
 

@@ -1,7 +1,8 @@
-// Tells Python how this extension was built and lets Ctrl-C reach a running op; the ops themselves reach Python through
-// the dispatcher.
+// Tells Python how this extension was built and how fast this machine is, and lets Ctrl-C reach a running op; the ops
+// themselves reach Python through the dispatcher.
 #include <pybind11/pybind11.h>
 
+#include "ceilings.h"
 #include "interrupt.h"
 
 #ifndef SEMCONV_FLAGS
@@ -26,5 +27,10 @@ PYBIND11_MODULE(_C, m) {
   m.attr("compiler") = __VERSION__;
   m.attr("flags") = SEMCONV_FLAGS;
   m.attr("cuda_archs") = SEMCONV_CUDA_ARCHS;
+  m.def("measure_ceilings", [](int64_t row_length) {
+    pybind11::gil_scoped_release no_gil;
+    const semconv::Ceilings c = semconv::measure_ceilings_cpu(row_length);
+    return std::pair(c.updates_per_ns, c.gathered_bytes_per_ns);
+  });
   semconv::interrupt_check = &check_python_signals;
 }

@@ -1,0 +1,141 @@
+"""Runs jobs: one job with every peer, or the axes one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from semconv import ops
+from semconv.bench.jobs import Job, StoredJob
+from semconv.bench.measure import median_seconds, peak_mib
+from semconv.bench.peers import DENSE_TOKENS, DENSE_WIDTHS, PEERS, SEMCONV, DensePeer, Peer, Prepared
+from semconv.types import InputError
+
+Say = Callable[[str, int, int], None]
+SLOW = 3e10  # updates; above it only semconv runs, and once
+AXES: dict[str, tuple[object, ...]] = {
+    "n_tokens": (20_000, 100_000, 1_000_000),
+    "n_features": (4096, 16_384, 65_536, 131_072),
+    "l0": (20.0, 80.0, 150.0, 600.0),
+    "density": ("uniform", "log-normal", "token"),
+    "k": (1, 10),
+}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One competitor on one job.
+
+    Attributes:
+        job: the job's name.
+        peer: library and call.
+        does: what it computes.
+        seconds: median of the repeats, scaled to the whole job; None where it did not run.
+        ratio: its seconds over those of semconv in the same run.
+        peak_mib: memory above the inputs; None where it was not measured.
+        updates_per_ns: products of two stored values per nanosecond.
+        cache_share: those over the rate of the same loop on data in L1.
+        memory_share: bytes of packed rows per second over the rate of reading rows in random order.
+        note: why it did not run, or how it was timed.
+    """
+
+    job: str
+    peer: str
+    does: str
+    seconds: float | None
+    ratio: float | None
+    peak_mib: float | None
+    updates_per_ns: float | None
+    cache_share: float | None
+    memory_share: float | None
+    note: str
+
+
+def _time(p: Prepared, peer: Peer | DensePeer, repeats: int) -> tuple[float, float | None, str]:
+    """Checks the answer; returns seconds of the whole job, peak MiB and a note."""
+    if isinstance(peer, DensePeer):
+        return _time_dense(p.head(), peer)
+    answer: list[object] = []
+    began = time.perf_counter()
+    peak = peak_mib(lambda: answer.append(peer.call(p)))
+    seconds = time.perf_counter() - began
+    peer.check(p, answer.pop())
+    if not peer.once:
+        seconds = median_seconds(lambda: peer.call(p), repeats, warm_up=False)
+    return seconds, peak, "timed once" if peer.once else ""
+
+
+def _time_dense(head: Prepared, peer: DensePeer) -> tuple[float, float | None, str]:
+    few, more = (min(width, head.a.n_features) for width in DENSE_WIDTHS)
+    peer.check(head, peer.call(head, few))
+    seconds = [median_seconds(lambda w=width: peer.call(head, w), 1, warm_up=False) for width in (few, more)]
+    per_feature = max(0.0, seconds[1] - seconds[0]) / max(1, more - few)
+    whole = (seconds[0] + (head.a.n_features - few) * per_feature) * DENSE_TOKENS
+    return whole, None, f"extrapolated from 1/{DENSE_TOKENS} of the tokens, {few} and {more} of the A features"
+
+
+def run_job(
+    job: Job | StoredJob, repeats: int = 5, peers: tuple[Peer | DensePeer, ...] = PEERS, say: Say | None = None
+) -> list[Timing]:
+    """Runs one job with semconv and the peers that are installed; every answer is checked on a sample of features.
+
+    Returns:
+        semconv first.
+
+    Raises:
+        InputError: an answer of semconv is wrong.
+    """
+
+    def tell(stage: str, done: int) -> None:
+        if say is not None:
+            say(stage, done, len(peers) + 1)
+
+    tell(f"make {job.name}", 0)
+    p = Prepared(*job.make(), job.k)
+    # Built before anything is timed or weighed.
+    _ = p.a_scipy, p.b_scipy, p.expected_r
+    tell(SEMCONV.name, 0)
+    ours, peak, _ = _time(p, SEMCONV, repeats)
+    in_cache, gathered = ops.measure_ceilings(max(1, round(p.b.l0)))
+    rate = p.updates / ours * 1e-9
+    timings = [
+        Timing(job.name, SEMCONV.name, SEMCONV.does, ours, 1.0, peak, rate, rate / in_cache, 4 * rate / gathered, "")
+    ]
+    for done, peer in enumerate(peers):
+        tell(peer.name, done + 1)
+        try:
+            seconds, peak, note = _time(p, peer, repeats)
+        except ImportError:
+            timings.append(Timing(job.name, peer.name, peer.does, None, None, None, None, None, None, "not installed"))
+        except (InputError, MemoryError, RuntimeError) as error:  # a peer's failure is a result
+            reason = f"wrong answer: {error}" if isinstance(error, InputError) else f"failed: {type(error).__name__}"
+            timings.append(Timing(job.name, peer.name, peer.does, None, None, None, None, None, None, reason))
+        else:
+            timings.append(
+                Timing(
+                    job.name,
+                    peer.name,
+                    peer.does,
+                    seconds,
+                    seconds / ours,
+                    peak,
+                    p.updates / seconds * 1e-9,
+                    None,
+                    None,
+                    note,
+                )
+            )
+    return timings
+
+
+def sweep(base: Job, say: Say | None = None) -> Iterator[tuple[str, object, list[Timing]]]:
+    """Yields axis, value and timings along every axis of AXES; beside semconv only the fastest peer runs.
+
+    Where a job would hold up the table for minutes, semconv runs once and the peer not at all.
+    """
+    for axis, values in AXES.items():
+        for value in values:
+            job = replace(base, **{axis: value})
+            slow = job.n_tokens * job.l0**2 > SLOW or job.n_features > 65_536
+            yield axis, value, run_job(job, 1 if slow else 3, () if slow else PEERS[:1], say)

@@ -1,0 +1,116 @@
+"""Markdown tables of the timings and a plot of the cost along every axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from semconv.bench.other_ops import Comparison
+from semconv.bench.runner import AXES, Timing
+from semconv.files import write_atomically
+
+Sweep = Sequence[tuple[str, object, list[Timing]]]
+_LABELS = {"n_tokens": "tokens", "n_features": "features on either side", "l0": "active features per token"}
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"
+
+
+TIMING_COLUMNS = ("competitor", "computes", "seconds", "ratio", "MiB", "updates/ns")
+
+
+def timing_rows(timings: Sequence[Timing]) -> list[tuple[str, ...]]:
+    """Returns competitor, what it computes, seconds, ratio, MiB above the inputs and updates per ns as text."""
+    return [
+        (
+            t.peer,
+            t.does,
+            _number(t.seconds),
+            _number(t.ratio),
+            "-" if t.peak_mib is None else f"{t.peak_mib:.0f}",
+            _number(t.updates_per_ns, 2),
+        )
+        for t in timings
+    ]
+
+
+def timing_notes(timings: Sequence[Timing]) -> list[str]:
+    """Returns one sentence for the ceilings and one for every competitor with something to say."""
+    notes = [
+        f"{t.peer} reaches {t.cache_share:.0%} of what its inner loop does on data in L1, and reads packed rows at "
+        f"{t.memory_share:.0%} of the rate of reading rows in random order."
+        for t in timings
+        if t.cache_share is not None and t.memory_share is not None
+    ]
+    return notes + [f"{t.peer}: {t.note}." for t in timings if t.note]
+
+
+COMPARISON_COLUMNS = ("task", "ms", "against", "ms", "ratio")
+
+
+def comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
+    """Returns task, milliseconds, the other way, its milliseconds and the ratio as text."""
+    return [(c.task, _number(1e3 * c.ours), c.other, _number(1e3 * c.seconds), _number(c.ratio)) for c in comparisons]
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Returns the least-squares slope of log y over log x: 1 is linear growth."""
+    u, v = ([math.log(value) for value in values] for values in (x, y))
+    mean_u, mean_v = sum(u) / len(u), sum(v) / len(v)
+    return sum((a - mean_u) * (b - mean_v) for a, b in zip(u, v, strict=True)) / sum((a - mean_u) ** 2 for a in u)
+
+
+def axis_points(sweep: Sweep, axis: str) -> tuple[list[float], list[float]]:
+    """Returns the values of a numeric axis and semconv's seconds at each."""
+    points = [(value, timings[0].seconds) for name, value, timings in sweep if name == axis]
+    return [float(str(v)) for v, _ in points], [s for _, s in points if s is not None]
+
+
+def sweep_markdown(sweep: Sweep) -> str:
+    """Returns one table per axis, with the slope of semconv's time along the numeric ones."""
+    parts: list[str] = []
+    for axis in AXES:
+        rows = [
+            (str(value), *(_number(t.seconds) for t in timings[:1]), _number(timings[0].updates_per_ns, 2),
+             _number(timings[0].peak_mib, 4), _number(timings[1].seconds if len(timings) > 1 else None),
+             _number(timings[1].ratio if len(timings) > 1 else None))
+            for name, value, timings in sweep if name == axis
+        ]  # fmt: skip
+        columns = (axis, "semconv s", "updates/ns", "MiB above inputs", "sparse_dot_topn s", "x semconv")
+        parts.append(f"### {axis}\n\n" + markdown(columns, rows))
+        if axis in _LABELS:
+            parts.append(f"Slope of log seconds over log {axis}: {slope(*axis_points(sweep, axis)):.2f}.")
+    return "\n\n".join(parts)
+
+
+def plot(sweep: Sweep, path: Path) -> None:
+    """Draws semconv's seconds along the numeric axes, log-log, beside a line of slope 1, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    for position, (axis, label) in enumerate(_LABELS.items(), start=1):
+        x, y = axis_points(sweep, axis)
+        panel = figure.add_subplot(1, 3, position)
+        panel.loglog(x, y, "o-", color="#1f5fa8", label=f"semconv, slope {slope(x, y):.2f}")
+        panel.loglog(x, [y[0] * v / x[0] for v in x], ":", color="#777777", label="linear")
+        peer = [
+            (float(str(value)), timings[1].seconds)
+            for name, value, timings in sweep
+            if name == axis and len(timings) > 1 and timings[1].seconds is not None
+        ]
+        panel.loglog([v for v, _ in peer], [s for _, s in peer], "s--", color="#c2571a", label="sparse_dot_topn")
+        panel.set_xticks(x, [f"{v:g}" if v < 1e3 else f"{v / 1e3:g}k" for v in x])
+        panel.minorticks_off()
+        panel.set_xlabel(label)
+        panel.set_ylabel("seconds" if position == 1 else "")
+        panel.grid(alpha=0.3)
+        panel.legend(frameon=False, fontsize=8)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=150))
