@@ -1,7 +1,8 @@
 """Builds the native core `semconv._C`. Everything else about the package stands in pyproject.toml.
 
 SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch and nvcc
-are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below).
+are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=1 builds for
+scripts/asan.sh.
 """
 
 import os
@@ -16,6 +17,10 @@ from torch.version import cuda as torch_cuda
 
 DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
 COMMON_FLAGS = ["-O3", "-std=c++20", "-Wall", "-ffp-contract=off", "-fvisibility=hidden", "-fopenmp"]
+
+
+SANITIZE_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+SANITIZE_FLAGS += ["-fno-sanitize-recover=all", "-fno-wrapv"]  # Python asks for -fwrapv, which hides signed overflow
 
 
 def fail(message: str) -> None:
@@ -54,17 +59,22 @@ if shutil.which(compiler) is None and "egg_info" not in sys.argv and "dist_info"
 sources = [str(p) for p in sorted(Path("csrc").glob("*.cpp")) + sorted(Path("csrc/cpu").glob("*.cpp"))]
 kernels = [str(p) for p in sorted(Path("csrc/cuda").glob("*.cpp")) + sorted(Path("csrc/cuda").glob("*.cu"))]
 macros = [("SEMCONV_FLAGS", '"' + " ".join(COMMON_FLAGS) + '"')]
+flags, link_flags = [*COMMON_FLAGS], ["-fopenmp"]
+if os.environ.get("SEMCONV_SANITIZE") == "1":
+    flags += SANITIZE_FLAGS
+    link_flags += ["-fsanitize=address,undefined"]
+    macros.append(("SEMCONV_PLANTED_ERRORS", "1"))
 if want_cuda(kernels):
     os.environ["TORCH_CUDA_ARCH_LIST"] = archs = os.environ.get("SEMCONV_CUDA_ARCHS", DEFAULT_ARCHS)
     extension = cpp_extension.CUDAExtension(
         "semconv._C",
         sources + kernels,
         define_macros=[*macros, ("SEMCONV_CUDA_ARCHS", f'"{archs}"')],
-        extra_compile_args={"cxx": COMMON_FLAGS, "nvcc": ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]},
+        extra_compile_args={"cxx": flags, "nvcc": ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]},
     )
 else:
     extension = cpp_extension.CppExtension(
-        "semconv._C", sources, define_macros=macros, extra_compile_args=COMMON_FLAGS, extra_link_args=["-fopenmp"]
+        "semconv._C", sources, define_macros=macros, extra_compile_args=flags, extra_link_args=link_flags
     )
 
 setup(ext_modules=[extension], cmdclass={"build_ext": cpp_extension.BuildExtension})

@@ -2,6 +2,9 @@
 // themselves reach Python through the dispatcher.
 #include <pybind11/pybind11.h>
 
+#include <cstdint>
+#include <string>
+
 #include "ceilings.h"
 #include "interrupt.h"
 
@@ -20,6 +23,18 @@ void check_python_signals() {
   if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
 }
 
+#ifdef SEMCONV_PLANTED_ERRORS
+// Errors that scripts/asan.sh must see caught; no other build has them.
+int64_t planted(const std::string& kind) {
+  volatile int64_t size = 8;
+  auto* values = new int64_t[size]();
+  if (kind == "use_after_free") delete[] values;
+  volatile int64_t largest = INT64_MAX;
+  if (kind == "signed_overflow") return largest + size;
+  return values[kind == "read_past_end" ? size : 0];
+}
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -32,5 +47,8 @@ PYBIND11_MODULE(_C, m) {
     const semconv::Ceilings c = semconv::measure_ceilings_cpu(row_length);
     return std::pair(c.updates_per_ns, c.gathered_bytes_per_ns);
   });
+#ifdef SEMCONV_PLANTED_ERRORS
+  m.def("planted", &planted);
+#endif
   semconv::interrupt_check = &check_python_signals;
 }

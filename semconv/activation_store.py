@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -54,16 +54,20 @@ class StoreIdentity:
     shard_tokens: int = SHARD_TOKENS
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.dtype not in _DTYPES:
             raise InputError(f"dtype must be float16 or float32, got {self.dtype!r}")
         for field in ("n_tokens", "n_features", "shard_tokens"):
-            if getattr(self, field) < 1:
-                raise InputError(f"{field} must be at least 1, got {getattr(self, field)}")
+            if not 1 <= getattr(self, field) < 2**31:
+                raise InputError(f"{field} must be between 1 and 2^31 - 1, got {getattr(self, field)}")
 
-    def shard_sizes(self) -> list[int]:
-        """Returns the number of tokens of every shard, in order."""
-        full, tail = divmod(self.n_tokens, self.shard_tokens)
-        return [self.shard_tokens] * full + ([tail] if tail else [])
+    @property
+    def n_shards(self) -> int:
+        return -(-self.n_tokens // self.shard_tokens)
+
+    def shard_size(self, index: int) -> int:
+        """Returns the number of tokens of one shard, 0 past the last."""
+        return max(0, min(self.shard_tokens, self.n_tokens - index * self.shard_tokens))
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,18 @@ class Shard:
     sha256: str
     n_tokens: int
     nnz: int
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+
+
+def _check_types(record: StoreIdentity | Shard) -> None:
+    """Raises InputError unless every field is a string or a whole number as declared; JSON may hold anything."""
+    for field in fields(record):
+        value = getattr(record, field.name)
+        expected = {"int": int, "str": str}[str(field.type)]
+        if type(value) is not expected:
+            raise InputError(f"{field.name} must be {expected.__name__}, got {value!r}")
 
 
 def _shard_name(index: int) -> str:
@@ -89,7 +105,7 @@ def _read_manifest(path: Path) -> tuple[StoreIdentity, list[Shard], dict[str, st
         manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is no activation store: it has no {_MANIFEST}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
         raise InputError(f"{path / _MANIFEST} is damaged: it is not JSON") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise InputError(f"{path / _MANIFEST} is no manifest of a {FORMAT}")
@@ -101,14 +117,13 @@ def _read_manifest(path: Path) -> tuple[StoreIdentity, list[Shard], dict[str, st
             [Shard(**shard) for shard in manifest["shards"]],
             dict(manifest["versions"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # InputError is a ValueError
         raise InputError(f"{path / _MANIFEST} is damaged: {error}") from None
 
 
 def _check_shard(path: Path, index: int, shard: Shard, identity: StoreIdentity) -> None:
     """Raises InputError unless the shard's file is there and is byte for byte what was written."""
-    sizes = identity.shard_sizes()
-    if index >= len(sizes) or shard.file != _shard_name(index) or shard.n_tokens != sizes[index]:
+    if shard.file != _shard_name(index) or shard.n_tokens == 0 or shard.n_tokens != identity.shard_size(index):
         raise InputError(f"{path / _MANIFEST} is damaged: shard {index} does not fit the store's identity")
     file = path / shard.file
     if not file.exists():
@@ -120,6 +135,9 @@ def _check_shard(path: Path, index: int, shard: Shard, identity: StoreIdentity) 
 
 def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActivations:
     tensors, _ = read_tensors(file)
+    maxima = tensors.get("feature_max", torch.empty(0))
+    if maxima.shape != (identity.n_features,):  # before anything as wide as the manifest says is made
+        raise InputError(f"{file} is malformed: feature_max must be [{identity.n_features}], got {list(maxima.shape)}")
     try:
         acts = SparseActivations(
             tensors["indptr"], tensors["indices"].to(torch.int32), tensors["values"], identity.n_features
@@ -133,7 +151,7 @@ def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActi
             f"{file} is malformed: expected {shard.n_tokens} tokens, {shard.nnz} {identity.dtype} entries, "
             f"found {acts.n_tokens}, {acts.nnz} {acts.values.dtype}"
         )
-    if not torch.equal(tensors.get("feature_max", torch.empty(0)), acts.feature_max()):
+    if not torch.equal(maxima, acts.feature_max()):
         raise InputError(f"{file} is malformed: feature_max does not match the values")
     return acts
 
@@ -151,7 +169,7 @@ class ActivationStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.identity, self._shards, self.versions = _read_manifest(self.path)
-        expected = len(self.identity.shard_sizes())
+        expected = self.identity.n_shards
         if len(self._shards) != expected:
             raise InputError(
                 f"{self.path} is not complete: {len(self._shards)} of {expected} shards written; "
@@ -256,10 +274,10 @@ class StoreWriter:
                 f"got {chunk.n_features} in {chunk.values.dtype}"
             )
         while skip < chunk.n_tokens:
-            size = self.identity.shard_sizes()[len(self._shards)]
+            size = self.identity.shard_size(len(self._shards))
             room = size - (self._position - self.tokens_written)
             take = min(room, chunk.n_tokens - skip)
-            self._pending.append(_rows(chunk, skip, skip + take))
+            self._pending.append(chunk.rows(skip, skip + take))
             self._position += take
             skip += take
             if take == room:
@@ -300,11 +318,3 @@ class StoreWriter:
             except InputError:
                 break  # this shard and what follows are written again
             self._shards.append(shard)
-
-
-def _rows(acts: SparseActivations, begin: int, end: int) -> SparseActivations:
-    """Returns the tokens [begin, end) of a chunk."""
-    first, last = int(acts.indptr[begin]), int(acts.indptr[end])
-    return SparseActivations(
-        acts.indptr[begin : end + 1] - first, acts.indices[first:last], acts.values[first:last], acts.n_features
-    )

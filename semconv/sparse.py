@@ -78,6 +78,13 @@ class SparseActivations:
             indptr, torch.cat([c.indices for c in chunks]), torch.cat([c.values for c in chunks]), first.n_features
         )
 
+    def rows(self, begin: int, end: int) -> SparseActivations:
+        """Returns the tokens [begin, end), 0 <= begin < end <= n_tokens; entries share memory with these."""
+        first, last = int(self.indptr[begin]), int(self.indptr[end])
+        return SparseActivations(
+            self.indptr[begin : end + 1] - first, self.indices[first:last], self.values[first:last], self.n_features
+        )
+
     def to_dense(self) -> Tensor:
         """Returns [n_tokens, n_features] in the dtype of the values."""
         dense = torch.zeros(self.n_tokens, self.n_features, dtype=self.values.dtype, device=self.values.device)
@@ -134,8 +141,8 @@ def _check(acts: SparseActivations) -> None:
             f"values must be float16 or float32 {list(indices.shape)} like indices, "
             f"got {values.dtype} {list(values.shape)}"
         )
-    if acts.n_features < 1:
-        raise InputError(f"n_features must be at least 1, got {acts.n_features}")
+    if not 1 <= acts.n_features < 2**31:
+        raise InputError(f"n_features must be between 1 and 2^31 - 1, got {acts.n_features}")
     if int(indptr[0]) != 0 or int(indptr[-1]) != indices.numel() or bool((indptr.diff() < 0).any()):
         raise InputError(
             f"indptr must rise from 0 to nnz = {indices.numel()} without decreasing, "

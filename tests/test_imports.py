@@ -44,7 +44,10 @@ def files_of(module: str) -> list[Path]:
         ("model_activations", {"types"}),
         ("config", {"files", "model_activations", "types"}),
         ("sae_encode", {"model_activations", "sparse", "types"}),
-        ("bench", {"correlate", "sparse", "types"}),
+        (
+            "bench",
+            {"activation_store", "bench", "correlate", "files", "ops", "provenance", "sparse", "streaming", "types"},
+        ),
         ("doctor", {"config", "ops", "provenance", "types"}),
         ("provenance", set()),
         ("activation_store", {"files", "provenance", "sparse", "types"}),

@@ -19,21 +19,13 @@ from tests.conftest import random_activations
 from tests.test_ops import assert_same_bits, assert_same_matches
 
 
-def rows(acts: SparseActivations, begin: int, end: int) -> SparseActivations:
-    """Tokens [begin, end) of activations."""
-    lo, hi = int(acts.indptr[begin]), int(acts.indptr[end])
-    return SparseActivations(
-        acts.indptr[begin : end + 1] - lo, acts.indices[lo:hi], acts.values[lo:hi], acts.n_features
-    )
-
-
 def stream_of(a: SparseActivations, b: SparseActivations, cuts: list[int], **options) -> StreamingCorrelation:
     """A stream fed with the tokens between the cuts, its scales those of best_matches."""
     stream = StreamingCorrelation(
         a.n_features, b.n_features, feature_max_a=a.feature_max(), feature_max_b=b.feature_max(), **options
     )
     for begin, end in zip([0, *cuts], [*cuts, a.n_tokens], strict=True):
-        stream.update(rows(a, begin, end), rows(b, begin, end))
+        stream.update(a.rows(begin, end), b.rows(begin, end))
     return stream
 
 
@@ -74,7 +66,7 @@ def test_merged_streams_equal_one_stream():
     maxima = {"feature_max_a": a.feature_max(), "feature_max_b": b.feature_max()}
     parts = [StreamingCorrelation(40, 50, **maxima) for _ in range(3)]
     for part, (begin, end) in zip(parts, [(0, 120), (120, 130), (130, 300)], strict=True):
-        part.update(rows(a, begin, end), rows(b, begin, end))
+        part.update(a.rows(begin, end), b.rows(begin, end))
     parts[2].merge(parts[0])
     parts[2].merge(parts[1])
     assert parts[2].n_tokens == 300
@@ -96,11 +88,11 @@ def test_merging_takes_the_scale_of_whoever_saw_the_feature():
 
 def test_the_state_survives_a_file(tmp_path):
     a, b = random_activations(7, 200, 30), random_activations(8, 200, 31)
-    stream = stream_of(rows(a, 0, 90), rows(b, 0, 90), [50])
+    stream = stream_of(a.rows(0, 90), b.rows(0, 90), [50])
     save_file(stream.state_dict(), tmp_path / "state.safetensors")
     again = StreamingCorrelation.from_state_dict(load_file(tmp_path / "state.safetensors"))
     for s in (stream, again):
-        s.update(rows(a, 90, 200), rows(b, 90, 200))
+        s.update(a.rows(90, 200), b.rows(90, 200))
     assert again.n_tokens == 200
     assert_same_matches(again.best_matches(3), stream.best_matches(3))
 
@@ -135,7 +127,7 @@ def test_values_beyond_the_scale_are_counted_and_refused_above_the_stated_share(
     high = SparseActivations.from_dense(torch.tensor([[100.0, 0.5, 0.5]]))
     stream = StreamingCorrelation(3, 3, buffer_bytes=1)
     stream.update(acts, acts)
-    stream.update(high, acts.concatenate([rows(acts, 0, 1)]))
+    stream.update(high, acts.concatenate([acts.rows(0, 1)]))
     assert stream.saturated == (1, 0)
     with pytest.raises(InputError, match="may exceed the scale.*got 1 of 303; give feature_max_a"):
         stream.correlation()

@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         n_tokens: rows.
-        n_features: columns on either side.
+        n_features: columns of A.
         l0: mean active features per token.
         density: `uniform`, every feature equally often; `log-normal`, log densities with sd `sigma`; `token`, every
             feature belongs to few token types of a Zipf vocabulary, as most features of real SAEs do, beside a tenth of
@@ -32,6 +32,7 @@ class Job:
         k: partners kept per feature.
         sigma: spread of the logarithm of the densities.
         seed: of the generator.
+        n_features_b: columns of B, 0 for as many as A has.
 
     Raises:
         InputError: a size below 1, k or l0 above n_features, or an unknown density.
@@ -44,6 +45,7 @@ class Job:
     k: int = 1
     sigma: float = 1.5
     seed: int = 0
+    n_features_b: int = 0
 
     def __post_init__(self) -> None:
         if min(self.n_tokens, self.n_features, self.k) < 1 or self.k > self.n_features:
@@ -56,36 +58,41 @@ class Job:
     @property
     def name(self) -> str:
         """One line that says everything but the seed."""
-        return f"{self.n_tokens:,} tokens, {self.n_features:,} features, L0 {self.l0:g}, {self.density}, k {self.k}"
+        features = f"{self.n_features:,}" + (f" x {self.n_features_b:,}" if self.n_features_b else "")
+        return f"{self.n_tokens:,} tokens, {features} features, L0 {self.l0:g}, {self.density}, k {self.k}"
 
     def make(self) -> tuple[SparseActivations, SparseActivations]:
         """Returns both sides; the same job is the same everywhere NumPy's generator is."""
-        if self.density != "token":
-            a, b = (self._independent(np.random.default_rng([self.seed, side]), self.l0) for side in (0, 1))
-            return self._to_csr(*a, side=0), self._to_csr(*b, side=1)
-        rank = np.arange(1, VOCABULARY + 1)
-        types = np.random.default_rng([self.seed, 2]).choice(VOCABULARY, self.n_tokens, p=(1 / rank) / np.sum(1 / rank))
-        a, b = (self._tied(np.random.default_rng([self.seed, side]), types) for side in (0, 1))
-        return self._to_csr(*a, side=0), self._to_csr(*b, side=1)
+        types = None
+        if self.density == "token":
+            share = 1 / np.arange(1, VOCABULARY + 1)
+            types = np.random.default_rng([self.seed, 2]).choice(VOCABULARY, self.n_tokens, p=share / share.sum())
+        return self._side(0, self.n_features, types), self._side(1, self.n_features_b or self.n_features, types)
 
-    def _densities(self, rng: np.random.Generator, l0: float) -> ndarray:
+    def _side(self, side: int, n_features: int, types: ndarray | None) -> SparseActivations:
+        rng = np.random.default_rng([self.seed, side])
+        if types is None:
+            return self._to_csr(*self._independent(rng, self.l0, n_features), side, n_features)
+        return self._to_csr(*self._tied(rng, types, n_features), side, n_features)
+
+    def _densities(self, rng: np.random.Generator, l0: float, n_features: int) -> ndarray:
         sigma = 0.0 if self.density == "uniform" else self.sigma
-        density = rng.lognormal(0.0, sigma, self.n_features)
+        density = rng.lognormal(0.0, sigma, n_features)
         return np.minimum(density * l0 / density.sum(), 0.9)
 
-    def _independent(self, rng: np.random.Generator, l0: float) -> tuple[ndarray, ndarray]:
+    def _independent(self, rng: np.random.Generator, l0: float, n_features: int) -> tuple[ndarray, ndarray]:
         """Token and feature of every entry, features ascending."""
-        counts = rng.binomial(self.n_tokens, self._densities(rng, l0))
+        counts = rng.binomial(self.n_tokens, self._densities(rng, l0, n_features))
         tokens = [rng.choice(self.n_tokens, int(n), replace=False, shuffle=False) for n in counts]
-        return np.concatenate(tokens).astype(np.int32), np.repeat(np.arange(self.n_features, dtype=np.int32), counts)
+        return np.concatenate(tokens).astype(np.int32), np.repeat(np.arange(n_features, dtype=np.int32), counts)
 
-    def _tied(self, rng: np.random.Generator, types: ndarray) -> tuple[ndarray, ndarray]:
-        token, feature = self._independent(rng, 0.1 * self.l0)
-        popularity = self._densities(rng, 1.0)
-        per_type = min(max(round(self.l0), 1), self.n_features)
+    def _tied(self, rng: np.random.Generator, types: ndarray, n_features: int) -> tuple[ndarray, ndarray]:
+        token, feature = self._independent(rng, 0.1 * self.l0, n_features)
+        popularity = self._densities(rng, 1.0, n_features)
+        per_type = min(max(round(self.l0), 1), n_features)
         ties = np.stack(
             [
-                rng.choice(self.n_features, per_type, replace=False, p=popularity / popularity.sum(), shuffle=False)
+                rng.choice(n_features, per_type, replace=False, p=popularity / popularity.sum(), shuffle=False)
                 for _ in range(VOCABULARY)
             ]
         ).astype(np.int32)
@@ -97,9 +104,9 @@ class Job:
             features.append(ties[part[row], slot])
         return np.concatenate(tokens), np.concatenate(features)
 
-    def _to_csr(self, token: ndarray, feature: ndarray, side: int) -> SparseActivations:
-        key = np.unique(token.astype(np.int64) * self.n_features + feature)  # sorted, background and ties joined
-        token, feature = np.divmod(key, self.n_features)
+    def _to_csr(self, token: ndarray, feature: ndarray, side: int, n_features: int) -> SparseActivations:
+        key = np.unique(token.astype(np.int64) * n_features + feature)  # sorted, background and ties joined
+        token, feature = np.divmod(key, n_features)
         rng = np.random.default_rng([self.seed, side, 3])
         values = rng.exponential(1.0, len(key)).astype(np.float32) + np.float32(0.01)
         indptr = np.concatenate([[0], np.cumsum(np.bincount(token, minlength=self.n_tokens))])
@@ -107,7 +114,7 @@ class Job:
             torch.from_numpy(indptr.astype(np.int64)),
             torch.from_numpy(feature.astype(np.int32)),
             torch.from_numpy(values).half(),
-            self.n_features,
+            n_features,
         )
 
 

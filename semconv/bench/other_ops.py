@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,17 +116,6 @@ def streaming(job: Job, n_updates: int = 200) -> list[Comparison]:
     max_a, max_b = a.feature_max(), b.feature_max()
     cuts = [job.n_tokens * i // n_updates for i in range(n_updates + 1)]
 
-    def slices(acts: SparseActivations) -> list[SparseActivations]:
-        parts: list[SparseActivations] = []
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
-            lo, hi = int(acts.indptr[begin]), int(acts.indptr[end])
-            parts.append(
-                SparseActivations(
-                    acts.indptr[begin : end + 1] - lo, acts.indices[lo:hi], acts.values[lo:hi], acts.n_features
-                )
-            )
-        return parts
-
     def run(chunks: list[tuple[SparseActivations, SparseActivations]]) -> StreamingCorrelation:
         stream = StreamingCorrelation(a.n_features, b.n_features, feature_max_a=max_a, feature_max_b=max_b)
         for chunk in chunks:
@@ -133,7 +123,7 @@ def streaming(job: Job, n_updates: int = 200) -> list[Comparison]:
         stream.flush()
         return stream
 
-    small = list(zip(slices(a), slices(b), strict=True))
+    small = [(a.rows(begin, end), b.rows(begin, end)) for begin, end in pairwise(cuts)]
     one, many = run([(a, b)]), run(small)
     _expect(torch.equal(one.state_dict()["s_ab"], many.state_dict()["s_ab"]), "the chunked stream")
     del one, many

@@ -33,11 +33,7 @@ class Prepared:
     def head(self) -> Prepared:
         """Returns the same job on its first tokens, one in DENSE_TOKENS."""
         n = max(2, self.a.n_tokens // DENSE_TOKENS)
-        sides = (
-            SparseActivations(x.indptr[: n + 1], x.indices[: x.indptr[n]], x.values[: x.indptr[n]], x.n_features)
-            for x in (self.a, self.b)
-        )
-        return Prepared(*sides, self.k)
+        return Prepared(self.a.rows(0, n), self.b.rows(0, n), self.k)
 
     @cached_property
     def a_scipy(self) -> Any:

@@ -21,6 +21,7 @@ AXES: dict[str, tuple[object, ...]] = {
     "density": ("uniform", "log-normal", "token"),
     "k": (1, 10),
 }
+WIDE = {"n_features": 1_048_576, "n_features_b": 65_536}  # run once with --full
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def run_job(
     return timings
 
 
-def sweep(base: Job, say: Say | None = None) -> Iterator[tuple[str, object, list[Timing]]]:
+def sweep(base: Job, say: Say | None = None, wide: bool = True) -> Iterator[tuple[str, object, list[Timing]]]:
     """Yields axis, value and timings along every axis of AXES; beside semconv only the fastest peer runs.
 
     Where a job would hold up the table for minutes, semconv runs once and the peer not at all.
@@ -139,3 +140,5 @@ def sweep(base: Job, say: Say | None = None) -> Iterator[tuple[str, object, list
             job = replace(base, **{axis: value})
             slow = job.n_tokens * job.l0**2 > SLOW or job.n_features > 65_536
             yield axis, value, run_job(job, 1 if slow else 3, () if slow else PEERS[:1], say)
+    if wide:
+        yield "wide", "1,048,576 x 65,536", run_job(replace(base, **WIDE), 1, (), say)

@@ -69,7 +69,7 @@ def run(job: Job | StoredJob, repeats: int, full: bool, say: Say) -> Session:
     if isinstance(job, Job):
         tasks = (
             ("compact_rows", lambda: other_ops.compact_rows(Job(n_tokens=4096, n_features=job.n_features, l0=job.l0))),
-            ("permuted_dot", lambda: other_ops.permuted_dot(4000)),
+            ("permuted_dot", lambda: other_ops.permuted_dot(min(4000, job.n_features))),
             ("StreamingCorrelation", lambda: other_ops.streaming(job)),
         )
         for done, (name, task) in enumerate(tasks):

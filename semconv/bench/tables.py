@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semconv.bench.other_ops import Comparison
-from semconv.bench.runner import AXES, Timing
+from semconv.bench.runner import Timing
 from semconv.files import write_atomically
 
 Sweep = Sequence[tuple[str, object, list[Timing]]]
@@ -77,7 +77,7 @@ def axis_points(sweep: Sweep, axis: str) -> tuple[list[float], list[float]]:
 def sweep_markdown(sweep: Sweep) -> str:
     """Returns one table per axis, with the slope of semconv's time along the numeric ones."""
     parts: list[str] = []
-    for axis in AXES:
+    for axis in dict.fromkeys(axis for axis, _, _ in sweep):
         rows = [
             (str(value), *(_number(t.seconds) for t in timings[:1]), _number(timings[0].updates_per_ns, 2),
              _number(timings[0].peak_mib, 4), _number(timings[1].seconds if len(timings) > 1 else None),

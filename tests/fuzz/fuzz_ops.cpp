@@ -1,0 +1,306 @@
+// Coverage-guided fuzzing of the op boundary (libFuzzer): any bytes become tensors that may break every rule. An op
+// must either throw ValueError or agree with the plain sums below; anything else aborts. Built and run by
+// scripts/fuzz.sh.
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/util/Exception.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fuzzer/FuzzedDataProvider.h>
+#include <vector>
+
+#include "../../csrc/best_matches.h"
+#include "../../csrc/compact_rows.h"
+#include "../../csrc/cross_moments.h"
+#include "../../csrc/pearson.h"
+#include "../../csrc/permuted_dot.h"
+#include "../../csrc/quantize.h"
+
+namespace {
+
+using semconv::FeatureSum;
+
+void require(bool holds, const char* what) {
+  if (holds) return;
+  std::fprintf(stderr, "fuzz_ops: %s\n", what);
+  std::abort();
+}
+
+// One side as the op gets it, and the dense values when they are valid.
+struct Side {
+  at::Tensor indptr, indices, values;
+  int64_t n_features;
+};
+
+float odd_value(FuzzedDataProvider& data) {
+  switch (data.ConsumeIntegralInRange<int>(0, 15)) {
+    case 0:
+      return NAN;
+    case 1:
+      return INFINITY;
+    case 2:
+      return -1.0f;
+    case 3:
+      return -0.0f;
+    case 4:
+      return 65504.0f;
+    case 5:
+      return 1e-7f;
+    case 6:
+      return 3e38f;
+    case 7:
+      return 1e-45f;
+    default:
+      return static_cast<float>(data.ConsumeIntegral<uint16_t>()) / 64.0f;
+  }
+}
+
+Side make_side(FuzzedDataProvider& data, int64_t n_tokens) {
+  Side side;
+  side.n_features = data.ConsumeIntegralInRange<int64_t>(0, 9);
+  const bool honest = data.ConsumeIntegralInRange<int>(0, 7) > 0;  // most inputs should get past the checks
+  std::vector<int64_t> indptr{honest ? 0 : data.ConsumeIntegralInRange<int64_t>(-2, 2)};
+  std::vector<int32_t> indices;
+  std::vector<float> values;
+  for (int64_t token = 0; token < n_tokens; ++token) {
+    for (int64_t f = 0; f < side.n_features; ++f) {
+      if (!data.ConsumeBool()) continue;
+      indices.push_back(static_cast<int32_t>(honest ? f : data.ConsumeIntegralInRange<int64_t>(-2, 10)));
+      values.push_back(honest ? static_cast<float>(data.ConsumeIntegral<uint16_t>()) / 64.0f : odd_value(data));
+    }
+    indptr.push_back(static_cast<int64_t>(indices.size()) + (honest ? 0 : data.ConsumeIntegralInRange<int64_t>(-1, 1)));
+  }
+  side.indptr = at::tensor(indptr, at::kLong);
+  side.indices = at::tensor(std::vector<int64_t>(indices.begin(), indices.end()), at::kLong).to(at::kInt);
+  side.values = at::tensor(values, at::kFloat);
+  if (data.ConsumeBool()) side.values = side.values.to(at::kHalf);
+  if (!honest) {
+    switch (data.ConsumeIntegralInRange<int>(0, 7)) {
+      case 0:
+        side.indptr = side.indptr.to(at::kInt);
+        break;
+      case 1:
+        side.indices = side.indices.to(at::kLong);
+        break;
+      case 2:
+        side.values = side.values.to(at::kDouble);
+        break;
+      case 3:
+        side.values = side.values.unsqueeze(0);
+        break;
+      case 4:
+        side.indptr = side.indptr.slice(0, 0, 1);
+        break;
+      case 5:
+        side.n_features = data.ConsumeIntegralInRange<int64_t>(-1, int64_t{1} << 33);
+        // A wide dictionary is allowed, but its outputs would fill the memory of the fuzzer.
+        if (side.n_features > 70'000 && side.n_features < int64_t{1} << 31) side.n_features = 70'000;
+        break;
+      default:
+        break;
+    }
+  }
+  return side;
+}
+
+// Calls an op; true when it returned, false when it refused with ValueError. Everything else escapes to libFuzzer.
+template <typename Call>
+bool accepted(const Call& call) {
+  try {
+    call();
+    return true;
+  } catch (const c10::ValueError&) {
+    return false;
+  }
+}
+
+// Dense codes [n_tokens][F] by the contract, from the definition and not from the kernels' tables.
+std::vector<std::vector<int64_t>> codes_of(const Side& side) {
+  const int64_t n = side.indptr.numel() - 1;
+  std::vector<std::vector<double>> dense(n, std::vector<double>(side.n_features, 0.0));
+  const at::Tensor indices = side.indices.to(at::kLong), values = side.values.to(at::kDouble);
+  for (int64_t t = 0; t < n; ++t) {
+    for (int64_t i = side.indptr[t].item<int64_t>(); i < side.indptr[t + 1].item<int64_t>(); ++i) {
+      dense[t][indices[i].item<int64_t>()] = values[i].item<double>();
+    }
+  }
+  std::vector<std::vector<int64_t>> codes(n, std::vector<int64_t>(side.n_features, 0));
+  for (int64_t f = 0; f < side.n_features; ++f) {
+    double max = 0.0;
+    for (int64_t t = 0; t < n; ++t) max = std::max(max, dense[t][f]);
+    int e = -200;
+    while (max > 0.0 && std::ldexp(max, -e) > 65535.0) ++e;
+    for (int64_t t = 0; t < n && max > 0.0; ++t) {
+      codes[t][f] = static_cast<int64_t>(std::nearbyint(std::ldexp(dense[t][f], -e)));
+    }
+  }
+  return codes;
+}
+
+double plain_pearson(const std::vector<std::vector<int64_t>>& a, int64_t f, const std::vector<std::vector<int64_t>>& b,
+                     int64_t g) {
+  __int128 sa = 0, sb = 0, qa = 0, qb = 0, ab = 0;
+  const auto n = static_cast<__int128>(a.size());
+  for (size_t t = 0; t < a.size(); ++t) {
+    sa += a[t][f];
+    sb += b[t][g];
+    qa += static_cast<__int128>(a[t][f]) * a[t][f];
+    qb += static_cast<__int128>(b[t][g]) * b[t][g];
+    ab += static_cast<__int128>(a[t][f]) * b[t][g];
+  }
+  const auto va = static_cast<double>(n * qa - sa * sa), vb = static_cast<double>(n * qb - sb * sb);
+  return va > 0.0 && vb > 0.0 ? static_cast<double>(n * ab - sa * sb) / std::sqrt(va * vb) : NAN;
+}
+
+// The best partner of every feature, highest r first and ties to the lowest index, by trying them all.
+void check_direction(const std::vector<std::vector<int64_t>>& a, const std::vector<std::vector<int64_t>>& b,
+                     int64_t n_a, int64_t n_b, const at::Tensor& index, const at::Tensor& r) {
+  const int64_t k = index.size(1);
+  for (int64_t f = 0; f < n_a; ++f) {
+    std::vector<std::pair<double, int64_t>> order;
+    for (int64_t g = 0; g < n_b; ++g) {
+      const double score = plain_pearson(a, f, b, g);
+      if (!std::isnan(score)) order.emplace_back(-score, g);
+    }
+    std::sort(order.begin(), order.end());
+    for (int64_t slot = 0; slot < k; ++slot) {
+      const auto found = index[f][slot].item<int64_t>();
+      const auto score = r[f][slot].item<double>();
+      if (slot < static_cast<int64_t>(order.size())) {
+        require(found == order[slot].second && score == -order[slot].first, "best_matches gave another partner");
+      } else {
+        require(found == -1 && std::isnan(score), "best_matches filled an empty slot");
+      }
+    }
+  }
+}
+
+void fuzz_best_matches(FuzzedDataProvider& data) {
+  const int64_t n_tokens = data.ConsumeIntegralInRange<int64_t>(1, 6);
+  const Side a = make_side(data, n_tokens);
+  const Side b = make_side(data, data.ConsumeIntegralInRange<int>(0, 15) == 0 ? n_tokens + 1 : n_tokens);
+  const int64_t k = data.ConsumeIntegralInRange<int64_t>(0, 4);
+  std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> out;
+  if (!accepted([&] {
+        out = semconv::best_matches_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices, b.values,
+                                        b.n_features, k);
+      }))
+    return;
+  static const bool planted = std::getenv("SEMCONV_FUZZ_PLANTED") != nullptr;  // scripts/fuzz.sh: it must be found
+  if (planted && a.n_features == 7 && k == 3) std::get<1>(out).mutable_data_ptr<double>()[0] += 1e-9;
+  if (a.n_features > 100 || b.n_features > 100) return;  // wide and nearly empty: no crash is enough
+  const auto x = codes_of(a), y = codes_of(b);
+  check_direction(x, y, a.n_features, b.n_features, std::get<0>(out), std::get<1>(out));
+  check_direction(y, x, b.n_features, a.n_features, std::get<2>(out), std::get<3>(out));
+  // The streaming path must give the same bits when nothing is above its scale.
+  at::Tensor s_ab = at::zeros({a.n_features, b.n_features}, at::kLong);
+  at::Tensor sums_a = at::zeros({semconv::kFeatureSums, a.n_features}, at::kLong);
+  at::Tensor sums_b = at::zeros({semconv::kFeatureSums, b.n_features}, at::kLong);
+  sums_a[FeatureSum::kScaleExponent].fill_(semconv::kNoScale);
+  sums_b[FeatureSum::kScaleExponent].fill_(semconv::kNoScale);
+  semconv::cross_moments_cpu_(s_ab, sums_a, sums_b, a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, 0);
+  const auto streamed = semconv::best_from_moments_cpu(s_ab, sums_a, sums_b, n_tokens, k);
+  require(at::equal(std::get<0>(out), std::get<0>(streamed)) && at::equal(std::get<2>(out), std::get<2>(streamed)),
+          "cross_moments_ gave other partners than best_matches");
+}
+
+void fuzz_moments(FuzzedDataProvider& data) {
+  const int64_t n_a = data.ConsumeIntegralInRange<int64_t>(0, 4), n_b = data.ConsumeIntegralInRange<int64_t>(0, 4);
+  const auto tensor = [&](int64_t rows, int64_t columns) {
+    at::Tensor t = at::zeros({rows, columns}, data.ConsumeIntegralInRange<int>(0, 15) == 0 ? at::kInt : at::kLong);
+    if (t.scalar_type() != at::kLong) return t;
+    for (int64_t i = 0; i < t.numel(); ++i) {
+      t.mutable_data_ptr<int64_t>()[i] =
+          data.ConsumeBool() ? data.ConsumeIntegralInRange<int64_t>(0, 1000) : data.ConsumeIntegral<int64_t>();
+    }
+    return t;
+  };
+  const at::Tensor s_ab = tensor(n_a, n_b), sums_a = tensor(data.ConsumeIntegralInRange<int64_t>(4, 5), n_a),
+                   sums_b = tensor(5, n_b);
+  const auto n_tokens = data.ConsumeIntegral<int64_t>();
+  accepted([&] { semconv::correlation_from_moments_cpu(s_ab, sums_a, sums_b, n_tokens); });
+  accepted([&] { semconv::best_from_moments_cpu(s_ab, sums_a, sums_b, n_tokens, 1); });
+}
+
+void fuzz_compact_rows(FuzzedDataProvider& data) {
+  const int64_t n = data.ConsumeIntegralInRange<int64_t>(0, 3), width = data.ConsumeIntegralInRange<int64_t>(0, 70);
+  at::Tensor x = at::zeros({n, width}, at::kFloat);
+  const bool odd = data.ConsumeIntegralInRange<int>(0, 3) == 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    if (!data.ConsumeBool()) continue;
+    x.mutable_data_ptr<float>()[i] = odd ? odd_value(data) : static_cast<float>(data.ConsumeIntegral<uint16_t>()) / 8;
+  }
+  constexpr at::ScalarType kTypes[] = {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble};
+  x = x.to(data.PickValueInArray(kTypes));
+  const at::ScalarType dtype = data.PickValueInArray(kTypes);
+  std::optional<at::Tensor> threshold;
+  if (data.ConsumeBool()) threshold = at::full({width}, data.ConsumeBool() ? 100.0f : odd_value(data), at::kFloat);
+  std::tuple<at::Tensor, at::Tensor, at::Tensor> out;
+  if (!accepted([&] { out = semconv::compact_rows_cpu(x, dtype, threshold); })) return;
+  at::Tensor kept = x.to(at::kFloat);
+  if (threshold.has_value()) kept = at::where(at::gt(kept, *threshold), kept, at::zeros_like(kept));
+  kept = kept.to(dtype);
+  const auto& [indptr, indices, values] = out;
+  at::Tensor dense = at::zeros({n, width}, dtype);
+  for (int64_t t = 0; t < n; ++t) {
+    for (int64_t i = indptr[t].item<int64_t>(); i < indptr[t + 1].item<int64_t>(); ++i) {
+      dense[t][indices[i].item<int64_t>()] = values[i];
+    }
+  }
+  require(at::equal(dense, kept), "compact_rows kept something else");
+}
+
+void fuzz_permuted_dot(FuzzedDataProvider& data) {
+  const int64_t n = data.ConsumeIntegralInRange<int64_t>(0, 6), m = data.ConsumeIntegralInRange<int64_t>(0, 3);
+  const auto matrix = [&] {
+    at::Tensor x = at::zeros({n, n}, at::kDouble);
+    for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data_ptr<double>()[i] = data.ConsumeIntegral<int8_t>();
+    return at::add(x, x.t());
+  };
+  const at::Tensor x = matrix(), y = matrix();
+  at::Tensor permutations = at::zeros({m, n}, at::kInt);
+  for (int64_t row = 0; row < m; ++row) {
+    std::vector<int32_t> items(n);
+    for (int64_t i = 0; i < n; ++i) items[i] = static_cast<int32_t>(i);
+    for (int64_t i = n - 1; i > 0; --i) std::swap(items[i], items[data.ConsumeIntegralInRange<int64_t>(0, i)]);
+    if (n > 0 && data.ConsumeIntegralInRange<int>(0, 7) == 0) items[0] = data.ConsumeIntegral<int32_t>();
+    std::copy(items.begin(), items.end(), permutations.mutable_data_ptr<int32_t>() + row * n);
+  }
+  at::Tensor out;
+  if (!accepted([&] { out = semconv::permuted_dot_cpu(x, y, permutations); })) return;
+  for (int64_t row = 0; row < m; ++row) {
+    double expected = 0.0;
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < i; ++j) {
+        expected += x[i][j].item<double>() *
+                    y[permutations[row][i].item<int64_t>()][permutations[row][j].item<int64_t>()].item<double>();
+      }
+    }
+    require(out[row].item<double>() == expected, "permuted_dot gave another sum");  // small integers: exact
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  FuzzedDataProvider data(bytes, size);
+  switch (data.ConsumeIntegralInRange<int>(0, 5)) {
+    case 0:
+      fuzz_compact_rows(data);
+      break;
+    case 1:
+      fuzz_permuted_dot(data);
+      break;
+    case 2:
+      fuzz_moments(data);
+      break;
+    default:
+      fuzz_best_matches(data);
+  }
+  return 0;
+}
