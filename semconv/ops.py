@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,6 +53,20 @@ def build_facts() -> dict[str, str]:
     return {"compiler": _core.compiler, "flags": _core.flags, "cuda_archs": _core.cuda_archs}
 
 
+def _call(name: str, *arguments: Any) -> Any:
+    """Calls a native op; what it refuses becomes one sentence."""
+    build_facts()
+    devices = {str(argument.device) for argument in arguments if isinstance(argument, Tensor)}
+    if len(devices) > 1:
+        raise InputError(f"{name} needs all tensors on one device, got {' and '.join(sorted(devices))}")
+    try:
+        return getattr(torch.ops.semconv, name)(*arguments)
+    except ValueError as error:
+        raise InputError(first_line(error)) from None
+    except NotImplementedError:
+        raise InputError(f"{name} has no kernel for {devices.pop()} in this build") from None
+
+
 def measure_ceilings(row_length: int) -> tuple[float, float]:
     """Measures what bounds `best_matches` on this machine, with as many threads as torch has.
 
@@ -88,11 +102,7 @@ def compact_rows(x: Tensor, dtype: torch.dtype, threshold: Tensor | None = None)
     Raises:
         InputError: wrong shape or dtype, NaN, inf, a negative value, or one beyond the range of `dtype`.
     """
-    build_facts()
-    try:
-        return torch.ops.semconv.compact_rows(x, dtype, threshold)
-    except ValueError as error:
-        raise InputError(first_line(error)) from None
+    return _call("compact_rows", x, dtype, threshold)
 
 
 def best_matches(
@@ -113,11 +123,7 @@ def best_matches(
     Raises:
         InputError: whatever breaks this contract, with the value found.
     """
-    build_facts()
-    try:
-        return RawMatches(*torch.ops.semconv.best_matches(*a, n_features_a, *b, n_features_b, k))
-    except ValueError as error:
-        raise InputError(first_line(error)) from None
+    return RawMatches(*_call("best_matches", *a, n_features_a, *b, n_features_b, k))
 
 
 def cross_moments_(
@@ -141,11 +147,7 @@ def cross_moments_(
     Raises:
         InputError: whatever breaks this contract, with the value found.
     """
-    build_facts()
-    try:
-        torch.ops.semconv.cross_moments_(s_ab, sums_a, sums_b, *a, *b, headroom_bits)
-    except ValueError as error:
-        raise InputError(first_line(error)) from None
+    _call("cross_moments_", s_ab, sums_a, sums_b, *a, *b, headroom_bits)
 
 
 def correlation_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: int) -> Tensor:
@@ -163,11 +165,7 @@ def correlation_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tok
     Raises:
         InputError: wrong shapes or dtypes, or sums that no data can have.
     """
-    build_facts()
-    try:
-        return torch.ops.semconv.correlation_from_moments(s_ab, sums_a, sums_b, n_tokens)
-    except ValueError as error:
-        raise InputError(first_line(error)) from None
+    return _call("correlation_from_moments", s_ab, sums_a, sums_b, n_tokens)
 
 
 def best_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: int, k: int) -> RawMatches:
@@ -186,11 +184,7 @@ def best_from_moments(s_ab: Tensor, sums_a: Tensor, sums_b: Tensor, n_tokens: in
     Raises:
         InputError: wrong shapes or dtypes, k out of range, or sums that no data can have.
     """
-    build_facts()
-    try:
-        return RawMatches(*torch.ops.semconv.best_from_moments(s_ab, sums_a, sums_b, n_tokens, k))
-    except ValueError as error:
-        raise InputError(first_line(error)) from None
+    return RawMatches(*_call("best_from_moments", s_ab, sums_a, sums_b, n_tokens, k))
 
 
 def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
@@ -207,11 +201,7 @@ def permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
     Raises:
         InputError: wrong shape or dtype, or a row that is no permutation.
     """
-    build_facts()
-    try:
-        return torch.ops.semconv.permuted_dot(x, y, permutations)
-    except ValueError as error:
-        raise InputError(first_line(error)) from None
+    return _call("permuted_dot", x, y, permutations)
 
 
 def _fake_compact_rows(x: Tensor, dtype: torch.dtype, threshold: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -290,6 +290,46 @@ def test_best_matches_refuses_other_tokens_and_k_out_of_range():
                 best_matches(a, a, k, backend=backend)
 
 
+def test_tensors_of_two_devices_are_refused():
+    a = random_activations(0, 10, 4)
+    elsewhere = tuple(part.to("meta") for part in csr(a))
+    with pytest.raises(InputError, match="best_matches needs all tensors on one device, got cpu and meta"):
+        ops.best_matches(csr(a), 4, elsewhere, 4, 1)
+
+
+def test_inputs_that_are_not_contiguous_give_the_same_answer():
+    a, b = random_activations(0, 50, 6), random_activations(1, 50, 7)
+    strided = tuple(torch.stack([part, part], dim=1)[:, 0] for part in csr(a))
+    assert not strided[1].is_contiguous()
+    for left, right in zip(
+        ops.best_matches(strided, 6, csr(b), 7, 2), ops.best_matches(csr(a), 6, csr(b), 7, 2), strict=True
+    ):
+        assert_same_bits(left, right)
+    x = a.to_dense()
+    for left, right in zip(
+        ops.compact_rows(x.T, torch.float32), ops.compact_rows(x.T.contiguous(), torch.float32), strict=True
+    ):
+        assert_same_bits(left, right)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_features_beyond_one_column_block_equal_the_reference_of_their_block(threads: int):
+    # 66,000 columns take two blocks of 65,536; the same columns alone must score the same.
+    a, b = random_activations(2, 60, 5, 0.4), random_activations(3, 60, 66_000, 0.02)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        m = best_matches(a, b, k=2)
+    finally:
+        torch.set_num_threads(before)
+    columns = torch.cat([m.a_to_b.index.flatten(), torch.tensor([0, 65_535, 65_536, 65_999])]).unique()
+    part = SparseActivations.from_dense(b.to_dense()[:, columns])
+    small = best_matches(a, part, k=2, backend="reference")
+    assert torch.equal(columns[small.a_to_b.index], m.a_to_b.index)
+    assert_same_bits(small.a_to_b.r, m.a_to_b.r)
+    assert_same_bits(small.b_to_a.r, m.b_to_a.r[columns])
+
+
 def test_permuted_dot_equals_numpy_on_integers():
     # Integers below 2^53 make every order of summation exact.
     rng = np.random.default_rng(0)
