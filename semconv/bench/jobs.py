@@ -81,10 +81,13 @@ class Job:
         return np.minimum(density * l0 / density.sum(), 0.9)
 
     def _independent(self, rng: np.random.Generator, l0: float, n_features: int) -> tuple[ndarray, ndarray]:
-        """Token and feature of every entry, features ascending."""
-        counts = rng.binomial(self.n_tokens, self._densities(rng, l0, n_features))
-        tokens = [rng.choice(self.n_tokens, int(n), replace=False, shuffle=False) for n in counts]
-        return np.concatenate(tokens).astype(np.int32), np.repeat(np.arange(n_features, dtype=np.int32), counts)
+        """Token and feature of entries; an entry may come twice, and counts once.
+
+        With Poisson(-n ln(1 - p)) draws a feature, every cell is hit at least once with probability p, independently.
+        """
+        counts = rng.poisson(-self.n_tokens * np.log1p(-self._densities(rng, l0, n_features)))
+        tokens = rng.integers(0, self.n_tokens, counts.sum(), dtype=np.int32)
+        return tokens, np.repeat(np.arange(n_features, dtype=np.int32), counts)
 
     def _tied(self, rng: np.random.Generator, types: ndarray, n_features: int) -> tuple[ndarray, ndarray]:
         token, feature = self._independent(rng, 0.1 * self.l0, n_features)
@@ -105,7 +108,8 @@ class Job:
         return np.concatenate(tokens), np.concatenate(features)
 
     def _to_csr(self, token: ndarray, feature: ndarray, side: int, n_features: int) -> SparseActivations:
-        key = np.unique(token.astype(np.int64) * n_features + feature)  # sorted, background and ties joined
+        key = np.sort(token.astype(np.int64) * n_features + feature)
+        key = key[np.diff(key, prepend=-1) != 0]  # each entry once; many times faster than np.unique
         token, feature = np.divmod(key, n_features)
         rng = np.random.default_rng([self.seed, side, 3])
         values = rng.exponential(1.0, len(key)).astype(np.float32) + np.float32(0.01)
