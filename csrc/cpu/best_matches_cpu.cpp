@@ -41,7 +41,9 @@ void match_block(Side& a, Side& b, const ColumnOrder& order, int64_t first, int6
   const Postings postings = transpose(a.csr, rows, a.moments);
   const Statistics a_statistics = a.statistics(), b_statistics = b.statistics();
   BlockMatcher matcher(a_statistics, b_statistics, order, first, count, k, n_workers(a.csr.n_features));
-  for_each(a.csr.n_features, [&](int64_t worker, int64_t feature) {
+  const ColumnOrder hot_first = order_by_frequency(a.csr);  // so that no thread is left with a hot feature at the end
+  for_each(a.csr.n_features, [&](int64_t worker, int64_t item) {
+    const int32_t feature = hot_first.feature[item];
     if (!(a_statistics.variance[feature] > 0.0)) return;
     accumulate(postings, feature, rows, matcher.accumulator(worker));
     matcher.finish(worker, feature, a_best.row(feature));

@@ -107,7 +107,7 @@ def plot(sweep: Sweep, path: Path) -> None:
             if name == axis and len(timings) > 1 and timings[1].seconds is not None
         ]
         panel.loglog([v for v, _ in peer], [s for _, s in peer], "s--", color="#c2571a", label="sparse_dot_topn")
-        panel.set_xticks(x, [f"{v:g}" if v < 1e3 else f"{v / 1e3:g}k" for v in x])
+        panel.set_xticks(x, [f"{v:g}" if v < 1e3 else f"{v / 1e3:.0f}k" for v in x])
         panel.minorticks_off()
         panel.set_xlabel(label)
         panel.set_ylabel("seconds" if position == 1 else "")
