@@ -371,6 +371,16 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.semconv.permuted_dot.default, (x + x.T, x + x.T, permutations), test_utils=tests)
 
 
+def test_ceilings_are_rates_of_a_real_machine():
+    updates_per_ns, bytes_per_ns = ops.measure_ceilings(80)
+    # No core is a hundred times slower than one update a nanosecond, none a thousand times faster.
+    assert 0.01 < updates_per_ns < 1000 * torch.get_num_threads()
+    assert 0.01 < bytes_per_ns < 1000 * torch.get_num_threads()
+    for row_length in (0, 65_537):
+        with pytest.raises(InputError, match=f"between 1 and 65536, got {row_length}"):
+            ops.measure_ceilings(row_length)
+
+
 def test_build_facts_name_the_flags():
     facts = ops.build_facts()
     assert "-ffp-contract=off" in facts["flags"]

@@ -53,12 +53,10 @@ Postings random_postings(const RecordRows& rows) {
 }
 
 // Reads one record of every cache line of the rows, asked for ahead as accumulate() does.
-int64_t gather(const Postings& postings, const RecordRows& rows, int64_t begin, int64_t row_length) {
+int64_t gather(const Postings& postings, const RecordRows& rows, int64_t row_length) {
   constexpr int64_t kAhead = 4, kRecordsPerLine = 64 / sizeof(Record);
   int64_t sum = 0;
-  const auto row_of = [&](int64_t i) {
-    return rows.records.data() + (postings.entries[(begin + i) % kPostings] >> 16);
-  };
+  const auto row_of = [&](int64_t i) { return rows.records.data() + (postings.entries[i % kPostings] >> 16); };
   for (int64_t i = 0; i < kPostings; ++i) {
     for (int64_t j = 0; j <= row_length; j += kRecordsPerLine) __builtin_prefetch(row_of(i + kAhead) + j);
     for (int64_t j = 0; j <= row_length; j += kRecordsPerLine) sum += row_of(i)[j].code;
@@ -121,7 +119,7 @@ Ceilings measure_ceilings_cpu(int64_t row_length) {
         list.entries[i] = row << 16;
       }
     }
-    sink += gather(list, rows, 0, row_length);
+    sink += gather(list, rows, row_length);
   });
   ceilings.gathered_bytes_per_ns = rate * static_cast<double>(kPostings * row_length) * sizeof(Record);
   return ceilings;
