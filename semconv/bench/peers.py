@@ -180,7 +180,7 @@ def _mkl(p: Prepared) -> ndarray:
     library = next(iter(sorted(Path(sys.prefix, "lib").glob("libmkl_rt.so*"))), None)
     if library is not None:
         os.environ.setdefault("MKL_RT", str(library))
-    from sparse_dot_mkl import dot_product_mkl, mkl_set_num_threads
+    from sparse_dot_mkl import dot_product_mkl, mkl_set_num_threads  # pyright: ignore[reportMissingImports]
 
     mkl_set_num_threads(torch.get_num_threads())
     return np.asarray(dot_product_mkl(p.a_scipy.T.tocsr(), p.b_scipy, dense=True))
