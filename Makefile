@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/*)
 
-.PHONY: help setup build reproduce test check bench asan fuzz clean
+.PHONY: help setup build reproduce test check cuda-check bench asan fuzz clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
 	@echo "make check       format, lint and types"
+	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
 	@echo "make bench       the kernel against its peers on this machine"
 	@echo "make asan        the native tests under the address and undefined-behaviour sanitisers"
 	@echo "make fuzz        1,000,000 inputs for the ops and 50,000 for the store reader; needs clang++"
@@ -38,8 +39,11 @@ test: build
 check: build
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp tests/fuzz/*.cpp
+	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/* tests/fuzz/*.cpp tests/cuda/*.cpp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+
+cuda-check: build
+	$(BIN)/python scripts/cuda_check.py
 
 # The MKL peer is large and only this target needs it; without it the table says so.
 bench: build

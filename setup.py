@@ -16,6 +16,7 @@ from torch.utils import cpp_extension
 from torch.version import cuda as torch_cuda
 
 DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
+NVCC_FLAGS = ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]  # as scripts/cuda_check.py compiles
 COMMON_FLAGS = ["-O3", "-std=c++20", "-Wall", "-ffp-contract=off", "-fvisibility=hidden", "-fopenmp"]
 
 
@@ -70,7 +71,8 @@ if want_cuda(kernels):
         "semconv._C",
         sources + kernels,
         define_macros=[*macros, ("SEMCONV_CUDA_ARCHS", f'"{archs}"')],
-        extra_compile_args={"cxx": flags, "nvcc": ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]},
+        extra_compile_args={"cxx": flags, "nvcc": NVCC_FLAGS},
+        extra_link_args=link_flags,
     )
 else:
     extension = cpp_extension.CppExtension(

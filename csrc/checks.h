@@ -4,6 +4,13 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <cmath>
+#include <initializer_list>
+#include <optional>
+#include <string>
+
+#include "cross_moments.h"
+
 namespace semconv {
 
 inline constexpr int64_t kMaxTokens = int64_t{1} << 31;  // 2^31 products of two uint16 still fit in int64
@@ -32,6 +39,27 @@ inline void check_csr_shapes(const at::Tensor& indptr, const at::Tensor& indices
                     " must have between 1 and 2^31 - 1 features, got ", n_features);
 }
 
+// Throws at the first token whose indptr entry is wrong.
+inline void check_indptr(const int64_t* indptr, int64_t n_tokens, int64_t nnz, const char* side) {
+  TORCH_CHECK_VALUE(indptr[0] == 0, side, ".indptr must start at 0, got ", indptr[0]);
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    TORCH_CHECK_VALUE(indptr[t] <= indptr[t + 1], side, ".indptr must not decrease, got ", indptr[t], " then ",
+                      indptr[t + 1], " at token ", t);
+  }
+  TORCH_CHECK_VALUE(indptr[n_tokens] == nnz, side, ".indptr must end at nnz = ", nnz, ", got ", indptr[n_tokens]);
+}
+
+// Throws unless an entry of CSR is what it must be; previous is the feature before it on its token, or -1.
+inline void check_entry(int64_t feature, int64_t previous, float value, int64_t n_features, int64_t token,
+                        const char* side) {
+  TORCH_CHECK_VALUE(feature >= 0 && feature < n_features, side, ".indices must be in [0, ", n_features, "), got ",
+                    feature, " at token ", token);
+  TORCH_CHECK_VALUE(feature > previous, side, ".indices must be strictly increasing per token, got ", previous,
+                    " then ", feature, " at token ", token);
+  TORCH_CHECK_VALUE(value >= 0.0f && std::isfinite(value), side, ".values must be finite and >= 0, got ", value,
+                    " at token ", token);
+}
+
 inline void check_same_tokens(const at::Tensor& a_indptr, const at::Tensor& b_indptr) {
   TORCH_CHECK_VALUE(a_indptr.numel() == b_indptr.numel(), "a and b must hold the same tokens, got ",
                     a_indptr.numel() - 1, " and ", b_indptr.numel() - 1);
@@ -40,6 +68,100 @@ inline void check_same_tokens(const at::Tensor& a_indptr, const at::Tensor& b_in
 inline void check_k(int64_t k, int64_t n_features_a, int64_t n_features_b) {
   const int64_t most = n_features_a < n_features_b ? n_features_a : n_features_b;
   TORCH_CHECK_VALUE(k >= 1 && k <= most, "k must be between 1 and ", most, ", the smaller number of features, got ", k);
+}
+
+inline void check_one_device(std::initializer_list<at::Tensor> tensors) {
+  for (const at::Tensor& tensor : tensors) {
+    TORCH_CHECK_VALUE(tensor.device() == tensors.begin()->device(), "all tensors must be on one device, got ",
+                      tensors.begin()->device(), " and ", tensor.device());
+  }
+}
+
+// compact_rows
+
+inline void check_compact_rows(const at::Tensor& x, at::ScalarType dtype, const std::optional<at::Tensor>& threshold) {
+  check_dim(x, 2, "x", "[n_tokens, n_features]");
+  TORCH_CHECK_VALUE(x.size(1) >= 1 && x.size(1) <= INT32_MAX, "x must have between 1 and 2^31 - 1 features, got ",
+                    x.size(1));
+  TORCH_CHECK_VALUE(dtype == at::kHalf || dtype == at::kFloat, "dtype must be float16 or float32, got ", dtype);
+  TORCH_CHECK_VALUE(x.scalar_type() == at::kFloat || x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16,
+                    "x must be float32, bfloat16 or float16, got ", x.scalar_type());
+  if (!threshold.has_value()) return;
+  TORCH_CHECK_VALUE(threshold->scalar_type() == at::kFloat && threshold->dim() == 1 && threshold->size(0) == x.size(1),
+                    "threshold must be float32 [", x.size(1), "], got ", threshold->scalar_type(), " ",
+                    threshold->sizes());
+}
+
+[[noreturn]] inline void throw_bad_threshold(float threshold, int64_t feature) {
+  TORCH_CHECK_VALUE(false, "threshold must be finite and >= 0, got ", threshold, " for feature ", feature);
+}
+
+[[noreturn]] inline void throw_unstorable(float value, at::ScalarType dtype, int64_t row, int64_t feature) {
+  TORCH_CHECK_VALUE(false, "activations must be finite, >= 0 and within the range of ", dtype, ", got ", value,
+                    " at row ", row, ", feature ", feature);
+}
+
+// cross_moments_ and what reads its sums
+
+inline void check_stream_state(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
+                               int64_t headroom_bits) {
+  TORCH_CHECK_VALUE(s_ab.scalar_type() == at::kLong && s_ab.dim() == 2 && s_ab.is_contiguous(),
+                    "s_ab must be contiguous int64 [F_a, F_b], got ", s_ab.scalar_type(), " ", s_ab.sizes());
+  const auto check_side = [&](const at::Tensor& sums, int64_t n_features, const char* name) {
+    TORCH_CHECK_VALUE(sums.scalar_type() == at::kLong && sums.dim() == 2 && sums.size(0) == kFeatureSums &&
+                          sums.size(1) == n_features && sums.is_contiguous(),
+                      name, " must be contiguous int64 [", kFeatureSums, ", ", n_features, "] beside s_ab ",
+                      s_ab.sizes(), ", got ", sums.scalar_type(), " ", sums.sizes());
+  };
+  TORCH_CHECK_VALUE(headroom_bits >= 0 && headroom_bits <= 15, "headroom_bits must be between 0 and 15, got ",
+                    headroom_bits);
+  check_side(sums_a, s_ab.size(0), "sums_a");
+  check_side(sums_b, s_ab.size(1), "sums_b");
+}
+
+inline void check_moments_shapes(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
+                                 int64_t n_tokens) {
+  TORCH_CHECK_VALUE(s_ab.scalar_type() == at::kLong && s_ab.dim() == 2, "s_ab must be int64 [F_a, F_b], got ",
+                    s_ab.scalar_type(), " ", s_ab.sizes());
+  TORCH_CHECK_VALUE(n_tokens >= 1 && n_tokens <= kMaxTokens, "n_tokens must be between 1 and 2^31, got ", n_tokens);
+  const auto check_side = [&](const at::Tensor& sums, int64_t n_features, const char* name) {
+    TORCH_CHECK_VALUE(sums.scalar_type() == at::kLong && sums.dim() == 2 && sums.size(0) == kFeatureSums &&
+                          sums.size(1) == n_features,
+                      name, " must be int64 [", kFeatureSums, ", ", n_features, "], got ", sums.scalar_type(), " ",
+                      sums.sizes());
+  };
+  check_side(sums_a, s_ab.size(0), "sums_a");
+  check_side(sums_b, s_ab.size(1), "sums_b");
+}
+
+// Throws at the first feature whose sums no data can have; sums contiguous and on the host.
+inline void check_sums(const at::Tensor& sums, int64_t n_tokens, const char* name) {
+  const int64_t n_features = sums.size(1);
+  const int64_t* p = sums.const_data_ptr<int64_t>();
+  for (int64_t f = 0; f < n_features; ++f) {
+    const int64_t s = p[kSum * n_features + f], q = p[kSumSquares * n_features + f], n = p[kActive * n_features + f];
+    TORCH_CHECK_VALUE(sums_are_possible(n_tokens, s, q, n), name, " must be sums over ", n_tokens,
+                      " tokens, got S = ", s, ", Q = ", q, ", active = ", n, " for feature ", f);
+  }
+}
+
+// permuted_dot
+
+inline void check_permuted_dot_shapes(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {
+  check_dim(x, 2, "x", "[n, n]");
+  const int64_t n = x.size(0);
+  TORCH_CHECK_VALUE(n >= 1 && x.size(1) == n && y.sizes() == x.sizes(), "x and y must have shape [n, n], got ",
+                    x.sizes(), " and ", y.sizes());
+  TORCH_CHECK_VALUE(x.scalar_type() == at::kDouble && y.scalar_type() == at::kDouble, "x and y must be float64, got ",
+                    x.scalar_type(), " and ", y.scalar_type());
+  TORCH_CHECK_VALUE(permutations.dim() == 2 && permutations.size(1) == n && permutations.scalar_type() == at::kInt,
+                    "permutations must be int32 [m, ", n, "], got ", permutations.scalar_type(), " ",
+                    permutations.sizes());
+}
+
+[[noreturn]] inline void throw_no_permutation(int64_t item, int64_t n, int64_t row) {
+  TORCH_CHECK_VALUE(false, "permutations must be permutations of 0..", n - 1, ", got ", item,
+                    " out of range or twice in row ", row);
 }
 
 }  // namespace semconv

@@ -13,5 +13,7 @@ namespace semconv {
 // that rounds to zero is not stored.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor& x, at::ScalarType dtype,
                                                                 const std::optional<at::Tensor>& threshold);
+std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cuda(const at::Tensor& x, at::ScalarType dtype,
+                                                                 const std::optional<at::Tensor>& threshold);
 
 }  // namespace semconv

@@ -10,9 +10,13 @@ namespace semconv {
 // Returns r float64 [F_a, F_b], NaN where a feature never varies.
 at::Tensor correlation_from_moments_cpu(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
                                         int64_t n_tokens);
+at::Tensor correlation_from_moments_cuda(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
+                                         int64_t n_tokens);
 
 // The same inputs, 1 <= k <= min(F_a, F_b). Returns the six tensors of best_matches.
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_from_moments_cpu(
+    const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens, int64_t k);
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_from_moments_cuda(
     const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens, int64_t k);
 
 }  // namespace semconv

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../bound.h"
 #include "../quantize.h"
 #include "vector_clones.h"
 
@@ -14,27 +15,14 @@ namespace semconv {
 namespace {
 
 constexpr int64_t kGroup = 32;  // columns that the finish tests at once
-constexpr float kWiden =
-    16 * std::numeric_limits<float>::epsilon();  // above the rounding of the five float steps of bound_of
 constexpr float kUnreached = -std::numeric_limits<float>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-// The r that a newcomer must reach, as a float that is safely below it.
-inline float widened(double threshold) { return static_cast<float>(threshold) - kWiden; }
-
-struct RowConstants {
-  float sum, inverse_sd;  // S_a and 1 / sd_a
-};
-
-inline float bound_of(int64_t s_ab, float gain, float drift, RowConstants a) {
-  return (static_cast<float>(s_ab) * gain - a.sum * drift) * a.inverse_sd;
-}
 
 // Clears group after group until one has a column that may reach its own threshold or the row's; returns where that
 // group starts, or `padded` when there is none.
 SEMCONV_VECTOR_CLONES
 int64_t next_candidate_group(int64_t* accumulator, const float* gain, const float* drift, const float* threshold,
-                             RowConstants a, float row_threshold, int64_t start, int64_t padded) {
+                             RowBound a, float row_threshold, int64_t start, int64_t padded) {
   for (; start < padded; start += kGroup) {
     int32_t hits = 0;
     for (int64_t c = start; c < start + kGroup; ++c) {
@@ -52,7 +40,7 @@ int64_t next_candidate_group(int64_t* accumulator, const float* gain, const floa
 Statistics::Statistics(int64_t n_tokens, const int64_t* sum, const int64_t* sum_squares, int64_t n_features)
     : n_tokens(n_tokens), sum(sum, sum + n_features), variance(n_features) {
   for (int64_t f = 0; f < n_features; ++f) {
-    variance[f] = static_cast<double>(scaled_variance(n_tokens, sum[f], sum_squares[f]));
+    variance[f] = to_double(scaled_variance(n_tokens, sum[f], sum_squares[f]));
   }
 }
 
@@ -82,16 +70,15 @@ BlockMatcher::BlockMatcher(const Statistics& a, const Statistics& b, const Colum
   for (int64_t c = 0; c < count; ++c) {
     const int32_t feature = order.feature[first + c];
     if (!(b.variance[feature] > 0.0)) continue;
-    const double sd = std::sqrt(b.variance[feature]);
-    gain_[c] = static_cast<float>(static_cast<double>(b.n_tokens) / sd) * (1 + kWiden);
-    drift_[c] = static_cast<float>(static_cast<double>(b.sum[feature]) / sd) * (1 - kWiden);
+    const ColumnBound bound = column_bound(b.n_tokens, b.sum[feature], b.variance[feature]);
+    gain_[c] = bound.gain;
+    drift_[c] = bound.drift;
   }
 }
 
 void BlockMatcher::finish(int64_t worker, int64_t feature, TopK row) {
   Worker& w = workers_[worker];
-  const RowConstants constants{static_cast<float>(a_.sum[feature]),
-                               static_cast<float>(1.0 / std::sqrt(a_.variance[feature]))};
+  const RowBound constants = row_bound(a_.sum[feature], a_.variance[feature]);
   const int64_t padded = static_cast<int64_t>(gain_.size());
   float row_threshold = widened(row.threshold());
   for (int64_t start = 0;; start += kGroup) {

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../top_k.h"
 #include "packed_csr.h"
-#include "top_k.h"
 
 namespace semconv {
 
@@ -56,10 +56,9 @@ class BlockMatcher {
   const Statistics& b_;
   const ColumnOrder& order_;
   int64_t first_, count_, k_;
-  // Padded to whole groups with columns that never match. With these, r * sd_a = S_ab * gain - S_a * drift; gain is
-  // widened up and drift down, so that the float result is an upper bound.
-  std::vector<float> gain_;   // [padded] n / sd_b, NaN for a feature that never varies
-  std::vector<float> drift_;  // [padded] S_b / sd_b
+  // Of every column's ColumnBound, padded to whole groups with columns that never match.
+  std::vector<float> gain_;   // [padded] NaN for a feature that never varies
+  std::vector<float> drift_;  // [padded]
   std::vector<Worker> workers_;
 };
 

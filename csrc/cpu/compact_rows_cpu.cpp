@@ -147,10 +147,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, cons
     }
   });
   for (const auto& piece : pieces) {
-    TORCH_CHECK_VALUE(piece.bad_row < 0, "activations must be finite, >= 0 and within the range of ", dtype, ", got ",
-                      x.const_data_ptr<In>()[std::max<int64_t>(piece.bad_row, 0) * n_features +
-                                             std::max<int64_t>(piece.bad_column, 0)],
-                      " at row ", piece.bad_row, ", feature ", piece.bad_column);
+    if (piece.bad_row < 0) continue;
+    throw_unstorable(static_cast<float>(x.const_data_ptr<In>()[piece.bad_row * n_features + piece.bad_column]), dtype,
+                     piece.bad_row, piece.bad_column);
   }
   offsets[0] = 0;
   for (int64_t row = 0; row < n_rows; ++row) offsets[row + 1] += offsets[row];
@@ -171,22 +170,15 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, cons
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor& x, at::ScalarType dtype,
                                                                 const std::optional<at::Tensor>& threshold) {
-  check_dim(x, 2, "x", "[n_tokens, n_features]");
-  TORCH_CHECK_VALUE(x.size(1) >= 1 && x.size(1) <= INT32_MAX, "x must have between 1 and 2^31 - 1 features, got ",
-                    x.size(1));
-  TORCH_CHECK_VALUE(dtype == at::kHalf || dtype == at::kFloat, "dtype must be float16 or float32, got ", dtype);
+  check_compact_rows(x, dtype, threshold);
   const at::Tensor dense = x.contiguous();
   at::Tensor limits;
   const float* limit = nullptr;
   if (threshold.has_value()) {
-    TORCH_CHECK_VALUE(
-        threshold->scalar_type() == at::kFloat && threshold->dim() == 1 && threshold->size(0) == x.size(1),
-        "threshold must be float32 [", x.size(1), "], got ", threshold->scalar_type(), " ", threshold->sizes());
     limits = threshold->contiguous();
     limit = limits.const_data_ptr<float>();
     for (int64_t f = 0; f < x.size(1); ++f) {
-      TORCH_CHECK_VALUE(limit[f] >= 0.0f && std::isfinite(limit[f]), "threshold must be finite and >= 0, got ",
-                        limit[f], " for feature ", f);
+      if (!(limit[f] >= 0.0f) || !std::isfinite(limit[f])) throw_bad_threshold(limit[f], f);
     }
   }
   const bool half = dtype == at::kHalf;
@@ -195,11 +187,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor
       return half ? compact<float, at::Half>(dense, limit, dtype) : compact<float, float>(dense, limit, dtype);
     case at::kHalf:
       return half ? compact<at::Half, at::Half>(dense, limit, dtype) : compact<at::Half, float>(dense, limit, dtype);
-    case at::kBFloat16:
+    default:  // bfloat16, as was checked
       return half ? compact<at::BFloat16, at::Half>(dense, limit, dtype)
                   : compact<at::BFloat16, float>(dense, limit, dtype);
-    default:
-      TORCH_CHECK_VALUE(false, "x must be float32, bfloat16 or float16, got ", x.scalar_type());
   }
 }
 

@@ -14,13 +14,6 @@
 namespace semconv {
 namespace {
 
-void check_state(const at::Tensor& s_ab, const at::Tensor& sums, int64_t n_features, const char* name) {
-  TORCH_CHECK_VALUE(sums.scalar_type() == at::kLong && sums.dim() == 2 && sums.size(0) == kFeatureSums &&
-                        sums.size(1) == n_features && sums.is_contiguous(),
-                    name, " must be contiguous int64 [", kFeatureSums, ", ", n_features, "] beside s_ab ", s_ab.sizes(),
-                    ", got ", sums.scalar_type(), " ", sums.sizes());
-}
-
 int64_t* row_of(const at::Tensor& sums, FeatureSum row) {
   return sums.mutable_data_ptr<int64_t>() + row * sums.size(1);
 }
@@ -48,13 +41,8 @@ void add_moments(const ScannedCsr& m, const Moments& moments, const at::Tensor& 
 void cross_moments_cpu_(at::Tensor s_ab, at::Tensor sums_a, at::Tensor sums_b, const at::Tensor& a_indptr,
                         const at::Tensor& a_indices, const at::Tensor& a_values, const at::Tensor& b_indptr,
                         const at::Tensor& b_indices, const at::Tensor& b_values, int64_t headroom_bits) {
-  TORCH_CHECK_VALUE(s_ab.scalar_type() == at::kLong && s_ab.dim() == 2 && s_ab.is_contiguous(),
-                    "s_ab must be contiguous int64 [F_a, F_b], got ", s_ab.scalar_type(), " ", s_ab.sizes());
-  TORCH_CHECK_VALUE(headroom_bits >= 0 && headroom_bits <= 15, "headroom_bits must be between 0 and 15, got ",
-                    headroom_bits);
+  check_stream_state(s_ab, sums_a, sums_b, headroom_bits);
   const int64_t n_features_a = s_ab.size(0), n_features_b = s_ab.size(1);
-  check_state(s_ab, sums_a, n_features_a, "sums_a");
-  check_state(s_ab, sums_b, n_features_b, "sums_b");
   check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
   check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
   check_same_tokens(a_indptr, b_indptr);

@@ -25,15 +25,6 @@ void for_pieces(int64_t n_pieces, int64_t n_tokens, const Body& body) {
   });
 }
 
-void check_indptr(const int64_t* indptr, int64_t n_tokens, int64_t nnz, const char* side) {
-  TORCH_CHECK_VALUE(indptr[0] == 0, side, ".indptr must start at 0, got ", indptr[0]);
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    TORCH_CHECK_VALUE(indptr[t] <= indptr[t + 1], side, ".indptr must not decrease, got ", indptr[t], " then ",
-                      indptr[t + 1], " at token ", t);
-  }
-  TORCH_CHECK_VALUE(indptr[n_tokens] == nnz, side, ".indptr must end at nnz = ", nnz, ", got ", indptr[n_tokens]);
-}
-
 // The bit patterns of non-negative floats rise with their values, so the first pass compares integers.
 inline uint32_t bits_of(float v) {
   uint32_t bits;
@@ -78,12 +69,9 @@ void scan_piece(const ScannedCsr& m, const T* values, int64_t begin, int64_t end
     for (int64_t i = m.indptr[token]; i < m.indptr[token + 1]; ++i) {
       const int64_t f = m.indices[i];
       const uint32_t bits = bits_of(values[i]) == kMinusZero<T> ? 0 : bits_of(values[i]);
-      TORCH_CHECK_VALUE(f >= 0 && f < m.n_features, side, ".indices must be in [0, ", m.n_features, "), got ", f,
-                        " at token ", token);
-      TORCH_CHECK_VALUE(f > previous, side, ".indices must be strictly increasing per token, got ", previous, " then ",
-                        f, " at token ", token);
-      TORCH_CHECK_VALUE(bits <= kLargestFinite<T>, side, ".values must be finite and >= 0, got ",
-                        static_cast<float>(values[i]), " at token ", token);
+      if (f < 0 || f >= m.n_features || f <= previous || bits > kLargestFinite<T>) {
+        check_entry(f, previous, static_cast<float>(values[i]), m.n_features, token, side);
+      }
       previous = f;
       Range& range = ranges[f];
       range.max_bits = std::max(range.max_bits, bits);

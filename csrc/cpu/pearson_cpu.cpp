@@ -17,26 +17,10 @@
 namespace semconv {
 namespace {
 
-void check_sums(const at::Tensor& sums, int64_t n_features, int64_t n_tokens, const char* name) {
-  TORCH_CHECK_VALUE(
-      sums.scalar_type() == at::kLong && sums.dim() == 2 && sums.size(0) == kFeatureSums && sums.size(1) == n_features,
-      name, " must be int64 [", kFeatureSums, ", ", n_features, "], got ", sums.scalar_type(), " ", sums.sizes());
-  const at::Tensor contiguous = sums.contiguous();
-  const int64_t* p = contiguous.const_data_ptr<int64_t>();
-  for (int64_t f = 0; f < n_features; ++f) {
-    const int64_t s = p[kSum * n_features + f], q = p[kSumSquares * n_features + f], n = p[kActive * n_features + f];
-    TORCH_CHECK_VALUE(s >= 0 && q >= s && n >= 0 && n <= n_tokens && scaled_variance(n_tokens, s, q) >= 0, name,
-                      " must be sums over ", n_tokens, " tokens, got S = ", s, ", Q = ", q, ", active = ", n,
-                      " for feature ", f);
-  }
-}
-
 void check_moments(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens) {
-  TORCH_CHECK_VALUE(s_ab.scalar_type() == at::kLong && s_ab.dim() == 2, "s_ab must be int64 [F_a, F_b], got ",
-                    s_ab.scalar_type(), " ", s_ab.sizes());
-  TORCH_CHECK_VALUE(n_tokens >= 1 && n_tokens <= kMaxTokens, "n_tokens must be between 1 and 2^31, got ", n_tokens);
-  check_sums(sums_a, s_ab.size(0), n_tokens, "sums_a");
-  check_sums(sums_b, s_ab.size(1), n_tokens, "sums_b");
+  check_moments_shapes(s_ab, sums_a, sums_b, n_tokens);
+  check_sums(sums_a.contiguous(), n_tokens, "sums_a");
+  check_sums(sums_b.contiguous(), n_tokens, "sums_b");
 }
 
 Statistics statistics_of(const at::Tensor& sums, int64_t n_tokens) {  // sums contiguous

@@ -1,8 +1,10 @@
 // Keeps the k best (r, index) pairs in order: higher r first, then lower index.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
-#include <limits>
+
+#include "host_device.h"
 
 namespace semconv {
 
@@ -13,9 +15,9 @@ struct TopK {
   int64_t k;
 
   // The r a newcomer must reach: that of the last slot, or -inf while a slot is empty.
-  double threshold() const { return index[k - 1] < 0 ? -std::numeric_limits<double>::infinity() : r[k - 1]; }
+  SEMCONV_HD double threshold() const { return index[k - 1] < 0 ? -HUGE_VAL : r[k - 1]; }
 
-  void insert(int64_t new_index, double new_r) {
+  SEMCONV_HD void insert(int64_t new_index, double new_r) {
     const auto before = [&](int64_t slot) {
       return index[slot] < 0 || new_r > r[slot] || (new_r == r[slot] && new_index < index[slot]);
     };

@@ -1,0 +1,69 @@
+// The walk of the CPU's best_matches with one row of accumulators in the shared memory of every multiprocessor.
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+#include "../best_matches.h"
+#include "../checks.h"
+#include "launch.h"
+#include "matcher.h"
+#include "row_work.h"
+
+namespace semconv {
+namespace {
+
+using namespace cuda;
+
+void match_block(const ScannedCsr& a, const ScannedCsr& b, const RowWork& work, ColumnRange columns, int64_t k,
+                 const Moments& a_moments, const Moments& b_moments, const BestTensors& a_best,
+                 const BestTensors& b_best) {
+  const int64_t n_tokens = a.view.n_tokens;
+  const PackedRows rows = pack_rows(b, columns, b_moments);
+  const Postings postings = make_postings(a, rows, a_moments, /*wanted=*/columns.first == 0);
+  // The moments of A are whole after the first block, those of B in the columns packed so far.
+  const SideStatistics a_statistics(a_moments.sum, a_moments.sum_squares, n_tokens, false);
+  const SideStatistics b_statistics(b_moments.sum, b_moments.sum_squares, n_tokens, true);
+  const Matcher matcher(a_statistics, b_statistics, n_tokens, columns.first, columns.count, k, work.workers(), a_best);
+  for (const QueuedLaunch& launch : queue(work, a, rows, postings, a_statistics.variance, columns.count)) {
+    const at::Tensor sums = at::zeros({launch.n_rows, columns.count}, a.indptr.options());
+    const at::Tensor arrived = at::zeros({launch.n_rows}, a.indices.options());
+    const SharedRows shared{sums.mutable_data_ptr<int64_t>(),
+                            reinterpret_cast<uint32_t*>(arrived.mutable_data_ptr<int32_t>())};
+    launch_blocks(MatchKernel{launch.accumulation, matcher.matching(), shared},
+                  {work.workers(), work.limits.threads, shared_bytes(columns.count, work.limits.threads)});
+  }
+  matcher.join(b_best);
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_cuda(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    int64_t k) {
+  check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
+  check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
+  check_same_tokens(a_indptr, b_indptr);
+  check_k(k, n_features_a, n_features_b);
+  check_one_device({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
+  const DeviceScope scope(a_indptr);
+  const ScannedCsr a = scan(a_indptr, a_indices, a_values, n_features_a);
+  const ScannedCsr b = scan(b_indptr, b_indices, b_values, n_features_b);
+  throw_if_bad(a, b);
+  const at::TensorOptions options = a_indptr.options();
+  const RowWork work(a, n_features_b, k);
+  const Moments a_moments(n_features_a, options), b_moments(n_features_b, options);
+  const BestTensors a_best(n_features_a, k, options), b_best(n_features_b, k, options);
+  for (int64_t first = 0; first < n_features_b; first += work.n_columns) {
+    match_block(a, b, work, {first, std::min(work.n_columns, n_features_b - first)}, k, a_moments, b_moments, a_best,
+                b_best);
+  }
+  return {a_best.index,
+          a_best.r,
+          b_best.index,
+          b_best.r,
+          noise_of(a.active, a_moments.sum_squares),
+          noise_of(b.active, b_moments.sum_squares)};
+}
+
+}  // namespace semconv
