@@ -29,12 +29,16 @@ class Procrustes(Measure[Float[ndarray, "n r"]]):
         return "procrustes"
 
     def prepare(self, X: Float[ndarray, "n d"]) -> Float[ndarray, "n r"]:
-        """Returns the principal components of the space, r of them for its rank, of unit Frobenius norm together.
+        """Returns the centred space of unit Frobenius norm, on its principal components if it has no more rows than
+        columns (r = min(d, its rank)), which are fewer.
 
         Raises:
             InputError: fewer than 3 rows, non-finite entries, or identical rows.
         """
-        U, s = left_directions(centre(X, "Procrustes"), "Procrustes")
+        X = centre(X, "Procrustes")
+        if X.shape[1] < len(X):
+            return X
+        U, s = left_directions(X, "Procrustes")
         return U * (s / np.linalg.norm(s))
 
     def score(self, x: Float[ndarray, "n r_x"], y: Float[ndarray, "n r_y"]) -> float:
