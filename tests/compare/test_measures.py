@@ -267,11 +267,11 @@ def test_bad_spaces_are_refused(measure):
 
 
 @pytest.mark.parametrize("measure", [*SVCCAS, *PWCCAS, *OTHERS[:4]], ids=lambda m: m.name)
-@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1e9])
-def test_identical_rows_are_refused(measure, value: float):
-    """0.1 and its mean differ in the last bit, which is no variance."""
+@pytest.mark.parametrize("row", [[0.0, 0.0], [0.1, 0.1], [0.1, -0.7, 0.3], [1e9, 0.3]], ids=str)
+def test_identical_rows_are_refused(measure, row: list[float]):
+    """A number and the mean of copies of it may differ in the last bit, which is no variance."""
     with pytest.raises(InputError, match="identical rows"):
-        measure.prepare(np.full((13, 4), value))
+        measure.prepare(np.tile(row, (13, 1)))
 
 
 def test_degenerate_spaces_are_refused():
