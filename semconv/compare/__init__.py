@@ -1,7 +1,30 @@
 """Similarity of two paired spaces: arrays X [n, d_a] and Y [n, d_b], whose row i belong together, to one number."""
 
-from semconv.compare.measure import Measure
+from semconv.compare.cka import CKA, cka
+from semconv.compare.mean_squared_cc import MeanSquaredCC, mean_squared_cc
+from semconv.compare.measure import Measure, RowSubsets, SaturationWarning
+from semconv.compare.mutual_knn import MutualKNN, mutual_knn
+from semconv.compare.procrustes import Procrustes, procrustes
+from semconv.compare.pwcca import PWCCA, pwcca
 from semconv.compare.rsa import RSA, rsa
 from semconv.compare.svcca import SVCCA, svcca
 
-__all__ = ["RSA", "SVCCA", "Measure", "rsa", "svcca"]
+__all__ = [
+    "CKA",
+    "PWCCA",
+    "RSA",
+    "SVCCA",
+    "MeanSquaredCC",
+    "Measure",
+    "MutualKNN",
+    "Procrustes",
+    "RowSubsets",
+    "SaturationWarning",
+    "cka",
+    "mean_squared_cc",
+    "mutual_knn",
+    "procrustes",
+    "pwcca",
+    "rsa",
+    "svcca",
+]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,6 +14,10 @@ from numpy import ndarray
 from semconv.types import InputError
 
 Space = TypeVar("Space")
+
+
+class SaturationWarning(UserWarning):
+    """The score is near its top whatever the pairing, so only its distance to the null means anything."""
 
 
 class Measure(Protocol[Space]):
@@ -37,24 +44,107 @@ class Measure(Protocol[Space]):
         """Returns the similarity of X and Y[p] for every row p of `permutations`."""
         ...
 
+    def space(self, X: Float[ndarray, "N d"]) -> RowSubsets[Space]:
+        """Returns a space of which many row subsets will be prepared, as the `rematch` null does.
+
+        `space(X).subset(rows)` is `prepare(X[rows])`; measures that can share work between subsets do.
+
+        Raises:
+            InputError: not a matrix, no rows, or non-finite entries.
+        """
+        X = check_space(X, at_least=1)
+        return RowSubsets(len(X), lambda rows: self.prepare(X[rows]))
+
+
+@dataclass(frozen=True, eq=False)
+class RowSubsets(Generic[Space]):
+    """A space whose row subsets are prepared one after another.
+
+    Attributes:
+        n_rows: rows of the whole space.
+        make: prepares the rows of an int64 index array that has been checked.
+    """
+
+    n_rows: int
+    make: Callable[[Int[ndarray, " n"]], Space]
+
+    def subset(self, rows: Int[ndarray, " n"]) -> Space:
+        """Prepares some rows, in the order given.
+
+        Raises:
+            InputError: an index that is no row of the space, or what `prepare` refuses.
+        """
+        rows = np.asarray(rows)
+        if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
+            raise InputError(f"rows must be integers of shape [n], got {rows.dtype} {list(rows.shape)}")
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.n_rows):
+            raise InputError(f"rows must be in [0, {self.n_rows}), got {rows.min()} to {rows.max()}")
+        return self.make(rows.astype(np.int64))
+
 
 def check_space(X: Float[ndarray, "n d"], at_least: int) -> Float[ndarray, "n d"]:
     """Returns X as float64 after checking that it is a finite matrix of enough rows.
 
     Raises:
-        InputError: not a matrix, not finite, or fewer rows than `at_least`.
+        InputError: not a matrix, not finite, no columns, or fewer rows than `at_least`.
     """
     X = np.asarray(X, dtype=np.float64)
     if X.ndim != 2:
         raise InputError(f"a space must have shape [n, d], got {list(X.shape)}")
     if len(X) < at_least:
         raise InputError(f"this measure needs at least {at_least} pairs, got {len(X)}")
+    if X.shape[1] == 0:
+        raise InputError("a space must have at least one column, got none")
     if not np.isfinite(X).all():
         raise InputError("a space must be finite, got NaN or inf")
     return X
+
+
+def centre(X: Float[ndarray, "n d"], who: str, at_least: int = 3) -> Float[ndarray, "n d"]:
+    """Returns X less its column means, scaled to unit Frobenius norm, which no measure that centres can see.
+
+    Raises:
+        InputError: what `check_space` refuses, or rows that are all the same (to the rounding of their mean).
+    """
+    X = check_space(X, at_least)
+    largest = np.abs(X).max()
+    if largest > 0:
+        X = X / largest
+        X = X - X.mean(axis=0)
+    norm = np.linalg.norm(X)
+    if np.abs(X).max() <= len(X) * np.finfo(np.float64).eps:
+        raise InputError(f"{who} needs a space that varies, got identical rows")
+    return X / norm
 
 
 def check_paired(n_x: int, n_y: int) -> None:
     """Raises InputError unless both spaces have the same number of rows."""
     if n_x != n_y:
         raise InputError(f"X and Y must have the same number of rows, got {n_x} and {n_y}")
+
+
+def is_saturated(n: int, k_x: int, k_y: int) -> bool:
+    """Whether subspaces of k_x and k_y dimensions must meet: centred columns live in n - 1 dimensions."""
+    return k_x + k_y >= n
+
+
+def warn_if_saturated(name: str, n: int, k_x: int, k_y: int) -> None:
+    """Warns when a score built on canonical correlations is high whatever the pairing; called by `score`."""
+    if is_saturated(n, k_x, k_y):
+        warnings.warn(
+            f"{name} is saturated: {k_x} + {k_y} directions on {n} pairs share "
+            "directions whatever the pairing, so only the distance to the null means anything",
+            SaturationWarning,
+            stacklevel=3,
+        )
+
+
+def warn_if_wide(name: str, n: int, d_x: int, d_y: int) -> None:
+    """Warns when a score is high because rows in so many dimensions are nearly orthogonal; called by `score`."""
+    if n <= max(d_x, d_y):
+        warnings.warn(
+            f"{name} is saturated: {n} pairs in {max(d_x, d_y)} dimensions are nearly orthogonal to each other "
+            "whatever the pairing, so only the distance to the null means anything",
+            SaturationWarning,
+            stacklevel=3,
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,22 +9,19 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from torch import Tensor
 
-from semconv.compare.measure import check_paired, check_space
+from semconv.compare.cross import cross_products, singular_values
+from semconv.compare.directions import left_directions
+from semconv.compare.measure import Measure, SaturationWarning, centre, warn_if_saturated
 from semconv.types import InputError
+
+__all__ = ["SVCCA", "SaturationWarning", "Variant", "svcca"]
 
 Variant = Literal["pc1", "variance", "fixed_k"]
 
-_CHUNK = 64  # permutations whose small matrices are decomposed in one call
-
-
-class SaturationWarning(UserWarning):
-    """CCA between spaces with few more rows than dimensions is near 1 whatever the pairing."""
-
 
 @dataclass(frozen=True)
-class SVCCA:
+class SVCCA(Measure[Float[ndarray, "n k"]]):
     """Singular vector canonical correlation analysis (Raghu et al. 2017, arXiv 1706.05806, section 2.1).
 
     With U_x and U_y the left singular vectors kept of the column-centred spaces, the canonical correlations are the
@@ -64,49 +60,19 @@ class SVCCA:
         Raises:
             InputError: fewer than 3 rows, non-finite entries, no variance, or fewer directions than `k`.
         """
-        X = check_space(X, at_least=3)
-        U, s, _ = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
-        rank = int((s > s[0] * max(X.shape) * np.finfo(np.float64).eps).sum())
-        if rank == 0:
-            raise InputError("SVCCA needs a space that varies, got identical rows")
-        if self.variant == "pc1":
-            kept = 1
-        elif self.variant == "variance":
-            share = np.cumsum(s**2) / np.sum(s**2)
-            kept = min(int(np.searchsorted(share, self.threshold - 1e-12)) + 1, rank)
-        else:
-            kept = self.k
-            if kept > rank:
-                raise InputError(f"SVCCA fixed_k needs {kept} directions, the space has {rank}")
-        return np.ascontiguousarray(U[:, :kept])
+        k = {"pc1": 1, "variance": None, "fixed_k": self.k}[self.variant]
+        return left_directions(centre(X, "SVCCA"), f"SVCCA {self.variant}", self.threshold, k)[0]
 
     def score(self, x: Float[ndarray, "n k_x"], y: Float[ndarray, "n k_y"]) -> float:
-        check_paired(len(x), len(y))
-        if x.shape[1] + y.shape[1] >= len(x):
-            warnings.warn(
-                f"{self.name} is saturated: {x.shape[1]} + {y.shape[1]} directions on {len(x)} pairs share "
-                "directions whatever the pairing, so only the distance to the null means anything",
-                SaturationWarning,
-                stacklevel=2,
-            )
-        return float(self.null_scores(x, y, np.arange(len(x))[None])[0])
+        score = float(self.null_scores(x, y, np.arange(len(x))[None])[0])
+        warn_if_saturated(self.name, len(x), x.shape[1], y.shape[1])
+        return score
 
     def null_scores(
         self, x: Float[ndarray, "n k_x"], y: Float[ndarray, "n k_y"], permutations: Int[ndarray, "m n"]
     ) -> Float[ndarray, " m"]:
-        # All in torch: NumPy brings a thread pool of its own, and the two spin against each other (3x slower).
-        Ux, Uy = torch.from_numpy(x).T.contiguous(), torch.from_numpy(y)
-        chunks = torch.from_numpy(permutations).split(_CHUNK)
-        return torch.cat([_mean_correlation(Ux @ Uy[p]) for p in chunks]).numpy()
-
-
-def _mean_correlation(M: Tensor) -> Tensor:
-    """Mean singular value of matrices [m, k_x, k_y], from the eigenvalues of the smaller Gram matrix (10x cheaper).
-
-    A singular value s carries an absolute error of about eps / s, which only those below 1e-8 can feel.
-    """
-    M = M if M.shape[1] <= M.shape[2] else M.mT
-    return torch.linalg.eigvalsh(M @ M.mT).clamp(0, 1).sqrt().mean(dim=1)
+        products = cross_products(x, y, permutations)
+        return torch.cat([singular_values(M).clamp(max=1).mean(dim=1) for M in products]).numpy()
 
 
 def svcca(

@@ -1,24 +1,43 @@
-"""SVCCA and RSA against independent forms, known answers and invariances."""
+"""What every measure must keep: known answers, invariances, the null form, refusals; SVCCA and RSA by definition."""
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ortho_group, spearmanr
 
 from semconv import InputError
-from semconv.compare import RSA, SVCCA, rsa, svcca
-from semconv.compare.svcca import SaturationWarning
+from semconv.compare import (
+    CKA,
+    PWCCA,
+    RSA,
+    SVCCA,
+    MeanSquaredCC,
+    MutualKNN,
+    Procrustes,
+    SaturationWarning,
+    cka,
+    mean_squared_cc,
+    mutual_knn,
+    procrustes,
+    pwcca,
+    rsa,
+    svcca,
+)
+from tests.compare.spaces import spaces
 
-MEASURES = [SVCCA("pc1"), SVCCA("variance"), SVCCA("fixed_k", k=5), RSA()]
+SVCCAS = [SVCCA("pc1"), SVCCA("variance"), SVCCA("fixed_k", k=5)]
+RSAS = [RSA(), RSA("cosine"), RSA(rank="kendall"), RSA("cosine", "kendall")]
+PWCCAS = [PWCCA(), PWCCA("y"), PWCCA("mean")]
+OTHERS = [MeanSquaredCC(), CKA(), CKA(unbiased=True), Procrustes(), MutualKNN(k=7)]
+MEASURES = [*SVCCAS, *RSAS, *PWCCAS, *OTHERS]
 
 
-def spaces(n: int = 200, latent: int = 10, d_x: int = 24, d_y: int = 40, noise: float = 0.3, seed: int = 0):
-    rng = np.random.default_rng(seed)
-    Z = rng.normal(size=(n, latent))
-    X = Z @ rng.normal(size=(latent, d_x)) + noise * rng.normal(size=(n, d_x))
-    Y = Z @ rng.normal(size=(latent, d_y)) + noise * rng.normal(size=(n, d_y))
-    return X, Y
+def score(measure, X: np.ndarray, Y: np.ndarray) -> float:
+    return measure.score(measure.prepare(X), measure.prepare(Y))
 
 
 def unit_rows(X: np.ndarray) -> np.ndarray:
@@ -101,40 +120,133 @@ def test_rsa_with_ties_equals_scipy():
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
 def test_a_space_equals_itself(measure):
     X, _ = spaces()
-    x = measure.prepare(X)
-    assert measure.score(x, x) == pytest.approx(1.0, abs=1e-12)
+    assert score(measure, X, X) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_scores_tell_shared_structure_from_none(measure):
+    """A measure that always says the same would pass every invariance below."""
+    shared = score(measure, *spaces())
+    X, Y = spaces()
+    unrelated = score(measure, X, Y[np.random.default_rng(9).permutation(len(Y))])
+    assert unrelated < shared - 0.05
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
 def test_null_scores_equal_permuting_the_rows_first(measure):
-    X, Y = spaces()
+    X, Y = spaces(n=120)
     rng = np.random.default_rng(1)
-    permutations = np.stack([rng.permutation(len(X)) for _ in range(4)])
-    expected = [measure.score(measure.prepare(X), measure.prepare(Y[p])) for p in permutations]
-    found = measure.null_scores(measure.prepare(X), measure.prepare(Y), permutations)
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+    permutations = np.stack([rng.permutation(len(X)) for _ in range(70)])  # more than one chunk
+    x, y = measure.prepare(X), measure.prepare(Y)
+    expected = [score(measure, X, Y[p]) for p in permutations]
+    # Rounding only: of the basis (1e-15), of the square roots of eigenvalues (1e-11), of PWCCA's vectors (1e-10).
+    np.testing.assert_allclose(measure.null_scores(x, y, permutations), expected, rtol=0, atol=1e-9)
+    assert measure.null_scores(x, y, np.arange(len(X))[None])[0] == measure.score(x, y)
 
 
-@pytest.mark.parametrize("measure", MEASURES[:3], ids=lambda m: m.name)
-def test_svcca_ignores_rotation_scale_and_shift(measure):
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_null_scores_do_not_depend_on_the_threads(measure):
+    X, Y = spaces()
+    permutations = np.stack([np.random.default_rng(i).permutation(len(X)) for i in range(5)])
+    x, y = measure.prepare(X), measure.prepare(Y)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(measure.null_scores(x, y, permutations))
+    finally:
+        torch.set_num_threads(before)
+    # Integer counts and permuted_dot are the same to the bit; matrix products and decompositions to their rounding.
+    exact = measure in RSAS or isinstance(measure, MutualKNN)
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=0 if exact else 1e-10)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_the_order_of_the_pairs_does_not_matter(measure):
+    X, Y = spaces()
+    p = np.random.default_rng(4).permutation(len(X))
+    assert score(measure, X[p], Y[p]) == pytest.approx(score(measure, X, Y), abs=1e-9)
+
+
+@pytest.mark.parametrize("measure", [m for m in MEASURES if m not in PWCCAS[:2]], ids=lambda m: m.name)
+def test_swapping_the_spaces_does_not_matter(measure):
+    X, Y = spaces()
+    assert score(measure, Y, X) == pytest.approx(score(measure, X, Y), abs=1e-10)
+
+
+@pytest.mark.parametrize("measure", [*SVCCAS, *OTHERS[:4]], ids=lambda m: m.name)
+def test_rotation_scale_and_shift_do_not_matter(measure):
     X, Y = spaces()
     rotation = ortho_group.rvs(X.shape[1], random_state=0)
     moved = 3.7 * X @ rotation + 5
-    expected = measure.score(measure.prepare(X), measure.prepare(Y))
-    assert measure.score(measure.prepare(moved), measure.prepare(Y)) == pytest.approx(expected, abs=1e-9)
+    assert score(measure, moved, Y) == pytest.approx(score(measure, X, Y), abs=1e-9)
 
 
-def test_rsa_ignores_scale_and_shift_of_rows():
+@pytest.mark.parametrize("measure", [RSA("cosine"), RSA("cosine", "kendall"), MutualKNN()], ids=lambda m: m.name)
+def test_cosine_measures_ignore_rotation_and_the_length_of_rows(measure):
+    X, Y = spaces()
+    rotation = ortho_group.rvs(X.shape[1], random_state=0)
+    lengths = np.random.default_rng(2).uniform(0.5, 2, (len(X), 1))
+    assert score(measure, lengths * X @ rotation, Y) == pytest.approx(score(measure, X, Y), abs=1e-9)
+    assert score(measure, X + 5, Y) != pytest.approx(score(measure, X, Y), abs=1e-3)
+
+
+@pytest.mark.parametrize("measure", [RSA(), RSA(rank="kendall")], ids=lambda m: m.name)
+def test_correlation_rsa_ignores_scale_and_shift_of_rows(measure):
     X, Y = spaces()
     rng = np.random.default_rng(2)
     moved = X * rng.uniform(0.5, 2, (len(X), 1)) + rng.normal(size=(len(X), 1))
-    assert rsa(moved, Y) == pytest.approx(rsa(X, Y), abs=1e-9)
+    assert score(measure, moved, Y) == pytest.approx(score(measure, X, Y), abs=1e-9)
 
 
-def test_saturation_is_named():
-    X, Y = spaces(n=50, noise=30.0)
-    with pytest.warns(SaturationWarning, match="saturated"):
-        svcca(X, Y)
+def test_only_canonical_correlations_ignore_invertible_maps():
+    X, Y = spaces()
+    A = np.random.default_rng(5).normal(size=(Y.shape[1], Y.shape[1]))
+    # A's condition number is about 100: what the maps change is rounding times its square.
+    for measure in (MeanSquaredCC(), PWCCA()):  # PWCCA's weights are those of X
+        assert score(measure, X, Y @ A + 3) == pytest.approx(score(measure, X, Y), abs=1e-9)
+    for measure in (CKA(), Procrustes(), RSA(), MutualKNN(), PWCCA("y"), SVCCA()):
+        assert score(measure, X, Y @ A + 3) != pytest.approx(score(measure, X, Y), abs=1e-4)
+
+
+def test_plain_functions_are_their_measures():
+    X, Y = spaces()
+    assert rsa(X, Y, "cosine", "kendall") == score(RSA("cosine", "kendall"), X, Y)
+    assert pwcca(X, Y, "mean") == score(PWCCA("mean"), X, Y)
+    assert mean_squared_cc(X, Y) == score(MeanSquaredCC(), X, Y)
+    assert cka(X, Y, unbiased=True) == score(CKA(unbiased=True), X, Y)
+    assert procrustes(X, Y) == score(Procrustes(), X, Y)
+    assert mutual_knn(X, Y, k=7) == score(MutualKNN(7), X, Y)
+
+
+def test_names_tell_the_variants_apart():
+    names = [m.name for m in MEASURES]
+    assert len(set(names)) == len(names)
+    assert {"rsa", "rsa_cosine", "rsa_kendall", "pwcca", "mean_squared_cc", "cka", "cka_unbiased"} < set(names)
+
+
+@pytest.mark.parametrize("measure", [SVCCA(), MeanSquaredCC(), CKA(), Procrustes()], ids=lambda m: m.name)
+def test_saturation_is_named(measure):
+    X, Y = spaces(n=38, noise=30.0)
+    with pytest.warns(SaturationWarning, match=rf"{measure.name} is saturated"):
+        score(measure, X, Y)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_enough_pairs_raise_no_warning(measure):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score(measure, *spaces())
+
+
+def test_saturated_scores_are_high_for_unrelated_spaces():
+    """What the warning says; the unbiased CKA and mutual k-NN, which raise none, stay at their null."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(40, 600)), rng.normal(size=(40, 800))
+    with pytest.warns(SaturationWarning):
+        assert min(cka(X, Y), procrustes(X, Y), mean_squared_cc(X, Y)) > 0.9
+    assert abs(cka(X, Y, unbiased=True)) < 0.2
+    assert mutual_knn(X, Y) < 0.45  # 10 of 39 by chance
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
@@ -142,25 +254,60 @@ def test_bad_spaces_are_refused(measure):
     X, Y = spaces()
     with pytest.raises(InputError, match=r"shape \[n, d\], got \[200\]"):
         measure.prepare(X[:, 0])
-    with pytest.raises(InputError, match="at least 3 pairs, got 2"):
+    with pytest.raises(InputError, match=r"at least [34] pairs, got 2"):
         measure.prepare(X[:2])
+    with pytest.raises(InputError, match="at least one column"):
+        measure.prepare(X[:, :0])
     with pytest.raises(InputError, match="finite"):
         measure.prepare(np.where(X > 0, X, np.nan))
     with pytest.raises(InputError, match="same number of rows, got 200 and 100"):
-        measure.score(measure.prepare(X), measure.prepare(Y[:100]))
+        score(measure, X, Y[:100])
+    with pytest.raises(InputError, match="same number of rows, got 200 and 100"):
+        measure.null_scores(measure.prepare(X), measure.prepare(Y[:100]), np.arange(200)[None])
+
+
+@pytest.mark.parametrize("measure", [*SVCCAS, *PWCCAS, *OTHERS[:4]], ids=lambda m: m.name)
+@pytest.mark.parametrize("row", [[0.0, 0.0], [0.1, 0.1], [0.1, -0.7, 0.3], [1e9, 0.3]], ids=str)
+def test_identical_rows_are_refused(measure, row: list[float]):
+    """A number and the mean of copies of it may differ in the last bit, which is no variance."""
+    with pytest.raises(InputError, match="identical rows"):
+        measure.prepare(np.tile(row, (13, 1)))
 
 
 def test_degenerate_spaces_are_refused():
     X, _ = spaces()
-    flat = X.copy()
-    flat[17] = 2.0
+    flat, zero = X.copy(), X.copy()
+    flat[17], zero[17] = 2.0, 0.0
     with pytest.raises(InputError, match="row 17 is constant"):
         RSA().prepare(flat)
-    with pytest.raises(InputError, match="identical rows"):
-        SVCCA().prepare(np.ones((10, 4)))
+    with pytest.raises(InputError, match="row 17 is zero"):
+        RSA("cosine").prepare(zero)
+    with pytest.raises(InputError, match="row 17 is zero"):
+        MutualKNN().prepare(zero)
+    with pytest.raises(InputError, match="RDM of one value"):
+        RSA("cosine").prepare(np.eye(5))
+    with pytest.raises(InputError, match="RDM of one value"):
+        RSA("cosine", "kendall").prepare(np.eye(5))
     with pytest.raises(InputError, match="needs 30 directions, the space has 24"):
         SVCCA("fixed_k", k=30).prepare(X)
-    with pytest.raises(InputError, match="variant must be"):
-        SVCCA("pca")  # pyright: ignore
-    with pytest.raises(InputError, match="threshold must be"):
-        SVCCA(threshold=0.0)
+    with pytest.raises(InputError, match=r"more pairs than k = 10, got 10"):
+        MutualKNN().prepare(X[:10])
+    with pytest.raises(InputError, match=r"24 \+ 40 directions of both spaces, got 64"):
+        pwcca(*spaces(n=64))
+    with pytest.raises(InputError, match="rows all equally far apart"):
+        cka(np.eye(6), np.eye(6), unbiased=True)
+    with pytest.raises(InputError, match="at least 4 pairs, got 3"):
+        CKA(unbiased=True).prepare(X[:3])
+
+
+def test_unknown_choices_are_refused():
+    for make, message in (
+        (lambda: SVCCA("pca"), "variant must be"),  # pyright: ignore
+        (lambda: SVCCA(threshold=0.0), "threshold must be"),
+        (lambda: RSA("euclidean"), "rdm must be"),  # pyright: ignore
+        (lambda: RSA(rank="pearson"), "rank must be"),  # pyright: ignore
+        (lambda: PWCCA("both"), "weights must be"),  # pyright: ignore
+        (lambda: MutualKNN(0), "k of at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            make()

@@ -1,0 +1,106 @@
+"""Mutual k-nearest neighbours: the share of a row's nearest rows that are the same in both spaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.compare.measure import Measure, check_paired, check_space
+from semconv.types import InputError
+
+_STEPS = 2.0**40  # cosines are compared in these, so that equal ones are equal in whatever order BLAS summed them
+_CHUNK_ENTRIES = 2**22
+
+
+class Neighbours(NamedTuple):
+    """Nearest rows of every row.
+
+    Attributes:
+        nearest: int64 [n, k], ascending within a row.
+        is_near: bool [n, n], whether the column is one of them.
+    """
+
+    nearest: Int[ndarray, "n k"]
+    is_near: Bool[ndarray, "n n"]
+
+
+@dataclass(frozen=True)
+class MutualKNN(Measure[Neighbours]):
+    """Mutual k-nearest-neighbour alignment (Huh et al. 2024, arXiv 2405.07987, equation 11).
+
+    The mean over rows of |N_x(i) and N_y(i)| / k, where N(i) are the k other rows of the largest cosine with row i;
+    equal cosines (to 2^-40) go to the lowest index. A permutation renames the neighbours of Y, so it costs n k
+    look-ups. Random pairing scores k / (n - 1) on average.
+
+    Attributes:
+        k: neighbours of a row.
+
+    Raises:
+        InputError: k < 1.
+    """
+
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"mutual k-NN needs k of at least 1, got {self.k}")
+
+    @property
+    def name(self) -> str:
+        return "mutual_knn"
+
+    def prepare(self, X: Float[ndarray, "n d"]) -> Neighbours:
+        """Returns the nearest rows of every row.
+
+        Raises:
+            InputError: fewer than 3 rows, k of n or more, non-finite entries, or a zero row.
+        """
+        X = check_space(X, at_least=3)
+        if self.k >= len(X):
+            raise InputError(f"mutual k-NN needs more pairs than k = {self.k}, got {len(X)}")
+        norms = np.linalg.norm(X, axis=1, keepdims=True)
+        if not norms.all():
+            raise InputError(f"mutual k-NN takes cosines of rows, and row {int((norms[:, 0] == 0).argmax())} is zero")
+        unit = torch.from_numpy(X / norms)
+        is_near = _nearest(((unit @ unit.T) * _STEPS).round_().fill_diagonal_(-torch.inf), self.k).numpy()
+        return Neighbours(is_near.nonzero()[1].reshape(len(X), self.k), is_near)
+
+    def score(self, x: Neighbours, y: Neighbours) -> float:
+        return float(self.null_scores(x, y, np.arange(len(x.nearest))[None])[0])
+
+    def null_scores(self, x: Neighbours, y: Neighbours, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
+        check_paired(len(x.nearest), len(y.nearest))
+        n, k = x.nearest.shape
+        nearest, is_near = torch.from_numpy(x.nearest), torch.from_numpy(y.is_near).view(torch.uint8)
+        shared: list[Tensor] = []
+        for p in torch.from_numpy(permutations.astype(np.int64)).split(max(1, _CHUNK_ENTRIES // (n * k))):
+            # Row i of X is paired with row p[i] of Y, and so is its neighbour j with p[j].
+            look_up = p[:, :, None] * n + p[:, nearest.reshape(-1)].view(-1, n, k)
+            shared.append(is_near.take(look_up).sum(dim=(1, 2)))
+        return torch.cat(shared).numpy() / (n * k)
+
+
+def _nearest(similarities: Tensor, k: int) -> Tensor:
+    """Mask of the k largest entries of every row, ties to the lowest column."""
+    last = similarities.topk(k, dim=1).values[:, -1:]
+    mask = similarities >= last
+    for row in (mask.sum(dim=1) > k).nonzero()[:, 0]:
+        tied = (similarities[row] == last[row]).nonzero()[:, 0]
+        mask[row, tied[k - int(mask[row].sum()) + len(tied) :]] = False
+    return mask
+
+
+def mutual_knn(X: Float[ndarray, "n d_a"], Y: Float[ndarray, "n d_b"], k: int = 10) -> float:
+    """Returns the mutual k-nearest-neighbour alignment of two paired spaces, in [0, 1]; see `MutualKNN`.
+
+    Raises:
+        InputError: spaces of different length, or what `MutualKNN.prepare` refuses.
+    """
+    measure = MutualKNN(k)
+    return measure.score(measure.prepare(X), measure.prepare(Y))

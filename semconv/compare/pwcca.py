@@ -1,0 +1,129 @@
+"""PWCCA: canonical correlations, weighted by how much of a space their directions account for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.compare.cross import cross_products
+from semconv.compare.directions import left_directions
+from semconv.compare.measure import Measure, centre, is_saturated
+from semconv.types import InputError
+
+Weights = Literal["x", "y", "mean"]
+
+_WEAK = 1e-6  # share of the largest squared correlation below which M'u / s is off by more than 1e-10
+
+
+class Subspace(NamedTuple):
+    """A space as a basis and its coordinates in it.
+
+    Attributes:
+        basis: float64 [n, k], orthonormal.
+        coordinates: float64 [k, d] of the centred columns.
+    """
+
+    basis: Float[ndarray, "n k"]
+    coordinates: Float[ndarray, "k d"]
+
+
+@dataclass(frozen=True)
+class PWCCA(Measure[Subspace]):
+    """Projection-weighted CCA (Morcos et al. 2018, arXiv 1806.05759, section 3).
+
+    The score is sum a_i rho_i / sum a_i over the min(k_x, k_y) canonical correlations rho_i, with weights
+    a_i = sum_j |<h_i, z_j>|: h_i is the canonical vector (in R^n, of unit length) and z_j are the centred columns of
+    the space whose weights are used. The paper's form is one-sided. The weights depend on the axes of that space: a
+    rotation of it changes them, an invertible map of the other space does not.
+
+    Canonical vectors of equal correlations are not unique, nor are their weights; so where the spaces must share
+    directions (k_x + k_y >= n) there is no score.
+
+    Attributes:
+        weights: `x` or `y` takes the weights of that side, `mean` the mean of both scores, which is symmetric.
+
+    Raises:
+        InputError: unknown weights.
+    """
+
+    weights: Weights = "x"
+
+    def __post_init__(self) -> None:
+        if self.weights not in ("x", "y", "mean"):
+            raise InputError(f"PWCCA weights must be x, y or mean, got {self.weights!r}")
+
+    @property
+    def name(self) -> str:
+        return "pwcca" if self.weights == "x" else f"pwcca_{self.weights}"
+
+    def prepare(self, X: Float[ndarray, "n d"]) -> Subspace:
+        """Returns an orthonormal basis of the column-centred space and the coordinates of its columns.
+
+        Raises:
+            InputError: fewer than 3 rows, non-finite entries, or identical rows.
+        """
+        X = centre(X, "PWCCA")
+        basis, _ = left_directions(X, "PWCCA")
+        return Subspace(basis, (torch.from_numpy(basis).T @ torch.from_numpy(X)).numpy())
+
+    def score(self, x: Subspace, y: Subspace) -> float:
+        return float(self.null_scores(x, y, np.arange(len(x.basis))[None])[0])
+
+    def null_scores(self, x: Subspace, y: Subspace, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
+        n, k_x, k_y = len(x.basis), x.basis.shape[1], y.basis.shape[1]
+        products = cross_products(x.basis, y.basis, permutations)
+        if is_saturated(n, k_x, k_y):
+            raise InputError(
+                f"PWCCA needs more pairs than the {k_x} + {k_y} directions of both spaces, got {n}: "
+                "the weights of directions they must share are arbitrary"
+            )
+        coordinates = {"x": torch.from_numpy(x.coordinates), "y": torch.from_numpy(y.coordinates)}
+        sides = ["x", "y"] if self.weights == "mean" else [self.weights]
+        scores: list[Tensor] = []
+        for M in products:
+            left, rho, right = _canonical(M)
+            vectors = {"x": left, "y": right}
+            of_sides = [_weighted_mean(rho, vectors[side].mT @ coordinates[side]) for side in sides]
+            scores.append(torch.stack(of_sides).mean(dim=0))
+        return torch.cat(scores).numpy()
+
+
+def _weighted_mean(rho: Tensor, projections: Tensor) -> Tensor:
+    """rho [m, k] weighted by the sums of |projections [m, k, d]|."""
+    weights = projections.abs().sum(dim=2)
+    return (weights * rho).sum(dim=1) / weights.sum(dim=1)
+
+
+def _canonical(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Singular vectors and values of matrices [m, a, b] as [m, a, k], [m, k], [m, b, k], k = min(a, b).
+
+    From the eigenvectors of the smaller Gram matrix, where no singular value is so small that the vectors of the
+    larger side, M'u / s, would lose their length; from the SVD otherwise.
+    """
+    if M.shape[1] > M.shape[2]:
+        right, s, left = _canonical(M.mT)
+        return left, s, right
+    squares, left = torch.linalg.eigh(M @ M.mT)
+    s = squares.clamp(min=0).sqrt()
+    right = M.mT @ left / s[:, None].clamp(min=torch.finfo(s.dtype).tiny)
+    weak = squares[:, 0] < _WEAK * squares[:, -1]
+    if weak.any():
+        U, values, Vh = torch.linalg.svd(M[weak], full_matrices=False)
+        left[weak], s[weak], right[weak] = U, values, Vh.mT
+    return left, s.clamp(max=1), right
+
+
+def pwcca(X: Float[ndarray, "n d_a"], Y: Float[ndarray, "n d_b"], weights: Weights = "x") -> float:
+    """Returns the PWCCA similarity of two paired spaces, in [0, 1]; see `PWCCA` for the formula.
+
+    Raises:
+        InputError: spaces of different length, as many directions as pairs, or what `PWCCA.prepare` refuses.
+    """
+    measure = PWCCA(weights)
+    return measure.score(measure.prepare(X), measure.prepare(Y))
