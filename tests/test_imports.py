@@ -54,6 +54,7 @@ def files_of(module: str) -> list[Path]:
         ("streaming", {"correlate", "ops", "sparse", "types"}),
         ("correlate", {"activation_store", "ops", "reference", "sparse", "types"}),
         ("labels", {"sparse", "types"}),
+        ("spans", {"sparse", "types"}),
         ("pairing", {"correlate"}),
         ("matching", {"config", "correlate", "labels", "pairing", "sparse", "types"}),
         ("claims", {"config", "files", "types"}),
