@@ -55,6 +55,8 @@ def files_of(module: str) -> list[Path]:
         ("correlate", {"activation_store", "ops", "reference", "sparse", "types"}),
         ("labels", {"sparse", "types"}),
         ("spans", {"sparse", "types"}),
+        ("categories", {"files", "types"}),
+        ("relations", {"compare", "permutation", "types"}),
         ("pairing", {"correlate"}),
         ("matching", {"config", "correlate", "labels", "pairing", "sparse", "types"}),
         ("claims", {"config", "files", "types"}),
