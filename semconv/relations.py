@@ -55,8 +55,8 @@ def relate_categories(
         members_b: the same categories -> their B features.
         n_permutations: of the labels; all C! are taken when there are no more.
         seed: key of the permutations.
-        min_features: a category with fewer in one of the models is left out, and so is the smaller of two when the
-            larger holds all its features in one of the models.
+        min_features: a category with fewer in one of the models is left out, and so is one whose features all are in
+            another too (of two equal ones the first).
 
     Raises:
         InputError: other categories on the two sides, fewer than 3 left, or what `category_similarity` and
@@ -83,7 +83,7 @@ def _comparable(
     """Returns the categories with enough features on both sides, none of which another one holds all of."""
     size = {name: min(len(members_a[name]), len(members_b[name])) for name in members_a}
     names = [name for name in members_a if size[name] >= min_features]
-    for name in sorted(names, key=lambda name: size[name]):
+    for name in tuple(names):
         others = [other for other in names if other != name]
         sides = (members_a, members_b)
         if any(not len(np.setdiff1d(side[name], side[other])) for side in sides for other in others):

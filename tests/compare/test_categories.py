@@ -55,6 +55,16 @@ def test_a_direction_common_to_all_features_does_not_count():
     assert abs(category_similarity(X, members)[0, 1]) < 3 / np.sqrt(400)
 
 
+def test_size_is_not_relation():
+    # Centring two categories of 30 on one estimate from the other 40 features would give (1/40) / (1/30 + 1/40) = 0.43,
+    # on the mean over all 100 features -(1/100) / (1/30 - 1/100) = -0.43.
+    g = np.random.default_rng(0)
+    members = {"a": np.arange(30), "b": np.arange(30, 60)}
+    found = [category_similarity(g.normal(size=(100, 20)), members)[0, 1] for _ in range(200)]
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(200)
+    assert np.std(found) < 0.3
+
+
 def test_breadth_is_not_relation():
     # Two pairs of categories whose means meet at the same angle; one pair is tight, the other broad.
     g = np.random.default_rng(0)
