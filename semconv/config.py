@@ -135,9 +135,20 @@ class MatchConfig:
     """A pair is dropped when r is not above this."""
     min_pairs: int = 50
     """With fewer pairs left nothing is compared and the reason is stated."""
+    strategy: Literal["best", "mutual", "greedy", "optimal"] = "best"
+    """Who is paired with whom: `best` gives every B feature its best A feature (published, many B features may share
+    one), `mutual` keeps pairs that are each other's best, `greedy` takes pairs by falling r and every feature once,
+    `optimal` the one-to-one pairing of the highest total r."""
+    candidates: int = 10
+    """Best partners of every feature, in both directions, that `greedy` and `optimal` choose from."""
+    min_activations: int = 0
+    """A pair is dropped when one of its features is active on fewer tokens; 0 keeps all."""
 
     def __post_init__(self) -> None:
         _at_least("match.top_tokens", self.top_tokens, 1)
+        _choice("match.strategy", self.strategy, ("best", "mutual", "greedy", "optimal"))
+        _at_least("match.candidates", self.candidates, 1)
+        _at_least("match.min_activations", self.min_activations, 0)
         _at_least("match.min_pairs", self.min_pairs, 3)
         if not -1 <= self.min_r < 1:
             raise InputError(f"match.min_r must be in [-1, 1), got {self.min_r}")

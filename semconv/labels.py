@@ -1,11 +1,15 @@
-"""Describes features by the tokens that activate them most."""
+"""Describes features by the tokens that activate them most, and by the text around these."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Int
+from numpy import ndarray
 from torch import Tensor
 
 from semconv.sparse import SparseActivations
@@ -103,3 +107,120 @@ def top_tokens(acts: SparseActivations, ids: Tensor, texts: list[str], k: int) -
     if len(ids) != acts.n_tokens:
         raise InputError(f"ids must cover the {acts.n_tokens} positions of the activations, got {len(ids)}")
     return [[texts[int(ids[position])] for position in row if position >= 0] for row in top_positions(acts, k).tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class TopTokens:
+    """The top tokens of every feature of one side as numbers, so that asking them of many pairs is array work.
+
+    Attributes:
+        numbers: int32 [F, k], the place of each token's text in `texts`; -1 where a feature has fewer tokens.
+        stopped: bool [F], True where one of them is a stop token.
+        texts: all texts of the sides made together, spaces stripped, each once.
+        stop_tokens: what `stopped` was made with.
+    """
+
+    numbers: Int[ndarray, "F k"]
+    stopped: Bool[ndarray, " F"]
+    texts: tuple[str, ...]
+    stop_tokens: tuple[str, ...]
+
+    @classmethod
+    def of_sides(cls, sides: Sequence[Sequence[Sequence[str]]], stop_tokens: Sequence[str]) -> list[Self]:
+        """Numbers the tokens of sides that are to be matched with each other.
+
+        Args:
+            sides: per side [F] lists of top-activating tokens.
+            stop_tokens: texts, compared with the tokens once their spaces are stripped.
+        """
+        number: dict[str, int] = {}
+        tables = [_numbered(rows, number) for rows in sides]
+        texts, stop = tuple(number), tuple(stop_tokens)
+        # One flag per text and one more, never set, for the empty places, whose number -1 is the last.
+        is_stop = np.array([*(text in set(stop) for text in texts), False])
+        return [cls(table, np.asarray(is_stop[table].any(axis=1)), texts, stop) for table in tables]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def take(self, features: Int[ndarray, " n"]) -> TopTokens:
+        """Returns the tokens of some features, in the order given."""
+        return TopTokens(self.numbers[features], self.stopped[features], self.texts, self.stop_tokens)
+
+
+def _numbered(rows: Sequence[Sequence[str]], number: dict[str, int]) -> Int[ndarray, "F k"]:
+    """Returns the numbers of the tokens' texts, new texts getting the next number."""
+    table = np.full((len(rows), max((len(row) for row in rows), default=0)), -1, dtype=np.int32)
+    for feature, row in enumerate(rows):
+        table[feature, : len(row)] = [number.setdefault(token.strip(" "), len(number)) for token in row]
+    return table
+
+
+@dataclass(frozen=True)
+class Context:
+    """The text around one position.
+
+    Attributes:
+        document: which document it is from.
+        position: the counted position of the token in question.
+        pieces: texts of the tokens of the window, in order.
+        index: place of the token in `pieces`.
+    """
+
+    document: int
+    position: int
+    pieces: tuple[str, ...]
+    index: int
+
+    @property
+    def before(self) -> str:
+        return "".join(self.pieces[: self.index])
+
+    @property
+    def token(self) -> str:
+        return self.pieces[self.index]
+
+    @property
+    def after(self) -> str:
+        return "".join(self.pieces[self.index + 1 :])
+
+
+def contexts(
+    blocks: TokenBlocks, positions: Tensor, texts: list[str], before: int = 8, after: int = 4
+) -> list[list[Context]]:
+    """Returns the text around positions, such as those of `top_positions`; no model is run again.
+
+    A window ends early where its run of counted tokens does: at a row, a document, or a position that does not count.
+
+    Args:
+        blocks: the tokens that the activations are over.
+        positions: int64 [n_features, k] counted positions, -1 for none.
+        texts: text of every token id.
+        before: tokens shown before the position, at most.
+        after: tokens shown after it, at most.
+
+    Returns:
+        Per feature its contexts, in the order of the positions.
+
+    Raises:
+        InputError: a position out of range, or a negative width.
+    """
+    n = blocks.n_tokens
+    if before < 0 or after < 0:
+        raise InputError(f"before and after must be at least 0, got {before} and {after}")
+    if positions.numel() and not -1 <= int(positions.min()) <= int(positions.max()) < n:
+        raise InputError(
+            f"positions must be in [-1, {n}), got values between {int(positions.min())} and {int(positions.max())}"
+        )
+    runs, ids = blocks.runs(), counted_ids(blocks)
+    starts = torch.searchsorted(runs, runs)  # first position of the run of each position
+    ends = torch.searchsorted(runs, runs, right=True)
+    document = blocks.document[blocks.mask]
+
+    def context(position: int) -> Context:
+        first = max(int(starts[position]), position - before)
+        last = min(int(ends[position]), position + after + 1)
+        pieces = tuple(texts[i] for i in ids[first:last].tolist())
+        return Context(int(document[position]), position, pieces, position - first)
+
+    return [[context(position) for position in row if position >= 0] for row in positions.tolist()]

@@ -1,4 +1,4 @@
-"""Turns best matches into feature pairs by explicit filters, with a count before and after each."""
+"""Turns best matches into feature pairs: a strategy, then explicit filters, with a count before and after each."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from semconv.config import MatchConfig
-from semconv.correlate import BestMatches
+from semconv.correlate import BestMatches, best_matches
+from semconv.labels import TopTokens
+from semconv.pairing import Candidates, best_candidates, greedy, mutual, optimal, top_candidates
+from semconv.sparse import SparseActivations
 from semconv.types import InputError
+
+_STRATEGY_STEPS = {
+    "mutual": "each the other's best",
+    "greedy": "one-to-one by falling r",
+    "optimal": "one-to-one of the highest total r",
+}
 
 
 @dataclass(frozen=True)
 class FilterCount:
-    """How many pairs went into a filter and how many came out."""
+    """How many pairs went into a filter and how many came out; before the first, every B feature counts as a pair."""
 
     step: str
     before: int
@@ -43,62 +53,158 @@ class FeaturePairs:
         return len(self.a)
 
 
+def needed_partners(config: MatchConfig, n_a: int, n_b: int) -> int:
+    """Returns the k that `best_matches` must be asked for, with n_a and n_b features on the two sides."""
+    return min(config.candidates, n_a, n_b) if config.strategy in ("greedy", "optimal") else 1
+
+
 def match_features(
     matches: BestMatches,
-    top_tokens_a: Sequence[Sequence[str]],
-    top_tokens_b: Sequence[Sequence[str]],
+    top_tokens_a: TopTokens | Sequence[Sequence[str]],
+    top_tokens_b: TopTokens | Sequence[Sequence[str]],
     config: MatchConfig,
+    active_a: Int[ndarray, " F_a"] | None = None,
+    active_b: Int[ndarray, " F_b"] | None = None,
 ) -> FeaturePairs:
-    """Pairs every B feature with its best A feature, then applies the published filters in their published order.
+    """Pairs features by the strategy of the config, then applies the published filters in their published order.
 
     Args:
-        matches: best partners in both directions.
-        top_tokens_a: [F_a] lists of top-activating tokens.
-        top_tokens_b: [F_b].
-        config: which filters, with their settings; a filter that is off is not listed in the counts.
+        matches: the `needed_partners` best partners in both directions.
+        top_tokens_a: [F_a] lists of top-activating tokens, or a table of `TopTokens.of_sides`, which saves time when
+            the same features are matched many times.
+        top_tokens_b: [F_b], of the same kind; tables must come from one call.
+        config: strategy and filters, with their settings; a filter that is off is not listed in the counts.
+        active_a: on how many tokens each A feature is active; needed by `min_activations`.
+        active_b: the same for B.
 
     Raises:
-        InputError: token lists that do not cover every feature.
+        InputError: token lists or activation counts that do not cover every feature, tables that do not belong to each
+            other or to the config, or too few partners in `matches`.
     """
-    best_a, best_r = matches.b_to_a.index[:, 0].numpy(), matches.b_to_a.r[:, 0].numpy()
-    if len(top_tokens_b) != len(best_a) or len(top_tokens_a) != len(matches.a_to_b.index):
-        raise InputError(
-            f"top tokens are needed for {len(matches.a_to_b.index)} and {len(best_a)} features, "
-            f"got {len(top_tokens_a)} and {len(top_tokens_b)}"
-        )
-    tokens_a, tokens_b = ([{t.strip(" ") for t in row} for row in side] for side in (top_tokens_a, top_tokens_b))
-    stop = set(config.stop_tokens)
-    a, b = best_a, np.arange(len(best_a))
-    r, counts = best_r, list[FilterCount]()
+    n_a, n_b = len(matches.a_to_b.index), len(matches.b_to_a.index)
+    tokens_a, tokens_b = _token_tables(top_tokens_a, top_tokens_b, config)
+    if (len(tokens_a), len(tokens_b)) != (n_a, n_b):
+        raise InputError(f"top tokens are needed for {n_a} and {n_b} features, got {len(tokens_a)} and {len(tokens_b)}")
+    pairs, counts = _paired(matches, config)
 
-    def apply(step: str, keep: Callable[[], Bool[ndarray, " n"]]) -> None:
-        nonlocal a, b, r
-        kept = keep()
-        counts.append(FilterCount(step, len(a), int(kept.sum())))
-        a, b, r = a[kept], b[kept], r[kept]
+    def apply(step: str, keep: Callable[[Candidates], Bool[ndarray, " n"]]) -> None:
+        nonlocal pairs
+        left = pairs.take(keep(pairs))
+        counts.append(FilterCount(step, len(pairs), len(left)))
+        pairs = left
 
-    apply("both features vary", lambda: a >= 0)
-    if stop:
-        apply(
-            "no stop token among the top tokens",
-            lambda: np.array([not (tokens_a[i] | tokens_b[j]) & stop for i, j in zip(a, b, strict=True)], dtype=bool),
-        )
+    if config.min_activations:
+        often_a, often_b = _often(config.min_activations, active_a, n_a), _often(config.min_activations, active_b, n_b)
+        step = f"both features active on at least {config.min_activations} tokens"
+        apply(step, lambda p: often_a[p.a] & often_b[p.b])
+    if config.stop_tokens:
+        apply("no stop token among the top tokens", lambda p: ~(tokens_a.stopped[p.a] | tokens_b.stopped[p.b]))
     if config.need_shared_token:
-        apply(
-            "a shared top token",
-            lambda: np.array([bool(tokens_a[i] & tokens_b[j]) for i, j in zip(a, b, strict=True)], dtype=bool),
-        )
+        apply("a shared top token", lambda p: _share(tokens_a.numbers[p.a], tokens_b.numbers[p.b]))
     if config.one_to_one:
-        apply("one pair per A feature", lambda: _best_of_each(a, b, r))
-    apply(f"r > {config.min_r:g}", lambda: r > config.min_r)
-    return FeaturePairs(a, b, r, tuple(counts))
+        apply("one pair per A feature", _best_of_each)
+    apply(f"r > {config.min_r:g}", lambda p: p.r > config.min_r)
+    return FeaturePairs(pairs.a, pairs.b, pairs.r, tuple(counts))
 
 
-def _best_of_each(a: Int[ndarray, " n"], b: Int[ndarray, " n"], r: Float[ndarray, " n"]) -> Bool[ndarray, " n"]:
+def match_subset(
+    a: SparseActivations,
+    b: SparseActivations,
+    features_a: Tensor,
+    features_b: Tensor,
+    top_tokens_a: TopTokens,
+    top_tokens_b: TopTokens,
+    config: MatchConfig,
+) -> FeaturePairs:
+    """Matches some features of A with some of B as if there were no others, as for a semantic subspace.
+
+    Args:
+        a: activations of all A features.
+        b: activations of all B features over the same tokens.
+        features_a: int64 [n], at least one, strictly increasing.
+        features_b: the same for B.
+        top_tokens_a: of all A features, as for `match_features`.
+        top_tokens_b: of all B features.
+        config: as for `match_features`.
+
+    Returns:
+        Pairs in the numbers of the whole dictionaries; r is what it is there, a correlation knowing only two features.
+
+    Raises:
+        InputError: features that are not as above, or what `match_features` refuses.
+    """
+    part_a, part_b = a.columns(features_a), b.columns(features_b)
+    numbers_a, numbers_b = features_a.numpy(), features_b.numpy()
+    pairs = match_features(
+        best_matches(part_a, part_b, needed_partners(config, len(numbers_a), len(numbers_b))),
+        top_tokens_a.take(numbers_a),
+        top_tokens_b.take(numbers_b),
+        config,
+        part_a.active_counts().numpy(),
+        part_b.active_counts().numpy(),
+    )
+    return FeaturePairs(numbers_a[pairs.a], numbers_b[pairs.b], pairs.r, pairs.counts)
+
+
+def _token_tables(
+    a: TopTokens | Sequence[Sequence[str]], b: TopTokens | Sequence[Sequence[str]], config: MatchConfig
+) -> tuple[TopTokens, TopTokens]:
+    """Returns the tables of both sides, made now if they are lists, after checking that they belong together."""
+    if not isinstance(a, TopTokens) and not isinstance(b, TopTokens):
+        a, b = TopTokens.of_sides([a, b], config.stop_tokens)
+    if not isinstance(a, TopTokens) or not isinstance(b, TopTokens):
+        raise InputError("top tokens must be tables on both sides or lists on both, got one of each")
+    if a.texts is not b.texts and a.texts != b.texts:
+        raise InputError("top tokens must be tables of one call of TopTokens.of_sides, got tables of two")
+    for table in (a, b):
+        if set(table.stop_tokens) != set(config.stop_tokens):
+            raise InputError(
+                f"top tokens were made with the stop tokens {table.stop_tokens}, the config has {config.stop_tokens}"
+            )
+    return a, b
+
+
+def _paired(matches: BestMatches, config: MatchConfig) -> tuple[Candidates, list[FilterCount]]:
+    """Returns the pairs of the strategy, at most one per B feature, in ascending order of it, and its counts."""
+    n_a, n_b = len(matches.a_to_b.index), len(matches.b_to_a.index)
+    needed = needed_partners(config, n_a, n_b)
+    found = min(matches.a_to_b.index.shape[1], matches.b_to_a.index.shape[1])
+    if found < needed:
+        raise InputError(f"strategy {config.strategy!r} needs the {needed} best partners of a feature, got {found}")
+    best = best_candidates(matches)
+    counts = [FilterCount("both features vary", n_b, len(best))]
+    if config.strategy == "best":
+        return best, counts
+    if config.strategy == "mutual":
+        pairs = mutual(matches)
+    else:
+        pairs = (greedy if config.strategy == "greedy" else optimal)(top_candidates(matches, needed))
+    return pairs, [*counts, FilterCount(_STRATEGY_STEPS[config.strategy], len(best), len(pairs))]
+
+
+def _often(least: int, active: Int[ndarray, " F"] | None, n_features: int) -> Bool[ndarray, " F"]:
+    """Marks the features that are active on at least so many tokens."""
+    if active is None or active.shape != (n_features,):
+        found = "none" if active is None else f"shape {list(active.shape)}"
+        raise InputError(f"min_activations needs the activation counts of {n_features} features, got {found}")
+    return active >= least
+
+
+def _share(x: Int[ndarray, "n k"], y: Int[ndarray, "n l"]) -> Bool[ndarray, " n"]:
+    """Marks the rows that have a token number in common; -1 is no token."""
+    shared = np.zeros(len(x), dtype=bool)
+    for column in x.T:
+        shared |= ((y == column[:, None]) & (column >= 0)[:, None]).any(axis=1)
+    return shared
+
+
+def _best_of_each(pairs: Candidates) -> Bool[ndarray, " n"]:
     """Marks the pair of highest r of every A feature; ties to the lowest B feature."""
-    order = np.lexsort((b, -r, a))
-    first = np.ones(len(a), dtype=bool)
-    first[1:] = a[order][1:] != a[order][:-1]
-    keep = np.zeros(len(a), dtype=bool)
-    keep[order[first]] = True
+    best = np.full(pairs.n_a, -np.inf)
+    np.maximum.at(best, pairs.a, pairs.r)
+    highest = np.flatnonzero(pairs.r == best[pairs.a])[::-1]
+    lowest_b = np.empty(pairs.n_a, dtype=np.int64)
+    lowest_b[pairs.a[highest]] = highest  # backwards, so that the lowest B feature is written last and stays
+    keep = np.zeros(len(pairs), dtype=bool)
+    keep[lowest_b[pairs.a[highest]]] = True
     return keep

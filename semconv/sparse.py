@@ -85,6 +85,23 @@ class SparseActivations:
             self.indptr[begin : end + 1] - first, self.indices[first:last], self.values[first:last], self.n_features
         )
 
+    def columns(self, features: Tensor) -> SparseActivations:
+        """Returns the same tokens with some of the features, which get the numbers 0, 1, ... in the order given.
+
+        Args:
+            features: int64 [n], at least one, strictly increasing, within [0, n_features).
+
+        Raises:
+            InputError: any of that does not hold.
+        """
+        _check_features(features, self.n_features)
+        number = torch.full((self.n_features,), -1, dtype=torch.int32, device=self.indices.device)
+        number[features] = torch.arange(len(features), dtype=torch.int32, device=number.device)
+        renumbered = number.index_select(0, self.indices)
+        kept = renumbered >= 0
+        kept_before = torch.cat([self.indptr[:1], kept.cumsum(0)])  # [nnz + 1], indptr[0] being 0
+        return SparseActivations(kept_before[self.indptr], renumbered[kept], self.values[kept], len(features))
+
     def to_dense(self) -> Tensor:
         """Returns [n_tokens, n_features] in the dtype of the values."""
         dense = torch.zeros(self.n_tokens, self.n_features, dtype=self.values.dtype, device=self.values.device)
@@ -125,6 +142,18 @@ class SparseActivations:
         for part in (self.indptr, self.indices, self.values):
             digest.update(part.contiguous().cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _check_features(features: Tensor, n_features: int) -> None:
+    """Raises InputError unless these are feature numbers in strictly increasing order."""
+    if features.dtype != torch.int64 or features.dim() != 1 or not features.numel():
+        raise InputError(f"features must be int64 [n] with n >= 1, got {features.dtype} {list(features.shape)}")
+    if bool((features.diff() <= 0).any()):
+        at = int((features.diff() <= 0).nonzero()[0]) + 1
+        raise InputError(f"features must be strictly increasing, got {features[at - 1]} then {features[at]}")
+    if int(features[0]) < 0 or int(features[-1]) >= n_features:
+        wrong = int(features[0]) if int(features[0]) < 0 else int(features[-1])
+        raise InputError(f"features must be in [0, {n_features}), got {wrong}")
 
 
 def _check(acts: SparseActivations) -> None:

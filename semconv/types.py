@@ -49,6 +49,17 @@ class TokenBlocks:
         """Number of positions that count."""
         return int(self.mask.sum())
 
+    def runs(self) -> Tensor:
+        """Returns the run of every counted position, int64 [n_tokens], numbered from 0 in order.
+
+        A run is a stretch of counted positions that stand next to each other in one row and belong to one document, so
+        that what lies within a run is text without a gap.
+        """
+        place = self.mask.flatten().nonzero()[:, 0]
+        document, row = self.document.flatten()[place], place // self.ids.shape[1]
+        new = (place.diff() != 1) | (row.diff() != 0) | (document.diff() != 0)
+        return torch.cat([place[:1] * 0, new.cumsum(0)])
+
     @property
     def sha256(self) -> str:
         """SHA-256 over shape, ids and mask: two runs with this hash saw the same tokens."""

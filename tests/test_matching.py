@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
 
-from semconv import labels
+from semconv import InputError, best_matches, labels, reference
 from semconv.config import MatchConfig
 from semconv.correlate import BestMatches, TopMatches
-from semconv.labels import top_positions, top_tokens
-from semconv.matching import match_features
+from semconv.labels import TopTokens, top_positions, top_tokens
+from semconv.matching import FeaturePairs, match_features, match_subset, needed_partners
 from tests.conftest import random_activations
 
 
@@ -42,6 +45,186 @@ def test_one_to_one_breaks_ties_by_the_lower_b_feature():
     m = matches([2, 2, 2], [0.5, 0.7, 0.7], n_a=3)
     pairs = match_features(m, [[]] * 3, [[]] * 3, MatchConfig(need_shared_token=False))
     assert pairs.b.tolist() == [1]
+
+
+TEXTS = ["", " ", ".", " .", "x", " x", "  x ", "y", "z", "\n", " \n"]
+
+
+def some_tokens(seed: int, n: int) -> list[list[str]]:
+    g = np.random.default_rng(seed)
+    return [[TEXTS[i] for i in g.integers(0, len(TEXTS), g.integers(0, 4))] for _ in range(n)]
+
+
+def plainly(best_a: list[int], r: list[float], tokens_a: list[list[str]], tokens_b: list[list[str]], c: MatchConfig):
+    """The published rules, one pair at a time with sets of texts; pairs and the number left after every filter."""
+    sets_a, sets_b = ([{t.strip(" ") for t in row} for row in side] for side in (tokens_a, tokens_b))
+    pairs = [(b, a, r[b]) for b, a in enumerate(best_a) if a >= 0]
+    left = [len(pairs)]
+    if c.stop_tokens:
+        pairs = [p for p in pairs if not (sets_a[p[1]] | sets_b[p[0]]) & set(c.stop_tokens)]
+        left.append(len(pairs))
+    if c.need_shared_token:
+        pairs = [p for p in pairs if sets_a[p[1]] & sets_b[p[0]]]
+        left.append(len(pairs))
+    if c.one_to_one:
+        pairs = [p for p in pairs if p == max((q for q in pairs if q[1] == p[1]), key=lambda q: (q[2], -q[0]))]
+        left.append(len(pairs))
+    pairs = [p for p in pairs if p[2] > c.min_r]
+    return pairs, [*left, len(pairs)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("stop", [(), (".", "\n", "", " x")])
+def test_best_equals_the_published_rules_one_pair_at_a_time(seed: int, stop: tuple[str, ...]):
+    g = np.random.default_rng(seed)
+    n_a, n_b = 12, 60
+    best_a = g.integers(-1, n_a, n_b).tolist()
+    r = [float("nan") if a < 0 else float(v) for a, v in zip(best_a, g.integers(-3, 9, n_b) / 8, strict=True)]
+    tokens_a, tokens_b = some_tokens(seed, n_a), some_tokens(seed + 100, n_b)
+    seen = set[int]()
+    for shared, one, min_r in product((True, False), (True, False), (-0.5, 0.25)):
+        config = MatchConfig(stop_tokens=stop, need_shared_token=shared, one_to_one=one, min_r=min_r)
+        pairs, left = plainly(best_a, r, tokens_a, tokens_b, config)
+        found = match_features(matches(best_a, r, n_a), tokens_a, tokens_b, config)
+        assert list(zip(found.b.tolist(), found.a.tolist(), found.r.tolist(), strict=True)) == pairs
+        assert [c.after for c in found.counts] == left
+        assert [c.before for c in found.counts] == [n_b, *left[:-1]]
+        seen.add(len(pairs))
+    assert len(seen) > 2  # the filters did something
+
+
+def test_steps_have_the_names_that_were_published():
+    config = MatchConfig(stop_tokens=(".",), min_r=0.25)
+    assert [c.step for c in match_features(matches([0], [0.5], 1), [["x"]], [["x"]], config).counts] == [
+        "both features vary",
+        "no stop token among the top tokens",
+        "a shared top token",
+        "one pair per A feature",
+        "r > 0.25",
+    ]
+
+
+def test_tables_give_what_lists_give():
+    m = matches([0, 2, 1, -1, 2], [0.9, 0.95, 0.8, float("nan"), 0.5], n_a=3)
+    tokens_a, tokens_b = some_tokens(1, 3), some_tokens(2, 5)
+    config = MatchConfig(stop_tokens=("\n",), one_to_one=False)
+    table_a, table_b = TopTokens.of_sides([tokens_a, tokens_b], config.stop_tokens)
+    plain, fast = match_features(m, tokens_a, tokens_b, config), match_features(m, table_a, table_b, config)
+    assert fast.counts == plain.counts
+    assert fast.b.tolist() == plain.b.tolist()
+
+
+def test_features_without_tokens_share_none():
+    pairs = match_features(matches([0], [0.9], 1), [[]], [["x"]], MatchConfig())
+    assert pairs.counts[1].after == 0
+    pairs = match_features(matches([0, 1], [0.9, 0.9], 2), [["x"], ["y", "z"]], [["x"], ["w"]], MatchConfig())
+    assert pairs.b.tolist() == [0]  # A 0 and B 1 have an empty second and first place in common with nothing
+
+
+def test_features_must_be_active_often_enough():
+    m = matches([0, 1, 2], [0.9, 0.8, 0.7], n_a=3)
+    config = MatchConfig(need_shared_token=False, min_activations=5)
+    pairs = match_features(m, [[]] * 3, [[]] * 3, config, np.array([5, 9, 4]), np.array([5, 4, 9]))
+    assert pairs.b.tolist() == [0]
+    step = pairs.counts[1]
+    assert (step.step, step.before, step.after) == ("both features active on at least 5 tokens", 3, 1)
+    for active_b, found in ((None, "got none"), (np.array([1, 2]), r"3 features, got shape \[2\]")):
+        with pytest.raises(InputError, match=found):
+            match_features(m, [[]] * 3, [[]] * 3, config, np.array([5, 9, 4]), active_b)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "step", "left"),
+    [
+        ("mutual", "each the other's best", [(0, 0)]),
+        ("greedy", "one-to-one by falling r", [(0, 0)]),
+        ("optimal", "one-to-one of the highest total r", [(1, 0), (0, 1)]),
+    ],
+)
+def test_strategies_are_counted_like_filters(strategy: str, step: str, left: list[tuple[int, int]]):
+    nan = float("nan")
+    r_b = torch.tensor([[0.9, 0.8], [0.7, nan], [nan, nan]], dtype=torch.float64)
+    r_a = torch.tensor([[0.9, 0.7], [0.8, nan]], dtype=torch.float64)
+    m = BestMatches(
+        TopMatches(torch.tensor([[0, 1], [0, -1]]), r_a),
+        TopMatches(torch.tensor([[0, 1], [0, -1], [-1, -1]]), r_b),
+        10,
+        torch.zeros(2),
+        torch.zeros(3),
+    )
+    config = MatchConfig(strategy=strategy, candidates=2, need_shared_token=False)  # pyright: ignore
+    pairs = match_features(m, [[]] * 2, [[]] * 3, config)
+    assert [(c.step, c.before, c.after) for c in pairs.counts] == [
+        ("both features vary", 3, 2),
+        (step, 2, len(left)),
+        ("one pair per A feature", len(left), len(left)),
+        ("r > 0.1", len(left), len(left)),
+    ]
+    assert list(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)) == left
+
+
+def test_as_many_partners_are_needed_as_there_are_candidates():
+    config = MatchConfig(strategy="greedy", candidates=10, need_shared_token=False)
+    assert [needed_partners(config, 20, 30), needed_partners(config, 4, 30), needed_partners(config, 20, 3)] == [
+        10,
+        4,
+        3,
+    ]
+    assert needed_partners(MatchConfig(candidates=10), 20, 30) == 1
+    with pytest.raises(InputError, match="'greedy' needs the 2 best partners of a feature, got 1"):
+        match_features(matches([0, 1], [0.5, 0.5], 2), [[]] * 2, [[]] * 2, config)
+
+
+def test_tables_must_belong_together_and_to_the_config():
+    m, config = matches([0], [0.5], 1), MatchConfig(stop_tokens=(".",))
+    a, b = TopTokens.of_sides([[["x"]], [["x"]]], (".",))
+    (other,) = TopTokens.of_sides([[["y"]]], (".",))
+    with pytest.raises(InputError, match="tables of two"):
+        match_features(m, a, other, config)
+    with pytest.raises(InputError, match="one of each"):
+        match_features(m, a, [["x"]], config)
+    with pytest.raises(InputError, match="made with the stop tokens"):
+        match_features(m, a, b, MatchConfig(stop_tokens=("!",)))
+    with pytest.raises(InputError, match="needed for 1 and 1 features, got 2 and 1"):
+        match_features(m, [["x"], ["x"]], [["x"]], config)
+
+
+def in_subset(strategy: str, features_a: list[int], features_b: list[int]) -> tuple[FeaturePairs, list[list[float]]]:
+    a, b = random_activations(0, 50, 12, 0.3, torch.float16), random_activations(1, 50, 14, 0.3, torch.float16)
+    tables = TopTokens.of_sides([[["x"]] * 12, [["x"]] * 14], ())
+    config = MatchConfig(strategy=strategy, min_r=-0.9, one_to_one=False)  # pyright: ignore
+    pairs = match_subset(a, b, torch.tensor(features_a), torch.tensor(features_b), *tables, config)
+    return pairs, reference.correlation(a, b)
+
+
+def test_a_subset_is_matched_as_if_there_were_no_other_features():
+    features_a, features_b = [1, 4, 5, 11], [0, 3, 9, 12, 13]
+    pairs, r = in_subset("best", features_a, features_b)
+    wanted = [max(features_a, key=lambda i: (r[i][j], -i)) for j in features_b]
+    assert pairs.b.tolist() == features_b
+    assert pairs.a.tolist() == wanted
+    assert pairs.r.tolist() == [r[i][j] for i, j in zip(wanted, features_b, strict=True)]
+    assert any(max(range(12), key=lambda i: r[i][j]) != a for j, a in zip(features_b, wanted, strict=True))
+
+
+def test_a_subset_smaller_than_the_candidates_can_be_matched_one_to_one():
+    pairs, r = in_subset("greedy", [2, 3], [5, 6, 7])
+    best = max((r[i][j], i, j) for i in (2, 3) for j in (5, 6, 7))
+    assert best[1:] in list(zip(pairs.a.tolist(), pairs.b.tolist(), strict=True))
+    assert len(pairs) == 2
+
+
+def test_a_subset_keeps_tokens_and_activation_counts_with_their_features():
+    a = random_activations(0, 50, 6, 0.3)
+    tokens = [["p"], ["q"], ["r"], ["."], ["s"], ["t"]]
+    table_a, table_b = TopTokens.of_sides([tokens, tokens], (".",))
+    features = torch.tensor([1, 3, 5])
+    config = MatchConfig(stop_tokens=(".",), min_activations=int(a.active_counts()[5]) + 1)
+    assert int(a.active_counts()[1]) > int(a.active_counts()[5])  # so that the filter tells the two apart
+    pairs = match_subset(a, a, features, features, table_a, table_b, config)
+    assert pairs.a.tolist() == pairs.b.tolist() == [1]
+    full = match_features(best_matches(a, a), table_a, table_b, MatchConfig(stop_tokens=(".",)))
+    assert full.b.tolist() == [0, 1, 2, 4, 5]
 
 
 def test_r_must_be_above_the_limit_and_not_at_it():

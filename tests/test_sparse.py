@@ -1,0 +1,44 @@
+"""SparseActivations: what is cut out of it equals what is cut out of the dense matrix."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from semconv import InputError, SparseActivations
+from tests.conftest import random_activations
+
+
+@pytest.mark.parametrize("features", [[0], [16], [2, 3, 11], list(range(17))])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_columns_equal_those_of_the_dense_matrix(features: list[int], dtype: torch.dtype):
+    acts = random_activations(0, 40, 17, 0.2, dtype)
+    part = acts.columns(torch.tensor(features))
+    assert part.n_features == len(features)
+    assert part.values.dtype == dtype
+    assert torch.equal(part.to_dense(), acts.to_dense()[:, features])
+    assert torch.equal(part.active_counts(), acts.active_counts()[features])
+
+
+def test_columns_of_features_that_are_never_active():
+    acts = SparseActivations.from_dense(torch.tensor([[0.0, 1, 0], [0, 2, 0]]))
+    part = acts.columns(torch.tensor([0, 2]))
+    assert part.nnz == 0
+    assert part.indptr.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (torch.tensor([], dtype=torch.int64), r"int64 \[n\] with n >= 1"),
+        (torch.tensor([1.0]), r"int64 \[n\] with n >= 1, got torch.float32"),
+        (torch.tensor([[1]]), r"int64 \[n\] with n >= 1"),
+        (torch.tensor([1, 1]), "strictly increasing, got 1 then 1"),
+        (torch.tensor([2, 1]), "strictly increasing, got 2 then 1"),
+        (torch.tensor([-1, 1]), r"in \[0, 3\), got -1"),
+        (torch.tensor([0, 3]), r"in \[0, 3\), got 3"),
+    ],
+)
+def test_columns_refuse_bad_features(features: torch.Tensor, message: str):
+    with pytest.raises(InputError, match=message):
+        random_activations(0, 5, 3).columns(features)
