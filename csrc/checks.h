@@ -70,6 +70,13 @@ inline void check_k(int64_t k, int64_t n_features_a, int64_t n_features_b) {
   TORCH_CHECK_VALUE(k >= 1 && k <= most, "k must be between 1 and ", most, ", the smaller number of features, got ", k);
 }
 
+inline void check_shifts(at::IntArrayRef shifts, int64_t n_tokens) {
+  TORCH_CHECK_VALUE(!shifts.empty(), "at least one shift is needed, got none");
+  for (const int64_t shift : shifts) {
+    TORCH_CHECK_VALUE(shift >= 0 && shift < n_tokens, "shifts must be in [0, ", n_tokens, "), got ", shift);
+  }
+}
+
 inline void check_one_device(std::initializer_list<at::Tensor> tensors) {
   for (const at::Tensor& tensor : tensors) {
     TORCH_CHECK_VALUE(tensor.device() == tensors.begin()->device(), "all tensors must be on one device, got ",

@@ -126,6 +126,33 @@ def best_matches(
     return RawMatches(*_call("best_matches", *a, n_features_a, *b, n_features_b, k))
 
 
+def best_matches_shifted(
+    a: tuple[Tensor, Tensor, Tensor],
+    n_features_a: int,
+    b: tuple[Tensor, Tensor, Tensor],
+    n_features_b: int,
+    shifts: list[int],
+    k: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`best_matches` under circular shifts of the tokens, sharing all work that does not depend on the shift.
+
+    Args:
+        a: indptr int64 [n_tokens + 1], indices int32 [nnz], values float16 or float32 [nnz].
+        n_features_a: F_a.
+        b: the same for the other side.
+        n_features_b: F_b.
+        shifts: token t of a is paired with token (t + shift) mod n_tokens of b, 0 <= shift < n_tokens; at least one.
+        k: partners kept per feature, 1 <= k <= min(F_a, F_b).
+
+    Returns:
+        a_index int64 [n_shifts, F_a, k], a_r float64 [n_shifts, F_a, k], b_index and b_r [n_shifts, F_b, k].
+
+    Raises:
+        InputError: whatever breaks this contract, with the value found.
+    """
+    return _call("best_matches_shifted", *a, n_features_a, *b, n_features_b, shifts, k)
+
+
 def cross_moments_(
     s_ab: Tensor,
     sums_a: Tensor,
@@ -240,6 +267,22 @@ def _empty_matches(like: Tensor, n_features_a: int, n_features_b: int, k: int) -
     return tuple(like.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
 
 
+def _fake_best_matches_shifted(
+    a_indptr: Tensor,
+    a_indices: Tensor,
+    a_values: Tensor,
+    n_features_a: int,
+    b_indptr: Tensor,
+    b_indices: Tensor,
+    b_values: Tensor,
+    n_features_b: int,
+    shifts: list[int],
+    k: int,
+) -> tuple[Tensor, ...]:
+    found = _empty_matches(a_indptr, n_features_a, n_features_b, k)[:4]
+    return tuple(t.new_empty((len(shifts), *t.shape)) for t in found)
+
+
 def _fake_cross_moments_(*_: object) -> None:
     return None
 
@@ -259,6 +302,7 @@ def _fake_permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
 if _core is not None:
     torch.library.register_fake("semconv::compact_rows")(_fake_compact_rows)
     torch.library.register_fake("semconv::best_matches")(_fake_best_matches)
+    torch.library.register_fake("semconv::best_matches_shifted")(_fake_best_matches_shifted)
     torch.library.register_fake("semconv::cross_moments_")(_fake_cross_moments_)
     torch.library.register_fake("semconv::correlation_from_moments")(_fake_correlation_from_moments)
     torch.library.register_fake("semconv::best_from_moments")(_fake_best_from_moments)

@@ -53,6 +53,25 @@ def test_best_matches_equals_the_reference(seed, n_tokens, n_a, n_b, density, dt
     assert_same_matches(best_matches(a, b, k), best_matches(a, b, k, backend="reference"))
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_shifted_matches_are_those_of_shifted_tokens(k: int):
+    a, b = random_activations(1, 50, 30), random_activations(2, 50, 40)
+    shifts = [0, 1, 17, 49]
+    found = ops.best_matches_shifted(csr(a), 30, csr(b), 40, shifts, k)
+    for i, shift in enumerate(shifts):
+        rolled = SparseActivations.from_dense(b.to_dense().roll(-shift, 0))  # row t is row t + shift of b
+        expected = ops.best_matches(csr(a), 30, csr(rolled), 40, k)
+        for mine, theirs in zip(found, expected[:4], strict=True):
+            assert_same_bits(mine[i], theirs)
+
+
+@pytest.mark.parametrize("shifts", [[], [-1], [50]])
+def test_impossible_shifts_are_refused(shifts: list[int]):
+    a = random_activations(1, 50, 30)
+    with pytest.raises(InputError, match="shift"):
+        ops.best_matches_shifted(csr(a), 30, csr(a), 30, shifts, 1)
+
+
 def test_the_equality_helper_can_fail():
     a = random_activations(0, 30, 10)
     left, right = best_matches(a, a), best_matches(a, a)

@@ -44,12 +44,11 @@ Statistics::Statistics(int64_t n_tokens, const int64_t* sum, const int64_t* sum_
   }
 }
 
-BestTensors::BestTensors(int64_t n_features, int64_t k, const at::TensorOptions& options)
-    : index(at::full({n_features, k}, -1, options.dtype(at::kLong))),
-      r(at::full({n_features, k}, kNaN, options.dtype(at::kDouble))) {}
+BestTensors::BestTensors(at::IntArrayRef shape, const at::TensorOptions& options)
+    : index(at::full(shape, -1, options.dtype(at::kLong))), r(at::full(shape, kNaN, options.dtype(at::kDouble))) {}
 
 TopK BestTensors::row(int64_t feature) const {
-  const int64_t k = index.size(1);
+  const int64_t k = index.size(-1);
   return {index.mutable_data_ptr<int64_t>() + feature * k, r.mutable_data_ptr<double>() + feature * k, k};
 }
 

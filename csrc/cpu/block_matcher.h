@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "../top_k.h"
@@ -21,9 +22,11 @@ struct Statistics {
 
 // The two outputs of one direction, empty slots holding index -1 and r NaN.
 struct BestTensors {
-  at::Tensor index;  // int64 [F, k]
-  at::Tensor r;      // float64 [F, k]
-  BestTensors(int64_t n_features, int64_t k, const at::TensorOptions& options);
+  at::Tensor index;  // int64 [..., F, k]
+  at::Tensor r;      // float64 [..., F, k]
+  BestTensors(at::Tensor index, at::Tensor r) : index(std::move(index)), r(std::move(r)) {}
+  BestTensors(at::IntArrayRef shape, const at::TensorOptions& options);
+  BestTensors select(int64_t shift) const { return {index[shift], r[shift]}; }
   TopK row(int64_t feature) const;
 };
 

@@ -220,7 +220,7 @@ RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t fir
   return out;
 }
 
-Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments) {
+Postings transpose(const ScannedCsr& a, const RecordRows& rows, int64_t shift, Moments& moments) {
   Postings out;
   out.offsets.resize(a.n_features + 1);
   out.offsets[0] = 0;
@@ -235,7 +235,8 @@ Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments
         slots[piece][f].inverse_scale = a.inverse_scale[f];
       }
       for (int64_t token = begin; token < end; ++token) {
-        const uint64_t row = static_cast<uint64_t>(rows.offsets[token]) << 16;
+        const int64_t partner = token + shift < a.n_tokens ? token + shift : token + shift - a.n_tokens;
+        const uint64_t row = static_cast<uint64_t>(rows.offsets[partner]) << 16;
         for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
           Slot& slot = slots[piece][a.indices[i]];
           out.entries[slot.place++] = row | slot.add(value_of(values[i]));

@@ -75,8 +75,8 @@ struct Postings {
   std::vector<int64_t> offsets;     // [F + 1]
   HugePageArray<uint64_t> entries;  // [nnz]
 };
-// Quantises on the way, and fills the moments.
-Postings transpose(const ScannedCsr& a, const RecordRows& rows, Moments& moments);
+// Token t of A meets row (t + shift) mod n_tokens, 0 <= shift < n_tokens. Quantises on the way, and fills the moments.
+Postings transpose(const ScannedCsr& a, const RecordRows& rows, int64_t shift, Moments& moments);
 
 // Adds the products of one A-feature's codes with every column's: accumulator[c] += sum over tokens of q_a q_b.
 void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t* accumulator);  // [n_columns]

@@ -69,7 +69,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   check_k(k, n_features_a, n_features_b);
   const Statistics a = statistics_of(ca, n_tokens), b = statistics_of(cb, n_tokens);
   const ColumnOrder order = natural_order(n_features_b);
-  const BestTensors a_best(n_features_a, k, cross.options()), b_best(n_features_b, k, cross.options());
+  const BestTensors a_best({n_features_a, k}, cross.options()), b_best({n_features_b, k}, cross.options());
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
     const int64_t count = std::min(kBlockColumns, n_features_b - first);
     BlockMatcher matcher(a, b, order, first, count, k, n_workers(n_features_a));

@@ -35,14 +35,14 @@ at::Tensor noise_of(const at::Tensor& active, const at::Tensor& sum_squares) {
   return out;
 }
 
-BestTensors::BestTensors(int64_t n_features, int64_t k, const at::TensorOptions& options)
-    : index(at::full({n_features, k}, -1, options.dtype(at::kLong))),
-      r(at::full({n_features, k}, std::numeric_limits<double>::quiet_NaN(), options.dtype(at::kDouble))) {}
+BestTensors::BestTensors(at::IntArrayRef shape, const at::TensorOptions& options)
+    : index(at::full(shape, -1, options.dtype(at::kLong))),
+      r(at::full(shape, std::numeric_limits<double>::quiet_NaN(), options.dtype(at::kDouble))) {}
 
 Matcher::Matcher(const SideStatistics& a, const SideStatistics& b, int64_t n_tokens, int64_t first, int64_t n_columns,
                  int64_t k, int64_t workers, const BestTensors& a_best)
     : workers_(workers),
-      columns_(workers * n_columns, k, a.sum.options()),
+      columns_({workers * n_columns, k}, a.sum.options()),
       reach_(
           at::full({workers, n_columns}, -std::numeric_limits<float>::infinity(), a.sum.options().dtype(at::kFloat))),
       candidate_(at::empty({workers, n_columns}, a.sum.options().dtype(at::kInt))),

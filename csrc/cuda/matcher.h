@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <utility>
+
 #include "match_row_kernels.h"
 
 namespace semconv::cuda {
@@ -21,9 +23,11 @@ at::Tensor noise_of(const at::Tensor& active, const at::Tensor& sum_squares);
 
 // The two outputs of one direction, empty slots holding index -1 and r NaN.
 struct BestTensors {
-  at::Tensor index;  // int64 [F, k]
-  at::Tensor r;      // float64 [F, k]
-  BestTensors(int64_t n_features, int64_t k, const at::TensorOptions& options);
+  at::Tensor index;  // int64 [..., F, k]
+  at::Tensor r;      // float64 [..., F, k]
+  BestTensors(at::Tensor index, at::Tensor r) : index(std::move(index)), r(std::move(r)) {}
+  BestTensors(at::IntArrayRef shape, const at::TensorOptions& options);
+  BestTensors select(int64_t shift) const { return {index[shift], r[shift]}; }
 };
 
 // The tables that the workers of one pass write.

@@ -185,14 +185,16 @@ struct ScatterPostings {
   CsrView a;
   const double* inverse_scale;  // [F]
   const int64_t* row_start;     // [n_tokens + 1] in quads
+  int64_t shift;                // token t meets row (t + shift) mod n_tokens
   int64_t* next;                // [F] where each list starts, before
   Posting* postings;            // [nnz]
   MomentSums moments;
 
   SEMCONV_HD void operator()(int64_t i) const {
     const int64_t token = i / kTokenLanes;
-    const auto row = static_cast<uint32_t>(row_start[token]);
-    const auto quads = static_cast<uint16_t>(row_start[token + 1] - row_start[token]);
+    const int64_t partner = token + shift < a.n_tokens ? token + shift : token + shift - a.n_tokens;
+    const auto row = static_cast<uint32_t>(row_start[partner]);
+    const auto quads = static_cast<uint16_t>(row_start[partner + 1] - row_start[partner]);
     for (int64_t entry = a.indptr[token] + i % kTokenLanes; entry < a.indptr[token + 1]; entry += kTokenLanes) {
       const int32_t f = a.indices[entry];
       const uint16_t code = code_of(a.value(entry), inverse_scale[f]);

@@ -65,7 +65,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   const at::Tensor cross = s_ab.contiguous();
   const int64_t n_features_a = cross.size(0), n_features_b = cross.size(1);
   const StreamSide a(sums_a, n_tokens, false, "sums_a"), b(sums_b, n_tokens, true, "sums_b");
-  const BestTensors a_best(n_features_a, k, cross.options()), b_best(n_features_b, k, cross.options());
+  const BestTensors a_best({n_features_a, k}, cross.options()), b_best({n_features_b, k}, cross.options());
   const DeviceLimits limits = device_limits();
   const int64_t workers = limits.multiprocessors;
   const int64_t n_columns = columns_per_pass(n_features_b, limits, k);

@@ -177,6 +177,11 @@ at::Tensor floats_of(const at::Tensor& bits) {  // bits of float16 -> float32
 TORCH_LIBRARY(semconv_emulated, m) {
   m.def("compact_rows", &semconv::compact_rows_cuda);
   m.def("best_matches", &semconv::best_matches_cuda);
+  m.def(
+      "best_matches_shifted(Tensor a, Tensor b, Tensor c, int d, Tensor e, Tensor f, Tensor g, int h, int[] shifts, "
+      "int k)"
+      " -> (Tensor, Tensor, Tensor, Tensor)",
+      &semconv::best_matches_shifted_cuda);
   m.def("cross_moments_", &semconv::cross_moments_cuda_);
   m.def("correlation_from_moments", &semconv::correlation_from_moments_cuda);
   m.def("best_from_moments", &semconv::best_from_moments_cuda);

@@ -70,6 +70,14 @@ def test_cut_posting_lists_cannot_be_seen(emulated, limits, k):
     assert_same(*both_best_matches(emulated, a, b, k))
 
 
+@pytest.mark.parametrize("limits", LIMITS)
+def test_shifts_equal_the_cpu(emulated, limits):
+    emulated.set_limits(*limits)
+    a, b = random_activations(1, 50, 30), random_activations(2, 50, 40)
+    arguments = (*csr(a), 30, *csr(b), 40, [0, 1, 17, 49], 2)
+    assert_same(*(library.best_matches_shifted(*arguments) for library in (emulated, cpu)))
+
+
 def test_full_limbs_do_not_overflow(emulated):
     """The largest codes on every token of the longest list that one block adds in one go."""
     emulated.set_limits(1, 100_000, 64, 2**20)
