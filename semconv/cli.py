@@ -71,7 +71,7 @@ def progress_bar() -> Generator[Progress]:
 
 
 def _claims_table(checked: list[Checked]) -> Table:
-    from semconv.report.markdown import show
+    from semconv.report.tables import show
 
     grid = Table("claim", "statement", "expected", "observed", "verdict", title="Claims")
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from semconv.compare import MEASURES
 from semconv.files import read_text
 from semconv.model_activations import hook_layer
 from semconv.types import InputError
@@ -96,6 +97,8 @@ class ModelConfig:
     """Folder in transformers' format."""
     saes: tuple[SaeConfig, ...]
     """At least one SAE, each at its own hook."""
+    untrained_seed: int | None = None
+    """Take only the shape of the model and draw its weights from this seed: an untrained twin."""
 
     def __post_init__(self) -> None:
         if not self.saes:
@@ -135,6 +138,8 @@ class MatchConfig:
     """A pair is dropped when r is not above this."""
     min_pairs: int = 50
     """With fewer pairs left nothing is compared and the reason is stated."""
+    separate_halves: bool = False
+    """Match on one half of the documents and measure r, and apply min_r, on the other."""
     strategy: Literal["best", "mutual", "greedy", "optimal"] = "best"
     """Who is paired with whom: `best` gives every B feature its best A feature (published, many B features may share
     one), `mutual` keeps pairs that are each other's best, `greedy` takes pairs by falling r and every feature once,
@@ -158,30 +163,116 @@ class MatchConfig:
 class CompareConfig:
     """Which measures, and their settings."""
 
+    measures: tuple[str, ...] = ("svcca_pc1", "svcca_variance", "svcca_fixed_k", "rsa")
+    """Names as in `semconv.compare.MEASURES`, in the order of the tables."""
     svcca_threshold: float = 0.99
     """Share of variance kept by `svcca_variance`."""
     svcca_k: int = 20
     """Directions kept by `svcca_fixed_k`."""
+    knn_k: int = 10
+    """Neighbours of `mutual_knn`."""
 
     def __post_init__(self) -> None:
+        if not self.measures or len(set(self.measures)) != len(self.measures):
+            raise InputError(f"compare.measures must name at least one measure and none twice, got {self.measures}")
+        for name in self.measures:
+            _choice("compare.measures", name, tuple(MEASURES))
         if not 0 < self.svcca_threshold <= 1:
             raise InputError(f"compare.svcca_threshold must be in (0, 1], got {self.svcca_threshold}")
         _at_least("compare.svcca_k", self.svcca_k, 1)
+        _at_least("compare.knn_k", self.knn_k, 1)
 
 
 @dataclass(frozen=True)
 class NullConfig:
-    """The null distribution every score is printed beside."""
+    """The null distributions every score is printed beside, and the intervals."""
 
     n_permutations: int = 1000
-    """Permutations of the pairing (`shuffle`)."""
+    """Permutations of the pairing (`shuffle` and `frequency`)."""
+    n_strata: int = 10
+    """Strata of equal size by activation frequency, for `frequency`."""
+    n_rematch: int = 0
+    """Shifts by whole documents, each matched again (`rematch`); 0 leaves it out."""
+    n_bootstrap: int = 0
+    """Resamples of the documents for the intervals, each matched again; 0 leaves them out."""
     seed: int = 0
-    """Key of the permutations."""
+    """Key of everything that is drawn."""
 
     def __post_init__(self) -> None:
         _at_least("null.n_permutations", self.n_permutations, 1)
+        _at_least("null.n_strata", self.n_strata, 1)
+        _at_least("null.n_rematch", self.n_rematch, 0)
+        _at_least("null.n_bootstrap", self.n_bootstrap, 0)
         if not 0 <= self.seed < 2**64:
             raise InputError(f"null.seed must be at least 0 and below 2^64, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """A comparison whose outcome says what the others are worth."""
+
+    name: str
+    """Short name for files and tables."""
+    kind: Literal["ceiling", "floor"]
+    """`ceiling`: the same model through another SAE; `floor`: models that learned nothing."""
+    model_a: ModelConfig
+    """One side, with one SAE."""
+    model_b: ModelConfig
+    """The other."""
+
+    def __post_init__(self) -> None:
+        _choice("controls.kind", self.kind, ("ceiling", "floor"))
+        for model in (self.model_a, self.model_b):
+            if len(model.saes) != 1:
+                raise InputError(f"control {self.name} needs one SAE per model, got {len(model.saes)} of {model.name}")
+
+
+@dataclass(frozen=True)
+class SubspaceConfig:
+    """Semantic categories: features whose top tokens hold a keyword, matched among themselves."""
+
+    categories: str
+    """Name of keyword lists that ship with the package, or a TOML file."""
+    min_pairs: int = 10
+    """With fewer pairs left nothing is claimed about a category."""
+    measures: tuple[str, ...] = ("svcca_pc1", "rsa")
+    """Measures that few pairs can bear."""
+
+    def __post_init__(self) -> None:
+        _at_least("subspaces.min_pairs", self.min_pairs, 3)
+        for name in self.measures:
+            _choice("subspaces.measures", name, tuple(MEASURES))
+
+
+@dataclass(frozen=True)
+class SpanConfig:
+    """Multi-token subspaces: activations pooled over spans of text before they are correlated."""
+
+    kind: Literal["sentences", "windows"] = "sentences"
+    """Sentences, or windows of `width` tokens."""
+    width: int = 8
+    """Tokens of a window."""
+    how: Literal["max", "mean", "sum"] = "max"
+    """What a span's activation is."""
+
+    def __post_init__(self) -> None:
+        _choice("spans.kind", self.kind, ("sentences", "windows"))
+        _choice("spans.how", self.how, ("max", "mean", "sum"))
+        _at_least("spans.width", self.width, 1)
+
+
+@dataclass(frozen=True)
+class PublishedConfig:
+    """The layer pair on which the published protocol is turned into the corrected one, step by step."""
+
+    layer_a: int
+    """Layer of model A, at least 1: the published code reads the stream one block early."""
+    layer_b: int
+    """Layer of model B, at least 1."""
+
+    def __post_init__(self) -> None:
+        _at_least("published.layer_a", self.layer_a, 1)
+        _at_least("published.layer_b", self.layer_b, 1)
 
 
 @dataclass(frozen=True)
@@ -213,11 +304,22 @@ class SuiteConfig:
     match: MatchConfig = field(default_factory=MatchConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
     null: NullConfig = field(default_factory=NullConfig)
+    controls: tuple[ControlConfig, ...] = ()
+    subspaces: SubspaceConfig | None = None
+    spans: SpanConfig | None = None
+    published: PublishedConfig | None = None
     needs: NeedsConfig = field(default_factory=NeedsConfig)
 
     def __post_init__(self) -> None:
         if self.model_a.name == self.model_b.name:
             raise InputError(f"the two models need different names, got {self.model_a.name!r} twice")
+        names = [control.name for control in self.controls]
+        if len(set(names)) != len(names):
+            raise InputError(f"every control needs a name of its own, got {', '.join(names)}")
+        if self.published is not None:
+            for model, layer in ((self.model_a, self.published.layer_a), (self.model_b, self.published.layer_b)):
+                if layer not in [hook_layer(sae.hook) for sae in model.saes]:
+                    raise InputError(f"published needs an SAE of model {model.name} at layer {layer}, got none")
 
     @property
     def sha256(self) -> str:
@@ -233,9 +335,19 @@ _NESTED: dict[str, type] = {
     "match": MatchConfig,
     "compare": CompareConfig,
     "null": NullConfig,
+    "subspaces": SubspaceConfig,
+    "spans": SpanConfig,
+    "published": PublishedConfig,
     "needs": NeedsConfig,
 }
-_KINDS: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float), "bool": bool}
+_LISTS_OF_TEXT = ("stop_tokens", "measures")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "bool": bool,
+    "int | None": int,
+}
 
 Config = TypeVar("Config")
 
@@ -264,8 +376,12 @@ def _build(cls: type[Config], table: Any, where: str) -> Config:
             value = _build(_NESTED[key], value, f"{where}.{key}")
         elif key == "saes":
             value = tuple(_build(SaeConfig, sae, f"{where}.saes") for sae in _list(given, f"{where}.saes"))
-        elif key == "stop_tokens":
-            value = tuple(str(token) for token in _list(given, f"{where}.{key}"))
+        elif key == "controls":
+            value = tuple(
+                _build(ControlConfig, control, f"{where}.controls") for control in _list(given, f"{where}.{key}")
+            )
+        elif key in _LISTS_OF_TEXT:
+            value = tuple(str(item) for item in _list(given, f"{where}.{key}"))
         elif key == "packages" and not (isinstance(given, dict) and all(isinstance(v, str) for v in given.values())):
             raise InputError(f"{where}.packages must be a table of name = version, got {given!r}")
         values[key] = value

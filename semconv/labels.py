@@ -143,6 +143,10 @@ class TopTokens:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def without_stops(self) -> TopTokens:
+        """Returns the same tokens, none of them a stop token."""
+        return TopTokens(self.numbers, np.zeros_like(self.stopped), self.texts, ())
+
     def take(self, features: Int[ndarray, " n"]) -> TopTokens:
         """Returns the tokens of some features, in the order given."""
         return TopTokens(self.numbers[features], self.stopped[features], self.texts, self.stop_tokens)

@@ -52,6 +52,11 @@ class FeaturePairs:
     def __len__(self) -> int:
         return len(self.a)
 
+    def filtered(self, kept: Bool[ndarray, " n"], r: Float[ndarray, " n"], step: str) -> FeaturePairs:
+        """Returns the kept pairs with a new r [n], and one more count."""
+        counts = (*self.counts, FilterCount(step, len(self), int(kept.sum())))
+        return FeaturePairs(self.a[kept], self.b[kept], r[kept], counts)
+
 
 def needed_partners(config: MatchConfig, n_a: int, n_b: int) -> int:
     """Returns the k that `best_matches` must be asked for, with n_a and n_b features on the two sides."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,17 +72,66 @@ def calibrated_score(statistic: float, null: Float[ndarray, " m"], level: float 
     return (statistic - tau) / (1 - tau)
 
 
-def permutation_ids(n: int, n_permutations: int, seed: int, first: int = 0) -> Int[ndarray, "m n"]:
+def generator(seed: int, number: int, stream: int = 0) -> np.random.Generator:
+    """Returns a counter-based generator that depends on its key alone, never on what was drawn before.
+
+    Args:
+        seed: of the run, 0 <= seed < 2^64.
+        number: of the permutation, shift or resample.
+        stream: keeps apart what one run draws for different ends.
+    """
+    return np.random.Generator(np.random.Philox(key=np.array([seed, number + (stream << 48)], dtype=np.uint64)))
+
+
+def permutation_ids(
+    n: int, n_permutations: int, seed: int, first: int = 0, strata: Int[ndarray, " n"] | None = None
+) -> Int[ndarray, "m n"]:
     """Returns permutations of range(n): number i comes from a counter-based generator keyed by (seed, i) alone.
 
     So any subset of a run's permutations can be drawn again, in any order, by any number of processes.
+
+    Args:
+        n: items.
+        n_permutations: m.
+        seed: key.
+        first: number of the first permutation.
+        strata: int64 [n]; items only change places with items of the same stratum.
     """
-    return np.stack(
-        [
-            np.random.Generator(np.random.Philox(key=np.array([seed, i], dtype=np.uint64))).permutation(n)
-            for i in range(first, first + n_permutations)
-        ]
-    )
+    numbers = range(first, first + n_permutations)
+    if strata is None:
+        return np.stack([generator(seed, i).permutation(n) for i in numbers])
+    out, grouped = np.empty((n_permutations, n), dtype=np.int64), np.argsort(strata, kind="stable")
+    for row, i in enumerate(numbers):
+        out[row, grouped] = np.lexsort((generator(seed, i).random(n), strata))
+    return out
+
+
+def frequency_strata(counts: Int[ndarray, " n"], n_strata: int) -> Int[ndarray, " n"]:
+    """Returns the stratum of every item, 0 to n_strata - 1, by rank of its count: strata of equal size, rarest first.
+
+    Raises:
+        InputError: fewer than one stratum.
+    """
+    if n_strata < 1:
+        raise InputError(f"at least one stratum is needed, got {n_strata}")
+    ranks = np.empty(len(counts), dtype=np.int64)
+    ranks[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    return ranks * n_strata // max(len(counts), 1)
+
+
+def max_statistic(statistics: Sequence[float], nulls: Sequence[Float[ndarray, " m"]]) -> PermutationResult:
+    """Tests the best of several scores against the best that each permutation reaches anywhere.
+
+    Permutation i is the same for all of them, so the p-value holds for having looked at every one (Westfall & Young
+    1993).
+
+    Raises:
+        InputError: no score, null distributions of different length, or a score that is not finite.
+    """
+    if not statistics or len({len(null) for null in nulls}) != 1:
+        raise InputError(f"the best of several scores needs nulls of one length, got {[len(null) for null in nulls]}")
+    best, null = max(statistics), np.max(np.stack(nulls), axis=0)
+    return PermutationResult(best, null, p_value(best, null))
 
 
 def permutation_test(

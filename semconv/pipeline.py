@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +15,17 @@ from numpy import ndarray
 
 from semconv import labels
 from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
-from semconv.compare import RSA, SVCCA, Measure
-from semconv.compare.svcca import SaturationWarning
+from semconv.compare import make_measures
+from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
-from semconv.correlate import BestMatches, best_matches
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
-from semconv.matching import FeaturePairs, match_features
-from semconv.model_activations import hook_layer
-from semconv.permutation import permutation_test
+from semconv.labels import TopTokens
+from semconv.layer_pairs import Protocol
+from semconv.model_activations import hook_layer, hook_name
 from semconv.provenance import provenance
-from semconv.sparse import SparseActivations
+from semconv.resampling import document_starts
+from semconv.sides import Side
+from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
-
-NOISE_LIMIT = 1e-3
-"""Features whose quantisation noise is above this share of their rms are counted in the results."""
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -270,158 +266,69 @@ def _read_decoder(path: Path, sae_sha256: str) -> torch.Tensor | None:
     return decoder if good else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """What the grid needs of one SAE: activations, top tokens, decoder rows."""
-
-    layer: int
-    acts: SparseActivations
-    store_sha256: str
-    tokens: list[list[str]]
-    decoder: ndarray
+def every_position(blocks: TokenBlocks) -> TokenBlocks:
+    """Returns the blocks with BOS, EOS and padding counted too, as the published code does."""
+    return TokenBlocks(blocks.ids, torch.ones_like(blocks.mask), blocks.document.clamp(min=0))
 
 
-def _load_sides(run: Run, model: ModelConfig, blocks: TokenBlocks) -> list[_Side]:
+def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[list[Side]]:
+    """Returns the encoded sides of some models, whose features can be matched with each other.
+
+    Args:
+        run: folder that holds their stores.
+        models: each with the blocks it was encoded over.
+    """
+    match = run.suite.match
     texts = labels.token_texts(load_tokenizer(resolve(run.suite.corpus.tokenizer)))
-    ids, sides = labels.counted_ids(blocks), list[_Side]()
-    for sae in model.saes:
-        store = ActivationStore(run.store_path(model, sae.hook))
-        acts = store.load()
-        tokens = labels.top_tokens(acts, ids, texts, run.suite.match.top_tokens)
-        decoder = read_tensors(run.decoder_path(model, sae.hook))[0]["W_dec"].double().numpy()
-        sides.append(_Side(hook_layer(sae.hook), acts, store.sha256, tokens, decoder))
-    return sides
-
-
-def measures_of(suite: SuiteConfig) -> list[Measure[Any]]:
-    """Returns the measures of a suite, in the order of its tables."""
+    stores = [[ActivationStore(run.store_path(model, sae.hook)) for sae in model.saes] for model, _ in models]
+    acts = [[store.load() for store in group] for group in stores]
+    tokens = [
+        labels.top_tokens(one, labels.counted_ids(blocks), texts, match.top_tokens)
+        for group, (_, blocks) in zip(acts, models, strict=True)
+        for one in group
+    ]
+    tables = iter(TopTokens.of_sides(tokens, match.stop_tokens))
     return [
-        SVCCA("pc1"),
-        SVCCA("variance", threshold=suite.compare.svcca_threshold),
-        SVCCA("fixed_k", k=suite.compare.svcca_k),
-        RSA(),
+        [
+            Side(model.name, hook_layer(sae.hook), one, store.sha256, _decoder_rows(run, model, sae), next(tables))
+            for sae, one, store in zip(model.saes, acts[i], stores[i], strict=True)
+        ]
+        for i, (model, _) in enumerate(models)
     ]
 
 
-def number(value: float) -> float | None:
-    """Returns a float for JSON, which has no NaN: an undefined number is null."""
-    return value if math.isfinite(value) else None
+def _decoder_rows(run: Run, model: ModelConfig, sae: SaeConfig) -> ndarray:
+    return read_tensors(run.decoder_path(model, sae.hook))[0]["W_dec"].double().numpy()
 
 
-def compare_pairs(suite: SuiteConfig, pairs: FeaturePairs, X: ndarray, Y: ndarray) -> dict[str, dict[str, Any]]:
-    """Scores the paired decoder rows by every measure, each beside its `shuffle` null.
-
-    Args:
-        suite: settings.
-        pairs: the feature pairs.
-        X: float64 [n, d_a] decoder rows of the A features of the pairs.
-        Y: float64 [n, d_b] of the B features.
-
-    Returns:
-        Measure name -> score, null mean and sd, z, p, calibrated score; or the reason why there is none.
-    """
-    out: dict[str, dict[str, Any]] = {}
-    for measure in measures_of(suite):
-        if len(pairs) < suite.match.min_pairs:
-            out[measure.name] = {"reason": f"{len(pairs)} pairs, at least {suite.match.min_pairs} are needed"}
-            continue
-        try:
-            with warnings.catch_warnings(record=True) as raised:
-                warnings.simplefilter("always", SaturationWarning)
-                test = permutation_test(measure, X, Y, suite.null.n_permutations, suite.null.seed)
-        except InputError as error:
-            out[measure.name] = {"reason": str(error)}
-            continue
-        out[measure.name] = {
-            "score": number(test.statistic),
-            "null_mean": number(float(test.null.mean())),
-            "null_sd": number(float(test.null.std(ddof=1))) if len(test.null) > 1 else None,
-            "z": number(test.z),
-            "p": test.p_value,
-            "calibrated": number(test.calibrated),
-            "saturated": any(issubclass(w.category, SaturationWarning) for w in raised),
-        }
-    return out
+def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
+    """Returns the model with the one SAE of a layer, read where the published code reads it."""
+    sae = next(sae for sae in model.saes if hook_layer(sae.hook) == layer)
+    hook = hook_name(layer - 1) if layer_shift else sae.hook
+    name = f"{model.name}-as-published{'-shifted' if layer_shift else ''}"
+    return replace(model, name=name, saes=(SaeConfig(hook, sae.path),))
 
 
-def _cell(run: Run, a: _Side, b: _Side) -> dict[str, Any]:
-    """One layer pair: correlate, match, compare."""
-    with run.timed("correlate"):
-        matches = best_matches(a.acts, b.acts)
-    with run.timed("match"):
-        pairs = match_features(matches, a.tokens, b.tokens, run.suite.match)
-    with run.timed("compare"):
-        scores = compare_pairs(run.suite, pairs, a.decoder[pairs.a], b.decoder[pairs.b])
-    return {
-        "layer_a": a.layer,
-        "layer_b": b.layer,
-        "pairs": len(pairs),
-        "mean_r": number(float(pairs.r.mean())) if len(pairs) else None,
-        "filters": [asdict(count) for count in pairs.counts],
-        "undefined_a": int((matches.a_to_b.index[:, 0] < 0).sum()),
-        "undefined_b": int((matches.b_to_a.index[:, 0] < 0).sum()),
-        "noisy_features_a": int((matches.quantization_noise_a > NOISE_LIMIT).sum()),
-        "noisy_features_b": int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
-        "matches_sha256": _matches_sha256(matches),
-        "measures": scores,
-    }
-
-
-def _matches_sha256(matches: BestMatches) -> str:
-    digest = hashlib.sha256()
-    for part in (matches.a_to_b.index, matches.a_to_b.r, matches.b_to_a.index, matches.b_to_a.r):
-        digest.update(part.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _add_q_values(grid: dict[str, dict[str, Any]], names: list[str]) -> None:
-    """Adds Benjamini-Hochberg q-values over the layer grid, one table per measure."""
-    from scipy.stats import false_discovery_control
-
-    for name in names:
-        cells = [cell["measures"][name] for cell in grid.values() if "p" in cell["measures"][name]]
-        if cells:
-            for cell, q in zip(cells, false_discovery_control([c["p"] for c in cells]), strict=True):
-                cell["q"] = float(q)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def summarise(grid: dict[str, dict[str, Any]], names: list[str]) -> dict[str, dict[str, Any]]:
-    """Returns per measure: the best layer pair, its numbers, and how many layer pairs beat their null (q < 0.05)."""
-    summary: dict[str, dict[str, Any]] = {}
-    for name in names:
-        scored = {key: cell["measures"][name] for key, cell in grid.items() if "score" in cell["measures"][name]}
-        best = max(scored, key=lambda key: (scored[key]["score"], key), default=None)
-        summary[name] = {
-            "layer_pairs": len(scored),
-            "significant": sum(cell["q"] < 0.05 for cell in scored.values()),
-            "best_layer_pair": best,
-            "best_score": scored[best]["score"] if best else None,
-            "best_calibrated": scored[best]["calibrated"] if best else None,
-            "largest_p": max((cell["p"] for cell in scored.values()), default=None),
-            "mean_score": number(_mean([cell["score"] for cell in scored.values()])),
-            "mean_null": number(_mean([cell["null_mean"] for cell in scored.values()])),
-        }
-    return summary
-
-
-def _describe(model: ModelConfig, sides: list[_Side]) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "path": model.path,
-        "saes": {
-            str(side.layer): {
-                "n_features": side.acts.n_features,
-                "l0": side.acts.l0,
-                "dead_share": float((side.acts.active_counts() == 0).double().mean()),
-                "activations_sha256": side.store_sha256,
-            }
-            for side in sides
-        },
-    }
+def encode_all(run: Run, blocks: TokenBlocks) -> Encoded:
+    """Encodes the text with every model and SAE of the suite, controls and published variants included."""
+    suite, everything = run.suite, every_position(blocks)
+    models = [(suite.model_a, blocks), (suite.model_b, blocks)]
+    models += [(model, blocks) for control in suite.controls for model in (control.model_a, control.model_b)]
+    shifts = (True, False) if suite.published else ()
+    if suite.published is not None:
+        layers = (suite.published.layer_a, suite.published.layer_b)
+        for shift in shifts:
+            pair = zip((suite.model_a, suite.model_b), layers, strict=True)
+            models += [(_departed(model, layer, shift), everything) for model, layer in pair]
+    for model, over in models:
+        encode_model(run, model, over)
+    with run.timed("load stores"):
+        sides = load_sides(run, models)
+    n_controls = len(suite.controls)
+    flat = [group[0] for group in sides[2:]]
+    controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
+    published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
+    return Encoded(blocks, sides[0], sides[1], controls, published)
 
 
 def reproduce(run: Run) -> dict[str, Any]:
@@ -444,45 +351,51 @@ def reproduce(run: Run) -> dict[str, Any]:
 def _reproduce(run: Run) -> dict[str, Any]:
     suite, began = run.suite, time.time()
     corpus = load_corpus(run)
-    blocks = corpus.blocks
-    for model in (suite.model_a, suite.model_b):
-        encode_model(run, model, blocks)
-    with run.timed("load stores"):
-        sides_a, sides_b = (_load_sides(run, model, blocks) for model in (suite.model_a, suite.model_b))
-    grid: dict[str, dict[str, Any]] = {}
-    total = len(sides_a) * len(sides_b)
-    for a in sides_a:
-        for b in sides_b:
-            run.progress("layer pairs", len(grid), total)
-            grid[f"{a.layer}x{b.layer}"] = _cell(run, a, b)
-    run.progress("layer pairs", total, total)
-    names = [measure.name for measure in measures_of(suite)]
-    _add_q_values(grid, names)
+    encoded = encode_all(run, corpus.blocks)
+    compare = suite.compare
+    measures = make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
+    starts, counted = document_starts(corpus.blocks), dict[str, int]()
+
+    def tick(stage: str, steps: int) -> None:
+        counted[stage] = counted.get(stage, 0) + steps
+        run.progress(stage, counted[stage], n_steps(suite, stage))
+
+    protocol = Protocol(tuple(measures), suite.match, suite.null, starts, TaskCache(run.folder / "tasks"), tick)
+    texts = labels.token_texts(load_tokenizer(resolve(suite.corpus.tokenizer)))
+    with run.timed("compare"):
+        compared = compare_all(suite, protocol, encoded, texts)
     results = {
         "suite": suite.name,
         "suite_sha256": suite.sha256,
-        "null": {"name": "shuffle", **asdict(suite.null)},
+        "null": asdict(suite.null),
         "corpus": {
-            "n_tokens": blocks.n_tokens,
-            "n_documents": int(blocks.document.unique().numel()) - 1,
+            "n_tokens": corpus.blocks.n_tokens,
+            "n_documents": len(starts),
             "context": suite.corpus.context,
             "text_sha256": corpus.text_sha256,
-            "tokens_sha256": blocks.sha256,
+            "tokens_sha256": corpus.blocks.sha256,
         },
-        "model_a": _describe(suite.model_a, sides_a),
-        "model_b": _describe(suite.model_b, sides_b),
-        "grid": grid,
-        "summary": summarise(grid, names),
+        "model_a": _describe(suite.model_a, encoded.sides_a),
+        "model_b": _describe(suite.model_b, encoded.sides_b),
+        **compared,
     }
     write_json(run.folder / "results.json", results)
-    write_json(
-        run.folder / "provenance.json",
-        {
-            **provenance(),
-            "started": began,
-            "seconds": run.seconds,
-            "suite": asdict(suite),
-            "suite_sha256": suite.sha256,
-        },
-    )
+    about = {"started": began, "seconds": run.seconds, "suite": asdict(suite), "suite_sha256": suite.sha256}
+    write_json(run.folder / "provenance.json", {**provenance(), **about})
     return results
+
+
+def _describe(model: ModelConfig, sides: list[Side]) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "path": model.path,
+        "saes": {
+            str(side.layer): {
+                "n_features": side.acts.n_features,
+                "l0": side.acts.l0,
+                "dead_share": float((side.acts.active_counts() == 0).double().mean()),
+                "activations_sha256": side.store_sha256,
+            }
+            for side in sides
+        },
+    }

@@ -102,6 +102,15 @@ class SparseActivations:
         kept_before = torch.cat([self.indptr[:1], kept.cumsum(0)])  # [nnz + 1], indptr[0] being 0
         return SparseActivations(kept_before[self.indptr], renumbered[kept], self.values[kept], len(features))
 
+    def tokens(self, positions: Tensor) -> SparseActivations:
+        """Returns the tokens at int64 [n] positions, n >= 1, in that order; a position may come more than once."""
+        counts = self.indptr.diff()[positions]
+        indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        # Entry i of the result is entry i - (where its token starts here) + (where its token started) of these.
+        entries = torch.arange(int(indptr[-1]), device=counts.device)
+        entries += torch.repeat_interleave(self.indptr[positions] - indptr[:-1], counts)
+        return SparseActivations(indptr, self.indices[entries], self.values[entries], self.n_features)
+
     def to_dense(self) -> Tensor:
         """Returns [n_tokens, n_features] in the dtype of the values."""
         dense = torch.zeros(self.n_tokens, self.n_features, dtype=self.values.dtype, device=self.values.device)

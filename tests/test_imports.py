@@ -60,7 +60,7 @@ def files_of(module: str) -> list[Path]:
         ("pairing", {"correlate"}),
         ("matching", {"config", "correlate", "labels", "pairing", "sparse", "types"}),
         ("claims", {"config", "files", "types"}),
-        ("report", {"claims", "files", "report"}),
+        ("report", {"claims", "compare", "files", "report"}),
     ],
 )
 def test_directions(module: str, allowed: set[str]):

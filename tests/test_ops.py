@@ -377,6 +377,8 @@ def test_opcheck():
     a, b = random_activations(0, 20, 8), random_activations(1, 20, 9)
     tests = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
     torch.library.opcheck(torch.ops.semconv.best_matches.default, (*csr(a), 8, *csr(b), 9, 2), test_utils=tests)
+    shifted = (*csr(a), 8, *csr(b), 9, [0, 3], 2)
+    torch.library.opcheck(torch.ops.semconv.best_matches_shifted.default, shifted, test_utils=tests)
     torch.library.opcheck(torch.ops.semconv.compact_rows.default, (a.to_dense(), torch.float16), test_utils=tests)
     state = (torch.zeros(8, 9, dtype=torch.int64), *(torch.zeros(5, n, dtype=torch.int64) for n in (8, 9)))
     for sums in state[1:]:  # scales not fixed yet; NaN, of features that round away, would not compare equal

@@ -6,11 +6,13 @@ from semconv.compare.measure import Measure, RowSubsets, SaturationWarning
 from semconv.compare.mutual_knn import MutualKNN, mutual_knn
 from semconv.compare.procrustes import Procrustes, procrustes
 from semconv.compare.pwcca import PWCCA, pwcca
+from semconv.compare.registry import MEASURES, make_measures
 from semconv.compare.rsa import RSA, rsa
 from semconv.compare.svcca import SVCCA, svcca
 
 __all__ = [
     "CKA",
+    "MEASURES",
     "PWCCA",
     "RSA",
     "SVCCA",
@@ -21,6 +23,7 @@ __all__ = [
     "RowSubsets",
     "SaturationWarning",
     "cka",
+    "make_measures",
     "mean_squared_cc",
     "mutual_knn",
     "procrustes",

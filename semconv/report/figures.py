@@ -8,23 +8,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy import ndarray
 
+from semconv.compare import MEASURES
 from semconv.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-TITLES = {
-    "svcca_pc1": "SVCCA, first component (as published)",
-    "svcca_variance": "SVCCA, by share of variance",
-    "svcca_fixed_k": "SVCCA, fixed number of components",
-    "rsa": "RSA, Spearman",
-}
 _PANELS = {
     "score": "Paired score",
-    "null_mean": "Null mean (shuffled pairing)",
-    "calibrated": "Calibrated score",
+    "shuffle.mean": "Null mean: shuffled pairing",
+    "rematch.mean": "Null mean: matched again on shifted text",
+    "shuffle.calibrated": "Calibrated against shuffled pairing",
+    "rematch.calibrated": "Calibrated against matching again",
     "pairs": "Feature pairs kept",
 }
+_KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
+
+
+def title_of(measure: str) -> str:
+    """Returns the title of a measure in tables and figures."""
+    return MEASURES.get(measure, measure)
+
+
+def value_of(cell: dict[str, Any], measure: str, field: str) -> float | None:
+    """Returns one number of a layer pair: `pairs`, `score`, or `NULL.FIELD`; None where there is none."""
+    if field == "pairs":
+        return cell["pairs"]
+    scored = cell["measures"].get(measure, {})
+    if "." not in field:
+        return scored.get(field)
+    null, of_null = field.split(".")
+    return scored.get("nulls", {}).get(null, {}).get(of_null)
 
 
 def grid_of(results: dict[str, Any], measure: str, field: str) -> tuple[list[int], list[int], ndarray]:
@@ -33,7 +48,7 @@ def grid_of(results: dict[str, Any], measure: str, field: str) -> tuple[list[int
     layers_b = sorted({cell["layer_b"] for cell in results["grid"].values()})
     values = np.full((len(layers_b), len(layers_a)), np.nan)
     for cell in results["grid"].values():
-        value = cell["pairs"] if field == "pairs" else cell["measures"][measure].get(field)
+        value = value_of(cell, measure, field)
         if value is not None:
             values[layers_b.index(cell["layer_b"]), layers_a.index(cell["layer_a"])] = value
     return layers_b, layers_a, values
@@ -61,27 +76,73 @@ def _heat_map(ax: Axes, results: dict[str, Any], measure: str, field: str, limit
 
 
 def draw_measure(results: dict[str, Any], measure: str, path: Path) -> None:
-    """Draws one measure as four heat maps: paired score, null mean, calibrated score, pairs kept."""
+    """Draws one measure as heat maps: paired score, null means, calibrated scores, pairs kept."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 7), layout="constrained")
-    axes = figure.subplots(2, 2)
-    finite = [grid_of(results, measure, field)[2] for field in ("score", "null_mean", "calibrated")]
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    fields = [field for field in _PANELS if field != "pairs"]
+    finite = [grid_of(results, measure, field)[2] for field in fields]
     top = max((float(np.nanmax(v)) for v in finite if np.isfinite(v).any()), default=1.0)
     bottom = min((float(np.nanmin(v)) for v in finite if np.isfinite(v).any()), default=0.0)
-    for ax, field in zip(axes.flat, _PANELS, strict=True):
-        most = max(cell["pairs"] for cell in results["grid"].values())
+    most = max(cell["pairs"] for cell in results["grid"].values())
+    for ax, field in zip(figure.subplots(2, 3).flat, _PANELS, strict=True):
         _heat_map(ax, results, measure, field, (0.0, max(most, 1)) if field == "pairs" else (min(bottom, 0.0), top))
-    figure.suptitle(f"{TITLES.get(measure, measure)}, suite {results['suite']}", fontsize=12)
+    figure.suptitle(f"{title_of(measure)}, suite {results['suite']}", fontsize=12)
     figure.supxlabel(f"Layer of model A ({results['model_a']['name']})", fontsize=10)
     figure.supylabel(f"Layer of model B ({results['model_b']['name']})", fontsize=10)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     # No creation date or version in the file: the same results give the same bytes.
     write_atomically(path, lambda p: figure.savefig(p, dpi=150, metadata={"Software": None}))
 
 
+def control_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Returns kind, name and layer pair of the floors, the cross-model pairs at the same layers, and the ceilings."""
+    controls = results["controls"]["pairs"].items()
+    rows = [("floor", name, cell) for name, cell in controls if cell["kind"] == "floor"]
+    layers = dict.fromkeys((cell["layer_a"], cell["layer_b"]) for _, _, cell in rows)
+    for layer_a, layer_b in layers:
+        key = f"{layer_a}x{layer_b}"
+        if key in results["grid"]:
+            rows.append(("cross-model", f"layers {key}", results["grid"][key]))
+    return rows + [("ceiling", name, cell) for name, cell in controls if cell["kind"] == "ceiling"]
+
+
+def draw_controls(results: dict[str, Any], path: Path) -> None:
+    """Draws the controls: for every measure floor, cross-model and ceiling score, each beside its own null mean."""
+    from matplotlib.figure import Figure
+
+    rows, measures = control_rows(results), list(results["summary"])
+    figure = Figure(figsize=(13, 3.2 * -(-len(measures) // 4)), layout="constrained")
+    axes = figure.subplots(-(-len(measures) // 4), 4, squeeze=False)
+    for ax in axes.flat[len(measures) :]:
+        ax.set_axis_off()
+    for ax, measure in zip(axes.flat, measures, strict=False):
+        for place, (kind, _, cell) in enumerate(rows):
+            score = value_of(cell, measure, "score")
+            ax.barh(place, score or 0.0, color=_KINDS[kind], height=0.6)
+            for null, mark in (("shuffle", "|"), ("rematch", "x")):
+                mean = value_of(cell, measure, f"{null}.mean")
+                if mean is not None:
+                    ax.plot(
+                        mean, place, mark, color="black", markersize=9, label=f"{null} mean" if place == 0 else None
+                    )
+        ax.set_yticks(range(len(rows)), [f"{kind}: {name}" for kind, name, _ in rows], fontsize=7)
+        ax.set_title(title_of(measure), fontsize=9)
+        ax.axvline(0, color="black", linewidth=0.5)
+    axes.flat[0].legend(fontsize=7, frameon=False)
+    figure.suptitle("What the scores must be read against", fontsize=11)
+    _save(figure, path)
+
+
 def write_figures(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Draws every measure of the results into `folder` as PNG; returns the paths."""
+    """Draws every measure of the results, and the controls, into `folder` as PNG; returns the paths."""
     paths = [folder / f"{measure}.png" for measure in results["summary"]]
     for measure, path in zip(results["summary"], paths, strict=True):
         draw_measure(results, measure, path)
+    if control_rows(results):
+        paths.append(folder / "controls.png")
+        draw_controls(results, paths[-1])
     return paths

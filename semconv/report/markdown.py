@@ -1,4 +1,4 @@
-"""The report as Markdown: claims, the table of every measure over the layer grid, filters, SAEs."""
+"""The report as Markdown: what was found in plain words, then a section for every part of the results."""
 
 from __future__ import annotations
 
@@ -8,23 +8,9 @@ from typing import Any
 
 from semconv.claims import Checked
 from semconv.files import write_text
-from semconv.report.figures import TITLES
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Returns a Markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(show(v).replace("|", "\\|") for v in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def show(value: object) -> str:
-    """Returns a number with four significant digits, a dash for none, anything else as it is."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+from semconv.report import sections
+from semconv.report.figures import control_rows, title_of
+from semconv.report.tables import show, table
 
 
 def claims_table(checked: Sequence[Checked]) -> str:
@@ -38,101 +24,108 @@ def claims_table(checked: Sequence[Checked]) -> str:
     return table(["claim", "statement", "suite", "expected", "observed", "verdict"], rows)
 
 
-def _measure_section(results: dict[str, Any], name: str) -> str:
-    rows: list[list[object]] = []
-    for key, cell in results["grid"].items():
-        m = cell["measures"][name]
-        if "reason" in m:
-            rows.append([key, cell["pairs"], *[None] * 7, m["reason"]])
-        else:
-            rows.append(
-                [key, cell["pairs"]]
-                + [m[field] for field in ("score", "null_mean", "null_sd", "z", "calibrated", "p", "q")]
-                + ["saturated" if m["saturated"] else ""]
-            )
-    header = ["A x B layer", "pairs", "score", "null mean", "null sd", "z", "calibrated", "p", "q (BH)", "note"]
-    return f"### {TITLES.get(name, name)}\n\n![{name}](figures/{name}.png)\n\n{table(header, rows)}"
-
-
-def _filters_section(results: dict[str, Any]) -> str:
-    cells = results["grid"]
-    steps = [count["step"] for count in next(iter(cells.values()))["filters"]]
-    rows = [
-        [
-            key,
-            cell["filters"][0]["before"],
-            *(count["after"] for count in cell["filters"]),
-            cell["mean_r"],
-            f"{cell['undefined_a']} / {cell['undefined_b']}",
-            f"{cell['noisy_features_a']} / {cell['noisy_features_b']}",
-        ]
-        for key, cell in cells.items()
-    ]
-    header = [
-        "A x B layer",
-        "B features",
-        *steps,
-        "mean r kept",
-        "never vary (A / B)",
-        "quantisation above 1e-3 (A / B)",
-    ]
-    return table(header, rows)
-
-
-def _saes_section(results: dict[str, Any]) -> str:
-    rows = [
-        [
-            model["name"],
-            layer,
-            sae["n_features"],
-            sae["l0"],
-            f"{100 * sae['dead_share']:.1f}%",
-            sae["activations_sha256"][:16],
-        ]
-        for model in (results["model_a"], results["model_b"])
-        for layer, sae in model["saes"].items()
-    ]
-    return table(["model", "layer", "features", "realised L0", "never active", "activations SHA-256"], rows)
+def floor_verdict(results: dict[str, Any]) -> str:
+    """Returns the first paragraph: whether trained models agree more than models that learned nothing."""
+    rows = control_rows(results)
+    floors = [cell for kind, _, cell in rows if kind == "floor"]
+    crosses = [cell for kind, _, cell in rows if kind == "cross-model"]
+    if not floors or not crosses:
+        return "No untrained twin was compared, so nothing here says that the agreement was learned."
+    floor, cross = floors[0], crosses[0]
+    above: list[str] = []
+    below: list[str] = []
+    for measure in results["summary"]:
+        ours, theirs = (
+            cell["measures"].get(measure, {}).get("nulls", {}).get("shuffle", {}) for cell in (cross, floor)
+        )
+        if ours.get("z") is None or theirs.get("z") is None:
+            continue
+        scores = [cell["measures"][measure]["score"] for cell in (cross, floor)]
+        higher = scores[0] > scores[1] and ours["z"] > theirs["z"]
+        text = f"{title_of(measure)} {show(scores[0])} against {show(scores[1])}"
+        (above if higher else below).append(text)
+    where = f"layers {cross['layer_a']} x {cross['layer_b']}"
+    verdict = (
+        f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
+        f"pairing, by {len(above)} of {len(above) + len(below)} measures"
+    )
+    lines = [verdict + (f": {'; '.join(above)}." if above else ".")]
+    if below:
+        lines.append(
+            f"**They do not by {'; '.join(below)}**: by these the agreement is no more than what SAEs of models that "
+            "learned nothing show, for such SAEs still see which token they are at."
+        )
+    return " ".join(lines)
 
 
 def headline(results: dict[str, Any]) -> str:
-    """Returns one plain sentence per measure, made from the numbers."""
+    """Returns one plain sentence per measure and null, made from the numbers."""
     lines: list[str] = []
     for name, s in results["summary"].items():
-        title = TITLES.get(name, name)
+        title = title_of(name)
         if not s["layer_pairs"]:
             lines.append(f"- **{title}**: no layer pair left enough feature pairs to compare.")
             continue
-        lines.append(
-            f"- **{title}**: {s['significant']} of {s['layer_pairs']} layer pairs lie above the shuffled pairing "
-            f"(q < 0.05). Highest at A x B layers {s['best_layer_pair']}: {s['best_score']:.3f}, "
-            f"calibrated {s['best_calibrated']:.3f}; mean over the grid {s['mean_score']:.3f} "
-            f"against a null mean of {s['mean_null']:.3f}."
+        interval = (
+            f" (95% interval over documents {sections.interval(s['best_interval'])})" if s["best_interval"] else ""
         )
+        lines.append(
+            f"- **{title}**: highest at A x B layers {s['best_layer_pair']}, {s['best_score']:.3f}{interval}; "
+            f"mean over the grid {s['mean_score']:.3f}."
+        )
+        for null in sections.null_names(results):
+            n = s["nulls"].get(null)
+            if n is None or not n["layer_pairs"]:
+                continue
+            best = n["best_of_grid"]
+            p = f", p of the best of the grid {show(best['p'])}" if "p" in best else ""
+            lines.append(
+                f"  - `{null}`: {n['significant']} of {n['layer_pairs']} layer pairs lie above it (q < 0.05); its mean "
+                f"is {n['mean']:.3f}{p}."
+            )
     return "\n".join(lines)
+
+
+def _nulls_text(results: dict[str, Any]) -> str:
+    null = results["null"]
+    parts = {
+        "shuffle": f"`shuffle` ({null['n_permutations']} permutations): the pairing of chosen pairs, the easiest.",
+        "frequency": f"`frequency` ({null['n_permutations']}): the same among features about equally often active.",
+        "rematch": f"`rematch` ({null['n_rematch']} shifts): one model's text shifted by whole documents, everything "
+        "matched again.",
+    }
+    return " ".join(parts[name] for name in sections.null_names(results)) + " See docs/statistics.md."
 
 
 def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Path) -> None:
     """Writes the report beside its `figures/` folder."""
     corpus, null = results["corpus"], results["null"]
-    sections = [
+    optional = [
+        ("published", "From the published protocol to the corrected one", sections.published_section),
+        ("subspaces", "Semantic subspaces", sections.subspaces_section),
+        ("spans", "Multi-token subspaces", sections.spans_section),
+    ]
+    parts = [
         f"# semconv report: suite {results['suite']}",
+        floor_verdict(results),
         f"Models A = {results['model_a']['name']} and B = {results['model_b']['name']} over {corpus['n_tokens']:,} "
-        f"token positions of {corpus['n_documents']:,} documents. "
-        f"Null: `{null['name']}`, {null['n_permutations']} permutations, "
-        f"seed {null['seed']}. The `shuffle` null permutes pairs that were themselves chosen by correlation, so it is "
-        "the easiest null to beat.",
+        f"token positions of {corpus['n_documents']:,} documents, seed {null['seed']}. Nulls: {_nulls_text(results)}",
         "## What was found",
         headline(results),
         "## Claims",
         claims_table(checked),
+        "## Over the whole grid",
+        sections.grid_tests_section(results),
+        "## Controls",
+        sections.controls_section(results),
+        *(part for key, title, section in optional if key in results for part in (f"## {title}", section(results))),
         "## Measures over the layer grid",
-        *(_measure_section(results, name) for name in results["summary"]),
+        *(sections.measure_section(results, name) for name in results["summary"]),
         "## Feature pairs after every filter",
-        _filters_section(results),
+        sections.filters_section(results),
         "## SAEs",
-        _saes_section(results),
+        sections.saes_section(results),
         f"Suite SHA-256 `{results['suite_sha256']}`; tokens SHA-256 `{corpus['tokens_sha256']}`. "
         "Machine, versions and times: `provenance.json`.",
     ]
-    write_text(path, "\n\n".join(sections) + "\n")
+    write_text(path, "\n\n".join(parts) + "\n")

@@ -1,0 +1,66 @@
+"""Every measure by its name, as suites and tables call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from semconv.compare.cka import CKA
+from semconv.compare.mean_squared_cc import MeanSquaredCC
+from semconv.compare.measure import Measure
+from semconv.compare.mutual_knn import MutualKNN
+from semconv.compare.procrustes import Procrustes
+from semconv.compare.pwcca import PWCCA
+from semconv.compare.rsa import RSA
+from semconv.compare.svcca import SVCCA
+from semconv.types import InputError
+
+MEASURES = {
+    "svcca_pc1": "SVCCA, first component (as published)",
+    "svcca_variance": "SVCCA, by share of variance",
+    "svcca_fixed_k": "SVCCA, fixed number of components",
+    "pwcca": "PWCCA",
+    "mean_squared_cc": "Mean squared canonical correlation",
+    "rsa": "RSA, Spearman",
+    "rsa_cosine": "RSA, cosine, Spearman",
+    "rsa_kendall": "RSA, Kendall tau-a",
+    "cka": "Linear CKA, biased",
+    "cka_unbiased": "Linear CKA, unbiased",
+    "procrustes": "Orthogonal Procrustes",
+    "mutual_knn": "Mutual nearest neighbours",
+}
+"""Name -> title."""
+
+
+def make_measures(
+    names: Sequence[str], svcca_threshold: float = 0.99, svcca_k: int = 20, knn_k: int = 10
+) -> list[Measure[Any]]:
+    """Returns measures by name, in the order given.
+
+    Args:
+        names: keys of MEASURES.
+        svcca_threshold: share of variance that `svcca_variance` keeps.
+        svcca_k: directions that `svcca_fixed_k` keeps.
+        knn_k: neighbours of `mutual_knn`.
+
+    Raises:
+        InputError: an unknown name, or a setting that the measure refuses.
+    """
+    known: dict[str, Measure[Any]] = {
+        "svcca_pc1": SVCCA("pc1"),
+        "svcca_variance": SVCCA("variance", threshold=svcca_threshold),
+        "svcca_fixed_k": SVCCA("fixed_k", k=svcca_k),
+        "pwcca": PWCCA(),
+        "mean_squared_cc": MeanSquaredCC(),
+        "rsa": RSA(),
+        "rsa_cosine": RSA(rdm="cosine"),
+        "rsa_kendall": RSA(rank="kendall"),
+        "cka": CKA(),
+        "cka_unbiased": CKA(unbiased=True),
+        "procrustes": Procrustes(),
+        "mutual_knn": MutualKNN(knn_k),
+    }
+    for name in names:
+        if name not in known:
+            raise InputError(f"unknown measure {name!r}; known are {', '.join(MEASURES)}")
+    return [known[name] for name in names]

@@ -1,0 +1,240 @@
+"""Compares everything that was encoded: layer grid, controls, subspaces, published steps; gives plain results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from semconv.categories import load_categories
+from semconv.compare import make_measures
+from semconv.config import SuiteConfig
+from semconv.controls import self_match
+from semconv.departures import step_by_step
+from semconv.layer_pairs import Protocol, bootstrap, study
+from semconv.permutation import max_statistic
+from semconv.sides import Side
+from semconv.subspaces import CategoryParts, pooled, relations, shared_features, spans_of, study_category, study_spans
+from semconv.types import InputError, TokenBlocks
+
+LEVEL = 0.05
+"""False discovery rate of what is called significant, and one minus the coverage of intervals."""
+
+Grid = dict[str, dict[str, Any]]
+Nulls = dict[str, dict[str, Float[ndarray, " m"]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Everything a suite encodes.
+
+    Attributes:
+        blocks: the text.
+        sides_a: SAEs of model A, by layer.
+        sides_b: of model B.
+        controls: control -> its two sides.
+        published: whether layers are shifted -> the two sides of the published layer pair, over every position.
+    """
+
+    blocks: TokenBlocks
+    sides_a: list[Side]
+    sides_b: list[Side]
+    controls: dict[str, tuple[Side, Side]]
+    published: dict[bool, tuple[Side, Side]]
+
+
+def n_steps(suite: SuiteConfig, stage: str) -> int:
+    """Returns how many steps a stage takes, for its progress bar."""
+    n_pairs = len(suite.model_a.saes) * len(suite.model_b.saes)
+    studied = n_pairs + len(suite.controls)
+    categories = len(load_categories(suite.subspaces.categories).keywords) if suite.subspaces else 0
+    steps = {
+        "compare": studied,
+        "rematch": studied * suite.null.n_rematch,
+        "bootstrap": suite.null.n_bootstrap,
+        "subspaces": n_pairs * (categories + (suite.spans is not None)),
+    }
+    return steps[stage]
+
+
+def compare_all(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list[str]) -> dict[str, Any]:
+    """Returns every section of the results that compares."""
+    grid: Grid = {}
+    nulls: Nulls = {}
+    for a in encoded.sides_a:
+        for b in encoded.sides_b:
+            key = f"{a.layer}x{b.layer}"
+            grid[key], nulls[key] = study(protocol, key, a, b)
+    names = [measure.name for measure in protocol.measures]
+    for name in names:
+        add_q_values([cell["measures"][name] for cell in grid.values()])
+    if protocol.null.n_bootstrap:
+        _add_intervals(protocol, encoded, grid)
+    results: dict[str, Any] = {"grid": grid, "summary": {name: summarise(grid, nulls, name) for name in names}}
+    results["controls"] = _controls(suite, protocol, encoded)
+    if suite.subspaces is not None:
+        results["subspaces"] = _subspaces(suite, protocol, encoded)
+    if suite.spans is not None:
+        results["spans"] = _spans(suite, protocol, encoded, texts)
+    if suite.published is not None:
+        results["published"] = _published(suite, protocol, encoded)
+    return results
+
+
+def add_q_values(cells: list[dict[str, Any]]) -> None:
+    """Adds q-values over a table, Benjamini-Hochberg and, for any dependence, Benjamini-Yekutieli, to every null."""
+    from scipy.stats import false_discovery_control
+
+    for null_name in sorted({name for cell in cells for name in cell.get("nulls", {})}):
+        tested = [cell["nulls"][null_name] for cell in cells if "p" in cell.get("nulls", {}).get(null_name, {})]
+        for method, key in (("bh", "q"), ("by", "q_by")):
+            for test, q in zip(
+                tested, false_discovery_control([t["p"] for t in tested], method=method) if tested else [], strict=True
+            ):
+                test[key] = float(q)
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def summarise(grid: Grid, nulls: Nulls, measure: str) -> dict[str, Any]:
+    """Returns for one measure the best layer pair, the mean, and per null how many layer pairs beat it.
+
+    `best_of_grid` tests the best layer pair against the best that each draw of the null reaches anywhere in the grid.
+    """
+    scored = {key: cell["measures"][measure] for key, cell in grid.items() if "score" in cell["measures"][measure]}
+    best = max(scored, key=lambda key: (scored[key]["score"], key), default=None)
+    out: dict[str, Any] = {
+        "layer_pairs": len(scored),
+        "best_layer_pair": best,
+        "best_score": scored[best]["score"] if best else None,
+        "best_interval": scored[best].get("interval") if best else None,
+        "mean_score": _mean([cell["score"] for cell in scored.values()]),
+        "nulls": {},
+    }
+    for null_name in sorted({name for cell in scored.values() for name in cell["nulls"]}):
+        tested = {key: cell["nulls"][null_name] for key, cell in scored.items() if "p" in cell["nulls"][null_name]}
+        out["nulls"][null_name] = {
+            "layer_pairs": len(tested),
+            "significant": sum(test["q"] < LEVEL for test in tested.values()),
+            "significant_by": sum(test["q_by"] < LEVEL for test in tested.values()),
+            "largest_p": max((test["p"] for test in tested.values()), default=None),
+            "mean": _mean([test["mean"] for test in tested.values()]),
+            "best_calibrated": tested[best]["calibrated"] if best in tested else None,
+            "best_of_grid": _best_of_grid(scored, nulls, null_name, measure, list(tested)),
+        }
+    return out
+
+
+def _best_of_grid(scored: Grid, nulls: Nulls, null_name: str, measure: str, keys: list[str]) -> dict[str, Any]:
+    try:
+        arrays = [nulls[key][f"{null_name}.{measure}"] for key in keys]
+        test = max_statistic([scored[key]["score"] for key in keys], arrays)
+    except InputError as error:
+        return {"reason": str(error)}
+    return {"score": test.statistic, "null_mean": float(test.null.mean()), "p": test.p_value}
+
+
+def _add_intervals(protocol: Protocol, encoded: Encoded, grid: Grid) -> None:
+    """Adds percentile intervals over resampled documents to every score and number of pairs."""
+    counts, scores = list[ndarray](), list[ndarray]()
+    for replicate in range(protocol.null.n_bootstrap):
+        drawn = bootstrap(protocol, encoded.sides_a, encoded.sides_b, replicate)
+        counts.append(drawn[0])
+        scores.append(drawn[1])
+        protocol.tick("bootstrap", 1)
+    all_counts, all_scores = np.stack(counts), np.stack(scores)
+    for i, a in enumerate(encoded.sides_a):
+        for j, b in enumerate(encoded.sides_b):
+            cell = grid[f"{a.layer}x{b.layer}"]
+            cell["pairs_interval"] = interval(all_counts[:, i, j].astype(np.float64))
+            for place, measure in enumerate(protocol.measures):
+                if "score" in cell["measures"][measure.name]:
+                    cell["measures"][measure.name]["interval"] = interval(all_scores[:, i, j, place])
+
+
+def interval(draws: Float[ndarray, " m"]) -> list[float] | None:
+    """Returns the percentile interval of resampled scores at LEVEL, or None where some have none."""
+    if not np.isfinite(draws).all():
+        return None
+    return [float(q) for q in np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])]
+
+
+def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[str, Any]:
+    kinds = {control.name: control.kind for control in suite.controls}
+    sides = [*encoded.sides_a, *encoded.sides_b]
+    out: dict[str, Any] = {"self_match": {side.name: self_match(protocol, side) for side in sides}, "pairs": {}}
+    for name, (a, b) in encoded.controls.items():
+        values, _ = study(protocol, f"control.{name}", a, b)
+        out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}
+    scores = [s for match in out["self_match"].values() for s in match["scores"].values()]
+    out["lowest_self_score"] = min((s for s in scores if s is not None), default=None)
+    out["lowest_self_r"] = min((m["lowest_r"] for m in out["self_match"].values()), default=None)
+    return out
+
+
+def _subspaces(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[str, Any]:
+    config = suite.subspaces
+    assert config is not None
+    categories = load_categories(config.categories)
+    compare = suite.compare
+    measures = make_measures(config.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
+    parts_a, parts_b = ([CategoryParts(s, categories) for s in group] for group in (encoded.sides_a, encoded.sides_b))
+    out: dict[str, Any] = {"categories": categories.name, "rule": categories.rule, "sha256": categories.sha256}
+    out["grid"], out["relations"] = {}, {}
+    out["shared_features"] = {part.side.name: shared_features(part.members) for part in (*parts_a, *parts_b)}
+    for a in parts_a:
+        for b in parts_b:
+            key, cells = f"{a.side.layer}x{b.side.layer}", dict[str, Any]()
+            for name in categories.keywords:
+                cells[name] = study_category(protocol, measures, config, a, b, name)
+                protocol.tick("subspaces", 1)
+            out["grid"][key] = cells
+            out["relations"][key] = relations(protocol, a, b, config.min_pairs)
+    for measure in measures:
+        tables = [cell["measures"].get(measure.name, {}) for cells in out["grid"].values() for cell in cells.values()]
+        add_q_values(tables)
+    return out
+
+
+def _spans(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list[str]) -> dict[str, Any]:
+    config = suite.spans
+    assert config is not None
+    spans = spans_of(config, encoded.blocks, texts)
+    sides_a, sides_b = ([pooled(side, spans, config) for side in group] for group in (encoded.sides_a, encoded.sides_b))
+    grid: Grid = {}
+    for a in sides_a:
+        for b in sides_b:
+            grid[f"{a.layer}x{b.layer}"] = study_spans(protocol, a, b)
+            protocol.tick("subspaces", 1)
+    for measure in protocol.measures:
+        add_q_values([cell["measures"].get(measure.name, {}) for cell in grid.values()])
+    lengths = spans.lengths.double()
+    return {
+        "kind": config.kind,
+        "how": config.how,
+        "n_spans": len(spans),
+        "mean_length": float(lengths.mean()),
+        "grid": grid,
+    }
+
+
+def _published(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[str, Any]:
+    config = suite.published
+    assert config is not None
+    ends = encoded.sides_a, encoded.sides_b
+    layers = (config.layer_a, config.layer_b)
+    corrected = tuple(next(s for s in sides if s.layer == layer) for sides, layer in zip(ends, layers, strict=True))
+
+    def sides(layer_shift: bool, all_positions: bool) -> tuple[Side, Side]:
+        return encoded.published[layer_shift] if all_positions else (corrected[0], corrected[1])
+
+    return {
+        "layer_a": config.layer_a,
+        "layer_b": config.layer_b,
+        "steps": step_by_step(protocol, suite.compare, sides),
+    }

@@ -1,0 +1,243 @@
+"""One layer pair after another: correlate, match, compare, every null and interval; plain numbers for the results."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.compare import Measure
+from semconv.config import MatchConfig, NullConfig
+from semconv.correlate import BestMatches, best_matches
+from semconv.matching import FeaturePairs, match_features, needed_partners
+from semconv.nulls import pairing_nulls, rematch
+from semconv.permutation import PermutationResult, p_value
+from semconv.resampling import bootstrap_positions, halves
+from semconv.sides import Prepared, Side, match_sides, pair_correlations, prepare_pairs, scores_of
+from semconv.task_cache import Result, TaskCache
+from semconv.types import InputError
+
+NOISE_LIMIT = 1e-3
+"""Features whose quantisation noise is above this share of their rms are counted in the results."""
+REMATCH_CHUNK = 20
+"""Shifts whose results are kept together: what an interruption can cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """What every layer pair is put through.
+
+    Attributes:
+        measures: scores to take.
+        match: how features are paired.
+        null: which nulls and intervals, and how many draws.
+        starts: int64 [D] first position of every document.
+        cache: finished tasks.
+        tick: called with a stage and the number of steps just done.
+    """
+
+    measures: tuple[Measure[Any], ...]
+    match: MatchConfig
+    null: NullConfig
+    starts: Int[ndarray, " D"]
+    cache: TaskCache
+    tick: Callable[[str, int], None]
+
+    def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
+        """Returns all that a task on two sides depends on, as plain values."""
+        decoders = [hashlib.sha256(side.decoder.tobytes()).hexdigest() for side in (a, b)]
+        null = {"n_permutations": self.null.n_permutations, "n_strata": self.null.n_strata, "seed": self.null.seed}
+        names = [repr(measure) for measure in self.measures]
+        return [a.store_sha256, b.store_sha256, *decoders, names, asdict(self.match), null, *more]
+
+
+def number(value: float) -> float | None:
+    """Returns a float for JSON, which has no NaN: an undefined number is null."""
+    return float(value) if math.isfinite(value) else None
+
+
+def null_summary(statistic: float, null: Float[ndarray, " m"]) -> dict[str, Any]:
+    """Returns what the results say of a null distribution, or why it says nothing."""
+    if not np.isfinite(null).all():
+        return {"reason": f"{int((~np.isfinite(null)).sum())} of {len(null)} draws have no score"}
+    test = PermutationResult(statistic, null, p_value(statistic, null))
+    sd = float(null.std(ddof=1)) if len(null) > 1 else math.nan
+    return {
+        "mean": number(float(null.mean())),
+        "sd": number(sd),
+        "z": number(test.z),
+        "p": test.p_value,
+        "calibrated": number(test.calibrated),
+    }
+
+
+def study(protocol: Protocol, tag: str, a: Side, b: Side) -> Result:
+    """Puts one pair of sides through the protocol.
+
+    Args:
+        protocol: measures, filters, nulls.
+        tag: name of the pair in the cache, unique in the run.
+        a: one side.
+        b: the other.
+
+    Returns:
+        Values for the results, and arrays `NULL.MEASURE` float64 [m] of every null.
+    """
+    values, arrays = protocol.cache.get(f"{tag}.observed", protocol.inputs(a, b), lambda: _observe(protocol, a, b))
+    protocol.tick("compare", 1)
+    if protocol.null.n_rematch and values["pairs"] >= protocol.match.min_pairs:
+        _add_rematch(protocol, tag, a, b, values, arrays)
+    else:
+        protocol.tick("rematch", protocol.null.n_rematch)
+    for key, null in arrays.items():
+        null_name, measure = key.split(".")
+        scored = values["measures"].get(measure, {})
+        if "score" in scored:
+            scored["nulls"][null_name] = null_summary(scored["score"], null)
+    return values, arrays
+
+
+def _matches(a: Side, b: Side, config: MatchConfig) -> BestMatches:
+    return best_matches(a.acts, b.acts, needed_partners(config, a.acts.n_features, b.acts.n_features))
+
+
+def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
+    config = protocol.match
+    matches = _matches(a, b, config)
+    at = halves(protocol.starts, a.acts.n_tokens, protocol.null.seed)
+    if config.separate_halves:
+        pairs = _matched_on_one_half(a, b, config, at)
+    else:
+        active = (a.active_counts(), b.active_counts())
+        pairs = match_features(matches, a.tokens, b.tokens, config, *active)
+    measures, arrays = _compare(protocol, a, b, pairs)
+    values: dict[str, Any] = {
+        "layer_a": a.layer,
+        "layer_b": b.layer,
+        "pairs": len(pairs),
+        "mean_r": number(float(pairs.r.mean())) if len(pairs) else None,
+        "filters": [asdict(count) for count in pairs.counts],
+        "undefined_a": int((matches.a_to_b.index[:, 0] < 0).sum()),
+        "undefined_b": int((matches.b_to_a.index[:, 0] < 0).sum()),
+        "noisy_features_a": int((matches.quantization_noise_a > NOISE_LIMIT).sum()),
+        "noisy_features_b": int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
+        "matches_sha256": _sha256(matches),
+        "split_half": _split_half(a, b, at),
+        "measures": measures,
+    }
+    return values, arrays
+
+
+def _matched_on_one_half(a: Side, b: Side, config: MatchConfig, at: tuple[Tensor, Tensor]) -> FeaturePairs:
+    """Matches on the first half of the documents; r, and whether it is above min_r, comes from the second."""
+    first, second = ((a.at(p), b.at(p)) for p in at)
+    pairs = match_sides(*first, config)
+    r = pair_correlations(*second, pairs.a, pairs.b)
+    kept = r > config.min_r  # NaN, where a feature is silent there, is not
+    step = f"r > {config.min_r:g} on the other half"
+    return pairs.filtered(kept, r, step)
+
+
+def _compare(protocol: Protocol, a: Side, b: Side, pairs: FeaturePairs) -> Result:
+    """Scores the pairs by every measure beside its pairing nulls, or says why there is no score."""
+    values: dict[str, Any] = {}
+    arrays: dict[str, ndarray] = {}
+    null = protocol.null
+    counts_b = b.active_counts()[pairs.b]
+    for measure in protocol.measures:
+        if len(pairs) < protocol.match.min_pairs:
+            values[measure.name] = {"reason": f"{len(pairs)} pairs, at least {protocol.match.min_pairs} are needed"}
+            continue
+        try:
+            prepared: Prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
+            nulls = pairing_nulls(prepared, counts_b, null.n_permutations, null.seed, null.n_strata)
+        except InputError as error:
+            values[measure.name] = {"reason": str(error)}
+            continue
+        values[measure.name] = {"score": number(prepared.score), "saturated": prepared.saturated, "nulls": {}}
+        arrays |= {f"{name}.{measure.name}": scores for name, scores in nulls.items()}
+    return values, arrays
+
+
+def _add_rematch(
+    protocol: Protocol, tag: str, a: Side, b: Side, values: dict[str, Any], arrays: dict[str, ndarray]
+) -> None:
+    """Adds the `rematch` null of every measure and of the number of pairs."""
+    parts: list[dict[str, ndarray]] = []
+    for first in range(0, protocol.null.n_rematch, REMATCH_CHUNK):
+        numbers = range(first, min(first + REMATCH_CHUNK, protocol.null.n_rematch))
+
+        def make(numbers: Sequence[int] = numbers) -> Result:
+            passed, scored, scores = rematch(
+                protocol.measures, a, b, values["pairs"], protocol.match, protocol.starts, protocol.null.seed, numbers
+            )
+            return {}, {"passed": passed, "scored": scored, "scores": scores}
+
+        inputs = protocol.inputs(a, b, values["pairs"], list(numbers), protocol.starts.tolist())
+        parts.append(protocol.cache.get(f"{tag}.rematch.{first}", inputs, make)[1])
+        protocol.tick("rematch", len(numbers))
+    passed, scored, scores = (np.concatenate([p[key] for p in parts]) for key in ("passed", "scored", "scores"))
+    values["rematch"] = {
+        "pairs_mean": float(passed.mean()),
+        "pairs_max": int(passed.max()),
+        "pairs_p": p_value(float(values["pairs"]), passed.astype(np.float64)),
+        "scored_min": int(scored.min()),
+    }
+    arrays |= {f"rematch.{m.name}": scores[:, i] for i, m in enumerate(protocol.measures)}
+
+
+def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> dict[str, Any]:
+    """How far two halves of the documents agree on the best A feature of every B feature, and on its r."""
+    one, other = (best_matches(a.at(p).acts, b.at(p).acts).b_to_a for p in at)
+    both = (one.index[:, 0] >= 0) & (other.index[:, 0] >= 0)
+    same = both & (one.index[:, 0] == other.index[:, 0])
+    r = torch.stack([one.r[same, 0], other.r[same, 0]])
+    reliability = float(torch.corrcoef(r)[0, 1]) if int(same.sum()) > 2 else math.nan
+    return {
+        "features": int(both.sum()),
+        "same_partner": number(int(same.sum()) / max(int(both.sum()), 1)),
+        "r_reliability": number(reliability),
+    }
+
+
+def bootstrap(
+    protocol: Protocol, sides_a: Sequence[Side], sides_b: Sequence[Side], replicate: int
+) -> tuple[Int[ndarray, "A B"], Float[ndarray, "A B measures"]]:
+    """Draws documents with replacement, matches every layer pair again and scores it.
+
+    Returns:
+        Pairs int64 [A, B] and scores float64 [A, B, measures], NaN where too few pairs are left.
+    """
+
+    def make() -> Result:
+        drawn = bootstrap_positions(protocol.starts, sides_a[0].acts.n_tokens, protocol.null.seed, replicate)
+        again_b = [side.at(drawn) for side in sides_b]
+        counts = np.zeros((len(sides_a), len(sides_b)), dtype=np.int64)
+        scores = np.full((*counts.shape, len(protocol.measures)), math.nan)
+        for i, side in enumerate(sides_a):
+            a = side.at(drawn)
+            for j, b in enumerate(again_b):
+                pairs = match_sides(a, b, protocol.match)
+                counts[i, j] = len(pairs)
+                if len(pairs) >= protocol.match.min_pairs:
+                    scores[i, j] = scores_of(protocol.measures, a, b, pairs.a, pairs.b)
+        return {}, {"counts": counts, "scores": scores}
+
+    inputs = [protocol.inputs(a, b, replicate) for a in sides_a for b in sides_b]
+    _, arrays = protocol.cache.get(f"bootstrap.{replicate}", inputs, make)
+    return arrays["counts"], arrays["scores"]
+
+
+def _sha256(matches: BestMatches) -> str:
+    digest = hashlib.sha256()
+    for part in (matches.a_to_b.index, matches.a_to_b.r, matches.b_to_a.index, matches.b_to_a.r):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()

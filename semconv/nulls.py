@@ -1,0 +1,94 @@
+"""The null distributions of a layer pair: what scores the paired features would reach if the pairing meant nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv import ops
+from semconv.compare import Measure
+from semconv.config import MatchConfig
+from semconv.correlate import BestMatches, TopMatches
+from semconv.matching import match_features, needed_partners
+from semconv.permutation import frequency_strata, permutation_ids
+from semconv.resampling import document_shift
+from semconv.sides import Prepared, Side, scores_of
+
+PAIRING_NULLS = ("shuffle", "frequency")
+
+
+def pairing_nulls(
+    prepared: Prepared, counts_b: Int[ndarray, " n"], n_permutations: int, seed: int, n_strata: int
+) -> dict[str, Float[ndarray, " m"]]:
+    """Returns the scores of a measure under permuted pairings of the same features.
+
+    `shuffle` (published) permutes all pairs; `frequency` only pairs whose B features are active about equally often.
+
+    Args:
+        prepared: the pairs as the measure takes them.
+        counts_b: on how many tokens the B feature of every pair is active.
+        n_permutations: m.
+        seed: key of the permutations.
+        n_strata: strata of equal size by activation frequency.
+    """
+    n, measure = len(counts_b), prepared.measure
+    strata = {"shuffle": None, "frequency": frequency_strata(counts_b, n_strata)}
+    return {
+        name: measure.null_scores(prepared.x, prepared.y, permutation_ids(n, n_permutations, seed, strata=groups))
+        for name, groups in strata.items()
+    }
+
+
+def rematch(
+    measures: Sequence[Measure[Any]],
+    a: Side,
+    b: Side,
+    n_pairs: int,
+    config: MatchConfig,
+    starts: Int[ndarray, " D"],
+    seed: int,
+    numbers: Sequence[int],
+) -> tuple[Int[ndarray, " m"], Int[ndarray, " m"], Float[ndarray, "m measures"]]:
+    """Shifts the text of one model against the other's by whole documents, matches again and scores again.
+
+    This breaks the shared text and keeps everything else: firing rates, documents, the search for the best partner. So
+    it tests the whole procedure. The filters that ask for agreement (r, a shared top token) leave next to nothing under
+    it; how many pairs they leave is a statistic of its own, and the geometry is scored without them, on as many pairs
+    as were observed, the best by r.
+
+    Args:
+        measures: scores to take.
+        a: one side.
+        b: the other, over the same tokens.
+        n_pairs: pairs observed.
+        config: how features are matched.
+        starts: first position of every document.
+        seed: key of the shifts.
+        numbers: which shifts of that key.
+
+    Returns:
+        Pairs that pass every filter int64 [m], pairs that were scored int64 [m], scores float64 [m, measures].
+    """
+    n_a, n_b = a.acts.n_features, b.acts.n_features
+    sides = [(side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b)]
+    shifts = [document_shift(starts, seed, number) for number in numbers]
+    found = ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, needed_partners(config, n_a, n_b))
+    free = replace(config, need_shared_token=False, min_r=-1.0)
+    active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
+    passed, scored = np.zeros(len(shifts), dtype=np.int64), np.zeros(len(shifts), dtype=np.int64)
+    scores = np.empty((len(shifts), len(measures)))
+    nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and nobody reads it here
+    for i in range(len(shifts)):
+        directions = TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i])
+        matches = BestMatches(*directions, a.acts.n_tokens, nothing, nothing)
+        passed[i] = len(match_features(matches, a.tokens, b.tokens, config, *active))
+        pairs = match_features(matches, a.tokens, b.tokens, free, *active)
+        best = np.sort(np.argsort(-pairs.r, kind="stable")[:n_pairs])
+        scored[i] = len(best)
+        scores[i] = scores_of(measures, a, b, pairs.a[best], pairs.b[best])
+    return passed, scored, scores

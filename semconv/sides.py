@@ -1,0 +1,146 @@
+"""Side: what the comparison needs of one SAE, and the scores of features paired between two of them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.compare import Measure, SaturationWarning
+from semconv.compare.measure import RowSubsets
+from semconv.config import MatchConfig
+from semconv.correlate import best_matches
+from semconv.labels import TopTokens
+from semconv.matching import FeaturePairs, match_features, needed_partners
+from semconv.sparse import SparseActivations
+from semconv.streaming import StreamingCorrelation
+from semconv.types import InputError
+
+_PAIRS_AT_ONCE = 2048  # all of whose features are correlated with each other, in 8 bytes per two
+SHARED_ROWS = 8192
+"""Dictionaries up to this wide keep what their row subsets share; beyond, an RSA would hold 8 F^2 bytes of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One SAE at one layer of one model.
+
+    Attributes:
+        model: short name of the model.
+        layer: block whose output the SAE reads.
+        acts: its activations over the counted tokens.
+        store_sha256: of the store they come from.
+        decoder: float64 [F, d_model].
+        tokens: table of the top-activating tokens of every feature.
+    """
+
+    model: str
+    layer: int
+    acts: SparseActivations
+    store_sha256: str
+    decoder: Float[ndarray, "F d"]
+    tokens: TopTokens
+    _spaces: dict[str, RowSubsets[Any]] = field(default_factory=dict[str, RowSubsets[Any]])
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.layer}"
+
+    def active_counts(self) -> Int[ndarray, " F"]:
+        """On how many tokens each feature is active, int64 [F]."""
+        return self.acts.active_counts().numpy()
+
+    def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"]) -> Any:
+        """Returns some decoder rows as the measure's prepared space, sharing what their subsets share.
+
+        Raises:
+            InputError: what the measure refuses.
+        """
+        if len(self.decoder) > SHARED_ROWS:
+            return measure.prepare(self.decoder[rows])
+        if measure.name not in self._spaces:
+            self._spaces[measure.name] = measure.space(self.decoder)
+        return self._spaces[measure.name].subset(rows)
+
+    def at(self, positions: Tensor) -> Side:
+        """Returns the same side over other tokens, int64 [n] positions of these; features keep their top tokens."""
+        acts = self.acts.tokens(positions)
+        return Side(self.model, self.layer, acts, self.store_sha256, self.decoder, self.tokens, self._spaces)
+
+
+def match_sides(a: Side, b: Side, config: MatchConfig) -> FeaturePairs:
+    """Correlates and pairs the features of two sides over the same tokens."""
+    k = needed_partners(config, a.acts.n_features, b.acts.n_features)
+    counts = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
+    return match_features(best_matches(a.acts, b.acts, k), a.tokens, b.tokens, config, *counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The paired rows of two sides as one measure takes them, and their score.
+
+    Attributes:
+        measure: whose.
+        x: prepared space of A's rows.
+        y: of B's.
+        score: the similarity.
+        saturated: the measure warned that the score is near its top whatever the pairing.
+    """
+
+    measure: Measure[Any]
+    x: Any
+    y: Any
+    score: float
+    saturated: bool
+
+
+def prepare_pairs(
+    measure: Measure[Any], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
+) -> Prepared:
+    """Scores the paired decoder rows by one measure.
+
+    Raises:
+        InputError: what the measure refuses.
+    """
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always", SaturationWarning)
+        x, y = a.subset(measure, rows_a), b.subset(measure, rows_b)
+        score = measure.score(x, y)
+    return Prepared(measure, x, y, score, any(issubclass(w.category, SaturationWarning) for w in raised))
+
+
+def scores_of(
+    measures: Sequence[Measure[Any]], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
+) -> Float[ndarray, " measures"]:
+    """Scores the paired decoder rows by every measure, NaN where one refuses them."""
+    out = np.full(len(measures), math.nan)
+    for i, measure in enumerate(measures):
+        try:
+            out[i] = prepare_pairs(measure, a, b, rows_a, rows_b).score
+        except InputError:
+            continue
+    return out
+
+
+def pair_correlations(a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """Returns r of given feature pairs, float64 [n], NaN where one of the two never varies."""
+    out = np.empty(len(rows_a))
+    for begin in range(0, len(rows_a), _PAIRS_AT_ONCE):
+        part = slice(begin, begin + _PAIRS_AT_ONCE)
+        (one, at_one), (other, at_other) = (np.unique(rows[part], return_inverse=True) for rows in (rows_a, rows_b))
+        x, y = a.acts.columns(torch.from_numpy(one)), b.acts.columns(torch.from_numpy(other))
+        # With these maxima the stream has the scales of best_matches.
+        stream = StreamingCorrelation(
+            len(one), len(other), feature_max_a=x.feature_max(), feature_max_b=y.feature_max()
+        )
+        stream.update(x, y)
+        out[part] = stream.correlation().numpy()[at_one, at_other]
+    return out

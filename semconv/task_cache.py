@@ -1,0 +1,73 @@
+"""Keeps the results of finished tasks in the run folder, so that an interrupted run goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy import ndarray
+
+from semconv.files import read_tensors, write_tensors
+from semconv.types import InputError
+
+Result = tuple[dict[str, Any], dict[str, ndarray]]
+"""What a task leaves: plain values for the results, and arrays for later tasks."""
+
+
+@cache
+def code_sha256() -> str:
+    """Returns the SHA-256 of the package's own code: other code may give other results."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for file in sorted(p for p in package.rglob("*") if p.suffix in (".py", ".so")):
+        digest.update(f"{file.relative_to(package)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class TaskCache:
+    """A folder of finished tasks.
+
+    Attributes:
+        folder: where they are kept.
+    """
+
+    folder: Path
+
+    def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
+        """Returns the kept result of a task, or makes and keeps it.
+
+        Args:
+            name: file name.
+            inputs: everything the result depends on but the code, as plain values; a kept result of other inputs or of
+                other code is not used.
+            make: does the work.
+        """
+        key = hashlib.sha256(json.dumps([code_sha256(), inputs], sort_keys=True).encode()).hexdigest()
+        path = self.folder / f"{name}.safetensors"
+        kept = _read(path, key)
+        if kept is not None:
+            return kept
+        values, arrays = make()
+        values = json.loads(json.dumps(values))  # a fresh result reads like a kept one
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        write_tensors(path, {**tensors, "nothing": torch.zeros(1)}, {"key": key, "values": json.dumps(values)})
+        return values, arrays
+
+
+def _read(path: Path, key: str) -> Result | None:
+    try:
+        tensors, metadata = read_tensors(path)
+        if metadata["key"] != key:
+            return None
+        values = json.loads(metadata["values"])
+    except (InputError, KeyError, json.JSONDecodeError):
+        return None
+    return values, {name: tensor.numpy() for name, tensor in tensors.items() if name != "nothing"}
