@@ -1,5 +1,7 @@
 """Trains everything the mini suite ships: tokenizer, two Gemma-2-architecture models, their SAEs, the model card.
 
+The controls are SAEs of the same recipe: of each model's untrained twin, and of each model again from another seed.
+
 Each stage is seeded, writes its result under a temporary name first, and is skipped when its result exists, so the
 script can be stopped at any moment and started again:
 
@@ -10,6 +12,7 @@ script can be stopped at any moment and started again:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -30,6 +33,7 @@ from semconv.types import TokenBlocks
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "semconv" / "assets" / "mini"
 VOCABULARY = 4096
+STAGES = ["tokenizer", "model", "sae", "controls", "card"]
 SPECIAL_TOKENS = ["<pad>", "<bos>", "<eos>"]
 
 
@@ -41,6 +45,8 @@ class ModelRecipe:
     n_layers: int
     learning_rate: float
     sae_layers: tuple[int, ...]
+    control_layer: int
+    """Where the controls are trained: about two thirds of the way up."""
     steps: int = 3000
     batch: int = 16
     warmup: int = 150
@@ -48,8 +54,8 @@ class ModelRecipe:
 
 
 RECIPES = {
-    "small": ModelRecipe(d_model=128, n_layers=4, learning_rate=2.0e-3, sae_layers=(0, 1, 2, 3)),
-    "large": ModelRecipe(d_model=192, n_layers=7, learning_rate=1.5e-3, sae_layers=(0, 2, 4, 6)),
+    "small": ModelRecipe(d_model=128, n_layers=4, learning_rate=2.0e-3, sae_layers=(0, 1, 2, 3), control_layer=2),
+    "large": ModelRecipe(d_model=192, n_layers=7, learning_rate=1.5e-3, sae_layers=(0, 2, 4, 6), control_layer=4),
 }
 
 
@@ -70,6 +76,33 @@ class SaeRecipe:
 
 
 SAE = SaeRecipe()
+
+
+@dataclass(frozen=True)
+class SaeJob:
+    """One SAE: whose stream it learns, and the seed of its start and of the order of its data."""
+
+    model: str
+    layer: int
+    untrained_seed: int | None = None
+    """Seed of the model's untrained twin; None for the trained model."""
+    sae_seed: int = SAE.seed
+
+    @property
+    def folder(self) -> str:
+        """Where it lies below `saes/`."""
+        twin = "" if self.untrained_seed is None else "-untrained"
+        seed = "" if self.sae_seed == SAE.seed else f".seed{self.sae_seed}"
+        return f"{self.model}{twin}/{hook_name(self.layer)}{seed}"
+
+
+def depths(name: str) -> list[SaeJob]:
+    return [SaeJob(name, layer) for layer in RECIPES[name].sae_layers]
+
+
+def controls(name: str) -> list[SaeJob]:
+    layer = RECIPES[name].control_layer
+    return [SaeJob(name, layer, untrained_seed=0), SaeJob(name, layer, sae_seed=1)]
 
 
 def train_tokenizer(work: Path) -> None:
@@ -223,12 +256,13 @@ def baselines(train: Tensor, heldout: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def collect_activations(name: str, work: Path, split: str, samples: int, seed: int = 0) -> dict[int, Tensor]:
+def collect_activations(
+    name: str, untrained_seed: int | None, layers: list[int], work: Path, split: str, samples: int
+) -> dict[int, Tensor]:
     """Returns layer -> float16 residual streams [samples, d_model] at counted positions of random rows of a split."""
-    blocks, layers = load_blocks(work, split), RECIPES[name].sae_layers
-    model = load_model(ASSETS / "models" / name)
+    blocks, model = load_blocks(work, split), load_model(ASSETS / "models" / name, untrained_seed=untrained_seed)
     kept: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    order, count = torch.randperm(len(blocks.ids), generator=torch.Generator().manual_seed(seed)), 0
+    order, count = torch.randperm(len(blocks.ids), generator=torch.Generator().manual_seed(0)), 0
     for rows in order.split(32):
         mask = blocks.mask[rows]
         for layer, stream in residual_streams(model, blocks.ids[rows], layers).items():
@@ -236,59 +270,64 @@ def collect_activations(name: str, work: Path, split: str, samples: int, seed: i
         count += int(mask.sum())
         if count >= samples:
             break
-    return {layer: torch.cat(parts)[:samples] for layer, parts in kept.items()}
+    return {layer: torch.cat(kept.pop(layer))[:samples] for layer in layers}
 
 
-def train_saes(name: str, work: Path) -> None:
-    """Trains one BatchTopK SAE per chosen depth with sae-lens's trainer; it is stored as a JumpReLU SAE in float16."""
+def train_saes(name: str, jobs: list[SaeJob], work: Path) -> None:
+    """Trains those SAEs of one model, and of its untrained twin, that are missing."""
+    missing = [job for job in jobs if not (ASSETS / "saes" / job.folder).exists()]
+    for untrained_seed in dict.fromkeys(job.untrained_seed for job in missing):
+        group = [job for job in missing if job.untrained_seed == untrained_seed]
+        pools = collect_activations(name, untrained_seed, [job.layer for job in group], work, "train", SAE.pool)
+        for job in group:
+            train_sae(job, pools.pop(job.layer))
+
+
+def train_sae(job: SaeJob, pool: Tensor) -> None:
+    """Trains one BatchTopK SAE with sae-lens's trainer; it is stored as a JumpReLU SAE in float16."""
     from sae_lens.config import SAETrainerConfig
     from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    targets = {layer: ASSETS / "saes" / name / hook_name(layer) for layer in RECIPES[name].sae_layers}
-    missing = [layer for layer, target in targets.items() if not target.exists()]
-    if not missing:
-        return
-    activations = collect_activations(name, work, "train", SAE.pool)
-    for layer in missing:
-        pool = activations.pop(layer)
-        generator = torch.Generator().manual_seed(SAE.seed)
-        torch.manual_seed(SAE.seed)
-        config = BatchTopKTrainingSAEConfig(
-            d_in=pool.shape[1], d_sae=SAE.d_sae, k=SAE.k, normalize_activations="expected_average_only_in"
-        )
-        config.metadata.model_name = f"semconv-mini-{name}"
-        config.metadata.hook_name = hook_name(layer)
-        config.metadata.prepend_bos = True
-        config.metadata.context_size = 256
+    began = time.monotonic()
+    generator = torch.Generator().manual_seed(job.sae_seed)
+    torch.manual_seed(job.sae_seed)
+    config = BatchTopKTrainingSAEConfig(
+        d_in=pool.shape[1], d_sae=SAE.d_sae, k=SAE.k, normalize_activations="expected_average_only_in"
+    )
+    config.metadata.model_name = f"semconv-mini-{job.folder.split('/')[0]}"
+    config.metadata.hook_name = hook_name(job.layer)
+    config.metadata.prepend_bos = True
+    config.metadata.context_size = 256
 
-        def batches(pool: Tensor = pool, generator: torch.Generator = generator):
-            while True:
-                for rows in torch.randperm(len(pool), generator=generator).split(SAE.batch):
-                    yield pool[rows].float()
+    def batches():
+        while True:
+            for rows in torch.randperm(len(pool), generator=generator).split(SAE.batch):
+                yield pool[rows].float()
 
-        trainer = SAETrainer(
-            SAETrainerConfig(
-                total_training_samples=SAE.samples,
-                train_batch_size_samples=SAE.batch,
-                lr=SAE.learning_rate,
-                lr_end=SAE.learning_rate / 10,
-                lr_warm_up_steps=100,
-                lr_decay_steps=SAE.samples // SAE.batch // 4,
-                autocast=True,
-                dead_feature_window=200,
-                n_batches_for_norm_estimate=50,
-            ),
-            BatchTopKTrainingSAE(config),
-            batches(),
-        )
-        sae = trainer.fit()
-        temporary = targets[layer].with_name(targets[layer].name + ".partial")
-        shutil.rmtree(temporary, ignore_errors=True)
-        sae.cfg.dtype = "float16"
-        sae.to(torch.float16).save_inference_model(temporary)
-        os.replace(temporary, targets[layer])
-        print(f"{name} {hook_name(layer)}: trained", flush=True)
+    trainer = SAETrainer(
+        SAETrainerConfig(
+            total_training_samples=SAE.samples,
+            train_batch_size_samples=SAE.batch,
+            lr=SAE.learning_rate,
+            lr_end=SAE.learning_rate / 10,
+            lr_warm_up_steps=100,
+            lr_decay_steps=SAE.samples // SAE.batch // 4,
+            autocast=True,
+            dead_feature_window=200,
+            n_batches_for_norm_estimate=50,
+        ),
+        BatchTopKTrainingSAE(config),
+        batches(),
+    )
+    sae = trainer.fit()
+    target = ASSETS / "saes" / job.folder
+    temporary = target.with_name(target.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    sae.cfg.dtype = "float16"
+    sae.to(torch.float16).save_inference_model(temporary)
+    os.replace(temporary, target)
+    print(f"{job.folder}: trained in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def measure_sae(sae, stream: Tensor) -> dict[str, float]:
@@ -307,34 +346,59 @@ def measure_sae(sae, stream: Tensor) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def write_card(work: Path) -> None:
-    """Measures everything shipped on the held-out split and writes card.json and the model card."""
+def measure_saes(name: str, untrained_seed: int | None, jobs: list[SaeJob], work: Path) -> list[dict[str, float]]:
+    """Width and held-out figures of SAEs of one model."""
     import sae_lens
 
-    train, heldout = load_blocks(work, "train"), load_blocks(work, "heldout")
-    card: dict = {"heldout_tokens": heldout.n_tokens, "baselines": baselines(train.ids, heldout.ids), "models": {}}
-    for name, recipe in RECIPES.items():
-        model = load_model(ASSETS / "models" / name)
-        parameters = sum(p.numel() for key, p in model.named_parameters() if "embed" not in key)
-        streams = collect_activations(name, work, "heldout", SAE.heldout_samples)
-        card["models"][name] = {
-            "non_embedding_parameters": parameters,
-            "d_model": recipe.d_model,
-            "n_layers": recipe.n_layers,
-            "train_tokens": recipe.steps * recipe.batch * train.ids.shape[1],
-            "heldout_loss": evaluate(model, heldout.ids.long()),
-            "saes": {
-                hook_name(layer): {
-                    "d_sae": SAE.d_sae,
-                    **measure_sae(
-                        sae_lens.SAE.load_from_disk(ASSETS / "saes" / name / hook_name(layer), dtype="float32"), stream
-                    ),
-                }
-                for layer, stream in streams.items()
-            },
-        }
-    (ASSETS / "card.json").write_text(json.dumps(card, indent=2) + "\n")
+    layers = [job.layer for job in jobs]
+    streams = collect_activations(name, untrained_seed, layers, work, "heldout", SAE.heldout_samples)
+    saes = [sae_lens.SAE.load_from_disk(ASSETS / "saes" / job.folder, dtype="float32") for job in jobs]
+    return [{"d_sae": SAE.d_sae, **measure_sae(sae, streams[job.layer])} for job, sae in zip(jobs, saes, strict=True)]
+
+
+def measure_model(name: str, work: Path) -> dict:
+    """Size, held-out loss and SAEs of a trained model."""
+    recipe, model = RECIPES[name], load_model(ASSETS / "models" / name)
+    return {
+        "non_embedding_parameters": sum(p.numel() for key, p in model.named_parameters() if "embed" not in key),
+        "d_model": recipe.d_model,
+        "n_layers": recipe.n_layers,
+        "train_tokens": recipe.steps * recipe.batch * load_blocks(work, "train").ids.shape[1],
+        "heldout_loss": evaluate(model, load_blocks(work, "heldout").ids.long()),
+        "saes": dict(zip(map(hook_name, recipe.sae_layers), measure_saes(name, None, depths(name), work), strict=True)),
+    }
+
+
+def measure_control(job: SaeJob, work: Path) -> dict:
+    """Figures of one control, and for an untrained twin the SHA-256 of its parameters: other bits, other twin."""
+    entry: dict = {"untrained_seed": job.untrained_seed, "sae_seed": job.sae_seed}
+    if job.untrained_seed is not None:
+        digest = hashlib.sha256()
+        for parameter in load_model(ASSETS / "models" / job.model, untrained_seed=job.untrained_seed).parameters():
+            digest.update(parameter.numpy(force=True).tobytes())
+        entry["parameters_sha256"] = digest.hexdigest()
+    return entry | measure_saes(job.model, job.untrained_seed, [job], work)[0]
+
+
+@torch.no_grad()
+def write_card(work: Path) -> None:
+    """Measures on the held-out split what card.json does not hold yet, and writes it and the model card.
+
+    What was trained anew is measured anew only after its entry, or the file, was deleted.
+    """
+    target = ASSETS / "card.json"
+    card: dict = json.loads(target.read_text()) if target.exists() else {}
+    if not card:
+        train, heldout = load_blocks(work, "train"), load_blocks(work, "heldout")
+        card = {"heldout_tokens": heldout.n_tokens, "baselines": baselines(train.ids, heldout.ids), "models": {}}
+    for name in RECIPES:
+        if name not in card["models"]:
+            card["models"][name] = measure_model(name, work)
+    measured = card.setdefault("controls", {})
+    for job in (job for name in RECIPES for job in controls(name)):
+        if job.folder not in measured:
+            measured[job.folder] = measure_control(job, work)
+    save_atomically(target, lambda p: p.write_text(json.dumps(card, indent=2) + "\n"))
     (ASSETS / "README.md").write_text(card_text(card))
     print(card_text(card))
 
@@ -379,12 +443,27 @@ def card_text(card: dict) -> str:
                 f"| {name} | `{hook}` | {sae['d_sae']} | {sae['l0']:.1f} | {sae['explained_variance']:.3f} | "
                 f"{100 * sae['dead_share']:.1f}% |"
             )
+    lines += [
+        "",
+        "Controls, trained and measured by the same recipe on the same text. `-untrained`: the SAE of the model's "
+        "untrained twin, whose weights are drawn from a seed and have learned nothing. `.seed1`: the trained model's "
+        "stream again, with another seed for the start of the SAE and the order of its data. Made by `python "
+        "scripts/train_mini.py controls` in about half an hour on one core.",
+        "",
+        "| SAE | width | realised L0 | explained variance | never active |",
+        "|---|---|---|---|---|",
+    ]
+    for folder, sae in card["controls"].items():
+        lines.append(
+            f"| `{folder}` | {sae['d_sae']} | {sae['l0']:.1f} | {sae['explained_variance']:.3f} | "
+            f"{100 * sae['dead_share']:.1f}% |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", nargs="?", choices=["tokenizer", "model", "sae", "card"], help="default: every stage")
+    parser.add_argument("stage", nargs="?", choices=STAGES, help="default: every stage")
     parser.add_argument("name", nargs="?", choices=list(RECIPES), help="default: both models")
     parser.add_argument("--work", type=Path, default=ROOT / ".cache" / "train-mini", help="checkpoints and tokens")
     args = parser.parse_args()
@@ -396,7 +475,9 @@ def main() -> None:
         if args.stage in (None, "model"):
             train_model(name, args.work)
         if args.stage in (None, "sae"):
-            train_saes(name, args.work)
+            train_saes(name, depths(name), args.work)
+        if args.stage in (None, "controls"):
+            train_saes(name, controls(name), args.work)
     if args.stage in (None, "card"):
         write_card(args.work)
 

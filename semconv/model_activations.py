@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,32 +37,69 @@ def hook_layer(name: str) -> int:
     return int(match.group(1))
 
 
-def load_model(path: str | Path, revision: str | None = None, device: str = "cpu") -> PreTrainedModel:
-    """Loads a causal LM in float32 with eager attention.
+def load_model(
+    path: str | Path, revision: str | None = None, device: str = "cpu", untrained_seed: int | None = None
+) -> PreTrainedModel:
+    """Loads a causal LM in float32 with eager attention, or its untrained twin.
 
-    Gemma-2 soft-caps its attention logits, which fused attention kernels skip.
+    Gemma-2 soft-caps its attention logits, which fused attention kernels skip. The twin has the model's shape and
+    the weights of `draw_parameters`; of its folder only the config is read.
 
     Args:
         path: a folder, or a name on the model hub.
         revision: commit of the hub repository; ignored for a folder.
         device: torch device.
+        untrained_seed: None for the trained model, else the seed of the twin.
 
     Raises:
-        InputError: the model cannot be found or read.
+        InputError: the model cannot be found or read, or it cannot have a twin.
     """
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # one bar, ours, is enough
 
+    load: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "eager", "trust_remote_code": False}
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            str(path), revision=revision, dtype=torch.float32, attn_implementation="eager", trust_remote_code=False
-        )
+        if untrained_seed is None:
+            model: Any = AutoModelForCausalLM.from_pretrained(str(path), revision=revision, **load)
+        else:
+            config = AutoConfig.from_pretrained(str(path), revision=revision, trust_remote_code=False)
+            with torch.random.fork_rng(devices=[]):  # transformers draws too; the caller's generator stays where it is
+                model = AutoModelForCausalLM.from_config(config, **load)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"cannot load model {path}: {first_line(error)}") from error
+    if untrained_seed is not None:
+        draw_parameters(model, untrained_seed)
     return model.to(device).eval()
+
+
+@torch.no_grad()
+def draw_parameters(model: PreTrainedModel, seed: int) -> None:
+    """Draws the weights of a model that was just built from its config, in place, as its architecture starts them.
+
+    Matrices and embeddings are normal(0, config.initializer_range), parameter number i from a counter-based generator
+    keyed by (seed, i), whatever torch's own generator does; the padding token's embedding is zero. Vectors (norm
+    weights, biases) start as constants and stay as transformers has set them; tied weights stay tied.
+
+    The twin is the control of Heap et al. 2025 (arXiv 2501.17727): SAEs of a model that has learned nothing.
+
+    Raises:
+        InputError: a negative seed, or a config without `initializer_range`.
+    """
+    std: float | None = getattr(model.config, "initializer_range", None)
+    if std is None:
+        raise InputError(f"an untrained twin needs config.initializer_range, {type(model.config).__name__} has none")
+    if seed < 0:
+        raise InputError(f"untrained_seed must be at least 0, got {seed}")
+    for number, parameter in enumerate(model.parameters()):
+        if parameter.dim() > 1:
+            generator = np.random.Generator(np.random.Philox(key=np.array([seed, number], dtype=np.uint64)))
+            parameter.copy_(torch.from_numpy(std * generator.standard_normal(tuple(parameter.shape))))
+    for module in model.modules():
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            module.weight[module.padding_idx] = 0
 
 
 def transformer_blocks(model: nn.Module) -> nn.ModuleList:
