@@ -21,6 +21,7 @@ from semconv.compare import RSA, SVCCA, Measure
 from semconv.compare.svcca import SaturationWarning
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
 from semconv.correlate import BestMatches, best_matches
+from semconv.device import DTYPES, Precision, resolve_precision
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.matching import FeaturePairs, match_features
 from semconv.model_activations import hook_layer
@@ -51,12 +52,14 @@ class Run:
         suite: what is compared.
         folder: where results, stores and figures go.
         progress: called as stages advance.
+        device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
     """
 
     suite: SuiteConfig
     folder: Path
     progress: Progress = _silent
     seconds: dict[str, float] = field(default_factory=dict[str, float])
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def store_path(self, model: ModelConfig, hook: str) -> Path:
         return self.folder / "stores" / model.name / hook
@@ -193,6 +196,8 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
                 n_tokens=blocks.n_tokens,
                 n_features=widths[sae.hook],
                 dtype=encode.dtype,
+                precision=_sae_precision(run, sae),
+                model_precision=resolve_precision(encode.model_precision, "", run.device),
             ),
         )
         for sae in model.saes
@@ -203,6 +208,12 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
         with run.timed(stage):
             _encode_missing(run, stage, model, todo, writers, blocks)
     run.progress(stage, 1, 1)
+
+
+def _sae_precision(run: Run, sae: SaeConfig) -> Precision:
+    from semconv.sae_encode import sae_dtype
+
+    return resolve_precision(run.suite.encode.precision, sae_dtype(resolve(sae.path)), run.device)
 
 
 def _encode_missing(
@@ -216,7 +227,9 @@ def _encode_missing(
     from semconv.model_activations import load_model
     from semconv.sae_encode import encode, load_sae
 
-    network = load_model(resolve(model.path))
+    encoding = run.suite.encode
+    model_precision = resolve_precision(encoding.model_precision, "", run.device)
+    network = load_model(resolve(model.path), device=run.device, dtype=DTYPES[model_precision])
     n_layers = int(network.config.num_hidden_layers)
     for sae in todo:
         if hook_layer(sae.hook) >= n_layers:
@@ -229,12 +242,15 @@ def _encode_missing(
             f"model {model.name} knows {network.config.vocab_size} tokens, "
             f"the tokenizer gives id {int(blocks.ids.max())}"
         )
-    saes = {sae.hook: load_sae(resolve(sae.path)) for sae in todo}
-    batch, dtype = run.suite.encode.batch, getattr(torch, run.suite.encode.dtype)
+    saes = {
+        sae.hook: load_sae(resolve(sae.path), dtype=DTYPES[_sae_precision(run, sae)], device=run.device) for sae in todo
+    }
+    batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
+    tf32, model_tf32 = encoding.precision == "tf32", model_precision == "tf32"
     written = min(writers[hook].tokens_written for hook in saes)
     # The batch that holds the first token still missing; batches never shift, so that a resumed run has the same bits.
     first_batch = int(torch.searchsorted(blocks.mask.sum(dim=1).cumsum(0), written, right=True)) // batch
-    for position, chunks in encode(network, saes, blocks, batch, dtype, first_batch):
+    for position, chunks in encode(network, saes, blocks, batch, dtype, first_batch, tf32, model_tf32):
         for hook, chunk in chunks.items():
             done = writers[hook].tokens_written
             if position + chunk.n_tokens > done:
@@ -272,7 +288,7 @@ def _read_decoder(path: Path, sae_sha256: str) -> torch.Tensor | None:
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """What the grid needs of one SAE: activations, top tokens, decoder rows."""
+    """What the grid needs of one SAE: activations on the run's device, top tokens, decoder rows."""
 
     layer: int
     acts: SparseActivations
@@ -289,7 +305,7 @@ def _load_sides(run: Run, model: ModelConfig, blocks: TokenBlocks) -> list[_Side
         acts = store.load()
         tokens = labels.top_tokens(acts, ids, texts, run.suite.match.top_tokens)
         decoder = read_tensors(run.decoder_path(model, sae.hook))[0]["W_dec"].double().numpy()
-        sides.append(_Side(hook_layer(sae.hook), acts, store.sha256, tokens, decoder))
+        sides.append(_Side(hook_layer(sae.hook), acts.to(run.device), store.sha256, tokens, decoder))
     return sides
 
 
@@ -347,7 +363,7 @@ def compare_pairs(suite: SuiteConfig, pairs: FeaturePairs, X: ndarray, Y: ndarra
 def _cell(run: Run, a: _Side, b: _Side) -> dict[str, Any]:
     """One layer pair: correlate, match, compare."""
     with run.timed("correlate"):
-        matches = best_matches(a.acts, b.acts)
+        matches = best_matches(a.acts, b.acts).to("cpu")
     with run.timed("match"):
         pairs = match_features(matches, a.tokens, b.tokens, run.suite.match)
     with run.timed("compare"):
@@ -479,6 +495,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         run.folder / "provenance.json",
         {
             **provenance(),
+            "device": str(run.device),
             "started": began,
             "seconds": run.seconds,
             "suite": asdict(suite),
