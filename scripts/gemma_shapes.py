@@ -1,12 +1,12 @@
 """Times the device-resident path on random models of the exact shapes of Gemma-2-2B and 9B with SAEs of 16k features.
 
-    python scripts/gemma_shapes.py --out gemma_shapes.json       # needs a CUDA GPU with 40 GB, transformers, no download
+    python scripts/gemma_shapes.py --out gemma_shapes.json       # a CUDA GPU with 40 GB, transformers, no download
     python scripts/gemma_shapes.py --scale small --device cpu    # tiny shapes, to see that it runs
 
-Both models read the same random tokens. At some blocks of each, evenly spread, a random JumpReLU SAE with thresholds for
-a realistic L0 encodes the residual stream; the compacted activations stay on the device, and every pair of blocks is
-correlated. What is timed is measured; what a full run over all pairs of blocks would take is extrapolated from it and
-labelled so. Random weights say nothing about features: only shapes, sparsity and time are realistic.
+Both models read the same random tokens. At some blocks of each, evenly spread, a random JumpReLU SAE with thresholds
+for a realistic L0 encodes the residual stream; the compacted activations stay on the device, and every pair of blocks
+is correlated. What is timed is measured; what a full run over all pairs of blocks would take is extrapolated from it
+and labelled so. Random weights say nothing about features: only shapes, sparsity and time are realistic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from semconv import SparseActivations, best_matches
 from semconv.device import DTYPES, choose_device, float32_products
 from semconv.model_activations import residual_streams
 from semconv.provenance import code_commit, peak_memory_mib
+from semconv.types import SemconvError
 
 OURS = ("compact_rows", "correlate")  # the stages that are code of semconv; the others are transformers and cuBLAS
 STAGES = ("model forward", "SAE encode", *OURS)
@@ -52,12 +54,15 @@ class Shape:
 SHAPES = {
     "full": (Shape("Gemma-2-2B", 2304, 26, 9216, 8, 4), Shape("Gemma-2-9B", 3584, 42, 14336, 16, 8)),
     "small": (
-        Shape("tiny A", 32, 3, 64, 2, 1, head_dim=16, vocab_size=200),
-        Shape("tiny B", 48, 5, 96, 2, 1, head_dim=16, vocab_size=200),
+        Shape("tiny A", 32, 3, 64, 2, 1, head_dim=16, vocab_size=5000),
+        Shape("tiny B", 48, 5, 96, 2, 1, head_dim=16, vocab_size=5000),
     ),
 }
 D_SAE = {"full": 16_384, "small": 256}
-CONTEXT = {"full": 1024, "small": 32}
+CONTEXT = {"full": 1024, "small": 64}
+TOKENS = {"full": 262_144, "small": 8_192}
+L0 = {"full": 100.0, "small": 12.0}
+CALIBRATION_TOKENS = 4096
 
 
 class Clock:
@@ -120,12 +125,14 @@ def calibrated_sae(stream: Tensor, d_sae: int, l0: float, dtype: torch.dtype, se
     centre = sae.pre_activations(stream).float().mean(dim=0)  # else a threshold above zero could not give one half
     sae = RandomSae(W_enc, (-centre).to(dtype), sae.threshold)
     pre = sae.pre_activations(stream).float()
-    # How many tokens each feature may be active on; what is left of a whole token is drawn, so that the sum stays l0 n.
-    wanted = densities(d_sae, l0, seed) * n
+    # A new value exceeds the j-th largest of n with probability j / (n + 1). What is left of a whole j is drawn, so
+    # that the mean L0 stays; j = 0 is a feature that never jumps.
+    wanted = densities(d_sae, l0, seed) * (n + 1)
     left = torch.rand(d_sae, generator=torch.Generator().manual_seed(seed + 1)) < wanted.frac()
-    count = (wanted.floor() + left).long().clamp(max=n - 1).to(device)
-    threshold = pre.sort(dim=0, descending=True).values.gather(0, count[None])[0].clamp(min=0)
-    return RandomSae(W_enc, sae.b_enc, threshold.contiguous())
+    rank = (wanted.floor() + left).long().clamp(max=n).to(device)
+    reached = pre.sort(dim=0, descending=True).values.gather(0, (rank - 1).clamp(min=0)[None])[0]
+    never = torch.finfo(torch.float16).max
+    return RandomSae(W_enc, sae.b_enc, torch.where(rank > 0, reached, never).clamp(min=0).contiguous())
 
 
 def random_model(shape: Shape, device: torch.device, dtype: torch.dtype, seed: int) -> Any:
@@ -176,7 +183,11 @@ def run_model(shape: Shape, ids: Tensor, options: argparse.Namespace, device: to
         first = residual_streams(model, batches[0], layers)
         saes = {
             layer: calibrated_sae(
-                counted_rows(first[layer])[:4096].float(), D_SAE[options.scale], options.l0, dtype, 1000 * seed + layer
+                counted_rows(first[layer])[:CALIBRATION_TOKENS].float(),
+                D_SAE[options.scale],
+                options.l0,
+                dtype,
+                1000 * seed + layer,
             )
             for layer in layers
         }
@@ -327,14 +338,16 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--layers", type=int, default=4, help="blocks encoded per model, evenly spread")
-    parser.add_argument("--tokens", type=int, default=262_144, help="counted tokens, rounded up to whole rows")
+    parser.add_argument("--tokens", type=int, help=f"counted tokens, rounded up to whole rows ({TOKENS['full']})")
     parser.add_argument("--batch", type=int, default=8, help="rows per forward pass")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--scale", choices=list(SHAPES), default="full", help="small: tiny shapes, to see that it runs")
     parser.add_argument("--precision", choices=list(DTYPES), default="float32", help="of the SAEs; models are bfloat16")
-    parser.add_argument("--l0", type=float, default=100.0, help="mean active features per token to calibrate for")
+    parser.add_argument("--l0", type=float, help=f"mean active features per token to calibrate for ({L0['full']:g})")
     parser.add_argument("--out", type=Path, help="also write the JSON to this file")
     options = parser.parse_args(arguments)
+    options.tokens = TOKENS[options.scale] if options.tokens is None else options.tokens
+    options.l0 = L0[options.scale] if options.l0 is None else options.l0
     for name in ("layers", "tokens", "batch", "l0"):
         if not (getattr(options, name) > 0 and math.isfinite(getattr(options, name))):
             parser.error(f"--{name} must be above 0, got {getattr(options, name)}")
@@ -345,7 +358,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    result = measure(options)
+    try:
+        result = measure(options)
+    except SemconvError as error:
+        sys.exit(f"gemma_shapes: {error}")
     print(table(result))
     print(json.dumps(result))
     if options.out:
