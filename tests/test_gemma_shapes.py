@@ -52,8 +52,8 @@ def test_thresholds_give_the_l0_asked_for_on_other_tokens(dtype: torch.dtype):
     streams = torch.randn(2, 2000, 64, generator=g) + 3 * torch.randn(64, generator=g)
     sae = gemma_shapes.calibrated_sae(streams[0], 1024, 20.0, dtype, seed=1)
     acts = gemma_shapes.SparseActivations.from_dense(sae.pre_activations(streams[1]), torch.float16, sae.threshold)
-    # Thresholds from n tokens shift the sum of all densities by about sqrt(20 / 2000) = 0.1. In bfloat16 values tie at a
-    # threshold: at 2 numbers are 2^-6 apart, which shifts each density by a few hundredths of itself.
+    # Thresholds from n tokens shift the sum of all densities by about sqrt(20 / 2000) = 0.1. In bfloat16 values tie at
+    # a threshold: at 2 numbers are 2^-6 apart, which shifts each density by a few hundredths of itself.
     assert acts.l0 == pytest.approx(20.0, rel=0.05)
     counts = acts.active_counts()
     assert counts.max() < 0.6 * 2000
