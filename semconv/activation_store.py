@@ -39,6 +39,8 @@ class StoreIdentity:
         dtype: `float16` or `float32`, of the stored values.
         mask_rule: which positions count, in words.
         shard_tokens: tokens per shard.
+        precision: what the SAE's products were computed in, `float32`, `tf32` or `bfloat16`.
+        model_precision: the same of the model's.
     """
 
     model: str
@@ -52,6 +54,8 @@ class StoreIdentity:
     dtype: str = "float16"
     mask_rule: str = "all positions but BOS, EOS and PAD"
     shard_tokens: int = SHARD_TOKENS
+    precision: str = "float32"
+    model_precision: str = "float32"
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -199,9 +203,9 @@ class ActivationStore:
             _check_shard(self.path, index, shard, self.identity)
             yield _read_shard(self.path / shard.file, shard, self.identity)
 
-    def load(self) -> SparseActivations:
-        """Reads the whole store into memory."""
-        return SparseActivations.concatenate(list(self.shards()))
+    def load(self, device: torch.device | str = "cpu") -> SparseActivations:
+        """Reads the whole store into the memory of a device, shard by shard, with room for twice the store."""
+        return SparseActivations.concatenate([acts.to(device) for acts in self.shards()])
 
     def feature_max(self) -> torch.Tensor:
         """Returns the largest value of every feature over all tokens, float32 [n_features], 0 where there is none."""
@@ -255,7 +259,8 @@ class StoreWriter:
         """Adds a chunk; tokens that the store already has are passed over, so a resumed run may send them again.
 
         Args:
-            chunk: activations of consecutive counted tokens.
+            chunk: activations of consecutive counted tokens, on any device: a shard is copied to the host when it is
+                full, in one piece, and what is not yet a shard stays where it is.
             first_token: position of the chunk's first token in the corpus.
 
         Raises:
@@ -284,7 +289,7 @@ class StoreWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        acts = SparseActivations.concatenate(self._pending)
+        acts = SparseActivations.concatenate(self._pending).to("cpu")
         tensors = {
             "indptr": acts.indptr,
             "indices": acts.indices.to(_index_dtype(acts.n_features)),

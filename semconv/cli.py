@@ -36,6 +36,10 @@ RunArgument = Annotated[Path, typer.Argument(help="Run folder that `semconv repr
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file (default: claims.toml).")]
 
+DeviceOption = Annotated[
+    str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
+]
+
 
 def run_folder(suite: str, folder: Path | None) -> Path:
     """Returns where a suite's run lives: the folder asked for, or `runs/<suite>`."""
@@ -108,6 +112,7 @@ def reproduce(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
     claims: ClaimsOption = None,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Regenerate every number of a suite: encode, correlate, match, compare, check the claims, write the report.
@@ -116,14 +121,15 @@ def reproduce(
     """
     from semconv.claims import check_claims, default_claims_path, load_claims
     from semconv.config import load_suite
+    from semconv.device import choose_device
     from semconv.pipeline import Run
     from semconv.pipeline import reproduce as run_suite
     from semconv.report import write_figures, write_markdown
 
     config, stated = load_suite(suite), load_claims(claims or default_claims_path())
-    target = run_folder(suite, folder)
+    target, chosen = run_folder(suite, folder), choose_device(device)
     with progress_bar() as progress:
-        results = run_suite(Run(config, target, progress))
+        results = run_suite(Run(config, target, progress, device=chosen))
         progress("report", 0, 1)
         write_figures(results, target / "figures")
         checked = check_claims(stated, results)
@@ -172,15 +178,17 @@ def doctor(
 def encode(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Run both models of a suite and write their activation stores."""
     from semconv.config import load_suite
+    from semconv.device import choose_device
     from semconv.files import only_writer
     from semconv.pipeline import Run, encode_model, load_corpus
 
-    config, target = load_suite(suite), run_folder(suite, folder)
+    config, target, chosen = load_suite(suite), run_folder(suite, folder), choose_device(device)
     with only_writer(target), progress_bar() as progress:
-        run = Run(config, target, progress)
+        run = Run(config, target, progress, device=chosen)
         blocks = load_corpus(run).blocks
         for model in (config.model_a, config.model_b):
             encode_model(run, model, blocks)
@@ -193,14 +201,16 @@ def correlate(
     store_b: Annotated[Path, typer.Argument(help="Activation store of model B, over the same tokens.")],
     target: Annotated[Path, typer.Option("--out", help="Safetensors file to write.")],
     k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
+    device: DeviceOption = "auto",
 ) -> None:
     """Find the best partners of every feature of two stores, in both directions."""
     from semconv.activation_store import ActivationStore
     from semconv.correlate import best_matches
+    from semconv.device import choose_device
     from semconv.files import write_tensors
 
     a, b = ActivationStore(store_a), ActivationStore(store_b)
-    m = best_matches(a, b, k)
+    m = best_matches(a, b, k, device=choose_device(device)).to("cpu")
     tensors = {
         "a_to_b.index": m.a_to_b.index,
         "a_to_b.r": m.a_to_b.r,
@@ -318,6 +328,14 @@ def main() -> None:
             style="red",
             markup=False,
             soft_wrap=True,
+        )
+        sys.exit(2)
+    except RuntimeError as error:
+        if debug or type(error).__name__ != "OutOfMemoryError":  # torch is not loaded for its name
+            raise
+        err.print(
+            "semconv: the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu",
+            style="red",
         )
         sys.exit(2)
     except OSError as error:

@@ -107,6 +107,11 @@ class ModelConfig:
         if len(set(hooks)) != len(hooks):
             raise InputError(f"model {self.name} names a hook twice: {', '.join(hooks)}")
 
+    @property
+    def label(self) -> str:
+        """Which model this is, for the identity of its stores."""
+        return self.path if self.untrained_seed is None else f"{self.path} untrained, seed {self.untrained_seed}"
+
 
 @dataclass(frozen=True)
 class EncodeConfig:
@@ -116,10 +121,16 @@ class EncodeConfig:
     """Rows per forward pass."""
     dtype: Literal["float16", "float32"] = "float16"
     """Of the stored values."""
+    precision: Literal["sae", "float32", "tf32", "bfloat16"] = "sae"
+    """What the SAEs compute in; `sae` is what each was trained in (`semconv.device.resolve_precision`)."""
+    model_precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """What the models compute in."""
 
     def __post_init__(self) -> None:
         _at_least("encode.batch", self.batch, 1)
         _choice("encode.dtype", self.dtype, ("float16", "float32"))
+        _choice("encode.precision", self.precision, ("sae", "float32", "tf32", "bfloat16"))
+        _choice("encode.model_precision", self.model_precision, ("float32", "tf32", "bfloat16"))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def self_match(protocol: Protocol, side: Side) -> dict[str, Any]:
         How many features vary, the share that found themselves or an exact double, the lowest r, and per measure the
         score of the dictionary paired with itself.
     """
-    found = best_matches(side.acts, side.acts).a_to_b
+    found = best_matches(side.acts, side.acts).to("cpu").a_to_b
     varies = np.flatnonzero(found.index[:, 0].numpy() >= 0)
     r = found.r[:, 0].numpy()[varies]
     scores: dict[str, float | None] = {}

@@ -12,6 +12,7 @@ import torch
 
 from semconv import ops
 from semconv.config import SuiteConfig, resolve
+from semconv.device import choose_device, why_no_cuda
 from semconv.provenance import processor
 from semconv.types import InputError
 
@@ -96,6 +97,11 @@ def _gpu(suite: SuiteConfig) -> Finding:
     return Finding("GPU", f"{needed:g} GiB" if needed else "none", f"{name}, {memory:.0f} GiB", memory >= needed)
 
 
+def _device() -> Finding:
+    lacking = why_no_cuda()
+    return Finding("device", "any", f"{choose_device()}" + (f" ({lacking})" if lacking else ""), None)
+
+
 def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
     """Returns the findings for running `suite` into `folder`."""
     disk, memory = free_disk(folder.resolve()) / GIB, available_memory() / GIB
@@ -108,6 +114,7 @@ def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
         Finding("disk", f"{needs.disk_gib:g} GiB", f"{disk:.1f} GiB free", disk >= needs.disk_gib),
         Finding("memory", f"{needs.memory_gib:g} GiB", f"{memory:.1f} GiB available", memory >= needs.memory_gib),
         _gpu(suite),
+        _device(),
         *_packages(suite),
         *_paths(suite),
         Finding("time", f"about {needs.minutes:g} min on 2 cores", "-", None),

@@ -106,7 +106,8 @@ def study(protocol: Protocol, tag: str, a: Side, b: Side) -> Result:
 
 
 def _matches(a: Side, b: Side, config: MatchConfig) -> BestMatches:
-    return best_matches(a.acts, b.acts, needed_partners(config, a.acts.n_features, b.acts.n_features))
+    k = needed_partners(config, a.acts.n_features, b.acts.n_features)
+    return best_matches(a.acts, b.acts, k).to("cpu")
 
 
 def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
@@ -196,7 +197,7 @@ def _add_rematch(
 
 def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> dict[str, Any]:
     """How far two halves of the documents agree on the best A feature of every B feature, and on its r."""
-    one, other = (best_matches(a.at(p).acts, b.at(p).acts).b_to_a for p in at)
+    one, other = (best_matches(a.at(p).acts, b.at(p).acts).to("cpu").b_to_a for p in at)
     both = (one.index[:, 0] >= 0) & (other.index[:, 0] >= 0)
     same = both & (one.index[:, 0] == other.index[:, 0])
     r = torch.stack([one.r[same, 0], other.r[same, 0]])

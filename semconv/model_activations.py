@@ -38,9 +38,13 @@ def hook_layer(name: str) -> int:
 
 
 def load_model(
-    path: str | Path, revision: str | None = None, device: str = "cpu", untrained_seed: int | None = None
+    path: str | Path,
+    revision: str | None = None,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    untrained_seed: int | None = None,
 ) -> PreTrainedModel:
-    """Loads a causal LM in float32 with eager attention, or its untrained twin.
+    """Loads a causal LM with eager attention, or its untrained twin.
 
     Gemma-2 soft-caps its attention logits, which fused attention kernels skip. The twin has the model's shape and
     the weights of `draw_parameters`; of its folder only the config is read.
@@ -49,6 +53,7 @@ def load_model(
         path: a folder, or a name on the model hub.
         revision: commit of the hub repository; ignored for a folder.
         device: torch device.
+        dtype: of the weights and of what is computed with them, float32 or bfloat16.
         untrained_seed: None for the trained model, else the seed of the twin.
 
     Raises:
@@ -60,7 +65,7 @@ def load_model(
 
     logging.disable_progress_bar()  # one bar, ours, is enough
 
-    load: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": "eager", "trust_remote_code": False}
+    load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": False}
     try:
         if untrained_seed is None:
             model: Any = AutoModelForCausalLM.from_pretrained(str(path), revision=revision, **load)
@@ -144,12 +149,13 @@ def residual_streams(model: nn.Module, ids: Tensor, layers: Sequence[int]) -> di
     """Runs one truncated forward pass and returns the output of every wanted block.
 
     Args:
-        model: a causal LM in evaluation mode.
-        ids: integer token ids [batch, ctx].
+        model: a causal LM in evaluation mode, all of it on one device.
+        ids: integer token ids [batch, ctx], on any device.
         layers: block indices; the pass stops after the highest.
 
     Returns:
-        Block index -> residual stream [batch, ctx, d_model], the output of that block (`hook_resid_post`).
+        Block index -> residual stream [batch, ctx, d_model] on the model's device, the output of that block
+        (`hook_resid_post`).
 
     Raises:
         InputError: a layer the model does not have.
@@ -159,5 +165,5 @@ def residual_streams(model: nn.Module, ids: Tensor, layers: Sequence[int]) -> di
         if not 0 <= layer < len(blocks):
             raise InputError(f"layer must be in 0..{len(blocks) - 1} for this model, got {layer}")
     with _captured(blocks, layers) as captured, suppress(_Truncated):
-        model(input_ids=ids.long(), use_cache=False)
+        model(input_ids=ids.to(next(model.parameters()).device).long(), use_cache=False)
     return {layer: captured[layer] for layer in layers}

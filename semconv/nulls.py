@@ -77,7 +77,8 @@ def rematch(
     n_a, n_b = a.acts.n_features, b.acts.n_features
     sides = [(side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b)]
     shifts = [document_shift(starts, seed, number) for number in numbers]
-    found = ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, needed_partners(config, n_a, n_b))
+    k = needed_partners(config, n_a, n_b)
+    found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
     free = replace(config, need_shared_token=False, min_r=-1.0)
     active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
     passed, scored = np.zeros(len(shifts), dtype=np.int64), np.zeros(len(shifts), dtype=np.int64)

@@ -53,6 +53,11 @@ def build_facts() -> dict[str, str]:
     return {"compiler": _core.compiler, "flags": _core.flags, "cuda_archs": _core.cuda_archs}
 
 
+def has_cuda_kernels() -> bool:
+    """Returns whether the native core was built with kernels for CUDA devices."""
+    return _core is not None and bool(_core.cuda_archs)
+
+
 def _call(name: str, *arguments: Any) -> Any:
     """Calls a native op; what it refuses becomes one sentence."""
     build_facts()

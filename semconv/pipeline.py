@@ -18,6 +18,7 @@ from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
+from semconv.device import DTYPES, Precision, resolve_precision
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol
@@ -47,12 +48,14 @@ class Run:
         suite: what is compared.
         folder: where results, stores and figures go.
         progress: called as stages advance.
+        device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
     """
 
     suite: SuiteConfig
     folder: Path
     progress: Progress = _silent
     seconds: dict[str, float] = field(default_factory=dict[str, float])
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def store_path(self, model: ModelConfig, hook: str) -> Path:
         return self.folder / "stores" / model.name / hook
@@ -180,7 +183,7 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
         sae.hook: StoreWriter(
             run.store_path(model, sae.hook),
             StoreIdentity(
-                model=model.path,
+                model=model.label,
                 model_sha256=model_sha256,
                 sae=sae.path,
                 sae_sha256=folder_sha256(resolve(sae.path)),
@@ -189,6 +192,8 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
                 n_tokens=blocks.n_tokens,
                 n_features=widths[sae.hook],
                 dtype=encode.dtype,
+                precision=_sae_precision(run, sae),
+                model_precision=resolve_precision(encode.model_precision, "", run.device),
             ),
         )
         for sae in model.saes
@@ -199,6 +204,12 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
         with run.timed(stage):
             _encode_missing(run, stage, model, todo, writers, blocks)
     run.progress(stage, 1, 1)
+
+
+def _sae_precision(run: Run, sae: SaeConfig) -> Precision:
+    from semconv.sae_encode import sae_dtype
+
+    return resolve_precision(run.suite.encode.precision, sae_dtype(resolve(sae.path)), run.device)
 
 
 def _encode_missing(
@@ -212,7 +223,10 @@ def _encode_missing(
     from semconv.model_activations import load_model
     from semconv.sae_encode import encode, load_sae
 
-    network = load_model(resolve(model.path))
+    encoding = run.suite.encode
+    model_precision = resolve_precision(encoding.model_precision, "", run.device)
+    dtype_of_model, seed = DTYPES[model_precision], model.untrained_seed
+    network = load_model(resolve(model.path), device=run.device, dtype=dtype_of_model, untrained_seed=seed)
     n_layers = int(network.config.num_hidden_layers)
     for sae in todo:
         if hook_layer(sae.hook) >= n_layers:
@@ -225,12 +239,15 @@ def _encode_missing(
             f"model {model.name} knows {network.config.vocab_size} tokens, "
             f"the tokenizer gives id {int(blocks.ids.max())}"
         )
-    saes = {sae.hook: load_sae(resolve(sae.path)) for sae in todo}
-    batch, dtype = run.suite.encode.batch, getattr(torch, run.suite.encode.dtype)
+    saes = {
+        sae.hook: load_sae(resolve(sae.path), dtype=DTYPES[_sae_precision(run, sae)], device=run.device) for sae in todo
+    }
+    batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
+    tf32, model_tf32 = encoding.precision == "tf32", model_precision == "tf32"
     written = min(writers[hook].tokens_written for hook in saes)
     # The batch that holds the first token still missing; batches never shift, so that a resumed run has the same bits.
     first_batch = int(torch.searchsorted(blocks.mask.sum(dim=1).cumsum(0), written, right=True)) // batch
-    for position, chunks in encode(network, saes, blocks, batch, dtype, first_batch):
+    for position, chunks in encode(network, saes, blocks, batch, dtype, first_batch, tf32, model_tf32):
         for hook, chunk in chunks.items():
             done = writers[hook].tokens_written
             if position + chunk.n_tokens > done:
@@ -290,7 +307,14 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
     tables = iter(TopTokens.of_sides(tokens, match.stop_tokens))
     return [
         [
-            Side(model.name, hook_layer(sae.hook), one, store.sha256, _decoder_rows(run, model, sae), next(tables))
+            Side(
+                model.name,
+                hook_layer(sae.hook),
+                one.to(run.device),
+                store.sha256,
+                _decoder_rows(run, model, sae),
+                next(tables),
+            )
             for sae, one, store in zip(model.saes, acts[i], stores[i], strict=True)
         ]
         for i, (model, _) in enumerate(models)
@@ -380,7 +404,13 @@ def _reproduce(run: Run) -> dict[str, Any]:
         **compared,
     }
     write_json(run.folder / "results.json", results)
-    about = {"started": began, "seconds": run.seconds, "suite": asdict(suite), "suite_sha256": suite.sha256}
+    about = {
+        "device": str(run.device),
+        "started": began,
+        "seconds": run.seconds,
+        "suite": asdict(suite),
+        "suite_sha256": suite.sha256,
+    }
     write_json(run.folder / "provenance.json", {**provenance(), **about})
     return results
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from semconv.device import float32_products
 from semconv.model_activations import hook_layer, residual_streams
 from semconv.sparse import SparseActivations
 from semconv.types import InputError, TokenBlocks, first_line
@@ -18,8 +20,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def load_sae(path: str | Path | None = None, release: str | None = None, sae_id: str | None = None) -> SAE[Any]:
-    """Loads an SAE in float32 with sae-lens's own loader, from a folder or from a release on the model hub.
+def load_sae(
+    path: str | Path | None = None,
+    release: str | None = None,
+    sae_id: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> SAE[Any]:
+    """Loads an SAE with sae-lens's own loader, from a folder or from a release on the model hub.
+
+    Args:
+        path: a folder in sae-lens's format.
+        release: release on the model hub, when there is no path.
+        sae_id: name of the SAE in the release.
+        dtype: of the weights and of what is computed with them, float32 or bfloat16.
+        device: torch device.
 
     Raises:
         InputError: the SAE cannot be found or read.
@@ -27,25 +42,53 @@ def load_sae(path: str | Path | None = None, release: str | None = None, sae_id:
     from sae_lens import SAE
     from safetensors import SafetensorError
 
+    name = str(dtype).removeprefix("torch.")
     try:
         if path is not None:
-            return SAE.load_from_disk(path, dtype="float32").eval()
+            return SAE.load_from_disk(path, dtype=name).to(device).eval()
         if release is None or sae_id is None:
             raise InputError("an SAE needs a path, or a release and an sae_id")
-        return SAE.from_pretrained(release, sae_id, dtype="float32").eval()
+        return SAE.from_pretrained(release, sae_id, dtype=name).to(device).eval()
     except InputError:
         raise
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"cannot load SAE {path or f'{release}:{sae_id}'}: {first_line(error)}") from error
 
 
+def sae_dtype(path: str | Path) -> str:
+    """Returns the dtype that the config of an SAE's folder names, float32 where it names none.
+
+    Raises:
+        InputError: the config is missing or damaged.
+    """
+    try:
+        return str(json.loads((Path(path) / "cfg.json").read_text(encoding="utf-8")).get("dtype", "float32"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"cannot load SAE {path}: {first_line(error)}") from error
+
+
+def _jump_threshold(sae: SAE[Any]) -> Tensor | None:
+    """Returns the threshold that turns a JumpReLU SAE's pre-activations into its activations, None for other SAEs.
+
+    relu(pre) * (pre > threshold) is pre where pre > max(threshold, 0) and zero elsewhere. Thresholds that are not all
+    finite are left to the SAE.
+    """
+    if sae.cfg.architecture() != "jumprelu" or not isinstance(sae.activation_fn, nn.ReLU):
+        return None
+    given: Any = sae.threshold
+    threshold: Tensor = given.float().clamp(min=0)
+    return threshold if bool(threshold.isfinite().all()) else None
+
+
 @torch.inference_mode()
 def encode_stream(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> SparseActivations:
-    """Encodes residual vectors and compacts them.
+    """Encodes residual vectors and compacts them, without leaving their device.
+
+    The last step of a JumpReLU SAE is taken by the pass that compacts, which saves three passes over the dense chunk.
 
     Args:
-        sae: any SAE of the ReLU family.
-        stream: [n, d_model] float32.
+        sae: any SAE of the ReLU family, on the device of the stream.
+        stream: [n, d_model] float32 or bfloat16; the SAE computes in the dtype of its own weights.
         dtype: of the stored values, float16 or float32.
 
     Raises:
@@ -53,7 +96,11 @@ def encode_stream(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> SparseAc
     """
     if stream.shape[-1] != sae.cfg.d_in:
         raise InputError(f"the SAE takes vectors of {sae.cfg.d_in}, the hook gives {stream.shape[-1]}")
-    return SparseActivations.from_dense(sae.encode(stream), dtype)
+    threshold = _jump_threshold(sae)
+    if threshold is None:
+        return SparseActivations.from_dense(sae.encode(stream), dtype)
+    bias: Any = sae.b_enc
+    return SparseActivations.from_dense(sae.process_sae_in(stream) @ sae.W_enc + bias, dtype, threshold)
 
 
 def encode(
@@ -63,19 +110,24 @@ def encode(
     batch: int,
     dtype: torch.dtype = torch.float16,
     first_batch: int = 0,
+    tf32: bool = False,
+    model_tf32: bool = False,
 ) -> Iterator[tuple[int, dict[str, SparseActivations]]]:
     """Yields, batch by batch, the position of its first counted token and the activations at every hook.
 
     One forward pass feeds all SAEs. Batches always hold the same rows, so a run that starts at `first_batch` yields
-    what an unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`.
+    what an unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`. Token ids go to
+    the model's device batch by batch; everything after them, the activations too, stays there.
 
     Args:
         model: a causal LM in evaluation mode.
-        saes: hook name -> SAE.
+        saes: hook name -> SAE, on the model's device.
         blocks: the corpus.
         batch: rows per forward pass.
         dtype: of the stored values.
         first_batch: where to start.
+        tf32: whether float32 products of the SAEs are taken in TF32, on CUDA.
+        model_tf32: the same of the model's.
 
     Raises:
         InputError: an unknown hook, an SAE that does not fit, or an overflow.
@@ -84,8 +136,18 @@ def encode(
     counted = blocks.mask.sum(dim=1)
     position = int(counted[: first_batch * batch].sum())
     for start in range(first_batch * batch, len(blocks.ids), batch):
-        mask = blocks.mask[start : start + batch]
-        streams = residual_streams(model, blocks.ids[start : start + batch], sorted(set(layers.values())))
-        if bool(mask.any()):
-            yield position, {hook: encode_stream(sae, streams[layers[hook]][mask], dtype) for hook, sae in saes.items()}
-        position += int(mask.sum())
+        with float32_products(model_tf32):
+            streams = residual_streams(model, blocks.ids[start : start + batch], sorted(set(layers.values())))
+        places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
+        if len(places):
+            with float32_products(tf32):
+                chunks = {
+                    hook: encode_stream(sae, _rows(streams[layers[hook]], places), dtype) for hook, sae in saes.items()
+                }
+            yield position, chunks
+        position += len(places)
+
+
+def _rows(stream: Tensor, places: Tensor) -> Tensor:
+    """Returns some positions of a stream [batch, ctx, d_model] as [n, d_model]."""
+    return stream.flatten(0, 1).index_select(0, places.to(stream.device))

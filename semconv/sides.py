@@ -36,7 +36,7 @@ class Side:
     Attributes:
         model: short name of the model.
         layer: block whose output the SAE reads.
-        acts: its activations over the counted tokens.
+        acts: its activations over the counted tokens, on the device that correlates.
         store_sha256: of the store they come from.
         decoder: float64 [F, d_model].
         tokens: table of the top-activating tokens of every feature.
@@ -56,7 +56,7 @@ class Side:
 
     def active_counts(self) -> Int[ndarray, " F"]:
         """On how many tokens each feature is active, int64 [F]."""
-        return self.acts.active_counts().numpy()
+        return self.acts.active_counts().cpu().numpy()
 
     def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"]) -> Any:
         """Returns some decoder rows as the measure's prepared space, sharing what their subsets share.
@@ -72,7 +72,7 @@ class Side:
 
     def at(self, positions: Tensor) -> Side:
         """Returns the same side over other tokens, int64 [n] positions of these; features keep their top tokens."""
-        acts = self.acts.tokens(positions)
+        acts = self.acts.tokens(positions.to(self.acts.device))
         return Side(self.model, self.layer, acts, self.store_sha256, self.decoder, self.tokens, self._spaces)
 
 
@@ -80,7 +80,7 @@ def match_sides(a: Side, b: Side, config: MatchConfig) -> FeaturePairs:
     """Correlates and pairs the features of two sides over the same tokens."""
     k = needed_partners(config, a.acts.n_features, b.acts.n_features)
     counts = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
-    return match_features(best_matches(a.acts, b.acts, k), a.tokens, b.tokens, config, *counts)
+    return match_features(best_matches(a.acts, b.acts, k).to("cpu"), a.tokens, b.tokens, config, *counts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +136,11 @@ def pair_correlations(a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[
     for begin in range(0, len(rows_a), _PAIRS_AT_ONCE):
         part = slice(begin, begin + _PAIRS_AT_ONCE)
         (one, at_one), (other, at_other) = (np.unique(rows[part], return_inverse=True) for rows in (rows_a, rows_b))
-        x, y = a.acts.columns(torch.from_numpy(one)), b.acts.columns(torch.from_numpy(other))
+        x, y = (side.acts.columns(torch.from_numpy(rows).to(side.acts.device)) for side, rows in ((a, one), (b, other)))
         # With these maxima the stream has the scales of best_matches.
         stream = StreamingCorrelation(
-            len(one), len(other), feature_max_a=x.feature_max(), feature_max_b=y.feature_max()
+            len(one), len(other), feature_max_a=x.feature_max(), feature_max_b=y.feature_max(), device=x.device
         )
         stream.update(x, y)
-        out[part] = stream.correlation().numpy()[at_one, at_other]
+        out[part] = stream.correlation().cpu().numpy()[at_one, at_other]
     return out

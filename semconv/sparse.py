@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from semconv.types import InputError
 @dataclass(frozen=True, eq=False)
 class SparseActivations:
     """CSR over tokens; what an SAE leaves of a residual stream.
+
+    All tensors lie on one device, and so does whatever the methods return.
 
     Attributes:
         indptr: int64 [n_tokens + 1], from 0 to nnz, never decreasing.
@@ -59,7 +62,7 @@ class SparseActivations:
         """Joins chunks of consecutive tokens.
 
         Raises:
-            InputError: no chunk, or chunks of different width or dtype.
+            InputError: no chunk, or chunks of different width, dtype or device.
         """
         if not chunks:
             raise InputError("at least one chunk is needed, got none")
@@ -70,13 +73,18 @@ class SparseActivations:
                     f"chunks must agree in features and dtype, got {first.n_features} {first.values.dtype} "
                     f"and {chunk.n_features} {chunk.values.dtype}"
                 )
-        starts = torch.tensor([0] + [c.indices.numel() for c in chunks]).cumsum(0)
-        indptr = torch.cat(
-            [chunks[0].indptr[:1], *(c.indptr[1:] + s for c, s in zip(chunks, starts[:-1], strict=True))]
-        )
+            if chunk.device != first.device:
+                raise InputError(f"chunks must be on one device, got {first.device} and {chunk.device}")
+        starts = accumulate((c.nnz for c in chunks[:-1]), initial=0)
+        indptr = torch.cat([first.indptr[:1], *(c.indptr[1:] + s for c, s in zip(chunks, starts, strict=True))])
         return cls(
             indptr, torch.cat([c.indices for c in chunks]), torch.cat([c.values for c in chunks]), first.n_features
         )
+
+    def to(self, device: torch.device | str) -> SparseActivations:
+        """Returns the activations on a device: these themselves when they are there, else a copy."""
+        parts = [part.to(device) for part in (self.indptr, self.indices, self.values)]
+        return self if parts[0] is self.indptr else SparseActivations(*parts, n_features=self.n_features)
 
     def rows(self, begin: int, end: int) -> SparseActivations:
         """Returns the tokens [begin, end), 0 <= begin < end <= n_tokens; entries share memory with these."""
@@ -136,6 +144,10 @@ class SparseActivations:
         return self.indptr.numel() - 1
 
     @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    @property
     def nnz(self) -> int:
         return self.indices.numel()
 
@@ -181,6 +193,9 @@ def _check(acts: SparseActivations) -> None:
         )
     if not 1 <= acts.n_features < 2**31:
         raise InputError(f"n_features must be between 1 and 2^31 - 1, got {acts.n_features}")
+    if not indptr.device == indices.device == values.device:
+        devices = ", ".join(str(part.device) for part in (indptr, indices, values))
+        raise InputError(f"indptr, indices and values must be on one device, got {devices}")
     if int(indptr[0]) != 0 or int(indptr[-1]) != indices.numel() or bool((indptr.diff() < 0).any()):
         raise InputError(
             f"indptr must rise from 0 to nnz = {indices.numel()} without decreasing, "

@@ -35,12 +35,12 @@ class StreamState:
     n_tokens: int
 
 
-def _new_sums(n_features: int, feature_max: Tensor | None, name: str) -> Tensor:
-    sums = torch.zeros(len(FeatureSum), n_features, dtype=torch.int64)
+def _new_sums(n_features: int, feature_max: Tensor | None, name: str, device: torch.device) -> Tensor:
+    sums = torch.zeros(len(FeatureSum), n_features, dtype=torch.int64, device=device)
     exponents = sums[FeatureSum.SCALE_EXPONENT]
     exponents.fill_(NO_SCALE)
     if feature_max is not None:
-        maxima = feature_max.double()
+        maxima = feature_max.to(device).double()
         if maxima.shape != (n_features,) or not bool((maxima.isfinite() & (maxima >= 0)).all()):
             raise InputError(f"{name} must be finite and >= 0 [{n_features}], got {list(maxima.shape)}")
         # The smallest e with max / 2^e <= 65535; frexp gives max = mantissa 2^exponent with mantissa in [0.5, 1).
@@ -67,6 +67,7 @@ class StreamingCorrelation:
         feature_max_b: [F_b].
         max_saturated: share of a side's active values that may exceed their scale.
         buffer_bytes: how much to keep before adding.
+        device: where the statistics are kept and summed; chunks must come on it, and results stay on it.
 
     Raises:
         InputError: no feature on a side, or maxima of another shape, negative or not finite.
@@ -81,19 +82,25 @@ class StreamingCorrelation:
         feature_max_b: Tensor | None = None,
         max_saturated: float = 1e-4,
         buffer_bytes: int = 2**27,
+        device: torch.device | str = "cpu",
     ) -> None:
         if n_features_a < 1 or n_features_b < 1:
             raise InputError(f"both sides need at least one feature, got {n_features_a} and {n_features_b}")
         self.max_saturated = max_saturated
         self.buffer_bytes = buffer_bytes
+        s_ab = torch.zeros(n_features_a, n_features_b, dtype=torch.int64, device=device)
         self._state = StreamState(
-            torch.zeros(n_features_a, n_features_b, dtype=torch.int64),
-            _new_sums(n_features_a, feature_max_a, "feature_max_a"),
-            _new_sums(n_features_b, feature_max_b, "feature_max_b"),
+            s_ab,
+            _new_sums(n_features_a, feature_max_a, "feature_max_a", s_ab.device),
+            _new_sums(n_features_b, feature_max_b, "feature_max_b", s_ab.device),
             0,
         )
         self._buffer: list[tuple[SparseActivations, SparseActivations]] = []
         self._buffered_bytes = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self._state.s_ab.device
 
     @property
     def n_tokens(self) -> int:
@@ -115,7 +122,7 @@ class StreamingCorrelation:
             b: the second model's over the same tokens, F_b wide.
 
         Raises:
-            InputError: other widths or different numbers of tokens; the stream stays as it was.
+            InputError: other widths, different numbers of tokens or another device; the stream stays as it was.
         """
         widths = tuple(self._state.s_ab.shape)
         if (a.n_features, b.n_features) != widths:
@@ -124,6 +131,8 @@ class StreamingCorrelation:
             )
         if a.n_tokens != b.n_tokens:
             raise InputError(f"a and b must hold the same tokens, got {a.n_tokens} and {b.n_tokens}")
+        if not a.device == b.device == self.device:
+            raise InputError(f"chunks must be on {self.device} like the stream, got {a.device} and {b.device}")
         if self._buffer and (a.values.dtype, b.values.dtype) != tuple(c.values.dtype for c in self._buffer[0]):
             self.flush()  # one buffer has one dtype
         self._buffer.append((a, b))
@@ -156,7 +165,7 @@ class StreamingCorrelation:
         """Adds another stream over other tokens, for example of another process.
 
         Raises:
-            InputError: other widths, or a feature whose scale differs; the stream stays as it was.
+            InputError: other widths, another device, or a feature whose scale differs; the stream stays as it was.
         """
         self.flush()
         other.flush()
@@ -165,6 +174,8 @@ class StreamingCorrelation:
             raise InputError(
                 f"streams must have the same features, got {list(mine.s_ab.shape)} and {list(theirs.s_ab.shape)}"
             )
+        if other.device != self.device:
+            raise InputError(f"streams must be on one device to be merged, got {self.device} and {other.device}")
         if mine.n_tokens + theirs.n_tokens > 2**31:
             raise InputError(f"a stream holds at most 2^31 tokens, got {mine.n_tokens + theirs.n_tokens}")
         merged = [
@@ -204,12 +215,19 @@ class StreamingCorrelation:
             "s_ab": state.s_ab,
             "sums_a": state.sums_a,
             "sums_b": state.sums_b,
-            "n_tokens": torch.tensor(state.n_tokens),
+            "n_tokens": torch.tensor(state.n_tokens, device=self.device),
         }
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], *, max_saturated: float = 1e-4) -> StreamingCorrelation:
+    def from_state_dict(
+        cls, state: Mapping[str, Tensor], *, max_saturated: float = 1e-4, device: torch.device | str | None = None
+    ) -> StreamingCorrelation:
         """Continues a stream from copies of what `state_dict` gave.
+
+        Args:
+            state: as `state_dict` gave it, on any device.
+            max_saturated: as for the stream.
+            device: where to continue, by default where `s_ab` is.
 
         Raises:
             InputError: tensors missing, unknown, or of another shape or dtype than `state_dict` gives.
@@ -231,11 +249,10 @@ class StreamingCorrelation:
                 raise InputError(
                     f"{name} must be int64 {list(shape)}, got {state[name].dtype} {list(state[name].shape)}"
                 )
-        stream = cls(*s_ab.shape, max_saturated=max_saturated)
-        sums_a, sums_b = (state[name].clone(memory_format=torch.contiguous_format) for name in ("sums_a", "sums_b"))
-        stream._state = StreamState(
-            s_ab.clone(memory_format=torch.contiguous_format), sums_a, sums_b, int(state["n_tokens"])
-        )
+        stream = cls(*s_ab.shape, max_saturated=max_saturated, device=s_ab.device if device is None else device)
+        for name in ("s_ab", "sums_a", "sums_b"):
+            getattr(stream._state, name).copy_(state[name])
+        stream._state.n_tokens = int(state["n_tokens"])
         return stream
 
     def _finished(self) -> StreamState:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from semconv import SparseActivations
+from semconv.device import why_no_cuda
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -23,6 +24,16 @@ requires_models = pytest.mark.skipif(
     not all(__import__("importlib.util").util.find_spec(name) for name in ("transformers", "sae_lens", "tokenizers")),
     reason="transformers, sae-lens and tokenizers are needed",
 )
+
+requires_cuda = pytest.mark.skipif(
+    why_no_cuda() is not None, reason="no CUDA device or no CUDA kernels in this build of semconv"
+)
+
+
+@pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=requires_cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every device that a test of ours should run on; on a machine without a GPU the skips are counted."""
+    return request.param
 
 
 def random_activations(

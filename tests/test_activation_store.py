@@ -114,6 +114,16 @@ def test_gaps_and_overruns_are_refused(tmp_path: Path, acts: SparseActivations):
         writer.append(random_activations(0, 10, 30, dtype=torch.float16), 0)
 
 
+def test_a_manifest_from_before_precisions_were_named_is_float32(store: ActivationStore):
+    path = store.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for name in ("precision", "model_precision"):
+        del manifest["identity"][name]
+    path.write_text(json.dumps(manifest))
+    assert ActivationStore(store.path).identity == identity()
+    assert StoreWriter(store.path, identity()).complete
+
+
 def test_another_identity_is_refused(store: ActivationStore):
     with pytest.raises(InputError, match="differs in hook"):
         StoreWriter(store.path, identity(hook="blocks.1.hook_resid_post"))

@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from semconv import StoreIdentity, StoreWriter, best_matches
+from semconv.cli import main
+from semconv.device import why_no_cuda
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 RESULTS = {"suite": "tiny", "summary": {"rsa": {"layer_pairs": 2}}}
@@ -75,6 +78,28 @@ def test_debug_shows_the_traceback():
     done = semconv_cli("reproduce", "mimi", "--debug")
     assert "Traceback" in done.stderr
     assert done.returncode != 0
+
+
+@pytest.mark.skipif(why_no_cuda() is None, reason="here the GPU can be used")
+def test_a_gpu_that_is_not_there_is_one_sentence(tiny_suite: Path, tmp_path: Path):
+    lacking = f"device cuda cannot be used: {why_no_cuda()}"
+    assert_one_sentence(semconv_cli("encode", tiny_suite, "--out", tmp_path, "--device", "cuda"), lacking)
+    done = semconv_cli("encode", tiny_suite, "--out", tmp_path, env={"SEMCONV_DEVICE": "gpu"})
+    assert_one_sentence(done, "device must be one of auto, cpu, cuda, got 'gpu'")
+    found = {f["what"]: f["found"] for f in json.loads(semconv_cli("doctor", tiny_suite, "--json").stdout)}
+    assert found["device"] == f"cpu ({why_no_cuda()})"
+
+
+def test_a_full_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def fill() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("semconv.cli.app", fill)
+    monkeypatch.setattr(sys, "argv", ["semconv"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert "the GPU has too little memory" in capsys.readouterr().err
 
 
 @requires_models

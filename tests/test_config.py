@@ -34,6 +34,9 @@ def test_every_shipped_suite_loads():
         ("batch = 8", 'batch = "8"', "encode.batch must be int, got '8'"),
         ("batch = 8", "batch = true", "encode.batch must be int, got True"),
         ("batch = 8", 'dtype = "float61"', r"float16, float32, got 'float61' \(did you mean 'float16'\?\)"),
+        ("batch = 8", 'precision = "tf23"', r"encode.precision must be one of sae, .*\(did you mean 'tf32'\?\)"),
+        ("batch = 8", 'model_precision = "sae"', r"encode.model_precision must be one of float32, tf32, bfloat16, got"),
+        ("batch = 8", 'device = "cuda"', "unknown key 'device' in tiny.toml.encode"),
         ('kind = "file"', 'kind = "docstring"', r"did you mean 'docstrings'\?"),
         ("context = 32\n", "", "incomplete: 'context'"),
         ("blocks.0.hook_resid_post", "blocks.0.resid_post", "must look like 'blocks.3.hook_resid_post'"),
@@ -68,7 +71,8 @@ def test_unknown_suites_name_the_nearest():
 def test_the_hash_sees_settings_and_not_layout(tiny_suite: Path, tmp_path: Path):
     base = load_suite(tiny_suite).sha256
     assert load_suite(changed(tiny_suite, tmp_path, "batch = 8", "# a remark\nbatch   =  8")).sha256 == base
-    assert load_suite(changed(tiny_suite, tmp_path, "batch = 8", "batch = 9")).sha256 != base
+    for other in ("batch = 9", 'batch = 8\nprecision = "bfloat16"'):
+        assert load_suite(changed(tiny_suite, tmp_path, "batch = 8", other)).sha256 != base
 
 
 CLAIM = """

@@ -13,12 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from semconv import InputError
 from semconv.activation_store import ActivationStore
 from semconv.config import load_suite
 from semconv.files import only_writer
-from semconv.pipeline import Run, load_corpus
+from semconv.pipeline import Run, encode_model, load_corpus
 from semconv.pipeline import reproduce as run_suite
 from tests.conftest import requires_models, semconv_cli
 
@@ -47,6 +48,29 @@ def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["suite_sha256"] == results["suite_sha256"]
     assert provenance["versions"]["torch"]
+
+
+def test_the_device_is_in_the_provenance_and_not_in_the_results(finished: Path):
+    assert json.loads((finished / "provenance.json").read_text())["device"] in ("cpu", "cuda:0")
+    assert "device" not in (finished / "results.json").read_text()
+
+
+def test_precision_is_part_of_what_a_store_holds(finished: Path, tiny_suite: Path, tmp_path: Path):
+    """SAEs in bfloat16 where the suite says so, and no mixing with activations of another precision."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny_suite.read_text().replace("batch = 8", 'batch = 8\nprecision = "bfloat16"'))
+    run = Run(load_suite(path), tmp_path / "run")
+    blocks = load_corpus(run).blocks
+    encode_model(run, run.suite.model_b, blocks)
+    hook = "blocks.2.hook_resid_post"
+    store, usual = (ActivationStore(folder / "stores" / "b" / hook) for folder in (run.folder, finished))
+    assert (store.identity.precision, usual.identity.precision) == ("bfloat16", "float32")
+    assert (store.identity.model_precision, usual.identity.model_precision) == ("float32", "float32")
+    # Whoever computed in bfloat16 left numbers that bfloat16 holds, and thresholds above the smallest normal float16.
+    for held, acts in ((True, store.load()), (False, usual.load())):
+        assert torch.equal(acts.values, acts.values.bfloat16().half()) == held
+    with pytest.raises(InputError, match=r"holds another store \(it differs in precision\)"):
+        encode_model(Run(load_suite(path), finished), run.suite.model_b, blocks)
 
 
 def test_tokens_are_conserved_from_corpus_to_store(finished: Path, tiny_suite: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from semconv import InputError, SparseActivations
 from semconv.config import load_suite, resolve
 from semconv.model_activations import hook_layer, hook_name, load_model, residual_streams
 from semconv.pipeline import Run, load_corpus
-from semconv.sae_encode import encode, encode_stream, load_sae
+from semconv.sae_encode import encode, encode_stream, load_sae, sae_dtype
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -70,6 +71,56 @@ def test_activations_equal_the_formula_of_a_jumprelu_sae(loaded):
     expected = pre.relu() * (pre > sae.threshold)
     assert first == 0
     torch.testing.assert_close(chunks[hook].to_dense(), expected.detach(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+def test_the_jump_taken_while_compacting_gives_the_bits_of_the_sae(loaded, dtype: torch.dtype, stored: torch.dtype):
+    _, saes, _ = loaded
+    sae = copy.deepcopy(next(iter(saes.values()))).to(dtype=dtype)
+    g = torch.Generator().manual_seed(0)
+    stream = torch.randn(200, 16, generator=g)
+    with torch.no_grad():
+        pre = sae.process_sae_in(stream) @ sae.W_enc + sae.b_enc
+        sae.threshold.copy_(torch.randn(96, generator=g))  # also below zero, where the relu decides
+        sae.threshold[:40] = pre[7, :40]  # and met exactly, where nothing is active
+        expected = SparseActivations.from_dense(sae.encode(stream), stored)
+    found = encode_stream(sae, stream, stored)
+    assert found.sha256 == expected.sha256
+    assert 0 < found.nnz < 200 * 96
+    assert pre.dtype == dtype
+
+
+def test_an_sae_without_a_finite_jump_is_asked_itself(loaded):
+    from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
+
+    _, saes, _ = loaded
+    stream = torch.randn(20, 16, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    plain = StandardSAE(StandardSAEConfig(d_in=16, d_sae=96))
+    never = copy.deepcopy(next(iter(saes.values())))
+    never.threshold.data[3] = float("inf")
+    for sae in (plain, never):
+        with torch.no_grad():
+            expected = SparseActivations.from_dense(sae.encode(stream), torch.float32)
+        assert encode_stream(sae, stream, torch.float32).sha256 == expected.sha256
+
+
+def test_saes_and_models_load_in_the_dtype_asked_for(tiny_suite: Path, tmp_path: Path):
+    suite = load_suite(tiny_suite)
+    path = resolve(suite.model_a.saes[0].path)
+    full, half = load_sae(path), load_sae(path, dtype=torch.bfloat16)
+    assert (full.W_enc.dtype, half.W_enc.dtype) == (torch.float32, torch.bfloat16)
+    assert torch.equal(half.W_enc, full.W_enc.bfloat16())
+    model = load_model(resolve(suite.model_a.path), dtype=torch.bfloat16)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert model.model.rotary_emb.inv_freq.dtype == torch.float32  # angles of long contexts need it
+    assert sae_dtype(path) == "float32"
+    assert sae_dtype(resolve(load_suite("mini").model_a.saes[0].path)) == "float16"
+    for content in ("{", "[]"):
+        (tmp_path / "cfg.json").write_text(content)
+        with pytest.raises(InputError, match="cannot load SAE"):
+            sae_dtype(tmp_path)
 
 
 def test_refusals(loaded, tmp_path: Path):
