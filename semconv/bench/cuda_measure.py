@@ -27,7 +27,9 @@ def cuda_device() -> torch.device:
     if not torch.cuda.is_available():
         raise InputError("--device cuda needs a CUDA device and a CUDA build of torch, found none")
     if not ops.build_facts()["cuda_archs"]:
-        raise InputError("--device cuda needs CUDA kernels, and this build of the native core has none (SEMCONV_CUDA=1)")
+        raise InputError(
+            "--device cuda needs CUDA kernels, and this build of the native core has none (SEMCONV_CUDA=1)"
+        )
     return torch.device("cuda", torch.cuda.current_device())
 
 
@@ -110,10 +112,8 @@ def measure_ceilings(p: Prepared, repeats: int = 5, sizes: CeilingSizes | None =
     def per_ns(amount: float, call: Callable[[], object]) -> float:
         return amount * 1e-9 / median_seconds(call, repeats, device)
 
-    source = torch.empty(sizes.copy_bytes, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    copied = per_ns(2 * sizes.copy_bytes, lambda: target.copy_(source))
-    del source, target
+    buffer = torch.empty(2, sizes.copy_bytes, dtype=torch.uint8, device=device)
+    copied = per_ns(2 * sizes.copy_bytes, lambda: buffer[1].copy_(buffer[0]))
     x = torch.randn(sizes.matmul, sizes.matmul, device=device).bfloat16()
     multiplied = per_ns(2 * sizes.matmul**3, lambda: x @ x)
     _, n_adds = library.shared_adds(p.b.indptr, p.b.n_features)

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy import ndarray
 from torch import Tensor
 
 from semconv import ops
@@ -46,7 +45,7 @@ def check_both(p: Prepared, found: BestOfBoth | Any, tolerance: float) -> None:
         found: index_a, r_a, index_b and r_b, each [F] or [F, k].
         tolerance: largest difference of r.
     """
-    index_a, r_a, index_b, r_b = (cast(ndarray, t.reshape(len(t), -1).cpu().numpy()) for t in found)
+    index_a, r_a, index_b, r_b = (t.reshape(len(t), -1).cpu().numpy() for t in found)
     swapped = cast(DevicePrepared, p).swapped
     check_best(index_a[p.sample], r_a[p.sample], p.expected_r, tolerance)
     check_best(index_b[swapped.sample], r_b[swapped.sample], swapped.expected_r, tolerance)
@@ -85,7 +84,7 @@ def _published_tokens(p: Prepared) -> int:
 
 
 def _check_published(p: Prepared, found: tuple[Tensor, Tensor]) -> None:
-    r, index = (cast(ndarray, t.cpu().numpy())[p.sample] for t in found)
+    r, index = (t.cpu().numpy()[p.sample] for t in found)
     varies = ~np.all(np.isnan(p.expected_r), axis=1)  # it finds a partner for the others too
     check_best(index[varies, None], r[varies, None], p.expected_r[varies], DENSE_TOLERANCE)
 
@@ -121,8 +120,10 @@ def _cusparse(p: Prepared) -> Any:
 
 
 def _check_cusparse(p: Prepared, found: Any) -> None:
+    import cupy  # pyright: ignore[reportMissingImports]
+
     # float32 sums of up to n_tokens positive terms lose at most a few thousandths.
-    check_close(found[p.sample.tolist()].toarray().get(), p.expected_dot, 5e-3, "the product")
+    check_close(cupy.asnumpy(found[p.sample.tolist()].toarray()), p.expected_dot, 5e-3, "the product")
 
 
 CUDA_SEMCONV = replace(SEMCONV, check=_check_semconv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ def dense_chunks(acts: SparseActivations, dtype: torch.dtype, tokens: int) -> It
     """Yields [t, n_features] in `dtype` for `tokens` rows at a time, the last one shorter."""
     n, width = acts.n_tokens, acts.n_features
     cuts = acts.indptr[torch.arange(0, n + tokens, tokens, device=acts.indptr.device).clamp_(max=n)].tolist()
-    for chunk, (first, last) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for chunk, (first, last) in enumerate(pairwise(cuts)):
         begin, end = chunk * tokens, min((chunk + 1) * tokens, n)
         row = torch.arange(end - begin, device=acts.indptr.device) * width
         cell = row.repeat_interleave(acts.indptr[begin : end + 1].diff(), output_size=last - first)

@@ -34,9 +34,10 @@ def make_on_device(job: Job | StoredJob, device: torch.device) -> tuple[SparseAc
     types = None
     if job.density == "token":
         share = 1 / torch.arange(1, VOCABULARY + 1, device=device)
-        # A draw takes at most 2^24 weights, but as many samples as wanted.
         types = torch.multinomial(share, job.n_tokens, replacement=True, generator=_generator(job, SHARED, device))
-    return _side(job, 0, job.n_features, types, device), _side(job, 1, job.n_features_b or job.n_features, types, device)
+    return _side(job, 0, job.n_features, types, device), _side(
+        job, 1, job.n_features_b or job.n_features, types, device
+    )
 
 
 def _generator(job: Job, side: int, device: torch.device) -> torch.Generator:

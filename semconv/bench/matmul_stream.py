@@ -1,4 +1,4 @@
-"""The dense way on a device: chunks of tokens made dense, multiplied into A.T @ B, and the best partners of both sides."""
+"""The dense way on a device: chunks of tokens made dense, multiplied into A.T @ B, and both sides' best partners."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ class _Moments:
         return mean.float(), torch.where(variance > 0, variance, torch.nan).rsqrt().float()
 
 
-def best_by_matmul(
-    a: SparseActivations, b: SparseActivations, precision: Precision, product_bytes: int
-) -> BestOfBoth:
+def best_by_matmul(a: SparseActivations, b: SparseActivations, precision: Precision, product_bytes: int) -> BestOfBoth:
     """Best partner of every feature in both directions.
 
     Args:

@@ -155,7 +155,8 @@ def run_job(
             seconds, peak, note = _time(p, peer, repeats, machine)
         except ImportError:
             timings.append(not_run(job, peer, "not installed"))
-        except (MemoryError, RuntimeError, TypeError, ValueError) as error:  # a peer's failure is a result
+        # A peer's failure is a result, and so is a library of another version than was expected.
+        except (AttributeError, MemoryError, RuntimeError, TypeError, ValueError) as error:
             timings.append(not_run(job, peer, failure(error)))
         else:
             rate = p.updates / seconds * 1e-9
