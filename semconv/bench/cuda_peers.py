@@ -11,18 +11,10 @@ from torch import Tensor
 
 from semconv import ops
 from semconv.bench import cuda_measure
+from semconv.bench.checks import DENSE_TOLERANCE, check_best, check_close, quantization_tolerance
 from semconv.bench.dense_chunks import DevicePrepared, dense_chunks
 from semconv.bench.matmul_stream import BFLOAT16, FLOAT32, TF32, BestOfBoth, Precision, best_by_matmul
-from semconv.bench.peers import (
-    DENSE_TOLERANCE,
-    SEMCONV,
-    Peer,
-    Prepared,
-    best_by_published_protocol,
-    check_best,
-    check_close,
-    quantization_tolerance,
-)
+from semconv.bench.peers import SEMCONV, Peer, Prepared, best_by_published_protocol
 from semconv.ops import NO_SCALE, FeatureSum
 from semconv.sparse import SparseActivations
 

@@ -11,7 +11,8 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.bench.peers import Prepared, pearson_from_means
+from semconv.bench.checks import pearson_from_means
+from semconv.bench.peers import Prepared
 from semconv.sparse import SparseActivations
 
 ORACLE_CELLS = 2**27  # of a dense float64 chunk: 1 GiB

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from semconv import InputError, SparseActivations, best_matches, ops
-from semconv.bench import Job, cuda_measure, cuda_peers, dense_chunks, device_jobs, matmul_stream
+from semconv.bench import Job, cuda_measure, cuda_peers, dense_chunks, device_jobs, matmul_stream, runner
 from semconv.bench.cuda_peers import CUDA_PEERS, CUDA_SEMCONV, check_both, matmul_peer
 from semconv.bench.cuda_session import CUDA_AXES, crossover, crossover_sentence
 from semconv.bench.cuda_targets import BOUNDED, MAIN, Target, targets
@@ -198,9 +198,11 @@ def test_every_way_to_fail_is_a_line_of_the_table():
 def test_a_peer_that_runs_on_fewer_tokens_is_extrapolated():
     seen: list[int] = []
     peer = Peer("peer", "nothing", lambda p: seen.append(p.a.n_tokens), lambda p, _: None, most_tokens=lambda p: 300)
-    timing = run_job(SMALL, 1, (peer,))[1]
-    assert set(seen) == {300}
-    assert timing.note == "extrapolated from the first 300 tokens"
+    machine = replace(runner.CPU, median_seconds=lambda call, repeats: 0.5, ceilings=lambda p: (1.0, 1.0))
+    ours, theirs = run_job(SMALL, 1, (peer,), machine=machine)
+    assert seen == [300]
+    assert (ours.seconds, theirs.seconds, theirs.ratio) == (0.5, 5.0, 10.0)  # 3000 tokens
+    assert (ours.note, theirs.note) == ("", "extrapolated from the first 300 tokens")
 
 
 def test_the_crossover_is_interpolated_in_log_log():
