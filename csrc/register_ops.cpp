@@ -22,4 +22,11 @@ TORCH_LIBRARY(semconv, m) {
       "best_from_moments(Tensor s_ab, Tensor sums_a, Tensor sums_b, int n_tokens, int k) -> "
       "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r, Tensor a_noise, Tensor b_noise)");
   m.def("permuted_dot(Tensor x, Tensor y, Tensor permutations) -> Tensor");
+  // Of `semconv bench --device cuda`; they have CUDA kernels only.
+  m.def(
+      "naive_cross_moments_(Tensor(a!) s_ab, Tensor(b!) sums_a, Tensor(c!) sums_b, "
+      "Tensor a_indptr, Tensor a_indices, Tensor a_values, Tensor b_indptr, Tensor b_indices, Tensor b_values, "
+      "int headroom_bits) -> ()");
+  m.def("shared_adds(Tensor like, int n_features) -> (Tensor sums, int n_adds)");
+  m.def("gather_rows(Tensor rows, Tensor picks) -> Tensor");
 }

@@ -35,7 +35,7 @@ TOOLKIT_WHEELS = [
 DISASSEMBLER_WHEELS = ["nvidia-cuda-cuobjdump==13.2.51", "nvidia-cuda-nvdisasm==13.2.51"]
 ARCHS = ("80", "86", "89", "90")
 FLAGS = ["-std=c++20", "-O3", "--fmad=false", "-lineinfo", "-Werror", "all-warnings"]
-ACCUMULATING = ("MatchKernel", "CrossMomentsKernel")  # these add to shared memory in their inner loop
+ACCUMULATING = ("MatchKernel", "CrossMomentsKernel", "SharedAdds")  # these add to shared memory in their inner loop
 SHARED_ADD, SHARED_SWAP = "ATOMS.ADD", "ATOMS.CAS"
 
 

@@ -237,9 +237,12 @@ def bench(
         bool, typer.Option("--quick", help="One job with every peer, and the other ops (default).")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="Also along every axis; takes about half an hour.")] = False,
-    tokens: Annotated[int, typer.Option(help="Tokens of the synthetic job.")] = 100_000,
+    device: Annotated[str, typer.Option(help="cpu or cuda; the peers follow the device.")] = "cpu",
+    tokens: Annotated[
+        int | None, typer.Option(help="Tokens of the synthetic job (default: 100,000; cuda: 1,000,000).")
+    ] = None,
     features: Annotated[int, typer.Option(help="Features on either side.")] = 16_384,
-    l0: Annotated[float, typer.Option(help="Active features per token.")] = 80.0,
+    l0: Annotated[float | None, typer.Option(help="Active features per token (default: 80; cuda: 100).")] = None,
     density: Annotated[str, typer.Option(help="uniform, log-normal or token.")] = "log-normal",
     k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
     repeats: Annotated[int, typer.Option(help="Timed runs per competitor; the median counts.")] = 5,
@@ -254,15 +257,20 @@ def bench(
     """Time the native core against its peers on this machine, every answer checked first."""
     from typing import cast
 
+    from semconv.bench.cuda_session import run as run_cuda_session
+    from semconv.bench.cuda_targets import MAIN
     from semconv.bench.jobs import Density, Job, StoredJob
-    from semconv.bench.session import run as run_session
+    from semconv.bench.session import run as run_cpu_session
     from semconv.bench.session import write_session
-    from semconv.bench.tables import COMPARISON_COLUMNS, TIMING_COLUMNS, comparison_rows, timing_notes, timing_rows
     from semconv.types import InputError
 
     if quick and full:
         raise InputError("--quick and --full exclude each other, got both")
-    job = Job(tokens, features, l0, cast(Density, density), k)
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--device must be cpu or cuda, got {device!r}")
+    run_session, usual = (run_cuda_session, MAIN) if device == "cuda" else (run_cpu_session, Job())
+    sizes = (tokens if tokens is not None else usual.n_tokens, features, l0 if l0 is not None else usual.l0)
+    job = Job(*sizes, cast(Density, density), k)
     with progress_bar() as progress:
         session = run_session(StoredJob(*stores, k) if stores else job, repeats, full, progress)
     if folder is not None:
@@ -270,16 +278,12 @@ def bench(
     if as_json:
         print(json.dumps(session.as_dict(), indent=2))  # noqa: T201
         return
-    for columns, rows in (
-        (TIMING_COLUMNS, timing_rows(session.timings)),
-        (COMPARISON_COLUMNS, comparison_rows(session.comparisons)),
-    ):
-        if rows:
-            grid = Table(*columns)
-            for row in rows:
-                grid.add_row(*row)
-            out.print(grid)
-    for line in (session.caption, *timing_notes(session.timings)):
+    for columns, rows in session.tables():
+        grid = Table(*columns)
+        for row in rows:
+            grid.add_row(*row)
+        out.print(grid)
+    for line in (session.caption, *session.notes()):
         out.print(line, soft_wrap=True)
     if folder is not None:
         out.print(f"Written to {folder}.", soft_wrap=True)

@@ -4,6 +4,8 @@
 #include "../best_matches.h"
 #include "../compact_rows.h"
 #include "../cross_moments.h"
+#include "../device_ceilings.h"
+#include "../naive_cross_moments.h"
 #include "../pearson.h"
 #include "../permuted_dot.h"
 
@@ -15,4 +17,7 @@ TORCH_LIBRARY_IMPL(semconv, CUDA, m) {
   m.impl("correlation_from_moments", &semconv::correlation_from_moments_cuda);
   m.impl("best_from_moments", &semconv::best_from_moments_cuda);
   m.impl("permuted_dot", &semconv::permuted_dot_cuda);
+  m.impl("naive_cross_moments_", &semconv::naive_cross_moments_cuda_);
+  m.impl("shared_adds", &semconv::shared_adds_cuda);
+  m.impl("gather_rows", &semconv::gather_rows_cuda);
 }

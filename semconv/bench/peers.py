@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from semconv.bench.checks import DENSE_TOLERANCE, check_best, check_close, pearson_from_dot, quantization_tolerance
 from semconv.correlate import best_matches
 from semconv.sparse import SparseActivations
-from semconv.types import InputError
 
 SAMPLE = 64  # A features whose answers are checked
 DENSE_TOKENS = 8  # the dense competitors run on this fraction of the tokens ...
@@ -30,10 +30,13 @@ class Prepared:
         self.a, self.b, self.k = a, b, k
         self.sample: ndarray = np.random.default_rng(0).choice(a.n_features, min(SAMPLE, a.n_features), replace=False)
 
-    def head(self) -> Prepared:
-        """Returns the same job on its first tokens, one in DENSE_TOKENS."""
-        n = max(2, self.a.n_tokens // DENSE_TOKENS)
-        return Prepared(self.a.rows(0, n), self.b.rows(0, n), self.k)
+    def head(self, n_tokens: int) -> Prepared:
+        """Returns the same job on its first tokens."""
+        return type(self)(self.a.rows(0, n_tokens), self.b.rows(0, n_tokens), self.k)
+
+    def build(self) -> None:
+        """Makes what the peers and the checks read, before anything is timed or weighed."""
+        _ = self.a_scipy, self.b_scipy, self.expected_r
 
     @cached_property
     def a_scipy(self) -> Any:
@@ -65,46 +68,8 @@ def to_scipy(acts: SparseActivations) -> Any:
     """Returns float32 SciPy CSR [n_tokens, n_features]."""
     from scipy.sparse import csr_matrix
 
-    parts = (acts.values.float().numpy(), acts.indices.numpy(), acts.indptr.numpy())
-    return csr_matrix(parts, shape=(acts.n_tokens, acts.n_features))
-
-
-def pearson_from_dot(dot: ndarray, x: Any, y: Any) -> ndarray:
-    """Returns float64 Pearson r [columns of x, columns of y] from their dot products, NaN where one never varies."""
-    n = x.shape[0]
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    mean_x, mean_y = (np.asarray(m.mean(axis=0)).ravel() for m in (x, y))
-    sd_x, sd_y = (
-        np.sqrt(np.asarray(m.multiply(m).mean(axis=0)).ravel() - mean**2) for m, mean in ((x, mean_x), (y, mean_y))
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (dot / n - np.outer(mean_x, mean_y)) / np.outer(sd_x, sd_y)
-
-
-def check_best(index: ndarray, r: ndarray, expected: ndarray, tolerance: float) -> None:
-    """Raises InputError unless the partners found score what they are said to, and none scores more.
-
-    Args:
-        index: int64 [rows, k] partners, -1 where there is none.
-        r: float64 [rows, k] their scores, best first.
-        expected: float64 [rows, F_b], NaN where there is no correlation.
-        tolerance: largest difference.
-    """
-    for row in range(len(index)):
-        scores = expected[row]
-        best = np.sort(scores[~np.isnan(scores)])[::-1][: index.shape[1]]
-        found = index[row] >= 0
-        if found.sum() != len(best):
-            raise InputError(f"{len(best)} partners were expected in row {row}, got {found.sum()}")
-        worst = np.max(np.abs([r[row, found] - best, scores[index[row, found]] - best]), initial=0.0)
-        if not worst <= tolerance:
-            raise InputError(f"the best matches are off by {worst:.2g}, at most {tolerance:.2g} is quantisation")
-
-
-def _check_close(found: ndarray, expected: ndarray, tolerance: float, what: str) -> None:
-    worst = float(np.nanmax(np.abs(found - expected) / (1 + np.abs(expected))))
-    if not worst <= tolerance:
-        raise InputError(f"{what} is off by {worst:.2g}, at most {tolerance:.2g} is rounding")
+    parts = (acts.values.float(), acts.indices, acts.indptr)
+    return csr_matrix(tuple(part.cpu().numpy() for part in parts), shape=(acts.n_tokens, acts.n_features))
 
 
 @dataclass(frozen=True)
@@ -117,6 +82,7 @@ class Peer:
         call: takes the job, returns the answer; this is timed.
         check: raises InputError unless the answer is right.
         once: the call that is checked is the one that is timed, because it is slow.
+        most_tokens: on how many of the first tokens it runs at most; its time is linear in them. None: on all.
     """
 
     name: str
@@ -124,6 +90,7 @@ class Peer:
     call: Callable[[Prepared], Any]
     check: Callable[[Prepared, Any], None]
     once: bool = False
+    most_tokens: Callable[[Prepared], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,12 +113,11 @@ class DensePeer:
         x = p.a_scipy[:, np.arange(len(r))]
         expected = pearson_from_dot((x.astype(np.float64).T @ p.b_scipy.astype(np.float64)).toarray(), x, p.b_scipy)
         varies = ~np.all(np.isnan(expected), axis=1)
-        # float32 sums over n_tokens lose about sqrt(n) ulp and then cancel.
-        _check_close(r[varies], np.nanmax(expected[varies], axis=1), 2e-2, "the best r")
+        check_close(r[varies], np.nanmax(expected[varies], axis=1), DENSE_TOLERANCE, "the best r")
 
 
 def _check_semconv(p: Prepared, m: Any) -> None:
-    tolerance = 4 * float(m.quantization_noise_a.nan_to_num().max() + m.quantization_noise_b.nan_to_num().max())
+    tolerance = quantization_tolerance(m.quantization_noise_a, m.quantization_noise_b)
     check_best(m.a_to_b.index[p.sample].numpy(), m.a_to_b.r[p.sample].numpy(), p.expected_r, tolerance)
 
 
@@ -164,7 +130,7 @@ def _topn(p: Prepared) -> Any:
 def _check_topn(p: Prepared, found: Any) -> None:
     best = np.asarray(found[p.sample].max(axis=1).todense()).ravel()
     # float32 sums of up to n_tokens positive terms lose at most a few thousandths.
-    _check_close(best, p.expected_dot.max(axis=1), 5e-3, "the top dot product")
+    check_close(best, p.expected_dot.max(axis=1), 5e-3, "the top dot product")
 
 
 def _scipy(p: Prepared) -> Any:
@@ -172,7 +138,7 @@ def _scipy(p: Prepared) -> Any:
 
 
 def _check_sparse_product(p: Prepared, found: Any) -> None:
-    _check_close(found[p.sample].toarray(), p.expected_dot, 5e-3, "the product")
+    check_close(found[p.sample].toarray(), p.expected_dot, 5e-3, "the product")
 
 
 def _mkl(p: Prepared) -> ndarray:
@@ -201,22 +167,39 @@ def _chunked_dense(p: Prepared, width: int) -> tuple[torch.Tensor, torch.Tensor]
     return r.nan_to_num(-2).max(dim=1)
 
 
-def _published(p: Prepared, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The published protocol for the first A features: dense matrices, standardised, multiplied in column batches."""
-    n = p.a.n_tokens
+def best_by_published_protocol(
+    x: torch.Tensor, columns_of_b: Callable[[int, int], torch.Tensor], n_features_b: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Best r and partner of every column of x: dense matrices, standardised, multiplied in column batches.
 
-    def standardised(m: Any) -> torch.Tensor:
-        x = torch.from_numpy(m.toarray())
-        return (x - x.mean(0)) / (x.std(0) + 1e-8)
+    Args:
+        x: float32 [n_tokens, n].
+        columns_of_b: returns columns [begin, end) of the other side, float32 [n_tokens, end - begin].
+        n_features_b: F_b.
+    """
 
-    x = standardised(p.a_scipy[:, :width])
-    best, index = torch.full((width,), -2.0), torch.zeros(width, dtype=torch.int64)
-    for begin in range(0, p.b.n_features, 1024):
-        y = standardised(p.b_scipy[:, begin : begin + 1024])
-        r, partner = (x.T @ y / n).nan_to_num(-2).max(dim=1)
+    def standardised(m: torch.Tensor) -> torch.Tensor:
+        return (m - m.mean(0)) / (m.std(0) + 1e-8)
+
+    x = standardised(x)
+    best, index = x.new_full((x.shape[1],), -2.0), torch.zeros(x.shape[1], dtype=torch.int64, device=x.device)
+    for begin in range(0, n_features_b, 1024):
+        y = standardised(columns_of_b(begin, min(begin + 1024, n_features_b)))
+        r, partner = (x.T @ y / len(x)).nan_to_num(-2).max(dim=1)
         better = r > best
         best[better], index[better] = r[better], partner[better] + begin
     return best, index
+
+
+def _published(p: Prepared, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The published protocol for the first A features."""
+
+    def columns(m: Any, begin: int, end: int) -> torch.Tensor:
+        return torch.from_numpy(m[:, begin:end].toarray())
+
+    return best_by_published_protocol(
+        columns(p.a_scipy, 0, width), lambda begin, end: columns(p.b_scipy, begin, end), p.b.n_features
+    )
 
 
 SEMCONV = Peer(
@@ -231,7 +214,7 @@ PEERS: tuple[Peer | DensePeer, ...] = (
         "MKL (sparse_dot_mkl)",
         "dot products, all cells, float32",
         _mkl,
-        lambda p, found: _check_close(found[p.sample], p.expected_dot, 5e-3, "the product"),
+        lambda p, found: check_close(found[p.sample], p.expected_dot, 5e-3, "the product"),
     ),
     Peer("scipy.sparse", "dot products, all cells, 1 thread", _scipy, _check_sparse_product, once=True),
     DensePeer("torch, chunked dense", "Pearson, top 1, one direction, float32", _chunked_dense),

@@ -10,7 +10,7 @@ from semconv import ops
 from semconv.bench.jobs import Job, StoredJob
 from semconv.bench.measure import median_seconds, peak_mib
 from semconv.bench.peers import DENSE_TOKENS, DENSE_WIDTHS, PEERS, SEMCONV, DensePeer, Peer, Prepared
-from semconv.types import InputError
+from semconv.types import InputError, first_line
 
 Say = Callable[[str, int, int], None]
 SLOW = 3e10  # updates; above it only semconv runs, and once
@@ -21,6 +21,7 @@ AXES: dict[str, tuple[object, ...]] = {
     "density": ("uniform", "log-normal", "token"),
     "k": (1, 10),
 }
+MOST_REASON = 160  # characters of a library's error
 WIDE = {"n_features": 1_048_576, "n_features_b": 65_536}  # run once with --full
 
 
@@ -36,7 +37,7 @@ class Timing:
         ratio: its seconds over those of semconv in the same run.
         peak_mib: memory above the inputs; None where it was not measured.
         updates_per_ns: products of two stored values per nanosecond.
-        cache_share: those over the rate of the same loop on data in L1.
+        cache_share: those over the rate of the same loop on data in L1 (on a GPU: of shared-memory adds alone).
         memory_share: bytes of packed rows per second over the rate of reading rows in random order.
         note: why it did not run, or how it was timed.
     """
@@ -53,18 +54,51 @@ class Timing:
     note: str
 
 
-def _time(p: Prepared, peer: Peer | DensePeer, repeats: int) -> tuple[float, float | None, str]:
+@dataclass(frozen=True)
+class Machine:
+    """What jobs run on.
+
+    Attributes:
+        prepare: makes a job's inputs and what its answers are checked against.
+        median_seconds: median time of so many calls.
+        peak_mib: by how much memory rose above its start during one call, which is over when it returns; None where
+            that cannot be told.
+        ceilings: updates per nanosecond and gathered bytes per nanosecond that bound a job.
+    """
+
+    prepare: Callable[[Job | StoredJob], Prepared]
+    median_seconds: Callable[[Callable[[], object], int], float]
+    peak_mib: Callable[[Callable[[], object]], float | None]
+    ceilings: Callable[[Prepared], tuple[float, float]]
+
+
+CPU = Machine(
+    lambda job: Prepared(*job.make(), job.k),
+    lambda call, repeats: median_seconds(call, repeats, warm_up=False),
+    peak_mib,
+    lambda p: ops.measure_ceilings(max(1, round(p.b.l0))),
+)
+
+
+def _time(p: Prepared, peer: Peer | DensePeer, repeats: int, machine: Machine) -> tuple[float, float | None, str]:
     """Checks the answer; returns seconds of the whole job, peak MiB and a note."""
+    n_tokens = p.a.n_tokens
     if isinstance(peer, DensePeer):
-        return _time_dense(p.head(), peer)
+        return _time_dense(p.head(max(2, n_tokens // DENSE_TOKENS)), peer)
+    most_tokens = n_tokens if peer.most_tokens is None else max(2, peer.most_tokens(p))
+    if most_tokens < n_tokens:
+        p = p.head(most_tokens)
     answer: list[object] = []
     began = time.perf_counter()
-    peak = peak_mib(lambda: answer.append(peer.call(p)))
+    peak = machine.peak_mib(lambda: answer.append(peer.call(p)))
     seconds = time.perf_counter() - began
     peer.check(p, answer.pop())
     if not peer.once:
-        seconds = median_seconds(lambda: peer.call(p), repeats, warm_up=False)
-    return seconds, peak, "timed once" if peer.once else ""
+        seconds = machine.median_seconds(lambda: peer.call(p), repeats)
+    notes = ["timed once"] if peer.once else []
+    if most_tokens < n_tokens:
+        notes.append(f"extrapolated from the first {most_tokens:,} tokens")
+    return seconds * n_tokens / p.a.n_tokens, peak, ", ".join(notes)
 
 
 def _time_dense(head: Prepared, peer: DensePeer) -> tuple[float, float | None, str]:
@@ -77,9 +111,22 @@ def _time_dense(head: Prepared, peer: DensePeer) -> tuple[float, float | None, s
 
 
 def run_job(
-    job: Job | StoredJob, repeats: int = 5, peers: tuple[Peer | DensePeer, ...] = PEERS, say: Say | None = None
+    job: Job | StoredJob,
+    repeats: int = 5,
+    peers: tuple[Peer | DensePeer, ...] = PEERS,
+    say: Say | None = None,
+    machine: Machine = CPU,
+    semconv: Peer = SEMCONV,
 ) -> list[Timing]:
     """Runs one job with semconv and the peers that are installed; every answer is checked on a sample of features.
+
+    Args:
+        job: what to run.
+        repeats: timed runs of each; the median counts.
+        peers: what to run beside semconv.
+        say: told of every stage.
+        machine: what it runs on.
+        semconv: how semconv is called there.
 
     Returns:
         semconv first.
@@ -93,41 +140,42 @@ def run_job(
             say(stage, done, len(peers) + 1)
 
     tell(f"make {job.name}", 0)
-    p = Prepared(*job.make(), job.k)
-    # Built before anything is timed or weighed.
-    _ = p.a_scipy, p.b_scipy, p.expected_r
-    tell(SEMCONV.name, 0)
-    ours, peak, _ = _time(p, SEMCONV, repeats)
-    in_cache, gathered = ops.measure_ceilings(max(1, round(p.b.l0)))
+    p = machine.prepare(job)
+    p.build()
+    tell(semconv.name, 0)
+    ours, peak, _ = _time(p, semconv, repeats, machine)
+    in_cache, gathered = machine.ceilings(p)
     rate = p.updates / ours * 1e-9
     timings = [
-        Timing(job.name, SEMCONV.name, SEMCONV.does, ours, 1.0, peak, rate, rate / in_cache, 4 * rate / gathered, "")
+        Timing(job.name, semconv.name, semconv.does, ours, 1.0, peak, rate, rate / in_cache, 4 * rate / gathered, "")
     ]
     for done, peer in enumerate(peers):
         tell(peer.name, done + 1)
         try:
-            seconds, peak, note = _time(p, peer, repeats)
+            seconds, peak, note = _time(p, peer, repeats, machine)
         except ImportError:
-            timings.append(Timing(job.name, peer.name, peer.does, None, None, None, None, None, None, "not installed"))
-        except (InputError, MemoryError, RuntimeError) as error:  # a peer's failure is a result
-            reason = f"wrong answer: {error}" if isinstance(error, InputError) else f"failed: {type(error).__name__}"
-            timings.append(Timing(job.name, peer.name, peer.does, None, None, None, None, None, None, reason))
+            timings.append(not_run(job, peer, "not installed"))
+        # A peer's failure is a result, and so is a library of another version than was expected.
+        except (AttributeError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+            timings.append(not_run(job, peer, failure(error)))
         else:
+            rate = p.updates / seconds * 1e-9
             timings.append(
-                Timing(
-                    job.name,
-                    peer.name,
-                    peer.does,
-                    seconds,
-                    seconds / ours,
-                    peak,
-                    p.updates / seconds * 1e-9,
-                    None,
-                    None,
-                    note,
-                )
+                Timing(job.name, peer.name, peer.does, seconds, seconds / ours, peak, rate, None, None, note)
             )
     return timings
+
+
+def not_run(job: Job | StoredJob, peer: Peer | DensePeer, why: str) -> Timing:
+    """Returns the line of a competitor that has no time."""
+    return Timing(job.name, peer.name, peer.does, None, None, None, None, None, None, why)
+
+
+def failure(error: Exception) -> str:
+    """Returns in one sentence how a competitor failed."""
+    if isinstance(error, InputError):
+        return f"wrong answer: {error}"
+    return f"failed: {type(error).__name__}, {first_line(error)[:MOST_REASON]}"
 
 
 def sweep(base: Job, say: Say | None = None, wide: bool = True) -> Iterator[tuple[str, object, list[Timing]]]:

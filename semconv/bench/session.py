@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,6 +57,18 @@ class Session:
             ],
         }
 
+    def tables(self) -> list[tuple[Sequence[str], Sequence[Sequence[str]]]]:
+        """Returns columns and rows of every table that has rows."""
+        tables = (
+            (TIMING_COLUMNS, timing_rows(self.timings)),
+            (COMPARISON_COLUMNS, comparison_rows(self.comparisons)),
+        )
+        return [(columns, rows) for columns, rows in tables if rows]
+
+    def notes(self) -> list[str]:
+        """Returns what the tables do not say, a sentence each."""
+        return timing_notes(self.timings)
+
 
 def run(job: Job | StoredJob, repeats: int, full: bool, say: Say) -> Session:
     """Runs a session.
@@ -88,9 +101,8 @@ def run(job: Job | StoredJob, repeats: int, full: bool, say: Say) -> Session:
 def write_session(session: Session, folder: Path) -> None:
     """Writes bench.json and bench.md, and bench.png when there are axes."""
     write_json(folder / "bench.json", session.as_dict())
-    parts = [session.caption, markdown(TIMING_COLUMNS, timing_rows(session.timings)), *timing_notes(session.timings)]
-    if session.comparisons:
-        parts.append(markdown(COMPARISON_COLUMNS, comparison_rows(session.comparisons)))
+    tables = [markdown(columns, rows) for columns, rows in session.tables()]
+    parts = [session.caption, *tables[:1], *session.notes(), *tables[1:]]
     if session.axes:
         parts.append(sweep_markdown(session.axes))
         plot(session.axes, folder / "bench.png")

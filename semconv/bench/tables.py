@@ -36,10 +36,14 @@ def timing_rows(timings: Sequence[Timing]) -> list[tuple[str, ...]]:
     ]
 
 
-def timing_notes(timings: Sequence[Timing]) -> list[str]:
+IN_L1 = "what its inner loop does on data in L1"
+SHARED_ADDS = "the rate of shared-memory adds alone"
+
+
+def timing_notes(timings: Sequence[Timing], ceiling: str = IN_L1) -> list[str]:
     """Returns one sentence for the ceilings and one for every competitor with something to say."""
     notes = [
-        f"{t.peer} reaches {t.cache_share:.0%} of what its inner loop does on data in L1, and reads packed rows at "
+        f"{t.peer} reaches {t.cache_share:.0%} of {ceiling}, and reads packed rows at "
         f"{t.memory_share:.0%} of the rate of reading rows in random order."
         for t in timings
         if t.cache_share is not None and t.memory_share is not None
@@ -70,13 +74,28 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
 
 def axis_points(sweep: Sweep, axis: str) -> tuple[list[float], list[float]]:
     """Returns the values of a numeric axis and semconv's seconds at each."""
-    points = [(value, timings[0].seconds) for name, value, timings in sweep if name == axis]
-    return [float(str(v)) for v, _ in points], [s for _, s in points if s is not None]
+    return peer_points(sweep, axis, 0)
+
+
+def peer_points(sweep: Sweep, axis: str, place: int) -> tuple[list[float], list[float]]:
+    """Returns the values of a numeric axis where the competitor in one place of the timings ran, and its seconds."""
+    points = [
+        (float(str(value)), timings[place].seconds)
+        for name, value, timings in sweep
+        if name == axis and len(timings) > place
+    ]
+    return [v for v, s in points if s is not None], [s for _, s in points if s is not None]
+
+
+def sweep_peer(sweep: Sweep) -> str:
+    """Returns the name of the peer that ran beside semconv."""
+    return next((timings[1].peer for _, _, timings in sweep if len(timings) > 1), "peer")
 
 
 def sweep_markdown(sweep: Sweep) -> str:
     """Returns one table per axis, with the slope of semconv's time along the numeric ones."""
     parts: list[str] = []
+    peer = sweep_peer(sweep)
     for axis in dict.fromkeys(axis for axis, _, _ in sweep):
         rows = [
             (str(value), *(_number(t.seconds) for t in timings[:1]), _number(timings[0].updates_per_ns, 2),
@@ -84,9 +103,9 @@ def sweep_markdown(sweep: Sweep) -> str:
              _number(timings[1].ratio if len(timings) > 1 else None))
             for name, value, timings in sweep if name == axis
         ]  # fmt: skip
-        columns = (axis, "semconv s", "updates/ns", "MiB above inputs", "sparse_dot_topn s", "x semconv")
+        columns = (axis, "semconv s", "updates/ns", "MiB above inputs", f"{peer} s", "x semconv")
         parts.append(f"### {axis}\n\n" + markdown(columns, rows))
-        if axis in _LABELS:
+        if axis in _LABELS and len(axis_points(sweep, axis)[0]) > 1:
             parts.append(f"Slope of log seconds over log {axis}: {slope(*axis_points(sweep, axis)):.2f}.")
     return "\n\n".join(parts)
 
@@ -99,14 +118,10 @@ def plot(sweep: Sweep, path: Path) -> None:
     for position, (axis, label) in enumerate(_LABELS.items(), start=1):
         x, y = axis_points(sweep, axis)
         panel = figure.add_subplot(1, 3, position)
-        panel.loglog(x, y, "o-", color="#1f5fa8", label=f"semconv, slope {slope(x, y):.2f}")
+        grows = f", slope {slope(x, y):.2f}" if len(x) > 1 else ""
+        panel.loglog(x, y, "o-", color="#1f5fa8", label=f"semconv{grows}")
         panel.loglog(x, [y[0] * v / x[0] for v in x], ":", color="#777777", label="linear")
-        peer = [
-            (float(str(value)), timings[1].seconds)
-            for name, value, timings in sweep
-            if name == axis and len(timings) > 1 and timings[1].seconds is not None
-        ]
-        panel.loglog([v for v, _ in peer], [s for _, s in peer], "s--", color="#c2571a", label="sparse_dot_topn")
+        panel.loglog(*peer_points(sweep, axis, 1), "s--", color="#c2571a", label=sweep_peer(sweep))
         panel.set_xticks(x, [f"{v:g}" if v < 1e3 else f"{v / 1e3:.0f}k" for v in x])
         panel.minorticks_off()
         panel.set_xlabel(label)

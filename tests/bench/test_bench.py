@@ -11,9 +11,10 @@ import torch
 
 from semconv import InputError, StreamingCorrelation, best_matches, ops
 from semconv.bench import Job, run_job
+from semconv.bench.checks import check_best
 from semconv.bench.measure import peak_mib
 from semconv.bench.other_ops import compact_rows, permuted_dot, streaming
-from semconv.bench.peers import PEERS, SEMCONV, Peer, Prepared, check_best
+from semconv.bench.peers import PEERS, SEMCONV, Peer, Prepared
 from semconv.bench.runner import AXES, sweep
 from semconv.bench.session import Session, write_session
 from semconv.bench.tables import slope, timing_notes

@@ -12,13 +12,17 @@
 #include "../../csrc/best_matches.h"
 #include "../../csrc/compact_rows.h"
 #include "../../csrc/cross_moments.h"
+#include "../../csrc/cuda/ceilings_kernels.h"
 #include "../../csrc/cuda/compact_rows_kernels.h"
 #include "../../csrc/cuda/cross_moments_kernels.h"
 #include "../../csrc/cuda/device.h"
 #include "../../csrc/cuda/launch.h"
 #include "../../csrc/cuda/match_row_kernels.h"
+#include "../../csrc/cuda/naive_kernels.h"
 #include "../../csrc/cuda/pearson_kernels.h"
 #include "../../csrc/cuda/permuted_dot_kernels.h"
+#include "../../csrc/device_ceilings.h"
+#include "../../csrc/naive_cross_moments.h"
 #include "../../csrc/pearson.h"
 #include "../../csrc/permuted_dot.h"
 
@@ -100,6 +104,7 @@ void launch_blocks(const Kernel& kernel, Grid grid) {
   TORCH_CHECK(overruns == 0, "a kernel wrote past its shared memory");
 }
 
+template void launch_each(const AddProducts&, int64_t);
 template void launch_each(const AddSums&, int64_t);
 template void launch_each(const CheckIndptr&, int64_t);
 template void launch_each(const CheckPermutations&, int64_t);
@@ -108,6 +113,7 @@ template void launch_each(const CheckThreshold&, int64_t);
 template void launch_each(const Correlate&, int64_t);
 template void launch_each(const CountQuads&, int64_t);
 template void launch_each(const CountSaturated&, int64_t);
+template void launch_each(const EncodeEntries&, int64_t);
 template void launch_each(const JoinWorkers&, int64_t);
 template void launch_each(const LearnScales&, int64_t);
 template void launch_each(const Noise<uint32_t>&, int64_t);
@@ -120,10 +126,12 @@ template void launch_each(const Statistics&, int64_t);
 template void launch_each(const SumRows&, int64_t);
 template void launch_blocks(const CrossMomentsKernel&, Grid);
 template void launch_blocks(const FillEntries&, Grid);
+template void launch_blocks(const GatherRows&, Grid);
 template void launch_blocks(const MarkEntries&, Grid);
 template void launch_blocks(const MatchKernel&, Grid);
 template void launch_blocks(const MatchSumsKernel&, Grid);
 template void launch_blocks(const PermutedRows&, Grid);
+template void launch_blocks(const SharedAdds&, Grid);
 
 struct DeviceScope::Guard {};
 DeviceScope::DeviceScope(const at::Tensor&) {}
@@ -186,6 +194,9 @@ TORCH_LIBRARY(semconv_emulated, m) {
   m.def("correlation_from_moments", &semconv::correlation_from_moments_cuda);
   m.def("best_from_moments", &semconv::best_from_moments_cuda);
   m.def("permuted_dot", &semconv::permuted_dot_cuda);
+  m.def("naive_cross_moments_", &semconv::naive_cross_moments_cuda_);
+  m.def("shared_adds", &semconv::shared_adds_cuda);
+  m.def("gather_rows", &semconv::gather_rows_cuda);
   m.def("set_limits", &semconv::cuda::set_limits);
   m.def("plan_rows(int[] long_lists, int n_features, int part_size, int most_rows) -> Tensor",
         &semconv::cuda::plan_rows);
