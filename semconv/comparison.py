@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -23,6 +27,7 @@ from semconv.types import InputError, TokenBlocks
 LEVEL = 0.05
 """False discovery rate of what is called significant, and one minus the coverage of intervals."""
 
+Value = TypeVar("Value")
 Grid = dict[str, dict[str, Any]]
 Nulls = dict[str, dict[str, Float[ndarray, " m"]]]
 
@@ -45,6 +50,11 @@ class Encoded:
     controls: dict[str, tuple[Side, Side]]
     published: dict[bool, tuple[Side, Side]]
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU correlates, and so several tasks at once keep it busy."""
+        return self.sides_a[0].acts.device.type == "cpu"
+
 
 def n_steps(suite: SuiteConfig, stage: str) -> int:
     """Returns how many steps a stage takes, for its progress bar."""
@@ -60,14 +70,32 @@ def n_steps(suite: SuiteConfig, stage: str) -> int:
     return steps[stage]
 
 
+def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Value]:
+    """Runs tasks and returns their values in order; on the CPU as many at once as there are threads, one thread each.
+
+    The small matrices of one task are too small for several threads, whose barriers cost more than they save.
+    """
+    if not on_cpu or torch.get_num_threads() == 1:
+        return [task() for task in tasks]
+    n_threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            futures = [pool.submit(task) for task in tasks]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:  # the first failure, or Ctrl-C: what has not begun is not begun
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        torch.set_num_threads(n_threads)  # some of what the workers set is not theirs alone
+
+
 def compare_all(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list[str]) -> dict[str, Any]:
     """Returns every section of the results that compares."""
-    grid: Grid = {}
-    nulls: Nulls = {}
-    for a in encoded.sides_a:
-        for b in encoded.sides_b:
-            key = f"{a.layer}x{b.layer}"
-            grid[key], nulls[key] = study(protocol, key, a, b)
+    cells = [(f"{a.layer}x{b.layer}", a, b) for a in encoded.sides_a for b in encoded.sides_b]
+    studied = side_by_side([partial(study, protocol, *cell) for cell in cells], encoded.on_cpu)
+    grid: Grid = {key: values for (key, _, _), (values, _) in zip(cells, studied, strict=True)}
+    nulls: Nulls = {key: arrays for (key, _, _), (_, arrays) in zip(cells, studied, strict=True)}
     names = [measure.name for measure in protocol.measures]
     for name in names:
         add_q_values([cell["measures"][name] for cell in grid.values()])
@@ -141,13 +169,10 @@ def _best_of_grid(scored: Grid, nulls: Nulls, null_name: str, measure: str, keys
 
 def _add_intervals(protocol: Protocol, encoded: Encoded, grid: Grid) -> None:
     """Adds percentile intervals over resampled documents to every score and number of pairs."""
-    counts, scores = list[ndarray](), list[ndarray]()
-    for replicate in range(protocol.null.n_bootstrap):
-        drawn = bootstrap(protocol, encoded.sides_a, encoded.sides_b, replicate)
-        counts.append(drawn[0])
-        scores.append(drawn[1])
-        protocol.tick("bootstrap", 1)
-    all_counts, all_scores = np.stack(counts), np.stack(scores)
+    replicates = range(protocol.null.n_bootstrap)
+    draw = partial(bootstrap, protocol, encoded.sides_a, encoded.sides_b)
+    drawn = side_by_side([partial(draw, replicate) for replicate in replicates], encoded.on_cpu)
+    all_counts, all_scores = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     for i, a in enumerate(encoded.sides_a):
         for j, b in enumerate(encoded.sides_b):
             cell = grid[f"{a.layer}x{b.layer}"]
@@ -168,8 +193,8 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[
     kinds = {control.name: control.kind for control in suite.controls}
     sides = [*encoded.sides_a, *encoded.sides_b]
     out: dict[str, Any] = {"self_match": {side.name: self_match(protocol, side) for side in sides}, "pairs": {}}
-    for name, (a, b) in encoded.controls.items():
-        values, _ = study(protocol, f"control.{name}", a, b)
+    tasks = [partial(study, protocol, f"control.{name}", a, b) for name, (a, b) in encoded.controls.items()]
+    for (name, (a, b)), (values, _) in zip(encoded.controls.items(), side_by_side(tasks, encoded.on_cpu), strict=True):
         out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}
     scores = [s for match in out["self_match"].values() for s in match["scores"].values()]
     out["lowest_self_score"] = min((s for s in scores if s is not None), default=None)

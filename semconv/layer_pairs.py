@@ -234,6 +234,7 @@ def bootstrap(
 
     inputs = [protocol.inputs(a, b, replicate) for a in sides_a for b in sides_b]
     _, arrays = protocol.cache.get(f"bootstrap.{replicate}", inputs, make)
+    protocol.tick("bootstrap", 1)
     return arrays["counts"], arrays["scores"]
 
 

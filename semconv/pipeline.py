@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -378,11 +379,12 @@ def _reproduce(run: Run) -> dict[str, Any]:
     encoded = encode_all(run, corpus.blocks)
     compare = suite.compare
     measures = make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
-    starts, counted = document_starts(corpus.blocks), dict[str, int]()
+    starts, counted, lock = document_starts(corpus.blocks), dict[str, int](), Lock()
 
     def tick(stage: str, steps: int) -> None:
-        counted[stage] = counted.get(stage, 0) + steps
-        run.progress(stage, counted[stage], n_steps(suite, stage))
+        with lock:  # tasks run side by side
+            counted[stage] = counted.get(stage, 0) + steps
+            run.progress(stage, counted[stage], n_steps(suite, stage))
 
     protocol = Protocol(tuple(measures), suite.match, suite.null, starts, TaskCache(run.folder / "tasks"), tick)
     texts = labels.token_texts(load_tokenizer(resolve(suite.corpus.tokenizer)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +13,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.compare import Measure, SaturationWarning
-from semconv.compare.measure import RowSubsets
+from semconv.compare import Measure
+from semconv.compare.measure import RowSubsets, collected_saturation
 from semconv.config import MatchConfig
 from semconv.correlate import best_matches
 from semconv.labels import TopTokens
@@ -110,11 +109,10 @@ def prepare_pairs(
     Raises:
         InputError: what the measure refuses.
     """
-    with warnings.catch_warnings(record=True) as raised:
-        warnings.simplefilter("always", SaturationWarning)
+    with collected_saturation() as saturated:
         x, y = a.subset(measure, rows_a), b.subset(measure, rows_b)
         score = measure.score(x, y)
-    return Prepared(measure, x, y, score, any(issubclass(w.category, SaturationWarning) for w in raised))
+    return Prepared(measure, x, y, score, bool(saturated))
 
 
 def scores_of(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -128,23 +130,41 @@ def is_saturated(n: int, k_x: int, k_y: int) -> bool:
     return k_x + k_y >= n
 
 
+_collected: ContextVar[list[str] | None] = ContextVar("_collected", default=None)
+
+
+@contextmanager
+def collected_saturation() -> Generator[list[str]]:
+    """Collects what would be SaturationWarnings inside, on this thread alone, instead of warning."""
+    found: list[str] = []
+    token = _collected.set(found)
+    try:
+        yield found
+    finally:
+        _collected.reset(token)
+
+
+def _warn(message: str) -> None:
+    found = _collected.get()
+    if found is None:
+        warnings.warn(message, SaturationWarning, stacklevel=4)
+    else:
+        found.append(message)
+
+
 def warn_if_saturated(name: str, n: int, k_x: int, k_y: int) -> None:
     """Warns when a score built on canonical correlations is high whatever the pairing; called by `score`."""
     if is_saturated(n, k_x, k_y):
-        warnings.warn(
+        _warn(
             f"{name} is saturated: {k_x} + {k_y} directions on {n} pairs share "
-            "directions whatever the pairing, so only the distance to the null means anything",
-            SaturationWarning,
-            stacklevel=3,
+            "directions whatever the pairing, so only the distance to the null means anything"
         )
 
 
 def warn_if_wide(name: str, n: int, d_x: int, d_y: int) -> None:
     """Warns when a score is high because rows in so many dimensions are nearly orthogonal; called by `score`."""
     if n <= max(d_x, d_y):
-        warnings.warn(
+        _warn(
             f"{name} is saturated: {n} pairs in {max(d_x, d_y)} dimensions are nearly orthogonal to each other "
-            "whatever the pairing, so only the distance to the null means anything",
-            SaturationWarning,
-            stacklevel=3,
+            "whatever the pairing, so only the distance to the null means anything"
         )
