@@ -113,6 +113,9 @@ def reproduce(
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
     claims: ClaimsOption = None,
     device: DeviceOption = "auto",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Ten rematches per layer pair; no intervals, ceilings or published steps.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Regenerate every number of a suite: encode, correlate, match, compare, check the claims, write the report.
@@ -129,7 +132,7 @@ def reproduce(
     config, stated = load_suite(suite), load_claims(claims or default_claims_path())
     target, chosen = run_folder(suite, folder), choose_device(device)
     with progress_bar() as progress:
-        results = run_suite(Run(config, target, progress, device=chosen))
+        results = run_suite(Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast))
         progress("report", 0, 1)
         write_figures(results, target / "figures")
         checked = check_claims(stated, results)

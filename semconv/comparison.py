@@ -102,7 +102,7 @@ def compare_all(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts:
     if protocol.null.n_bootstrap:
         _add_intervals(protocol, encoded, grid)
     results: dict[str, Any] = {"grid": grid, "summary": {name: summarise(grid, nulls, name) for name in names}}
-    results["controls"] = _controls(suite, protocol, encoded)
+    results["controls"] = _controls(suite, protocol, encoded, grid)
     if suite.subspaces is not None:
         results["subspaces"] = _subspaces(suite, protocol, encoded)
     if suite.spans is not None:
@@ -189,17 +189,37 @@ def interval(draws: Float[ndarray, " m"]) -> list[float] | None:
     return [float(q) for q in np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2])]
 
 
-def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[str, Any]:
+def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Grid) -> dict[str, Any]:
     kinds = {control.name: control.kind for control in suite.controls}
     sides = [*encoded.sides_a, *encoded.sides_b]
     out: dict[str, Any] = {"self_match": {side.name: self_match(protocol, side) for side in sides}, "pairs": {}}
     tasks = [partial(study, protocol, f"control.{name}", a, b) for name, (a, b) in encoded.controls.items()]
     for (name, (a, b)), (values, _) in zip(encoded.controls.items(), side_by_side(tasks, encoded.on_cpu), strict=True):
         out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}
+    out["against"] = {m.name: _against(grid, out["pairs"], m.name) for m in protocol.measures}
     scores = [s for match in out["self_match"].values() for s in match["scores"].values()]
     out["lowest_self_score"] = min((s for s in scores if s is not None), default=None)
     out["lowest_self_r"] = min((m["lowest_r"] for m in out["self_match"].values()), default=None)
     return out
+
+
+def _against(grid: Grid, pairs: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
+    """Returns for one measure the lowest ceiling, the cross-model score at the layers of the floor, and the floor."""
+    scores: dict[str, list[float]] = {"ceiling": [], "floor": []}
+    keys = {f"{pair['layer_a']}x{pair['layer_b']}" for pair in pairs.values() if pair["kind"] == "floor"}
+    for pair in pairs.values():
+        if "score" in pair["measures"][measure]:
+            scores[pair["kind"]].append(pair["measures"][measure]["score"])
+    cross = [grid[key]["measures"][measure]["score"] for key in keys if "score" in grid[key]["measures"][measure]]
+    ceiling, floor = min(scores["ceiling"], default=None), max(scores["floor"], default=None)
+    lowest = min(cross, default=None)
+    return {
+        "ceiling": ceiling,
+        "cross_model": lowest,
+        "floor": floor,
+        "below_ceiling": None if ceiling is None or lowest is None else max(cross) < ceiling,
+        "above_floor": None if floor is None or lowest is None else lowest > floor,
+    }
 
 
 def _subspaces(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[str, Any]:

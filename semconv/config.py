@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -331,6 +331,12 @@ class SuiteConfig:
             for model, layer in ((self.model_a, self.published.layer_a), (self.model_b, self.published.layer_b)):
                 if layer not in [hook_layer(sae.hook) for sae in model.saes]:
                     raise InputError(f"published needs an SAE of model {model.name} at layer {layer}, got none")
+
+    def fast(self) -> SuiteConfig:
+        """Returns the suite with what takes longest cut short: few rematches, no intervals, ceilings or steps."""
+        null = replace(self.null, n_rematch=min(self.null.n_rematch, 10), n_bootstrap=0)
+        floors = tuple(control for control in self.controls if control.kind == "floor")
+        return replace(self, null=null, controls=floors, published=None)
 
     @property
     def sha256(self) -> str:

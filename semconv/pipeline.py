@@ -50,6 +50,7 @@ class Run:
         folder: where results, stores and figures go.
         progress: called as stages advance.
         device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
+        fast: the suite was cut short by `SuiteConfig.fast`, and the results say so.
     """
 
     suite: SuiteConfig
@@ -57,6 +58,7 @@ class Run:
     progress: Progress = _silent
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    fast: bool = False
 
     def store_path(self, model: ModelConfig, hook: str) -> Path:
         return self.folder / "stores" / model.name / hook
@@ -393,6 +395,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     results = {
         "suite": suite.name,
         "suite_sha256": suite.sha256,
+        "fast": run.fast,
         "null": asdict(suite.null),
         "corpus": {
             "n_tokens": corpus.blocks.n_tokens,

@@ -128,6 +128,41 @@ min_pairs = 10
 svcca_k = 4
 [null]
 n_permutations = 99
+n_rematch = 5
+n_bootstrap = 3
+[[controls]]
+name = "twin"
+kind = "floor"
+[controls.model_a]
+name = "a-untrained"
+path = "{folder}/model_a"
+untrained_seed = 1
+saes = [{{ hook = "blocks.1.hook_resid_post", path = "{folder}/sae_a1" }}]
+[controls.model_b]
+name = "b-untrained"
+path = "{folder}/model_b"
+untrained_seed = 1
+saes = [{{ hook = "blocks.2.hook_resid_post", path = "{folder}/sae_b2" }}]
+[[controls]]
+name = "other"
+kind = "ceiling"
+[controls.model_a]
+name = "a"
+path = "{folder}/model_a"
+saes = [{{ hook = "blocks.0.hook_resid_post", path = "{folder}/sae_a0" }}]
+[controls.model_b]
+name = "a-other"
+path = "{folder}/model_a"
+saes = [{{ hook = "blocks.0.hook_resid_post", path = "{folder}/sae_a1" }}]
+[subspaces]
+categories = "mini"
+min_pairs = 3
+[spans]
+kind = "windows"
+width = 4
+[published]
+layer_a = 1
+layer_b = 2
 """
 
 CLAIMS = """

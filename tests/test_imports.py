@@ -42,7 +42,7 @@ def files_of(module: str) -> list[Path]:
         ("permutation", {"compare", "types"}),
         ("corpus", {"files", "types"}),
         ("model_activations", {"types"}),
-        ("config", {"files", "model_activations", "types"}),
+        ("config", {"compare", "files", "model_activations", "types"}),
         ("device", {"ops", "types"}),
         ("sae_encode", {"device", "model_activations", "sparse", "types"}),
         (

@@ -73,6 +73,33 @@ def test_precision_is_part_of_what_a_store_holds(finished: Path, tiny_suite: Pat
         encode_model(Run(load_suite(path), finished), run.suite.model_b, blocks)
 
 
+def test_a_run_has_every_section(finished: Path):
+    results = json.loads((finished / "results.json").read_text())
+    assert {"controls", "subspaces", "spans", "published"} <= set(results)
+    assert set(results["controls"]["pairs"]) == {"twin", "other"}
+    assert abs(results["controls"]["lowest_self_score"] - 1) < 1e-9
+    assert results["published"]["steps"][0]["step"] == "as published"
+    assert len(results["published"]["steps"]) == 7
+    for cell in results["grid"].values():
+        assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch"}
+        assert len(cell["pairs_interval"]) == 2
+    report = (finished / "report.md").read_text()
+    for title in ("Controls", "From the published protocol", "Semantic subspaces", "Multi-token subspaces"):
+        assert f"## {title}" in report
+    assert (finished / "figures" / "controls.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_fast_run_says_so_and_leaves_out_what_takes_long(tiny_suite: Path, tmp_path: Path):
+    claims = tiny_suite.with_name("claims.toml")
+    done = semconv_cli("reproduce", tiny_suite, "--out", tmp_path, "--claims", claims, "--fast")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["fast"] is True
+    assert "published" not in results
+    assert set(results["controls"]["pairs"]) == {"twin"}
+    assert "pairs_interval" not in next(iter(results["grid"].values()))
+
+
 def test_tokens_are_conserved_from_corpus_to_store(finished: Path, tiny_suite: Path):
     suite = load_suite(tiny_suite)
     blocks = load_corpus(Run(suite, finished)).blocks
@@ -80,7 +107,8 @@ def test_tokens_are_conserved_from_corpus_to_store(finished: Path, tiny_suite: P
     results = json.loads((finished / "results.json").read_text())
     assert results["corpus"]["n_tokens"] == blocks.n_tokens
     for store in (finished / "stores").glob("*/*"):
-        assert ActivationStore(store).load().n_tokens == blocks.n_tokens
+        every_position = "as-published" in store.parent.name  # BOS, EOS and padding too
+        assert ActivationStore(store).load().n_tokens == (blocks.mask.numel() if every_position else blocks.n_tokens)
 
 
 def test_a_rerun_gives_the_same_bytes_without_running_a_model(
