@@ -54,9 +54,11 @@ class Protocol:
     def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
         """Returns all that a task on two sides depends on, as plain values."""
         decoders = [hashlib.sha256(side.decoder.tobytes()).hexdigest() for side in (a, b)]
+        tokens = [side.tokens.sha256 for side in (a, b)]
         null = {"n_permutations": self.null.n_permutations, "n_strata": self.null.n_strata, "seed": self.null.seed}
         names = [repr(measure) for measure in self.measures]
-        return [a.store_sha256, b.store_sha256, *decoders, names, asdict(self.match), null, *more]
+        text = [*tokens, self.starts.tolist()]
+        return [a.store_sha256, b.store_sha256, *decoders, *text, names, asdict(self.match), null, *more]
 
 
 def number(value: float) -> float | None:
@@ -181,7 +183,7 @@ def _add_rematch(
             )
             return {}, {"passed": passed, "scored": scored, "scores": scores}
 
-        inputs = protocol.inputs(a, b, values["pairs"], list(numbers), protocol.starts.tolist())
+        inputs = protocol.inputs(a, b, values["pairs"], list(numbers))
         parts.append(protocol.cache.get(f"{tag}.rematch.{first}", inputs, make)[1])
         protocol.tick("rematch", len(numbers))
     passed, scored, scores = (np.concatenate([p[key] for p in parts]) for key in ("passed", "scored", "scores"))
