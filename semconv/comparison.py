@@ -173,7 +173,8 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[
         out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}
     scores = [s for match in out["self_match"].values() for s in match["scores"].values()]
     out["lowest_self_score"] = min((s for s in scores if s is not None), default=None)
-    out["lowest_self_r"] = min((m["lowest_r"] for m in out["self_match"].values()), default=None)
+    lowest = [m["lowest_r"] for m in out["self_match"].values()]
+    out["lowest_self_r"] = min((r for r in lowest if r is not None), default=None)
     return out
 
 

@@ -27,6 +27,7 @@ from semconv.types import InputError
 
 NOISE_LIMIT = 1e-3
 """Features whose quantisation noise is above this share of their rms are counted in the results."""
+UNDEFINED = "the score is undefined"
 REMATCH_CHUNK = 20
 """Shifts whose results are kept together: what an interruption can cost."""
 
@@ -68,6 +69,8 @@ def number(value: float) -> float | None:
 
 def null_summary(statistic: float, null: Float[ndarray, " m"]) -> dict[str, Any]:
     """Returns what the results say of a null distribution, or why it says nothing."""
+    if not math.isfinite(statistic):
+        return {"reason": UNDEFINED}
     if not np.isfinite(null).all():
         return {"reason": f"{int((~np.isfinite(null)).sum())} of {len(null)} draws have no score"}
     test = PermutationResult(statistic, null, p_value(statistic, null))
@@ -164,6 +167,9 @@ def _compare(protocol: Protocol, a: Side, b: Side, pairs: FeaturePairs) -> Resul
         except InputError as error:
             values[measure.name] = {"reason": str(error)}
             continue
+        if not math.isfinite(prepared.score):
+            values[measure.name] = {"reason": UNDEFINED}
+            continue
         values[measure.name] = {"score": number(prepared.score), "saturated": prepared.saturated, "nulls": {}}
         arrays |= {f"{name}.{measure.name}": scores for name, scores in nulls.items()}
     return values, arrays
@@ -205,7 +211,7 @@ def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> dict[str, Any]:
     reliability = float(torch.corrcoef(r)[0, 1]) if int(same.sum()) > 2 else math.nan
     return {
         "features": int(both.sum()),
-        "same_partner": number(int(same.sum()) / max(int(both.sum()), 1)),
+        "same_partner": number(int(same.sum()) / int(both.sum())) if bool(both.any()) else None,
         "r_reliability": number(reliability),
     }
 
