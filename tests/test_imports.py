@@ -153,7 +153,9 @@ def packages_of(path: Path) -> set[str]:
 def test_statistics_know_nothing_of_models_or_corpora(module: str):
     for path in files_of(module):
         assert not packages_of(path) & {"transformers", "sae_lens", "datasets", "tokenizers"}, path
-        assert not imports_of(path) & {"model_activations", "sae_encode", "corpus", "activation_store", "pipeline"}, path
+        assert not imports_of(path) & {"model_activations", "sae_encode", "corpus", "activation_store", "pipeline"}, (
+            path
+        )
 
 
 def test_comparing_loads_no_model_library():
