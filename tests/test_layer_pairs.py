@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,21 +158,40 @@ CHANGES: dict[str, Callable[[World, Path], tuple[World, Protocol]]] = {
 }
 
 
+def done_by(world: World, protocol: Protocol) -> list[str]:
+    """Does every kind of task and returns the kinds that were not taken from the cache."""
+    done: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_observe", "rematch", "bootstrap_positions"):
+            real = getattr(semconv.layer_pairs, name)
+
+            def told(*arguments: Any, name: str = name, real: Callable[..., Any] = real) -> Any:
+                done.append(name)
+                return real(*arguments)
+
+            patch.setattr(semconv.layer_pairs, name, told)
+        study(protocol, "x", world.a, world.b)
+        bootstrap(protocol, [world.a], [world.b], 0)
+    return done
+
+
 @pytest.mark.parametrize("what", list(CHANGES))
-def test_a_kept_layer_pair_is_not_used_for_others(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    study(WORLD.protocol(tmp_path), "x", WORLD.a, WORLD.b)
-    done: list[int] = []
-
-    def observe(*_: object) -> Result:
-        done.append(1)
-        return {"pairs": 0, "measures": {}}, {}
-
-    monkeypatch.setattr(semconv.layer_pairs, "_observe", observe)
-    study(WORLD.protocol(tmp_path), "x", WORLD.a, WORLD.b)
-    assert not done
+def test_a_kept_task_is_not_used_for_other_inputs(what: str, tmp_path: Path):
+    every = ["_observe", "rematch", "bootstrap_positions"]
+    first = replace(WORLD.protocol(tmp_path), null=NullConfig(19, 3, n_rematch=2, seed=5))
+    assert done_by(WORLD, first) == every
+    assert done_by(WORLD, first) == []
     world, protocol = CHANGES[what](WORLD, tmp_path)
-    study(protocol, "x", world.a, world.b)
-    assert done
+    protocol = replace(protocol, null=replace(protocol.null, n_rematch=2))
+    assert done_by(world, protocol) == every
+    assert done_by(world, protocol) == []
+
+
+def test_more_shifts_and_resamples_leave_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(semconv.layer_pairs, "REMATCH_CHUNK", 4)
+    done_by(WORLD, WORLD.protocol(tmp_path, n_rematch=8))
+    assert done_by(WORLD, WORLD.protocol(tmp_path, n_rematch=12, n_bootstrap=9)) == ["rematch"]  # the third chunk
+    assert done_by(WORLD, WORLD.protocol(tmp_path, n_rematch=10)) == ["rematch"]  # a last chunk of two
 
 
 def test_too_few_pairs_give_a_reason_and_never_a_number(tmp_path: Path):
@@ -181,6 +201,9 @@ def test_too_few_pairs_give_a_reason_and_never_a_number(tmp_path: Path):
     assert values["measures"] == {"svcca_pc1": reason, "rsa": reason}
     assert arrays == {}
     assert "rematch" not in values
+    values, _ = study(WORLD.protocol(tmp_path, match={"min_pairs": 24}, n_rematch=5), "x", WORLD.a, WORLD.b)
+    assert "score" in values["measures"]["rsa"]  # just enough
+    assert "rematch" in values
     values, _ = study(WORLD.protocol(tmp_path, match={"min_r": 0.99}), "x", WORLD.a, WORLD.b)
     assert values["pairs"] == 0
     assert values["mean_r"] is None

@@ -103,6 +103,14 @@ def test_a_category_of_too_few_features_has_a_reason_and_no_number(name: str, tm
     assert (cell["pairs"], cell["measures"]) == (0, {})
 
 
+def test_one_side_of_too_few_features_is_enough_for_a_reason(tmp_path: Path):
+    sizes = {name: (len(A.members[name]), len(B.members[name])) for name in KEYWORDS}
+    name = next(name for name, (x, y) in sizes.items() if x != y)
+    config = SubspaceConfig("made up", min_pairs=max(sizes[name]))
+    cell = study_category(WORLD.protocol(tmp_path), MEASURES, config, A, B, name)
+    assert cell["reason"].startswith(f"{min(sizes[name])} features on one side")
+
+
 def test_a_category_of_too_few_pairs_has_a_reason_and_no_number(tmp_path: Path):
     protocol = WORLD.protocol(tmp_path, match={"min_r": 0.9})
     cell = study_category(protocol, MEASURES, CONFIG, A, B, "low")

@@ -52,8 +52,8 @@ def floor_verdict(results: dict[str, Any]) -> str:
     where = f"layers {cross['layer_a']} x {cross['layer_b']}"
     if not above and not below:
         return (
-            f"At {where} no measure scores both the trained models and their untrained twins, so nothing here says that "
-            "the agreement was learned."
+            f"At {where} no measure scores both the trained models and their untrained twins, so nothing here says "
+            "that the agreement was learned."
         )
     verdict = (
         f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
