@@ -80,7 +80,7 @@ def test_the_order_of_keys_is_no_other_input(tmp_path: Path):
 
 def damaged(content: bytes) -> list[bytes]:
     header = int.from_bytes(content[:8], "little")
-    flipped = [bytes([*content[:at], content[at] ^ 1, *content[at + 1 :]]) for at in range(8, len(content), 3)]
+    flipped = [bytes([*content[:at], content[at] ^ 1, *content[at + 1 :]]) for at in range(8, len(content), 9)]
     return [b"", b"junk", content[:-1], content[: 8 + header], *flipped]
 
 
