@@ -150,7 +150,8 @@ class MatchConfig:
     min_pairs: int = 50
     """With fewer pairs left nothing is compared and the reason is stated."""
     separate_halves: bool = False
-    """Match on one half of the documents and measure r, and apply min_r, on the other."""
+    """Match on one half of the documents and measure r, and apply min_r, on the other; in the layer grid and controls
+    only, and not together with `rematch` or intervals, whose draws match on all documents."""
     strategy: Literal["best", "mutual", "greedy", "optimal"] = "best"
     """Who is paired with whom: `best` gives every B feature its best A feature (published, many B features may share
     one), `mutual` keeps pairs that are each other's best, `greedy` takes pairs by falling r and every feature once,
@@ -327,6 +328,11 @@ class SuiteConfig:
         names = [control.name for control in self.controls]
         if len(set(names)) != len(names):
             raise InputError(f"every control needs a name of its own, got {', '.join(names)}")
+        if self.match.separate_halves and (self.null.n_rematch or self.null.n_bootstrap):
+            raise InputError(
+                "match.separate_halves needs null.n_rematch = 0 and null.n_bootstrap = 0, "
+                f"which match on all documents, got {self.null.n_rematch} and {self.null.n_bootstrap}"
+            )
         if self.published is not None:
             for model, layer in ((self.model_a, self.published.layer_a), (self.model_b, self.published.layer_b)):
                 if layer not in [hook_layer(sae.hook) for sae in model.saes]:

@@ -77,6 +77,9 @@ def _row(protocol: Protocol, compare: CompareConfig, sides: SideOf, departures: 
     out: dict[str, Any] = {"pairs": len(pairs)}
     n_permutations = PUBLISHED_SHUFFLES if departures.few_shuffles else protocol.null.n_permutations
     for column, measure in zip(("svcca", "rsa"), make_measures(names, compare.svcca_threshold), strict=True):
+        if len(pairs) < protocol.match.min_pairs:
+            out[column] = {"reason": f"{len(pairs)} pairs, at least {protocol.match.min_pairs} are needed"}
+            continue
         try:
             prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
             ids = permutation_ids(len(pairs), n_permutations, protocol.null.seed)
@@ -85,6 +88,9 @@ def _row(protocol: Protocol, compare: CompareConfig, sides: SideOf, departures: 
             out[column] = {"reason": str(error)}
             continue
         summary = null_summary(prepared.score, null)
+        if "reason" in summary:
+            out[column] = summary
+            continue
         p = published_p(prepared.score, null) if departures.few_shuffles else summary["p"]
         out[column] = {"score": number(prepared.score), "null_mean": summary["mean"], "p": p}
         if not departures.few_shuffles:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -142,6 +144,13 @@ class TopTokens:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all of it: tables with this hash pass the same filters."""
+        digest = hashlib.sha256(json.dumps([self.texts, self.stop_tokens]).encode())
+        digest.update(repr(self.numbers.shape).encode() + self.numbers.tobytes() + self.stopped.tobytes())
+        return digest.hexdigest()
 
     def without_stops(self) -> TopTokens:
         """Returns the same tokens, none of them a stop token."""

@@ -27,6 +27,7 @@ from semconv.types import InputError
 
 NOISE_LIMIT = 1e-3
 """Features whose quantisation noise is above this share of their rms are counted in the results."""
+UNDEFINED = "the score is undefined"
 REMATCH_CHUNK = 20
 """Shifts whose results are kept together: what an interruption can cost."""
 
@@ -54,9 +55,11 @@ class Protocol:
     def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
         """Returns all that a task on two sides depends on, as plain values."""
         decoders = [hashlib.sha256(side.decoder.tobytes()).hexdigest() for side in (a, b)]
+        tokens = [side.tokens.sha256 for side in (a, b)]
         null = {"n_permutations": self.null.n_permutations, "n_strata": self.null.n_strata, "seed": self.null.seed}
         names = [repr(measure) for measure in self.measures]
-        return [a.store_sha256, b.store_sha256, *decoders, names, asdict(self.match), null, *more]
+        text = [*tokens, self.starts.tolist()]
+        return [a.store_sha256, b.store_sha256, *decoders, *text, names, asdict(self.match), null, *more]
 
 
 def number(value: float) -> float | None:
@@ -66,6 +69,8 @@ def number(value: float) -> float | None:
 
 def null_summary(statistic: float, null: Float[ndarray, " m"]) -> dict[str, Any]:
     """Returns what the results say of a null distribution, or why it says nothing."""
+    if not math.isfinite(statistic):
+        return {"reason": UNDEFINED}
     if not np.isfinite(null).all():
         return {"reason": f"{int((~np.isfinite(null)).sum())} of {len(null)} draws have no score"}
     test = PermutationResult(statistic, null, p_value(statistic, null))
@@ -163,6 +168,9 @@ def _compare(protocol: Protocol, a: Side, b: Side, pairs: FeaturePairs) -> Resul
         except InputError as error:
             values[measure.name] = {"reason": str(error)}
             continue
+        if not math.isfinite(prepared.score):
+            values[measure.name] = {"reason": UNDEFINED}
+            continue
         values[measure.name] = {"score": number(prepared.score), "saturated": prepared.saturated, "nulls": {}}
         arrays |= {f"{name}.{measure.name}": scores for name, scores in nulls.items()}
     return values, arrays
@@ -182,7 +190,7 @@ def _add_rematch(
             )
             return {}, {"passed": passed, "scored": scored, "scores": scores}
 
-        inputs = protocol.inputs(a, b, values["pairs"], list(numbers), protocol.starts.tolist())
+        inputs = protocol.inputs(a, b, values["pairs"], list(numbers))
         parts.append(protocol.cache.get(f"{tag}.rematch.{first}", inputs, make)[1])
         protocol.tick("rematch", len(numbers))
     passed, scored, scores = (np.concatenate([p[key] for p in parts]) for key in ("passed", "scored", "scores"))
@@ -204,7 +212,7 @@ def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> dict[str, Any]:
     reliability = float(torch.corrcoef(r)[0, 1]) if int(same.sum()) > 2 else math.nan
     return {
         "features": int(both.sum()),
-        "same_partner": number(int(same.sum()) / max(int(both.sum()), 1)),
+        "same_partner": number(int(same.sum()) / int(both.sum())) if bool(both.any()) else None,
         "r_reliability": number(reliability),
     }
 

@@ -27,6 +27,9 @@ _PAIRS_AT_ONCE = 2048  # all of whose features are correlated with each other, i
 SHARED_ROWS = 8192
 """Dictionaries up to this wide keep what their row subsets share; beyond, an RSA would hold 8 F^2 bytes of it."""
 
+_Spaces = dict[str, tuple[ndarray, RowSubsets[Any]]]
+"""Measure with its settings -> decoder rows, and what their subsets share."""
+
 
 @dataclass(frozen=True, eq=False)
 class Side:
@@ -47,7 +50,7 @@ class Side:
     store_sha256: str
     decoder: Float[ndarray, "F d"]
     tokens: TopTokens
-    _spaces: dict[str, RowSubsets[Any]] = field(default_factory=dict[str, RowSubsets[Any]])
+    _spaces: _Spaces = field(default_factory=dict[str, tuple[ndarray, RowSubsets[Any]]])
 
     @property
     def name(self) -> str:
@@ -65,9 +68,11 @@ class Side:
         """
         if len(self.decoder) > SHARED_ROWS:
             return measure.prepare(self.decoder[rows])
-        if measure.name not in self._spaces:
-            self._spaces[measure.name] = measure.space(self.decoder)
-        return self._spaces[measure.name].subset(rows)
+        decoder, space = self._spaces.get(repr(measure), (None, None))
+        if space is None or decoder is not self.decoder:  # a side made by `replace` from this one shares the table
+            space = measure.space(self.decoder)
+            self._spaces[repr(measure)] = (self.decoder, space)
+        return space.subset(rows)
 
     def at(self, positions: Tensor) -> Side:
         """Returns the same side over other tokens, int64 [n] positions of these; features keep their top tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -85,6 +86,9 @@ def _scored(protocol: Protocol, measures: Sequence[Measure[Any]], a: Side, b: Si
             out["measures"][measure.name] = {"reason": str(error)}
             continue
         shuffle = null_summary(prepared.score, scores)
+        if not math.isfinite(prepared.score):
+            out["measures"][measure.name] = shuffle
+            continue
         out["measures"][measure.name] = {"score": number(prepared.score), "nulls": {"shuffle": shuffle}}
     return out
 

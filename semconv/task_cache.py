@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy import ndarray
+from torch import Tensor
 
 from semconv.files import read_tensors, write_tensors
 from semconv.types import InputError
@@ -47,7 +48,7 @@ class TaskCache:
         Args:
             name: file name.
             inputs: everything the result depends on but the code, as plain values; a kept result of other inputs or of
-                other code is not used.
+                other code is not used, nor one whose file is not byte for byte what was kept.
             make: does the work.
         """
         key = hashlib.sha256(json.dumps([code_sha256(), inputs], sort_keys=True).encode()).hexdigest()
@@ -56,18 +57,28 @@ class TaskCache:
         if kept is not None:
             return kept
         values, arrays = make()
-        values = json.loads(json.dumps(values))  # a fresh result reads like a kept one
+        text = json.dumps(values)
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        write_tensors(path, {**tensors, "nothing": torch.zeros(1)}, {"key": key, "values": json.dumps(values)})
-        return values, arrays
+        tensors["nothing"] = torch.zeros(1)  # so that a result without arrays is a file too
+        write_tensors(path, tensors, {"key": key, "values": text, "sha256": _sha256(text, tensors)})
+        return json.loads(text), arrays  # a fresh result reads like a kept one
 
 
 def _read(path: Path, key: str) -> Result | None:
     try:
         tensors, metadata = read_tensors(path)
-        if metadata["key"] != key:
+        if metadata["key"] != key or metadata["sha256"] != _sha256(metadata["values"], tensors):
             return None
         values = json.loads(metadata["values"])
     except (InputError, KeyError, json.JSONDecodeError):
         return None
     return values, {name: tensor.numpy() for name, tensor in tensors.items() if name != "nothing"}
+
+
+def _sha256(values: str, tensors: dict[str, Tensor]) -> str:
+    """Returns the SHA-256 of what is kept; the file format has no checksum of its own."""
+    digest = hashlib.sha256(values.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -8,7 +8,15 @@ import pytest
 
 from semconv import InputError
 from semconv.claims import check_claims, load_claims, value_at
-from semconv.config import load_suite, suite_names
+from semconv.config import (
+    PublishedConfig,
+    SaeConfig,
+    SpanConfig,
+    SubspaceConfig,
+    SuiteConfig,
+    load_suite,
+    suite_names,
+)
 
 
 def changed(tiny_suite: Path, tmp_path: Path, old: str, new: str) -> Path:
@@ -59,6 +67,148 @@ def test_every_shipped_suite_loads():
 def test_bad_suites_are_refused(tiny_suite: Path, tmp_path: Path, old: str, new: str, message: str):
     with pytest.raises(InputError, match=message):
         load_suite(changed(tiny_suite, tmp_path, old, new))
+
+
+EXTRA = """
+[[controls]]
+name = "untrained"
+kind = "floor"
+[controls.model_a]
+name = "a-untrained"
+path = "x"
+untrained_seed = 3
+saes = [{ hook = "blocks.1.hook_resid_post", path = "s" }]
+[controls.model_b]
+name = "b-untrained"
+path = "y"
+saes = [{ hook = "blocks.2.hook_resid_post", path = "s" }]
+[[controls]]
+name = "wide"
+kind = "ceiling"
+[controls.model_a]
+name = "a-narrow"
+path = "x"
+saes = [{ hook = "blocks.1.hook_resid_post", path = "s" }]
+[controls.model_b]
+name = "a-wide"
+path = "x"
+saes = [{ hook = "blocks.1.hook_resid_post", path = "t" }]
+[subspaces]
+categories = "mini"
+min_pairs = 5
+measures = ["rsa", "cka"]
+[spans]
+kind = "windows"
+width = 6
+how = "mean"
+[published]
+layer_a = 1
+layer_b = 2
+"""
+
+
+def with_extra(tiny_suite: Path, tmp_path: Path, old: str = "", new: str = "") -> SuiteConfig:
+    """The tiny suite with every optional section, the first `old` among them changed into `new`."""
+    assert old in EXTRA
+    path = tmp_path / "tiny.toml"
+    measures = '[compare]\nmeasures = ["rsa", "mutual_knn"]\nknn_k = 3'
+    path.write_text(tiny_suite.read_text().replace("[compare]", measures) + EXTRA.replace(old, new, 1))
+    return load_suite(path)
+
+
+def test_every_optional_section_is_read(tiny_suite: Path, tmp_path: Path):
+    suite = with_extra(tiny_suite, tmp_path)
+    assert [(c.name, c.kind, c.model_a.name, c.model_b.name) for c in suite.controls] == [
+        ("untrained", "floor", "a-untrained", "b-untrained"),
+        ("wide", "ceiling", "a-narrow", "a-wide"),
+    ]
+    assert suite.controls[0].model_a.untrained_seed == 3
+    assert suite.controls[0].model_b.untrained_seed is None
+    assert suite.controls[1].model_b.saes == (SaeConfig("blocks.1.hook_resid_post", "t"),)
+    assert suite.subspaces == SubspaceConfig("mini", 5, ("rsa", "cka"))
+    assert suite.spans == SpanConfig("windows", 6, "mean")
+    assert suite.published == PublishedConfig(1, 2)
+    assert (suite.compare.measures, suite.compare.knn_k) == (("rsa", "mutual_knn"), 3)
+    plain = load_suite(tiny_suite)
+    assert plain.controls == ()
+    assert plain.subspaces is plain.spans is plain.published is None
+
+
+def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
+    changes = [
+        ("", ""),
+        ("untrained_seed = 3", "untrained_seed = 4"),
+        ("min_pairs = 5", "min_pairs = 6"),
+        ("width = 6", "width = 7"),
+        ("layer_a = 1", "layer_a = 1\n#"),
+        ('"rsa", "cka"', '"cka", "rsa"'),
+    ]
+    hashes = [with_extra(tiny_suite, tmp_path, *change).sha256 for change in changes]
+    assert hashes[4] == hashes[0]  # a remark
+    assert len(set(hashes)) == len(hashes) - 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('kind = "floor"', 'kind = "flor"', r"controls.kind must be .*got 'flor' \(did you mean 'floor'\?\)"),
+        ('name = "wide"', 'name = "untrained"', "every control needs a name of its own, got untrained, untrained"),
+        ('kind = "floor"\n', "", "controls is incomplete: .*'kind'"),
+        ("untrained_seed = 3", 'untrained_seed = "3"', "untrained_seed must be int | None, got '3'"),
+        (
+            'saes = [{ hook = "blocks.2.hook_resid_post", path = "s" }]',
+            'saes = [{ hook = "blocks.2.hook_resid_post", path = "s" }, '
+            '{ hook = "blocks.3.hook_resid_post", path = "s" }]',
+            "control untrained needs one SAE per model, got 2 of b-untrained",
+        ),
+        ("min_pairs = 5", "min_pairs = 2", "subspaces.min_pairs must be at least 3, got 2"),
+        ('categories = "mini"\n', "", "subspaces is incomplete: .*'categories'"),
+        ('measures = ["rsa", "cka"]', 'measures = "rsa"', "measures must be a list"),
+        ('"rsa", "cka"', '"rsa", "cks"', r"subspaces.measures must be .*got 'cks' \(did you mean 'cka'\?\)"),
+        ('kind = "windows"', 'kind = "window"', r"spans.kind .*got 'window' \(did you mean 'windows'\?\)"),
+        ('how = "mean"', 'how = "meen"', r"spans.how .*got 'meen' \(did you mean 'mean'\?\)"),
+        ("width = 6", "width = 0", "spans.width must be at least 1, got 0"),
+        ("layer_a = 1", "layer_a = 0", "published.layer_a must be at least 1, got 0"),
+        ("layer_b = 2", "layer_b = 0", "published.layer_b must be at least 1, got 0"),
+        ("layer_b = 2", "layer_b = 1", "published needs an SAE of model b at layer 1, got none"),
+        ("layer_a = 1", "layer_a = 3", "published needs an SAE of model a at layer 3, got none"),
+        ("layer_b = 2", "layer_c = 2", r"unknown key 'layer_c' in .*published \(did you mean 'layer_"),
+    ],
+)
+def test_bad_optional_sections_are_refused(tiny_suite: Path, tmp_path: Path, old: str, new: str, message: str):
+    with pytest.raises(InputError, match=message):
+        with_extra(tiny_suite, tmp_path, old, new)
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("measures = []", "at least one measure and none twice"),
+        ('measures = ["rsa", "rsa"]', "at least one measure and none twice"),
+        ('measures = ["rsa_kendal"]', r"got 'rsa_kendal' \(did you mean 'rsa_kendall'\?\)"),
+        ("knn_k = 0", "compare.knn_k must be at least 1, got 0"),
+    ],
+)
+def test_bad_measures_are_refused(tiny_suite: Path, tmp_path: Path, new: str, message: str):
+    with pytest.raises(InputError, match=message):
+        load_suite(changed(tiny_suite, tmp_path, "[compare]", f"[compare]\n{new}"))
+
+
+@pytest.mark.parametrize("key", ["n_strata", "n_rematch", "n_bootstrap"])
+def test_bad_draws_are_refused(tiny_suite: Path, tmp_path: Path, key: str):
+    least = 1 if key == "n_strata" else 0
+    assert getattr(load_suite(changed(tiny_suite, tmp_path, "[null]", f"[null]\n{key} = {least}")).null, key) == least
+    with pytest.raises(InputError, match=f"null.{key} must be at least {least}, got {least - 1}"):
+        load_suite(changed(tiny_suite, tmp_path, "[null]", f"[null]\n{key} = {least - 1}"))
+
+
+@pytest.mark.parametrize("key", ["n_rematch", "n_bootstrap"])
+def test_separate_halves_are_refused_beside_draws_that_match_on_everything(tiny_suite: Path, tmp_path: Path, key: str):
+    path = changed(tiny_suite, tmp_path, "min_pairs = 10", "min_pairs = 10\nseparate_halves = true")
+    assert load_suite(path).match.separate_halves
+    path.write_text(path.read_text().replace("[null]", f"[null]\n{key} = 5"))
+    with pytest.raises(InputError, match="match.separate_halves needs null.n_rematch = 0 and null.n_bootstrap = 0"):
+        load_suite(path)
 
 
 def test_unknown_suites_name_the_nearest():

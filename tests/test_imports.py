@@ -60,6 +60,49 @@ def files_of(module: str) -> list[Path]:
         ("relations", {"compare", "permutation", "types"}),
         ("pairing", {"correlate"}),
         ("matching", {"config", "correlate", "labels", "pairing", "sparse", "types"}),
+        ("resampling", {"permutation", "types"}),
+        ("sides", {"compare", "config", "correlate", "labels", "matching", "sparse", "streaming", "types"}),
+        (
+            "nulls",
+            {"compare", "config", "correlate", "matching", "ops", "permutation", "resampling", "sides"},
+        ),
+        ("task_cache", {"files", "types"}),
+        (
+            "layer_pairs",
+            {
+                "compare",
+                "config",
+                "correlate",
+                "matching",
+                "nulls",
+                "permutation",
+                "resampling",
+                "sides",
+                "task_cache",
+                "types",
+            },
+        ),
+        ("controls", {"correlate", "layer_pairs", "sides", "types"}),
+        ("departures", {"compare", "config", "layer_pairs", "permutation", "sides", "types"}),
+        (
+            "subspaces",
+            {"categories", "compare", "config", "layer_pairs", "permutation", "relations", "sides", "spans", "types"},
+        ),
+        (
+            "comparison",
+            {
+                "categories",
+                "compare",
+                "config",
+                "controls",
+                "departures",
+                "layer_pairs",
+                "permutation",
+                "sides",
+                "subspaces",
+                "types",
+            },
+        ),
         ("claims", {"config", "files", "types"}),
         ("report", {"claims", "compare", "files", "report"}),
     ],
@@ -80,12 +123,57 @@ def test_only_the_command_line_imports_the_pipeline():
     assert users == {"cli.py"}
 
 
+STATISTICS = (
+    "sides",
+    "nulls",
+    "layer_pairs",
+    "controls",
+    "departures",
+    "subspaces",
+    "comparison",
+    "task_cache",
+    "resampling",
+    "permutation",
+    "compare",
+    "report",
+)
+
+
+def packages_of(path: Path) -> set[str]:
+    """Other packages that a file imports, at the top or inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("module", STATISTICS)
+def test_statistics_know_nothing_of_models_or_corpora(module: str):
+    for path in files_of(module):
+        assert not packages_of(path) & {"transformers", "sae_lens", "datasets", "tokenizers"}, path
+        assert not imports_of(path) & {"model_activations", "sae_encode", "corpus", "activation_store", "pipeline"}, (
+            path
+        )
+
+
+def test_comparing_loads_no_model_library():
+    code = "import sys, semconv.comparison; print([m for m in ('transformers', 'sae_lens', 'datasets', 'tokenizers', "
+    code += "'matplotlib') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_direction_test_sees_imports_inside_functions(tmp_path: Path):
     path = tmp_path / "x.py"
     path.write_text(
         "import semconv.ops\ndef f():\n    from semconv.pipeline import Run\n    from semconv import labels\n"
     )
     assert imports_of(path) == {"ops", "pipeline", "labels"}
+    path.write_text("import json\ndef f():\n    from transformers.utils import logging\n    import datasets.x\n")
+    assert packages_of(path) == {"json", "transformers", "datasets"}
 
 
 def test_import_semconv_pulls_in_torch_and_numpy_only():

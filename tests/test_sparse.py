@@ -42,3 +42,22 @@ def test_columns_of_features_that_are_never_active():
 def test_columns_refuse_bad_features(features: torch.Tensor, message: str):
     with pytest.raises(InputError, match=message):
         random_activations(0, 5, 3).columns(features)
+
+
+@pytest.mark.parametrize("positions", [[0], [39, 0, 39, 39], list(range(40)), list(range(39, -1, -1)), [5, 6, 7]])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_tokens_equal_those_of_the_dense_matrix(positions: list[int], dtype: torch.dtype):
+    acts = random_activations(1, 40, 17, 0.2, dtype)
+    part = acts.tokens(torch.tensor(positions))
+    assert part.n_features == 17
+    assert part.n_tokens == len(positions)
+    assert part.values.dtype == dtype
+    assert torch.equal(part.to_dense(), acts.to_dense()[positions])
+
+
+def test_tokens_without_entries_and_tokens_in_order():
+    acts = SparseActivations.from_dense(torch.tensor([[0.0, 0], [1, 2], [0, 0], [0, 3]]))
+    assert acts.tokens(torch.tensor([0, 2, 2])).indptr.tolist() == [0, 0, 0, 0]
+    assert acts.tokens(torch.tensor([2, 3, 0])).to_dense().tolist() == [[0, 0], [0, 3], [0, 0]]
+    assert acts.tokens(torch.arange(4)).sha256 == acts.sha256
+    assert acts.tokens(torch.arange(1, 3)).sha256 == acts.rows(1, 3).sha256

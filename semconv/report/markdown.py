@@ -28,10 +28,14 @@ def floor_verdict(results: dict[str, Any]) -> str:
     """Returns the first paragraph: whether trained models agree more than models that learned nothing."""
     rows = control_rows(results)
     floors = [cell for kind, _, cell in rows if kind == "floor"]
-    crosses = [cell for kind, _, cell in rows if kind == "cross-model"]
-    if not floors or not crosses:
-        return "No untrained twin was compared, so nothing here says that the agreement was learned."
-    floor, cross = floors[0], crosses[0]
+    crosses = {(cell["layer_a"], cell["layer_b"]): cell for kind, _, cell in rows if kind == "cross-model"}
+    compared = [cell for cell in floors if (cell["layer_a"], cell["layer_b"]) in crosses]
+    if not compared:
+        return (
+            "No untrained twin was compared at layers of the grid, so nothing here says that the agreement was learned."
+        )
+    floor = compared[0]
+    cross = crosses[floor["layer_a"], floor["layer_b"]]
     above: list[str] = []
     below: list[str] = []
     for measure in results["summary"]:
@@ -42,9 +46,15 @@ def floor_verdict(results: dict[str, Any]) -> str:
             continue
         scores = [cell["measures"][measure]["score"] for cell in (cross, floor)]
         higher = scores[0] > scores[1] and ours["z"] > theirs["z"]
-        text = f"{title_of(measure)} {show(scores[0])} against {show(scores[1])}"
+        zs = f"z {show(ours['z'])} against {show(theirs['z'])}"
+        text = f"{title_of(measure)} {show(scores[0])} against {show(scores[1])} ({zs})"
         (above if higher else below).append(text)
     where = f"layers {cross['layer_a']} x {cross['layer_b']}"
+    if not above and not below:
+        return (
+            f"At {where} no measure scores both the trained models and their untrained twins, so nothing here says "
+            "that the agreement was learned."
+        )
     verdict = (
         f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
         f"pairing, by {len(above)} of {len(above) + len(below)} measures"

@@ -22,6 +22,10 @@ def interval(value: Sequence[float] | None) -> str | None:
     return None if value is None else f"{show(value[0])} to {show(value[1])}"
 
 
+def percent(share: float | None) -> str | None:
+    return None if share is None else f"{100 * share:.2f}%"
+
+
 def measure_section(results: dict[str, Any], name: str) -> str:
     nulls, rows = null_names(results), list[list[object]]()
     for key, cell in results["grid"].items():
@@ -33,7 +37,9 @@ def measure_section(results: dict[str, Any], name: str) -> str:
         for null in nulls:
             of_null = m["nulls"].get(null, {})
             row += [of_null.get(field) for field in ("mean", "sd", "z", "calibrated", "p", "q")]
-        rows.append([*row, "saturated" if m["saturated"] else ""])
+        notes = ["saturated"] if m["saturated"] else []
+        notes += [f"{null}: {m['nulls'][null]['reason']}" for null in nulls if "reason" in m["nulls"].get(null, {})]
+        rows.append([*row, "; ".join(notes)])
     header = ["A x B layer", "pairs", "score", "95% interval"]
     header += [f"{null}: {field}" for null in nulls for field in ("mean", "sd", "z", "calibrated", "p", "q")]
     title = f"### {title_of(name)}\n\n![{name}](figures/{name}.png)"
@@ -67,7 +73,7 @@ def grid_tests_section(results: dict[str, Any]) -> str:
 def controls_section(results: dict[str, Any]) -> str:
     controls = results["controls"]
     selves = [
-        [name, match["features"], f"{100 * (match['found_itself'] or 0):.2f}%", match["lowest_r"]]
+        [name, match["features"], percent(match["found_itself"]), match["lowest_r"]]
         + [match["scores"][measure] for measure in results["summary"]]
         for name, match in controls["self_match"].items()
     ]
@@ -109,7 +115,7 @@ def published_section(results: dict[str, Any]) -> str:
         line: list[object] = [row["step"], row["pairs"]]
         for column in ("svcca", "rsa"):
             scored = row[column]
-            line += [scored.get(field) for field in ("score", "null_mean", "p")]
+            line += [scored.get("score", scored.get("reason")), scored.get("null_mean"), scored.get("p")]
         rows.append(line)
     header = ["step (each on top of those above)", "pairs", "SVCCA", "its null mean", "p", "RSA", "its null mean", "p"]
     where = f"Layers {published['layer_a']} of A and {published['layer_b']} of B."
@@ -130,7 +136,7 @@ def subspaces_section(results: dict[str, Any]) -> str:
             for measure in measures:
                 m = cell["measures"].get(measure, {})
                 shuffle = m.get("nulls", {}).get("shuffle", {})
-                row += [m.get("score"), shuffle.get("mean"), shuffle.get("p"), shuffle.get("q")]
+                row += [m.get("score", m.get("reason")), shuffle.get("mean"), shuffle.get("p"), shuffle.get("q")]
             rows.append(row)
     header = ["A x B layer", "category", "features A", "features B", "pairs"]
     header += [f"{title_of(m)}{suffix}" for m in measures for suffix in ("", ": null mean", ": p", ": q")]
@@ -162,7 +168,8 @@ def spans_section(results: dict[str, Any]) -> str:
         for measure in results["summary"]:
             m = cell["measures"].get(measure, {})
             row.append(f"{show(m.get('score'))} (q {show(m.get('nulls', {}).get('shuffle', {}).get('q'))})")
-        rows.append([*row, cell.get("reason", "")])
+        reasons = [f"{title_of(name)}: {m['reason']}" for name, m in cell["measures"].items() if "reason" in m]
+        rows.append([*row, cell.get("reason", "; ".join(reasons))])
     where = (
         f"Activations pooled by {spans['how']} over {spans['n_spans']:,} {spans['kind']} of {spans['mean_length']:.1f} "
         "tokens on average, then the same pipeline; q against the shuffled pairing."

@@ -1,0 +1,75 @@
+"""Figures: the numbers behind them, and that the same results give the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from semconv.report.figures import control_rows, grid_of, title_of, value_of, write_figures
+from tests.report.made_up import MEASURES, results
+
+
+def test_a_grid_is_sorted_by_number_and_has_gaps_where_nothing_is():
+    made = results()
+    layers_b, layers_a, values = grid_of(made, "rsa", "score")
+    assert (layers_b, layers_a) == ([2, 10], [0, 1])  # 10 after 2
+    score = made["grid"]["0x2"]["measures"]["rsa"]["score"]
+    assert np.array_equal(values, [[score, 0.61], [np.nan, np.nan]], equal_nan=True)
+    assert np.array_equal(grid_of(made, "rsa", "pairs")[2], [[202, 212], [np.nan, 220]], equal_nan=True)
+
+
+def test_values_of_fields():
+    made = results()
+    cell, empty = made["grid"]["1x2"], made["grid"]["1x10"]
+    assert value_of(cell, "rsa", "shuffle.z") == 9.0
+    assert value_of(cell, "rsa", "rematch.mean") == cell["measures"]["rsa"]["nulls"]["rematch"]["mean"]
+    assert value_of(cell, "rsa", "other.mean") is None
+    assert value_of(cell, "cka", "score") is None
+    assert value_of(empty, "rsa", "score") is value_of(empty, "rsa", "shuffle.mean") is None
+    assert value_of(empty, "rsa", "pairs") == 220
+
+
+def test_titles():
+    assert title_of("cka_unbiased") == "Linear CKA, unbiased"
+    assert title_of("unheard of") == "unheard of"
+
+
+def test_control_rows_hold_the_cross_model_pair_of_every_floor_once():
+    made = results()
+    made["controls"]["pairs"]["second"] = made["controls"]["pairs"]["untrained"]
+    rows = control_rows(made)
+    assert [(kind, name) for kind, name, _ in rows] == [
+        ("floor", "untrained"),
+        ("floor", "second"),
+        ("cross-model", "layers 1x2"),
+        ("ceiling", "other SAE"),
+    ]
+    assert rows[2][2] is made["grid"]["1x2"]
+    made["controls"]["pairs"]["untrained"].update(layer_a=7)
+    made["controls"]["pairs"].pop("second")
+    assert [kind for kind, _, _ in control_rows(made)] == ["floor", "ceiling"]
+
+
+def test_figures_are_drawn_for_every_measure_and_twice_the_same(tmp_path: Path):
+    made = results()
+    made["summary"] = {"rsa": made["summary"]["rsa"]}
+    first, again = (write_figures(made, tmp_path / name) for name in ("0", "1"))
+    assert [path.name for path in first] == ["rsa.png", "controls.png"]
+    for one, other in zip(first, again, strict=True):
+        assert one.read_bytes().startswith(b"\x89PNG")
+        assert one.read_bytes() == other.read_bytes()
+    changed = results(score=0.62)
+    changed["summary"], changed["controls"]["pairs"] = made["summary"], {}
+    other = write_figures(changed, tmp_path / "2")
+    assert [path.name for path in other] == ["rsa.png"]
+    assert other[0].read_bytes() != first[0].read_bytes()
+
+
+def test_a_measure_without_any_score_is_drawn_too(tmp_path: Path):
+    made = results()
+    for cell in made["grid"].values():
+        cell["measures"] = {name: {"reason": "none"} for name in MEASURES}
+        cell["pairs"] = 0
+    made["summary"], made["controls"]["pairs"] = {"rsa": made["summary"]["rsa"]}, {}
+    assert write_figures(made, tmp_path)[0].stat().st_size > 1000

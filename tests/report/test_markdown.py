@@ -1,0 +1,136 @@
+"""The report: says first and plainly whether the floor is beaten, and holds every part of the results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semconv.claims import Checked, Claim
+from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
+from tests.report.made_up import MEASURES, results
+
+TITLES = ("RSA, Spearman", "SVCCA, first component (as published)")
+
+
+def test_a_floor_that_is_beaten():
+    text = floor_verdict(results(0.61, 9.0, 0.34, 4.0))
+    assert text.startswith("At layers 1 x 2 the trained models beat their untrained twins")
+    assert "by 2 of 2 measures" in text
+    assert "They do not" not in text
+    for title in TITLES:
+        assert f"{title} 0.61 against 0.34 (z 9 against 4)" in text
+
+
+@pytest.mark.parametrize(
+    ("score", "z", "floor_score", "floor_z"),
+    [(0.34, 4.0, 0.61, 9.0), (0.61, 4.0, 0.34, 9.0), (0.34, 9.0, 0.61, 4.0), (0.5, 5.0, 0.5, 5.0)],
+)
+def test_a_floor_that_is_not_beaten(score: float, z: float, floor_score: float, floor_z: float):
+    text = floor_verdict(results(score, z, floor_score, floor_z))
+    assert "by 0 of 2 measures." in text
+    assert f"**They do not by {TITLES[0]} {score:g} against {floor_score:g}" in text
+    assert "no more than what SAEs of models that learned nothing show" in text
+
+
+def test_a_floor_beaten_by_one_measure_only():
+    made = results()
+    made["controls"]["pairs"]["untrained"]["measures"]["svcca_pc1"]["score"] = 0.8
+    text = floor_verdict(made)
+    assert "by 1 of 2 measures: RSA, Spearman 0.61 against 0.34" in text
+    assert f"**They do not by {TITLES[1]} 0.61 against 0.8" in text
+
+
+def test_without_a_floor_nothing_is_said_to_be_learned():
+    made = results()
+    del made["controls"]["pairs"]["untrained"]
+    assert floor_verdict(made).startswith("No untrained twin was compared")
+    made = results()
+    made["controls"]["pairs"]["untrained"].update(layer_a=7)  # not in the grid
+    assert floor_verdict(made).startswith("No untrained twin was compared at layers of the grid")
+
+
+def test_a_floor_is_compared_with_the_layers_it_has():
+    made = results()
+    elsewhere = {**made["controls"]["pairs"]["untrained"], "layer_a": 7}
+    made["controls"]["pairs"] = {"elsewhere": elsewhere, "untrained": made["controls"]["pairs"]["untrained"]}
+    elsewhere["measures"] = {name: {"reason": "of other layers"} for name in MEASURES}
+    assert "by 2 of 2 measures" in floor_verdict(made)
+
+
+def test_a_floor_without_scores_says_so():
+    made = results()
+    made["controls"]["pairs"]["untrained"]["measures"] = {name: {"reason": "too few"} for name in MEASURES}
+    text = floor_verdict(made)
+    assert "no measure scores both" in text
+    assert "beat" not in text
+
+
+def test_the_headline_holds_the_numbers_of_the_summary():
+    made = results()
+    lines = headline(made).splitlines()
+    assert len(lines) == 2 * (1 + 3)
+    rsa = made["summary"]["rsa"]
+    assert lines[0].startswith("- **RSA, Spearman**: highest at A x B layers 1x2, 0.610 (95% interval over documents")
+    assert f"mean over the grid {rsa['mean_score']:.3f}" in lines[0]
+    best = rsa["nulls"]["shuffle"]["best_of_grid"]["p"]
+    assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05)" in lines[1]
+    assert f"p of the best of the grid {best:.4g}" in lines[1]
+
+
+def test_a_measure_that_compared_nothing_is_told_without_a_number():
+    made = results()
+    made["summary"]["rsa"].update(layer_pairs=0, nulls={}, best_score=None, best_layer_pair=None, mean_score=None)
+    assert headline(made).splitlines()[0] == (
+        "- **RSA, Spearman**: no layer pair left enough feature pairs to compare."
+    )
+
+
+def test_claims_show_expected_observed_and_verdict():
+    claim = Claim("C1", "It | holds.", "here", "mini", "a.b", "within", 0.5, 0.1)
+    row = claims_table([Checked(claim, 0.61, "FAIL"), Checked(claim, None, "not run")]).splitlines()[2:]
+    assert row == [
+        "| C1 | It \\| holds. | mini | within 0.5 ± 0.1 | 0.61 | FAIL |",
+        "| C1 | It \\| holds. | mini | within 0.5 ± 0.1 | - | not run |",
+    ]
+
+
+def written(made: dict[str, Any], tmp_path: Path) -> str:
+    write_markdown(made, [], tmp_path / "report.md")
+    return (tmp_path / "report.md").read_text()
+
+
+def test_the_verdict_on_the_floor_is_the_first_paragraph_and_every_part_is_there(tmp_path: Path):
+    made = results(0.34, 4.0, 0.61, 9.0)
+    text = written(made, tmp_path)
+    assert text.split("\n\n")[1] == floor_verdict(made)
+    for part in (
+        "123,456 token positions of 1,789 documents, seed 99",
+        "1234 permutations",
+        "56 shifts",
+        "## Claims",
+        "## Over the whole grid",
+        "## Controls",
+        "## From the published protocol to the corrected one",
+        "## Semantic subspaces",
+        "## Multi-token subspaces",
+        "## Feature pairs after every filter",
+        "## SAEs",
+        "(figures/rsa.png)",
+        "a" * 64,
+        "b" * 64,
+    ):
+        assert part in text
+
+
+def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
+    made = results()
+    for part in ("published", "subspaces", "spans"):
+        del made[part]
+    for summary in made["summary"].values():
+        del summary["nulls"]["rematch"]
+    text = written(made, tmp_path)
+    assert "published protocol" not in text
+    assert "ubspaces" not in text
+    assert "shifts" not in text

@@ -1,0 +1,176 @@
+"""Sections of the report: every cell of the results is there, in its row and under its heading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from semconv.report import sections
+from semconv.report.tables import show
+from tests.report.made_up import LAYER_PAIRS, MEASURES, NULLS, results
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """The tables of a text, each row as heading -> cell; headings that stand twice get a number."""
+    found: list[list[dict[str, str]]] = []
+    lines = text.splitlines()
+    for at, line in enumerate(lines):
+        if not line.startswith("|---"):
+            continue
+        head = [cell.strip() for cell in lines[at - 1].strip("|").split("|")]
+        names = [name if name not in head[:i] else f"{name} {i}" for i, name in enumerate(head)]
+        rows: list[dict[str, str]] = []
+        for row in lines[at + 1 :]:
+            if not row.startswith("|"):
+                break
+            cells = [cell.strip() for cell in row.removeprefix("|").removesuffix("|").split("|")]
+            rows.append(dict(zip(names, cells, strict=True)))
+        found.append(rows)
+    return found
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_shows_every_layer_pair_and_every_null(name: str):
+    made = results()
+    rows = {row["A x B layer"]: row for row in tables(sections.measure_section(made, name))[0]}
+    assert set(rows) == set(LAYER_PAIRS)
+    for key in ("0x2", "1x2"):
+        cell, row = made["grid"][key]["measures"][name], rows[key]
+        assert row["pairs"] == str(made["grid"][key]["pairs"])
+        assert row["score"] == show(cell["score"])
+        assert row["95% interval"] == f"{show(cell['interval'][0])} to {show(cell['interval'][1])}"
+        for null in NULLS:
+            for field in ("mean", "sd", "z", "calibrated", "p", "q"):
+                assert row[f"{null}: {field}"] == show(cell["nulls"][null][field])
+    assert rows["1x10"]["note"] == f"7 pairs are too few for {name}"
+    assert {value for head, value in rows["1x10"].items() if head not in ("A x B layer", "pairs", "note")} == {"-"}
+
+
+def test_saturation_a_null_without_a_p_and_no_interval_are_told():
+    made = results()
+    cell = made["grid"]["0x2"]["measures"]["rsa"]
+    cell.update(saturated=True, interval=None)
+    cell["nulls"]["rematch"] = {"reason": "3 of 56 draws have no score"}
+    row = tables(sections.measure_section(made, "rsa"))[0][0]
+    assert row["note"] == "saturated; rematch: 3 of 56 draws have no score"
+    assert row["95% interval"] == row["rematch: p"] == "-"
+    assert row["shuffle: p"] != "-"
+
+
+def test_only_nulls_that_were_drawn_are_shown():
+    made = results()
+    for summary in made["summary"].values():
+        del summary["nulls"]["rematch"]
+    assert sections.null_names(made) == ["shuffle", "frequency"]
+    assert "rematch" not in sections.measure_section(made, "rsa")
+    assert "rematch" not in sections.grid_tests_section(made)
+
+
+def test_the_grid_tests_show_every_measure_and_null():
+    made = results()
+    made["summary"]["rsa"]["nulls"]["rematch"]["best_of_grid"] = {"reason": "no p"}
+    rows = tables(sections.grid_tests_section(made))[0]
+    assert [(row["measure"], row["null"]) for row in rows] == [
+        (title, null) for title in ("RSA, Spearman", "SVCCA, first component (as published)") for null in NULLS
+    ]
+    best = made["summary"]["svcca_pc1"]["nulls"]["frequency"]["best_of_grid"]
+    assert rows[4]["q < 0.05 (BH)"] == "1 of 2"
+    assert rows[4]["q < 0.05 (BY)"] == "0 of 2"
+    assert rows[4]["its score"] == show(best["score"])
+    assert rows[4]["null of the best"] == show(best["null_mean"])
+    assert rows[4]["p of the best"] == show(best["p"])
+    assert rows[2]["p of the best"] == "-"
+
+
+def test_controls_show_selves_kinds_and_halves():
+    made = results()
+    selves, kinds, halves = tables(sections.controls_section(made))
+    assert selves[0]["found themselves"] == "99.87%"
+    assert (selves[0]["RSA, Spearman"], selves[0]["SVCCA, first component (as published)"]) == ("1", "-")
+    assert [(row["kind"], row["pair"]) for row in kinds] == [
+        ("floor", "untrained"),
+        ("cross-model", "layers 1x2"),
+        ("ceiling", "other SAE"),
+    ]
+    for row, (score, z) in zip(kinds, ((0.34, 4.0), (0.61, 9.0), (0.97, 30.0)), strict=True):
+        assert row["RSA, Spearman"].startswith(f"{show(score)} (z {show(z)}, p 0.")
+    assert [row["A x B layer"] for row in halves] == list(LAYER_PAIRS)
+    for row, key in zip(halves, LAYER_PAIRS, strict=True):
+        assert row["same best partner"] == show(made["grid"][key]["split_half"]["same_partner"])
+
+
+def test_a_side_that_found_nothing_shows_a_dash_and_no_percentage():
+    made = results()
+    made["controls"]["self_match"]["small/0"].update(features=0, found_itself=None, lowest_r=None)
+    row = tables(sections.controls_section(made))[0][0]
+    assert row["found themselves"] == row["lowest r"] == "-"
+
+
+def test_without_controls_of_pairs_only_selves_and_halves_are_shown():
+    made = results()
+    made["controls"]["pairs"] = {}
+    assert len(tables(sections.controls_section(made))) == 2
+    assert "controls.png" not in sections.controls_section(made)
+
+
+def test_every_published_step_is_shown_with_scores_or_reasons():
+    made = results()
+    rows = tables(sections.published_section(made))[0]
+    assert [row["step (each on top of those above)"] for row in rows] == ["as published", "exact Pearson r"]
+    for row, step in zip(rows, made["published"]["steps"], strict=True):
+        assert row["pairs"] == "345"
+        assert (row["SVCCA"], row["its null mean"], row["p"]) == tuple(map(show, step["svcca"].values()))
+        assert row["RSA"] == "too few for RSA"
+
+
+def test_every_category_cell_is_shown_or_counted():
+    made = results()
+    text = sections.subspaces_section(made)
+    cells, relations = tables(text)
+    assert [(row["A x B layer"], row["category"]) for row in cells] == [
+        (key, name) for key in ("0x2", "1x2") for name in ("Time", "Nature")
+    ]
+    assert "2 category cells hold too few" in text
+    scored = made["subspaces"]["grid"]["1x2"]["Nature"]["measures"]["rsa"]
+    assert cells[3]["RSA, Spearman"] == show(scored["score"])
+    for head, field in ((": null mean", "mean"), (": p", "p"), (": q", "q")):
+        assert cells[3][f"RSA, Spearman{head}"] == show(scored["nulls"]["shuffle"][field])
+    assert relations[0]["rho"] == show(made["subspaces"]["relations"]["0x2"]["rho"])
+    assert (relations[0]["categories"], relations[0]["note"]) == ("3", "exact")
+    assert (relations[1]["rho"], relations[1]["note"]) == ("-", "at least 3 categories")
+
+
+def test_a_measure_that_refuses_a_category_says_why():
+    made = results()
+    made["subspaces"]["grid"]["0x2"]["Time"]["measures"]["rsa"] = {"reason": "it refuses"}
+    assert tables(sections.subspaces_section(made))[0][0]["RSA, Spearman"] == "it refuses"
+
+
+def test_every_span_cell_is_shown_with_scores_or_reasons():
+    made = results()
+    text = sections.spans_section(made)
+    rows = tables(text)[0]
+    assert "98,765 sentences of 12.3 tokens" in text
+    assert [row["A x B layer"] for row in rows] == list(LAYER_PAIRS)
+    scored = made["spans"]["grid"]["0x2"]["measures"]["rsa"]
+    assert rows[0]["RSA, Spearman"] == f"{show(scored['score'])} (q {show(scored['nulls']['shuffle']['q'])})"
+    assert [row["note"] for row in rows] == [
+        "",
+        "3 pairs, at least 50 are needed",
+        "SVCCA, first component (as published): it refuses",
+    ]
+
+
+def test_filters_and_saes_show_every_count():
+    made: dict[str, Any] = results()
+    rows = tables(sections.filters_section(made))[0]
+    for row, key in zip(rows, LAYER_PAIRS, strict=True):
+        filters = made["grid"][key]["filters"]
+        assert (row["A x B layer"], row["B features"]) == (key, "512")
+        assert (row["both features vary"], row["r > 0.1"]) == tuple(str(step["after"]) for step in filters)
+        assert row["never vary (A / B)"] == "11 / 12"
+        assert row["quantisation above 1e-3 (A / B)"] == "13 / 14"
+    saes = tables(sections.saes_section(made))[0]
+    assert [(row["model"], row["layer"]) for row in saes] == [("small", "0"), ("small", "1"), ("large", "2")]
+    assert saes[0]["never active"] == "12.5%"

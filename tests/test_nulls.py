@@ -1,0 +1,92 @@
+"""Null distributions of a layer pair, against dense arrays rolled by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from semconv import SparseActivations, best_matches
+from semconv.compare import make_measures
+from semconv.config import MatchConfig
+from semconv.nulls import pairing_nulls, rematch
+from semconv.permutation import frequency_strata, permutation_ids
+from semconv.resampling import document_shift
+from semconv.sides import match_sides, prepare_pairs
+from tests.worlds import MATCH, make_world
+
+WORLD = make_world()
+MEASURES = make_measures(["rsa", "svcca_fixed_k"], svcca_k=3)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_pairing_nulls_are_the_score_with_b_rows_permuted(measure: Any):
+    pairs = match_sides(WORLD.a, WORLD.b, MATCH)
+    counts = WORLD.b.active_counts()[pairs.b]
+    prepared = prepare_pairs(measure, WORLD.a, WORLD.b, pairs.a, pairs.b)
+    nulls = pairing_nulls(prepared, counts, 9, 4, 3)
+    X, Y, strata = WORLD.a.decoder[pairs.a], WORLD.b.decoder[pairs.b], frequency_strata(counts, 3)
+    for name, groups in (("shuffle", None), ("frequency", strata)):
+        ids = permutation_ids(len(pairs), 9, 4, strata=groups)
+        slow = [measure.score(measure.prepare(X), measure.prepare(Y[p])) for p in ids]
+        np.testing.assert_allclose(nulls[name], slow, atol=1e-10)  # the fast form sums in another order
+    assert not np.allclose(nulls["shuffle"], nulls["frequency"])
+
+
+def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
+    """One draw of `rematch` with np.roll of the dense activations, matched by `best_matches`, scored from arrays."""
+    shift = document_shift(WORLD.starts, 3, number)
+    dense = torch.from_numpy(np.roll(WORLD.b.acts.to_dense().numpy(), -shift, axis=0).copy())
+    shifted = replace(WORLD.b, acts=SparseActivations.from_dense(dense))
+    passed = match_sides(WORLD.a, shifted, config)
+    free = match_sides(WORLD.a, shifted, replace(config, need_shared_token=False, min_r=-1.0))
+    order = sorted(range(len(free)), key=lambda i: (-free.r[i], i))[:20]
+    X, Y = (side.decoder[rows[sorted(order)]] for side, rows in ((WORLD.a, free.a), (WORLD.b, free.b)))
+    return len(passed), len(order), [m.score(m.prepare(X), m.prepare(Y)) for m in MEASURES]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"strategy": "mutual"}, {"strategy": "greedy", "candidates": 3}, {"min_activations": 45}], ids=str
+)
+def test_rematch_equals_rolling_the_dense_activations(changes: dict[str, Any]):
+    config = replace(MATCH, min_r=0.05, **changes)
+    passed, scored, scores = rematch(MEASURES, WORLD.a, WORLD.b, 20, config, WORLD.starts, 3, range(6))
+    wanted = [rolled(config, number) for number in range(6)]
+    assert passed.tolist() == [one[0] for one in wanted]
+    assert scored.tolist() == [one[1] for one in wanted]
+    np.testing.assert_allclose(scores, [one[2] for one in wanted], atol=1e-10)  # row subsets share sums
+    assert len({tuple(row) for row in scores}) > 1
+
+
+def test_rematch_does_not_depend_on_which_shifts_are_drawn_together():
+    whole = rematch(MEASURES, WORLD.a, WORLD.b, 20, MATCH, WORLD.starts, 3, range(7))
+    parts = [rematch(MEASURES, WORLD.a, WORLD.b, 20, MATCH, WORLD.starts, 3, n) for n in ([5, 6], [0, 1, 2], [3, 4])]
+    for place in range(3):
+        together = np.concatenate([parts[1][place], parts[2][place], parts[0][place]])
+        assert (together == whole[place]).all()
+
+
+def test_rematch_scores_no_more_pairs_than_were_observed_and_the_best_of_them():
+    _, scored, scores = rematch(MEASURES, WORLD.a, WORLD.b, 5, MATCH, WORLD.starts, 3, range(4))
+    assert scored.tolist() == [5] * 4
+    _, every, _ = rematch(MEASURES, WORLD.a, WORLD.b, 10**6, MATCH, WORLD.starts, 3, range(4))
+    assert (every < 31).all()  # one pair per A feature, of which there are 30
+    assert np.isfinite(scores[:, 0]).all()
+
+
+def test_a_draw_that_a_measure_refuses_is_nan():
+    knn = make_measures(["mutual_knn", "rsa"], knn_k=10)
+    _, scored, scores = rematch(knn, WORLD.a, WORLD.b, 6, MATCH, WORLD.starts, 3, range(3))
+    assert scored.tolist() == [6] * 3
+    assert np.isnan(scores[:, 0]).all()
+    assert np.isfinite(scores[:, 1]).all()
+
+
+def test_shared_text_is_what_a_shift_breaks():
+    found = best_matches(WORLD.a.acts, WORLD.b.acts).b_to_a.r[:, 0].numpy()
+    passed, _, _ = rematch(MEASURES, WORLD.a, WORLD.b, 20, MATCH, WORLD.starts, 3, range(10))
+    assert (found > 0.1).sum() > 20
+    assert passed.max() < 10

@@ -1,0 +1,206 @@
+"""Semantic subspaces and spans: the same pairs and numbers as the whole dictionaries give when cut by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import semconv.subspaces
+from semconv import SparseActivations
+from semconv.categories import Categories
+from semconv.compare import make_measures
+from semconv.config import SpanConfig, SubspaceConfig
+from semconv.layer_pairs import null_summary
+from semconv.matching import FeaturePairs, match_subset
+from semconv.permutation import permutation_ids
+from semconv.relations import relate_categories
+from semconv.sides import Side, match_sides, scores_of
+from semconv.spans import fixed_windows, sentences
+from semconv.subspaces import (
+    CategoryParts,
+    category_members,
+    pooled,
+    relations,
+    shared_features,
+    spans_of,
+    study_category,
+    study_spans,
+)
+from tests.worlds import TEXTS, ByNumber, make_world
+
+WORLD = make_world()
+KEYWORDS = {
+    "low": tuple(TEXTS[:12]),
+    "high": tuple(TEXTS[14:]),
+    "middle": tuple(TEXTS[8:20]),
+    "few": ("w3",),
+    "none": ("elsewhere",),
+}
+CATEGORIES = Categories("made up", "equals", KEYWORDS)
+CONFIG = SubspaceConfig("made up", min_pairs=8)
+MEASURES = make_measures(["rsa", "svcca_pc1"])
+A, B = (CategoryParts(side, CATEGORIES) for side in (WORLD.a, WORLD.b))
+
+
+def by_loop(side: Side, words: Sequence[str]) -> list[int]:
+    rows = side.tokens.numbers.tolist()
+    return [f for f, row in enumerate(rows) if any(i >= 0 and side.tokens.texts[i] in words for i in row)]
+
+
+def test_members_are_features_with_a_keyword_among_their_top_tokens():
+    for side in (WORLD.a, WORLD.b):
+        members = category_members(side, CATEGORIES)
+        assert {name: found.tolist() for name, found in members.items()} == {
+            name: by_loop(side, words) for name, words in KEYWORDS.items()
+        }
+    assert len(A.members["low"]) >= 8
+    assert len(A.members["none"]) == 0
+
+
+@pytest.mark.parametrize("name", ["low", "high", "middle"])
+def test_a_category_is_the_whole_dictionary_cut_to_its_features(name: str, tmp_path: Path):
+    protocol = WORLD.protocol(tmp_path)
+    cell = study_category(protocol, MEASURES, CONFIG, A, B, name)
+    of_a, of_b = (torch.tensor(by_loop(side, KEYWORDS[name])) for side in (WORLD.a, WORLD.b))
+    pairs = match_subset(
+        WORLD.a.acts, WORLD.b.acts, of_a, of_b, WORLD.a.tokens, WORLD.b.tokens, protocol.match
+    )  # in the numbers of the whole dictionaries
+    assert cell["features_a"] == len(of_a)
+    assert cell["features_b"] == len(of_b)
+    assert cell["pairs"] == len(pairs) >= 8
+    X, Y = WORLD.a.decoder[pairs.a], WORLD.b.decoder[pairs.b]
+    ids = permutation_ids(len(pairs), 19, 5)
+    for measure in MEASURES:
+        score = measure.score(measure.prepare(X), measure.prepare(Y))
+        null = np.array([measure.score(measure.prepare(X), measure.prepare(Y[p])) for p in ids])
+        found = cell["measures"][measure.name]
+        assert found["score"] == pytest.approx(score, abs=1e-12)
+        wanted = null_summary(score, null)
+        assert found["nulls"]["shuffle"]["p"] == wanted["p"]
+        assert found["nulls"]["shuffle"]["mean"] == pytest.approx(wanted["mean"], abs=1e-10)
+
+
+def test_a_feature_of_a_category_may_pair_otherwise_than_in_the_whole(tmp_path: Path):
+    whole = match_sides(WORLD.a, WORLD.b, WORLD.protocol(tmp_path).match)
+    in_low = set(A.members["low"].tolist()), set(B.members["low"].tolist())
+    inside = [(a, b) for a, b in zip(whole.a, whole.b, strict=True) if a in in_low[0] and b in in_low[1]]
+    cell = study_category(WORLD.protocol(tmp_path), MEASURES, CONFIG, A, B, "low")
+    assert cell["pairs"] >= len(inside) > 0  # who loses a partner outside may find another inside, nobody loses one
+
+
+@pytest.mark.parametrize("name", ["few", "none"])
+def test_a_category_of_too_few_features_has_a_reason_and_no_number(name: str, tmp_path: Path):
+    cell = study_category(WORLD.protocol(tmp_path), MEASURES, CONFIG, A, B, name)
+    least = min(len(A.members[name]), len(B.members[name]))
+    assert cell["reason"] == f"{least} features on one side, at least 8 are needed"
+    assert (cell["pairs"], cell["measures"]) == (0, {})
+
+
+def test_one_side_of_too_few_features_is_enough_for_a_reason(tmp_path: Path):
+    sizes = {name: (len(A.members[name]), len(B.members[name])) for name in KEYWORDS}
+    name = next(name for name, (x, y) in sizes.items() if x != y)
+    config = SubspaceConfig("made up", min_pairs=max(sizes[name]))
+    cell = study_category(WORLD.protocol(tmp_path), MEASURES, config, A, B, name)
+    assert cell["reason"].startswith(f"{min(sizes[name])} features on one side")
+
+
+def test_a_category_of_too_few_pairs_has_a_reason_and_no_number(tmp_path: Path):
+    protocol = WORLD.protocol(tmp_path, match={"min_r": 0.9})
+    cell = study_category(protocol, MEASURES, CONFIG, A, B, "low")
+    assert cell["reason"] == f"{cell['pairs']} pairs, at least 8 are needed"
+    assert cell["measures"] == {}
+
+
+def test_a_measure_without_a_score_is_a_reason(tmp_path: Path):
+    told = [ByNumber(math.nan, np.zeros, "nan"), ByNumber(0.5, lambda m: np.full(m, np.nan), "gaps")]
+    knn = make_measures(["mutual_knn"], knn_k=40)
+    cell = study_category(WORLD.protocol(tmp_path), [*told, *knn], CONFIG, A, B, "low")
+    assert cell["measures"]["nan"] == {"reason": "the score is undefined"}
+    assert cell["measures"]["gaps"]["nulls"]["shuffle"] == {"reason": "19 of 19 draws have no score"}
+    assert "more pairs than k = 40" in cell["measures"]["mutual_knn"]["reason"]
+    json.dumps(cell, allow_nan=False)
+
+
+def test_parts_are_cut_once(monkeypatch: pytest.MonkeyPatch):
+    parts = CategoryParts(WORLD.a, CATEGORIES)
+    first = parts.part("low")
+    monkeypatch.setattr(semconv.subspaces, "_part", lambda *_: pytest.fail("cut again"))
+    assert parts.part("low") is first
+
+
+def test_relations_are_those_of_the_decoder_rows(tmp_path: Path):
+    words = {"x": tuple(TEXTS[:4]), "y": tuple(TEXTS[10:14]), "z": tuple(TEXTS[20:24]), "none": ("elsewhere",)}
+    a, b = (CategoryParts(side, Categories("narrow", "equals", words)) for side in (WORLD.a, WORLD.b))
+    found = relations(WORLD.protocol(tmp_path), a, b, 3)
+    plain = relate_categories(WORLD.a.decoder, WORLD.b.decoder, a.members, b.members, 19, 5, 3)
+    assert found["categories"] == list(plain.names) == ["x", "y", "z"]
+    assert found["left_out"] == ["none"]
+    assert found["rho"] == plain.test.statistic
+    assert found["p"] == plain.test.p_value
+    assert found["exact"] is plain.exact is True  # 3! permutations of the labels are fewer than 19
+    assert np.array_equal(found["similarity_b"], plain.similarity_b)
+    json.dumps(found, allow_nan=False)
+
+
+def test_relations_of_too_few_categories_are_a_reason(tmp_path: Path):
+    found = relations(WORLD.protocol(tmp_path), A, B, 1000)
+    assert list(found) == ["reason"]
+    assert "at least 3 categories" in found["reason"]
+
+
+def test_shared_features_by_loop():
+    sets = {name: set(found.tolist()) for name, found in A.members.items()}
+    wanted = {
+        f"{x} & {y}": len(sets[x] & sets[y])
+        for i, x in enumerate(sets)
+        for y in list(sets)[i + 1 :]
+        if sets[x] & sets[y]
+    }
+    assert shared_features(A.members) == wanted
+    assert "low & middle" in wanted
+
+
+def test_spans_are_cut_as_the_suite_says():
+    texts = [f"{text}." if i % 5 == 0 else f" {text}" for i, text in enumerate(TEXTS)]
+    found = spans_of(SpanConfig("sentences"), WORLD.blocks, texts)
+    assert torch.equal(found.starts, sentences(WORLD.blocks, texts).starts)
+    for width in (4, 7):
+        found = spans_of(SpanConfig("windows", width), WORLD.blocks, texts)
+        assert torch.equal(found.starts, fixed_windows(WORLD.blocks, width).starts)
+
+
+def pooled_by_hand(side: Side, how: str) -> Side:
+    spans = fixed_windows(WORLD.blocks, 4)
+    dense = side.acts.to_dense().double().numpy()
+    of = {"max": lambda x: x.max(axis=0), "sum": lambda x: x.sum(axis=0), "mean": lambda x: x.mean(axis=0)}
+    rows = [of[how](dense[i:j]) for i, j in zip(spans.starts.tolist(), spans.ends.tolist(), strict=True)]
+    acts = SparseActivations.from_dense(torch.from_numpy(np.stack(rows)).float())
+    return replace(side, acts=acts)
+
+
+@pytest.mark.parametrize("how", ["max", "mean", "sum"])
+def test_pooled_then_matched_equals_doing_it_by_hand(how: str, tmp_path: Path):
+    config = SpanConfig("windows", 4, how)  # pyright: ignore
+    spans = spans_of(config, WORLD.blocks, TEXTS)
+    a, b = (pooled(side, spans, config) for side in (WORLD.a, WORLD.b))
+    assert a.acts.n_tokens == len(spans) < WORLD.a.acts.n_tokens
+    assert a.tokens is WORLD.a.tokens
+    protocol = WORLD.protocol(tmp_path)
+    cell = study_spans(protocol, a, b)
+    by_hand = [pooled_by_hand(side, how) for side in (WORLD.a, WORLD.b)]
+    pairs: FeaturePairs = match_sides(*by_hand, protocol.match)
+    assert cell["pairs"] == len(pairs) >= 8
+    scores = scores_of(protocol.measures, *by_hand, pairs.a, pairs.b)
+    assert [cell["measures"][m.name]["score"] for m in protocol.measures] == scores.tolist()
+
+
+def test_spans_with_too_few_pairs_are_a_reason(tmp_path: Path):
+    cell = study_spans(WORLD.protocol(tmp_path, match={"min_pairs": 25}), WORLD.a, WORLD.b)
+    assert cell == {"pairs": 24, "measures": {}, "reason": "24 pairs, at least 25 are needed"}

@@ -1,0 +1,128 @@
+"""Two small dictionaries over one made-up text, for the tests of what compares them: no model is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from semconv import SparseActivations, TokenBlocks
+from semconv.compare import make_measures
+from semconv.compare.measure import Measure
+from semconv.config import MatchConfig, NullConfig
+from semconv.labels import TopTokens, counted_ids, top_tokens
+from semconv.layer_pairs import Protocol
+from semconv.resampling import document_starts
+from semconv.sides import Side
+from semconv.task_cache import TaskCache
+
+CONTEXT = 16
+TEXTS = [f"w{i}" for i in range(30)]
+
+
+def make_blocks(lengths: list[int], seed: int = 0) -> TokenBlocks:
+    """Documents of these lengths one after another, cut into rows whose first position (BOS) does not count."""
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    rows = -(-len(owner) // (CONTEXT - 1))
+    document = np.full((rows, CONTEXT), -1, dtype=np.int32)
+    body = np.full(rows * (CONTEXT - 1), -1, dtype=np.int32)
+    body[: len(owner)] = owner
+    document[:, 1:] = body.reshape(rows, CONTEXT - 1)
+    ids = np.random.default_rng(seed).integers(0, len(TEXTS), document.shape).astype(np.int32)
+    owners = torch.from_numpy(document)
+    return TokenBlocks(torch.from_numpy(ids), owners >= 0, owners)
+
+
+@dataclass(frozen=True)
+class World:
+    """A text and the sides of two models over it."""
+
+    blocks: TokenBlocks
+    starts: np.ndarray
+    a: Side
+    b: Side
+
+    def protocol(
+        self,
+        folder: Path,
+        names: tuple[str, ...] = ("svcca_pc1", "rsa"),
+        measures: tuple[Measure[Any], ...] | None = None,
+        tick: Callable[[str, int], None] = lambda stage, steps: None,
+        match: dict[str, Any] | None = None,
+        **null: Any,
+    ) -> Protocol:
+        """A protocol of few draws; `match` and `null` change its settings."""
+        return Protocol(
+            tuple(make_measures(names, svcca_k=4, knn_k=3)) if measures is None else measures,
+            replace(MATCH, **(match or {})),
+            NullConfig(**{"n_permutations": 19, "n_strata": 3, "seed": 5, **null}),
+            self.starts,
+            TaskCache(folder),
+            tick,
+        )
+
+
+MATCH = MatchConfig(top_tokens=4, need_shared_token=True, one_to_one=True, min_r=0.1, min_pairs=8)
+
+
+def make_world(seed: int = 0, n_a: int = 30, n_b: int = 34, n_shared: int = 24, texts: list[str] = TEXTS) -> World:
+    """The first `n_shared` features of A live in B too, in another order; the others of both sides are their own.
+
+    A feature fires on two token ids; a shared one does so on both sides and has decoder rows of a common latent.
+    """
+    rng = np.random.default_rng(seed)
+    blocks = make_blocks(rng.integers(8, 30, 40).tolist(), seed)
+    ids, at_b = counted_ids(blocks).numpy(), rng.permutation(n_b)
+    latent = rng.normal(size=(n_a + n_b, 5))
+    words = np.arange(n_a + n_b)[:, None] * 7 + np.array([0, 11])
+
+    def side(model: str, layer: int, own: np.ndarray, d: int) -> Side:
+        fires = (ids[:, None, None] == words[own] % len(TEXTS)).any(axis=2) & (rng.random((len(ids), len(own))) < 0.9)
+        fires |= rng.random(fires.shape) < 0.02
+        values = np.where(fires, rng.uniform(0.5, 2.0, fires.shape), 0).astype(np.float32)
+        acts = SparseActivations.from_dense(torch.from_numpy(values))
+        decoder = latent[own] @ rng.normal(size=(5, d)) + 0.5 * rng.normal(size=(len(own), d))
+        labels = top_tokens(acts, counted_ids(blocks), texts, MATCH.top_tokens)
+        tables.append(labels)
+        return Side(model, layer, acts, acts.sha256, decoder, TopTokens.of_sides([labels], ())[0])
+
+    tables: list[list[list[str]]] = []
+    of_b = np.empty(n_b, dtype=np.int64)
+    of_b[at_b] = np.concatenate([np.arange(n_shared), n_a + np.arange(n_b - n_shared)])
+    a, b = side("a", 1, np.arange(n_a), 9), side("b", 2, of_b, 12)
+    one, other = TopTokens.of_sides(tables, ())
+    return World(blocks, document_starts(blocks), replace(a, tokens=one), replace(b, tokens=other))
+
+
+def random_side(seed: int, n_features: int = 40, d: int = 12, name: str = "random") -> Side:
+    """A side of independent features with random decoder rows, over 200 tokens."""
+    g = torch.Generator().manual_seed(seed)
+    x = torch.rand(200, n_features, generator=g) * (torch.rand(200, n_features, generator=g) < 0.2)
+    acts = SparseActivations.from_dense(x)
+    decoder = np.random.default_rng(seed).normal(size=(n_features, d))
+    tokens = TopTokens.of_sides([[["x"]] * n_features], ())[0]
+    return Side(name, 0, acts, acts.sha256, decoder, tokens)
+
+
+class ByNumber(Measure[np.ndarray]):
+    """A measure that gives what it is told: `score` for the observed pairs, `null` for every draw."""
+
+    def __init__(self, score: float, null: Callable[[int], np.ndarray], name: str = "told") -> None:
+        self._score, self._null, self._name = score, null, name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def prepare(self, X: np.ndarray) -> np.ndarray:
+        return X
+
+    def score(self, x: np.ndarray, y: np.ndarray) -> float:
+        return self._score
+
+    def null_scores(self, x: np.ndarray, y: np.ndarray, permutations: np.ndarray) -> np.ndarray:
+        return self._null(len(permutations))
