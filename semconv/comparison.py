@@ -161,14 +161,14 @@ def summarise(grid: Grid, nulls: Nulls, measure: str) -> dict[str, Any]:
 def _best_of_grid(scored: Grid, nulls: Nulls, null_name: str, measure: str, keys: list[str]) -> dict[str, Any]:
     try:
         arrays = [nulls[key][f"{null_name}.{measure}"] for key in keys]
-        test = max_statistic([scored[key]["score"] for key in keys], arrays)
+        test = max_statistic([scored[key]["nulls"][null_name]["score"] for key in keys], arrays)
     except InputError as error:
         return {"reason": str(error)}
     return {"score": test.statistic, "null_mean": float(test.null.mean()), "p": test.p_value}
 
 
 def _add_intervals(protocol: Protocol, encoded: Encoded, grid: Grid) -> None:
-    """Adds percentile intervals over resampled documents to every score and number of pairs."""
+    """Adds intervals over resampled documents to every score and number of pairs."""
     replicates = range(protocol.null.n_bootstrap)
     draw = partial(bootstrap, protocol, encoded.sides_a, encoded.sides_b)
     drawn = side_by_side([partial(draw, replicate) for replicate in replicates], encoded.on_cpu)
@@ -176,21 +176,26 @@ def _add_intervals(protocol: Protocol, encoded: Encoded, grid: Grid) -> None:
     for i, a in enumerate(encoded.sides_a):
         for j, b in enumerate(encoded.sides_b):
             cell = grid[f"{a.layer}x{b.layer}"]
-            cell["pairs_interval"] = interval(all_counts[:, i, j].astype(np.float64))
+            cell["pairs_interval"] = interval(cell["pairs"], all_counts[:, i, j].astype(np.float64))
             for place, measure in enumerate(protocol.measures):
-                if "score" in cell["measures"][measure.name]:
-                    cell["measures"][measure.name]["interval"] = interval(all_scores[:, i, j, place])
+                scored = cell["measures"][measure.name]
+                if "score" in scored:
+                    scored["interval"] = interval(scored["score"], all_scores[:, i, j, place])
 
 
-def interval(draws: Float[ndarray, " m"]) -> list[float] | None:
-    """Returns the percentile interval of resampled scores at LEVEL, or None where some have none.
+def interval(observed: float, draws: Float[ndarray, " m"]) -> list[float] | None:
+    """Returns the interval of a score at LEVEL from its resampled scores, or None where some have none.
 
-    Its ends are order statistics (m + 1) LEVEL / 2 from either end, as a p-value is (b + 1) / (m + 1) (Efron &
-    Tibshirani 1993, 12.5), so that few draws do not make it narrow; below 39 draws it spans all of them and holds less.
+    Observed plus and minus the standard deviation of the draws times Student's t (Efron & Tibshirani 1993, 12.2), not
+    the percentiles of the draws: a document drawn twice repeats its text, which raises the best of many correlations,
+    so that the draws lie beside the observed score and only their spread can be used.
     """
-    if not np.isfinite(draws).all():
+    from scipy.stats import t
+
+    if len(draws) < 2 or not np.isfinite(draws).all():
         return None
-    return [float(q) for q in np.quantile(draws, [LEVEL / 2, 1 - LEVEL / 2], method="weibull")]
+    half = float(t.ppf(1 - LEVEL / 2, len(draws) - 1) * draws.std(ddof=1))
+    return [observed - half, observed + half]
 
 
 def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Grid) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from semconv.compare import Measure
 from semconv.config import MatchConfig, NullConfig
 from semconv.correlate import BestMatches, best_matches
 from semconv.matching import FeaturePairs, match_features, needed_partners
-from semconv.nulls import pairing_nulls, rematch
+from semconv.nulls import pairing_nulls, rematch, strongest_pairs
 from semconv.permutation import PermutationResult, p_value
 from semconv.resampling import bootstrap_positions, halves
 from semconv.sides import Prepared, Side, match_sides, pair_correlations, prepare_pairs, scores_of
@@ -56,7 +56,12 @@ class Protocol:
         """Returns all that a task on two sides depends on, as plain values."""
         decoders = [hashlib.sha256(side.decoder.tobytes()).hexdigest() for side in (a, b)]
         tokens = [side.tokens.sha256 for side in (a, b)]
-        null = {"n_permutations": self.null.n_permutations, "n_strata": self.null.n_strata, "seed": self.null.seed}
+        null = {
+            "n_permutations": self.null.n_permutations,
+            "rematch": self.null.n_rematch > 0,
+            "n_strata": self.null.n_strata,
+            "seed": self.null.seed,
+        }
         names = [repr(measure) for measure in self.measures]
         text = [*tokens, self.starts.tolist()]
         return [a.store_sha256, b.store_sha256, *decoders, *text, names, asdict(self.match), null, *more]
@@ -76,6 +81,7 @@ def null_summary(statistic: float, null: Float[ndarray, " m"]) -> dict[str, Any]
     test = PermutationResult(statistic, null, p_value(statistic, null))
     sd = float(null.std(ddof=1)) if len(null) > 1 else math.nan
     return {
+        "score": float(statistic),
         "mean": number(float(null.mean())),
         "sd": number(sd),
         "z": number(test.z),
@@ -106,7 +112,8 @@ def study(protocol: Protocol, tag: str, a: Side, b: Side) -> Result:
         null_name, measure = key.split(".")
         scored = values["measures"].get(measure, {})
         if "score" in scored:
-            scored["nulls"][null_name] = null_summary(scored["score"], null)
+            statistic = scored["strongest_pairs_score"] if null_name == "rematch" else scored["score"]
+            scored["nulls"][null_name] = null_summary(math.nan if statistic is None else statistic, null)
     return values, arrays
 
 
@@ -125,6 +132,12 @@ def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
         active = (a.active_counts(), b.active_counts())
         pairs = match_features(matches, a.tokens, b.tokens, config, *active)
     measures, arrays = _compare(protocol, a, b, pairs)
+    if protocol.null.n_rematch:
+        strongest = strongest_pairs(matches, a, b, len(pairs), config)
+        scores = scores_of(protocol.measures, a, b, *strongest)
+        for measure, score in zip(protocol.measures, scores, strict=True):
+            if "score" in measures[measure.name]:
+                measures[measure.name]["strongest_pairs_score"] = number(score)
     values: dict[str, Any] = {
         "layer_a": a.layer,
         "layer_b": b.layer,

@@ -44,6 +44,21 @@ def pairing_nulls(
     }
 
 
+def strongest_pairs(
+    matches: BestMatches, a: Side, b: Side, n_pairs: int, config: MatchConfig
+) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
+    """Pairs features without the filters that ask for agreement (r, a shared top token); the best by r.
+
+    Returns:
+        A and B features of at most n_pairs pairs, int64 [n].
+    """
+    free = replace(config, need_shared_token=False, min_r=-1.0)
+    active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
+    pairs = match_features(matches, a.tokens, b.tokens, free, *active)
+    best = np.sort(np.argsort(-pairs.r, kind="stable")[:n_pairs])
+    return pairs.a[best], pairs.b[best]
+
+
 def rematch(
     measures: Sequence[Measure[Any]],
     a: Side,
@@ -59,7 +74,7 @@ def rematch(
     This breaks the shared text and keeps everything else: firing rates, documents, the search for the best partner. So
     it tests the whole procedure. The filters that ask for agreement (r, a shared top token) leave next to nothing under
     it; how many pairs they leave is a statistic of its own, and the geometry is scored without them, on as many pairs
-    as were observed, the best by r.
+    as were observed, the best by r (`strongest_pairs`). What it is compared with must be scored the same way.
 
     Args:
         measures: scores to take.
@@ -79,7 +94,6 @@ def rematch(
     shifts = [document_shift(starts, seed, number) for number in numbers]
     k = needed_partners(config, n_a, n_b)
     found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
-    free = replace(config, need_shared_token=False, min_r=-1.0)
     active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
     passed, scored = np.zeros(len(shifts), dtype=np.int64), np.zeros(len(shifts), dtype=np.int64)
     scores = np.empty((len(shifts), len(measures)))
@@ -88,8 +102,7 @@ def rematch(
         directions = TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i])
         matches = BestMatches(*directions, a.acts.n_tokens, nothing, nothing)
         passed[i] = len(match_features(matches, a.tokens, b.tokens, config, *active))
-        pairs = match_features(matches, a.tokens, b.tokens, free, *active)
-        best = np.sort(np.argsort(-pairs.r, kind="stable")[:n_pairs])
-        scored[i] = len(best)
-        scores[i] = scores_of(measures, a, b, pairs.a[best], pairs.b[best])
+        rows_a, rows_b = strongest_pairs(matches, a, b, n_pairs, config)
+        scored[i] = len(rows_a)
+        scores[i] = scores_of(measures, a, b, rows_a, rows_b)
     return passed, scored, scores

@@ -113,16 +113,18 @@ def test_a_summary_of_nothing_holds_no_number():
 
 
 def test_intervals_by_hand():
-    draws = np.random.default_rng(0).permutation(199) / 198  # (199 + 1) 0.025 is the fifth from either end
-    assert interval(draws) == pytest.approx([4 / 198, 194 / 198])
-    assert interval(np.arange(39.0)) == [0.0, 38.0]
-    assert interval(np.array([0.1, np.nan, 0.3])) is None
-    assert interval(np.full(5, 0.25)) == [0.25, 0.25]
+    low, high = interval(5.0, np.array([1.0, 2.0, 3.0])) or (0.0, 0.0)  # sd 1; t of 2 degrees of freedom at 0.975
+    assert (low, high) == (pytest.approx(5 - 4.302652729911275), pytest.approx(5 + 4.302652729911275))
+    assert interval(0.2, np.array([0.1, np.nan, 0.3])) is None
+    assert interval(0.2, np.array([0.1])) is None
+    assert interval(0.25, np.full(5, 0.3)) == [0.25, 0.25]
 
 
-def test_an_interval_of_few_draws_holds_another_draw_as_often_as_it_says():
-    draws = np.random.default_rng(0).normal(size=(4000, 40))
-    held = np.mean([low <= row[0] <= high for row in draws for low, high in [interval(row[1:])]])  # pyright: ignore
+def test_an_interval_holds_the_truth_as_often_as_it_says_though_the_draws_are_shifted():
+    rng = np.random.default_rng(0)
+    observed = rng.normal(size=4000)
+    draws = observed[:, None] + rng.normal(size=(4000, 40)) + 3  # resampling raises every score by as much
+    held = np.mean([low <= 0 <= high for o, d in zip(observed, draws, strict=True) for low, high in [interval(o, d)]])  # pyright: ignore
     assert abs(held - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 4000)
 
 
@@ -196,9 +198,10 @@ def test_the_grid_is_study_with_q_values_and_intervals(
         found, alone = results["grid"][key], studied[i][0]
         assert found["pairs"] == alone["pairs"]
         counts = np.array([d[0][i, 0] for d in draws], dtype=np.float64)
-        assert found["pairs_interval"] == interval(counts)
+        assert found["pairs_interval"] == interval(found["pairs"], counts)
         for place, name in enumerate(suite.compare.measures):
-            assert found["measures"][name]["interval"] == interval(np.array([d[1][i, 0, place] for d in draws]))
+            scores = np.array([d[1][i, 0, place] for d in draws])
+            assert found["measures"][name]["interval"] == interval(found["measures"][name]["score"], scores)
             for null, test in alone["measures"][name]["nulls"].items():
                 of_grid = [s[0]["measures"][name]["nulls"][null]["p"] for s in studied]
                 q = multipletests(of_grid, method="fdr_bh")[1][i]
@@ -207,7 +210,7 @@ def test_the_grid_is_study_with_q_values_and_intervals(
     for name in suite.compare.measures:
         for null in ("shuffle", "frequency", "rematch"):
             arrays = np.stack([s[1][f"{null}.{name}"] for s in studied])
-            best = max(s[0]["measures"][name]["score"] for s in studied)
+            best = max(s[0]["measures"][name]["nulls"][null]["score"] for s in studied)
             p = ((arrays.max(axis=0) >= best - 1e-12).sum() + 1) / (arrays.shape[1] + 1)
             assert results["summary"][name]["nulls"][null]["best_of_grid"]["p"] == p
 
@@ -249,7 +252,7 @@ def test_a_score_that_some_resample_lacks_has_no_interval(tmp_path: Path):
     found = compare_all(suite, bar, replace(encoded, sides_a=encoded.sides_a[:1], controls={}), TEXTS)["grid"]["1x2"]
     assert found["measures"]["rsa"]["interval"] is None
     assert math.isfinite(found["measures"]["rsa"]["score"])
-    assert found["pairs_interval"] == interval(np.array(counts, dtype=np.float64))
+    assert found["pairs_interval"] == interval(found["pairs"], np.array(counts, dtype=np.float64))
 
 
 def test_spans_and_subspaces_are_those_of_their_modules(
