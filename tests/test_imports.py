@@ -59,6 +59,12 @@ def files_of(module: str) -> list[Path]:
         ("relations", {"compare", "permutation", "types"}),
         ("pairing", {"correlate"}),
         ("matching", {"config", "correlate", "labels", "pairing", "sparse", "types"}),
+        ("calibration", {"permutation"}),
+        ("null_data", {"labels", "sides", "sparse"}),
+        (
+            "null_cases",
+            {"calibration", "compare", "config", "labels", "null_data", "nulls", "permutation", "sides"},
+        ),
         ("claims", {"config", "files", "types"}),
         ("report", {"claims", "compare", "files", "report"}),
     ],
