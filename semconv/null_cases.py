@@ -51,7 +51,7 @@ def spaces_case(
     n_strata: int,
     names: Sequence[str] = tuple(MEASURES),
 ) -> Callable[[np.random.Generator], Tests]:
-    """`shuffle` and `frequency` on two spaces that are drawn with the activation counts of their pairs."""
+    """Returns what tests `shuffle` and `frequency` on two spaces, drawn with the activation counts of their pairs."""
 
     def make(rng: np.random.Generator) -> Tests:
         counts, seed = rng.permutation(N_PAIRS), _seed(rng)
@@ -113,7 +113,8 @@ class Text:
         return MatchConfig(need_shared_token=self.labels > 0)
 
 
-def _models(rng: np.random.Generator, text: Text) -> tuple[Side, Side, Int[ndarray, " D"]]:
+def models(rng: np.random.Generator, text: Text) -> tuple[Side, Side, Int[ndarray, " D"]]:
+    """Returns two models over one text, and the first position of every document."""
     lengths = document_lengths(rng, text.n_documents, DOCUMENT, text.kind)
     (acts_a, topics_a), (acts_b, topics_b) = (topical_activations(rng, lengths, N_FEATURES) for _ in range(2))
     if text.planted:
@@ -144,11 +145,14 @@ def _top_tokens(rng: np.random.Generator, topics: Int[ndarray, " F"], labels: in
 
 
 def models_case(text: Text, names: Sequence[str] = tuple(MEASURES)) -> Callable[[np.random.Generator], Tests]:
-    """The whole procedure: match, filter, score; `rematch` and `shuffle` of every measure, `rematch` of the count."""
+    """Returns what tests the whole procedure, match, filter, score.
+
+    It gives `rematch` and `shuffle` of every measure, and `rematch` of the number of pairs.
+    """
     config = text.match
 
     def make(rng: np.random.Generator) -> Tests:
-        a, b, starts = _models(rng, text)
+        a, b, starts = models(rng, text)
         seed, measures = _seed(rng), _measures(names)
         pairs = match_sides(a, b, config)
         observed = scores_of(measures, a, b, pairs.a, pairs.b)
@@ -232,7 +236,7 @@ def power_cases(strengths: Sequence[float]) -> tuple[Case, ...]:
         make = spaces_case(lambda rng, _: planted_spaces(rng, N_PAIRS, D_A, D_B, r), 4)
         return Case(f"spaces {r:g}", (), make, f"canonical correlations {r:g}")
 
-    def models(r: float) -> Case:
+    def planted_models(r: float) -> Case:
         return Case(f"models {r:g}", (), models_case(Text(planted=r)), f"share {r:g} of activations and decoders")
 
-    return tuple(make(r) for make in (spaces, models) for r in strengths)
+    return tuple(make(r) for make in (spaces, planted_models) for r in strengths)

@@ -13,9 +13,11 @@ import torch
 
 from semconv.calibration import Case, p_and_u, randomised, run_case, summarise_case
 from semconv.compare import RSA, make_measures
-from semconv.null_cases import CASES, Text, models_case
+from semconv.null_cases import CASES, Text, models, models_case
 from semconv.null_data import document_lengths, planted_spaces, topical_activations
+from semconv.nulls import rematch
 from semconv.permutation import calibrated_score, generator, max_statistic, p_value, permutation_ids
+from semconv.sides import match_sides
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "calibration.py"
 N = 60
@@ -119,6 +121,16 @@ def test_planted_features_are_found():
     rows = {(row.null, row.measure): row for row in summarise_case(case, run_case(case, 0, range(20)))}
     assert rows["rematch", "pairs"].rate == 1
     assert rows["rematch", "rsa"].rate > 0.5
+
+
+def test_rematch_scores_fewer_pairs_than_real_partners_make():
+    """Why measures that rise as pairs get fewer lose power under it (docs/statistics.md)."""
+    observed, shifted = list[int](), list[float]()
+    for i in range(5):
+        a, b, starts = models(generator(0, i, 40), Text(planted=0.4))
+        observed.append(len(match_sides(a, b, Text().match)))
+        shifted.append(rematch([RSA()], a, b, observed[-1], Text().match, starts, i, range(9))[1].mean())
+    assert np.mean(observed) > 1.4 * np.mean(shifted) > 30
 
 
 def test_planted_spaces_have_the_correlation_they_are_asked_for():
