@@ -1,6 +1,6 @@
 """Calibration study: are the p-values of every null uniform where nothing is shared, and what is their power?
 
-    python scripts/calibration.py                                  # everything, about 8 minutes on one core
+    python scripts/calibration.py                                  # everything, 10 to 15 minutes on one core
     python scripts/calibration.py --datasets 200 --out table.md
 
 Finished chunks of data sets are kept under build/calibration, so a stopped run goes on, and several processes may each
