@@ -18,7 +18,7 @@ from semconv.compare import Measure
 from semconv.config import MatchConfig, NullConfig
 from semconv.correlate import BestMatches, best_matches
 from semconv.matching import FeaturePairs, match_features, needed_partners
-from semconv.nulls import pairing_nulls, rematch, strongest_pairs
+from semconv.nulls import Pairs, pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.permutation import PermutationResult, p_value
 from semconv.resampling import bootstrap_positions, halves
 from semconv.sides import Prepared, Side, match_sides, pair_correlations, prepare_pairs, scores_of
@@ -108,13 +108,14 @@ def study(protocol: Protocol, tag: str, a: Side, b: Side) -> Result:
         _add_rematch(protocol, tag, a, b, values, arrays)
     else:
         protocol.tick("rematch", protocol.null.n_rematch)
-    for key, null in arrays.items():
+    nulls = {key: array for key, array in arrays.items() if not key.startswith("ranked.")}
+    for key, null in nulls.items():
         null_name, measure = key.split(".")
         scored = values["measures"].get(measure, {})
         if "score" in scored:
             statistic = scored["strongest_pairs_score"] if null_name == "rematch" else scored["score"]
             scored["nulls"][null_name] = null_summary(math.nan if statistic is None else statistic, null)
-    return values, arrays
+    return values, nulls
 
 
 def _matches(a: Side, b: Side, config: MatchConfig) -> BestMatches:
@@ -133,11 +134,8 @@ def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
         pairs = match_features(matches, a.tokens, b.tokens, config, *active)
     measures, arrays = _compare(protocol, a, b, pairs)
     if protocol.null.n_rematch:
-        strongest = strongest_pairs(matches, a, b, len(pairs), config)
-        scores = scores_of(protocol.measures, a, b, *strongest)
-        for measure, score in zip(protocol.measures, scores, strict=True):
-            if "score" in measures[measure.name]:
-                measures[measure.name]["strongest_pairs_score"] = number(score)
+        ranked = ranked_pairs(matches, a, b, config)
+        arrays |= {"ranked.a": ranked[0], "ranked.b": ranked[1]}
     values: dict[str, Any] = {
         "layer_a": a.layer,
         "layer_b": b.layer,
@@ -193,27 +191,50 @@ def _add_rematch(
     protocol: Protocol, tag: str, a: Side, b: Side, values: dict[str, Any], arrays: dict[str, ndarray]
 ) -> None:
     """Adds the `rematch` null of every measure and of the number of pairs."""
-    parts: list[dict[str, ndarray]] = []
-    for first in range(0, protocol.null.n_rematch, REMATCH_CHUNK):
-        numbers = range(first, min(first + REMATCH_CHUNK, protocol.null.n_rematch))
+    observed = arrays["ranked.a"], arrays["ranked.b"]
+    chunks = [
+        range(first, min(first + REMATCH_CHUNK, protocol.null.n_rematch))
+        for first in range(0, protocol.null.n_rematch, REMATCH_CHUNK)
+    ]
+    matched = [_rematched(protocol, tag, a, b, numbers) for numbers in chunks]
+    # As many pairs everywhere as there are anywhere: scores of fewer pairs are not comparable.
+    n = min(values["pairs"], len(observed[0]), *(len(pairs[0]) for _, ranked in matched for pairs in ranked))
+    scores: list[ndarray] = []
+    for numbers, (_, ranked) in zip(chunks, matched, strict=True):
 
-        def make(numbers: Sequence[int] = numbers) -> Result:
-            passed, scored, scores = rematch(
-                protocol.measures, a, b, values["pairs"], protocol.match, protocol.starts, protocol.null.seed, numbers
-            )
-            return {}, {"passed": passed, "scored": scored, "scores": scores}
+        def make(ranked: list[Pairs] = ranked) -> Result:
+            rows = [score_strongest(protocol.measures, a, b, pairs, n) for pairs in ranked]
+            return {}, {"scores": np.stack(rows)}
 
-        inputs = protocol.inputs(a, b, values["pairs"], list(numbers))
-        parts.append(protocol.cache.get(f"{tag}.rematch.{first}", inputs, make)[1])
+        inputs = protocol.inputs(a, b, n, list(numbers))
+        scores.append(protocol.cache.get(f"{tag}.rematch-scores.{numbers[0]}", inputs, make)[1]["scores"])
         protocol.tick("rematch", len(numbers))
-    passed, scored, scores = (np.concatenate([p[key] for p in parts]) for key in ("passed", "scored", "scores"))
+    passed = np.concatenate([part for part, _ in matched]).astype(np.float64)
     values["rematch"] = {
         "pairs_mean": float(passed.mean()),
         "pairs_max": int(passed.max()),
-        "pairs_p": p_value(float(values["pairs"]), passed.astype(np.float64)),
-        "scored_min": int(scored.min()),
+        "pairs_p": p_value(float(values["pairs"]), passed),
+        "scored_pairs": n,
     }
-    arrays |= {f"rematch.{m.name}": scores[:, i] for i, m in enumerate(protocol.measures)}
+    strongest = score_strongest(protocol.measures, a, b, observed, n)
+    for i, measure in enumerate(protocol.measures):
+        if "score" in values["measures"][measure.name]:
+            values["measures"][measure.name]["strongest_pairs_score"] = number(strongest[i])
+        arrays[f"rematch.{measure.name}"] = np.concatenate(scores)[:, i]
+
+
+def _rematched(protocol: Protocol, tag: str, a: Side, b: Side, numbers: range) -> tuple[ndarray, list[Pairs]]:
+    """Matches again under some shifts, or reads what was kept: pairs that pass, and the ranked pairs of each shift."""
+
+    def make() -> Result:
+        passed, ranked = rematch(a, b, protocol.match, protocol.starts, protocol.null.seed, numbers)
+        ends = np.cumsum([0, *(len(pairs[0]) for pairs in ranked)])
+        joined = {name: np.concatenate([pairs[i] for pairs in ranked]) for i, name in enumerate(("a", "b"))}
+        return {}, {"passed": passed, "ends": ends, **joined}
+
+    kept = protocol.cache.get(f"{tag}.rematch.{numbers[0]}", protocol.inputs(a, b, list(numbers)), make)[1]
+    cuts = kept["ends"][1:-1]
+    return kept["passed"], list(zip(np.split(kept["a"], cuts), np.split(kept["b"], cuts), strict=True))
 
 
 def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> dict[str, Any]:

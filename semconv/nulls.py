@@ -44,50 +44,45 @@ def pairing_nulls(
     }
 
 
-def strongest_pairs(
-    matches: BestMatches, a: Side, b: Side, n_pairs: int, config: MatchConfig
-) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"]]:
-    """Pairs features without the filters that ask for agreement (r, a shared top token); the best by r.
+Pairs = tuple[Int[ndarray, " n"], Int[ndarray, " n"]]
+"""A and B features, the strongest pair first."""
 
-    Returns:
-        A and B features of at most n_pairs pairs, int64 [n].
-    """
+
+def ranked_pairs(matches: BestMatches, a: Side, b: Side, config: MatchConfig) -> Pairs:
+    """Pairs features without the filters that ask for agreement (r, a shared top token); by falling r."""
     free = replace(config, need_shared_token=False, min_r=-1.0)
     active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
     pairs = match_features(matches, a.tokens, b.tokens, free, *active)
-    best = np.sort(np.argsort(-pairs.r, kind="stable")[:n_pairs])
-    return pairs.a[best], pairs.b[best]
+    order = np.argsort(-pairs.r, kind="stable")
+    return pairs.a[order], pairs.b[order]
+
+
+def score_strongest(measures: Sequence[Measure[Any]], a: Side, b: Side, pairs: Pairs, n: int) -> ndarray:
+    """Scores the n strongest pairs by every measure, float64 [measures], in ascending order of the B feature."""
+    rows = np.argsort(pairs[1][:n], kind="stable")
+    return scores_of(measures, a, b, pairs[0][:n][rows], pairs[1][:n][rows])
 
 
 def rematch(
-    measures: Sequence[Measure[Any]],
-    a: Side,
-    b: Side,
-    n_pairs: int,
-    config: MatchConfig,
-    starts: Int[ndarray, " D"],
-    seed: int,
-    numbers: Sequence[int],
-) -> tuple[Int[ndarray, " m"], Int[ndarray, " m"], Float[ndarray, "m measures"]]:
-    """Shifts the text of one model against the other's by whole documents, matches again and scores again.
+    a: Side, b: Side, config: MatchConfig, starts: Int[ndarray, " D"], seed: int, numbers: Sequence[int]
+) -> tuple[Int[ndarray, " m"], list[Pairs]]:
+    """Shifts the text of one model against the other's by whole documents and matches again.
 
-    This breaks the shared text and keeps everything else: firing rates, documents, the search for the best partner. So
-    it tests the whole procedure. The filters that ask for agreement (r, a shared top token) leave next to nothing under
-    it; how many pairs they leave is a statistic of its own, and the geometry is scored without them, on as many pairs
-    as were observed, the best by r (`strongest_pairs`). What it is compared with must be scored the same way.
+    This breaks the shared text and keeps firing rates, documents and the search for the best partner. So it tests the
+    whole procedure. The filters that ask for agreement leave next to nothing under it; how many pairs they leave is a
+    statistic of its own, and the geometry is scored without them (`ranked_pairs`), on the same number of pairs under
+    every shift as on the true text, because most measures depend on how many pairs there are.
 
     Args:
-        measures: scores to take.
         a: one side.
         b: the other, over the same tokens.
-        n_pairs: pairs observed.
         config: how features are matched.
         starts: first position of every document.
         seed: key of the shifts.
         numbers: which shifts of that key.
 
     Returns:
-        Pairs that pass every filter int64 [m], pairs that were scored int64 [m], scores float64 [m, measures].
+        Pairs that pass every filter int64 [m], and the ranked pairs of every shift.
     """
     n_a, n_b = a.acts.n_features, b.acts.n_features
     sides = [(side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b)]
@@ -95,14 +90,11 @@ def rematch(
     k = needed_partners(config, n_a, n_b)
     found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
     active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
-    passed, scored = np.zeros(len(shifts), dtype=np.int64), np.zeros(len(shifts), dtype=np.int64)
-    scores = np.empty((len(shifts), len(measures)))
+    passed, ranked = np.zeros(len(shifts), dtype=np.int64), list[Pairs]()
     nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and nobody reads it here
     for i in range(len(shifts)):
         directions = TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i])
         matches = BestMatches(*directions, a.acts.n_tokens, nothing, nothing)
         passed[i] = len(match_features(matches, a.tokens, b.tokens, config, *active))
-        rows_a, rows_b = strongest_pairs(matches, a, b, n_pairs, config)
-        scored[i] = len(rows_a)
-        scores[i] = scores_of(measures, a, b, rows_a, rows_b)
-    return passed, scored, scores
+        ranked.append(ranked_pairs(matches, a, b, config))
+    return passed, ranked

@@ -29,8 +29,12 @@ def document_starts(blocks: TokenBlocks) -> Int[ndarray, " D"]:
 
 
 def document_shift(starts: Int[ndarray, " D"], seed: int, number: int) -> int:
-    """Returns shift `number`: the start of a document other than the first, as every seed and number draw it."""
-    return int(starts[generator(seed, number, _SHIFT).integers(1, len(starts))])
+    """Returns shift `number`: the start of a document, as every seed and number draw it.
+
+    The unshifted text is one of the draws, as the identity is one of a permutation test's, so that p stays honest when
+    there are fewer documents than draws.
+    """
+    return int(starts[generator(seed, number, _SHIFT).integers(0, len(starts))])
 
 
 def bootstrap_positions(starts: Int[ndarray, " D"], n_tokens: int, seed: int, number: int) -> Tensor:

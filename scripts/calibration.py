@@ -1,0 +1,157 @@
+"""Calibration study: are the p-values of every null uniform where nothing is shared, and what is their power?
+
+    python scripts/calibration.py                                  # everything, 10 to 15 minutes on one core
+    python scripts/calibration.py --datasets 200 --out table.md
+
+Finished chunks of data sets are kept under build/calibration, so a stopped run goes on, and several processes may each
+take a part (`--part 0/2`, `--part 1/2`). Exit code 1 if a null that must be uniform is not (Kolmogorov-Smirnov
+p <= 0.01), 3 if other parts are still missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from semconv.calibration import Case, Row, Tests, run_case, summarise_case
+from semconv.compare import MEASURES, SaturationWarning
+from semconv.files import write_json, write_text
+from semconv.null_cases import CASES, power_cases
+
+ORDER = ("pairs", *MEASURES)
+ROOT = Path(__file__).resolve().parent.parent
+STRENGTHS = (0.0, 0.1, 0.2, 0.4)
+CHUNK = 25
+Job = tuple[Case, int, int, int]
+"""Case, its stream, first data set and the one after the last."""
+
+
+def fingerprint() -> str:
+    """Hashes the package's Python sources: what other code computed is never taken over."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "semconv").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def chunk_path(folder: Path, job: Job, seed: int) -> Path:
+    case, stream, begin, end = job
+    return folder / f"{stream:02}-{case.name.replace(' ', '-').replace(',', '')}.{begin}-{end}.seed{seed}.json"
+
+
+def make_chunk(path: Path, job: Job, seed: int) -> None:
+    case, stream, begin, end = job
+    tests = run_case(case, stream, range(begin, end), seed)
+    write_json(path, [{k: None if math.isnan(p) else [p, u] for k, (p, u) in one.items()} for one in tests])
+
+
+def read_chunk(path: Path) -> list[Tests]:
+    found = json.loads(path.read_text())
+    return [{k: (math.nan, math.nan) if v is None else (v[0], v[1]) for k, v in one.items()} for one in found]
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *rows))
+
+
+def case_table(case: Case, rows: Sequence[Row]) -> str:
+    nulls = sorted({row.null for row in rows}, key=lambda null: (null not in case.uniform, null))
+    columns = ["measure"]
+    for null in nulls:
+        columns += [f"`{null}` p <= 0.05", "KS p" if null in case.uniform else "KS p (shown)"]
+    lines: list[list[str]] = []
+    for measure in (name for name in ORDER if any(row.measure == name for row in rows)):
+        line = [measure]
+        for null in nulls:
+            row = next((r for r in rows if (r.null, r.measure) == (null, measure)), None)
+            line += [f"{row.rate:.3f}", f"{row.ks_p:.2g}" + " FAIL" * (row.verdict == "FAIL")] if row else ["-", "-"]
+        lines.append(line)
+    fewest, most = min(row.n for row in rows), max(row.n for row in rows)
+    n = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"### {case.name}\n\n{case.about[0].upper()}{case.about[1:]}; {n} data sets.\n\n{table(columns, lines)}"
+
+
+def power_table(kind: str, null: str, rows: Sequence[Row]) -> str:
+    at = {(r.case, r.measure): r for r in rows if r.null == null and r.case.startswith(kind)}
+    measures = [name for name in ORDER if any(measure == name for _, measure in at)]
+    lines = [
+        [m, *(f"{at[c].rate:.2f}" if (c := (f"{kind} {s:g}", m)) in at else "-" for s in STRENGTHS)] for m in measures
+    ]
+    return f"### {kind}, `{null}`\n\n{table([kind, *(f'{s:g}' for s in STRENGTHS)], lines)}"
+
+
+def jobs_of(cases: Sequence[Case], first_stream: int, n: int) -> list[Job]:
+    return [
+        (case, first_stream + i, begin, min(begin + CHUNK, n))
+        for i, case in enumerate(cases)
+        for begin in range(0, n, CHUNK)
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--datasets", type=int, default=1000, help="null data sets of every case")
+    parser.add_argument("--power-datasets", type=int, default=200, help="planted data sets of every strength")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", default="0/1", help="K/N: make every N-th chunk only, beginning with K")
+    parser.add_argument("--out", type=Path, help="Markdown file for the tables")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "calibration", help="folder of finished chunks")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    warnings.simplefilter("ignore", SaturationWarning)
+
+    planted, folder = power_cases(STRENGTHS), options.work / fingerprint()
+    jobs = jobs_of(CASES, 0, options.datasets) + jobs_of(planted, len(CASES), options.power_datasets)
+    part, of = (int(number) for number in options.part.split("/"))
+    mine, began = jobs[part::of], time.perf_counter()
+    for done, job in enumerate(mine):
+        path = chunk_path(folder, job, options.seed)
+        if not path.exists():
+            make_chunk(path, job, options.seed)
+        seconds = time.perf_counter() - began
+        print(
+            f"\r{done + 1}/{len(mine)} chunks, {seconds:.0f} s, {job[0].name:30}", end="", file=sys.stderr, flush=True
+        )
+    print(file=sys.stderr)
+
+    missing = sum(not chunk_path(folder, job, options.seed).exists() for job in jobs)
+    if missing:
+        print(f"{missing} of {len(jobs)} chunks belong to other parts and are missing")
+        return 3
+    found: dict[str, list[Tests]] = {}
+    for job in jobs:
+        found.setdefault(job[0].name, []).extend(read_chunk(chunk_path(folder, job, options.seed)))
+    rows = {case.name: summarise_case(case, found[case.name]) for case in (*CASES, *planted) if case.name in found}
+    powered = [row for case in planted for row in rows.get(case.name, [])]
+    null_rows = [row for case in CASES for row in rows[case.name]]
+    failed = [row for row in null_rows if row.verdict == "FAIL"]
+    n_uniform = sum(row.verdict != "shown" for row in null_rows)
+    parts = [
+        "## Null data sets",
+        *(case_table(case, rows[case.name]) for case in CASES),
+        "## Power: share of p <= 0.05",
+    ]
+    kinds = [("spaces", "shuffle"), ("spaces", "frequency"), ("models", "shuffle"), ("models", "rematch")]
+    parts += [power_table(kind, null, powered) for kind, null in kinds]
+    verdict = f"{n_uniform - len(failed)} of {n_uniform} tests that must be uniform are (KS p > 0.01)."
+    text = "\n\n".join(
+        [*parts, verdict, *(f"FAIL: {r.case}, {r.null}, {r.measure}, KS p {r.ks_p:.2g}" for r in failed)]
+    )
+    print(text)
+    if options.out:
+        write_text(options.out, text + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
