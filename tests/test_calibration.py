@@ -119,17 +119,17 @@ def test_matched_pairs_of_unrelated_models_beat_shuffle_but_not_rematch():
 def test_planted_features_are_found():
     case = Case("case", (), models_case(Text(planted=0.4), ("rsa",)), "about")
     rows = {(row.null, row.measure): row for row in summarise_case(case, run_case(case, 0, range(20)))}
-    assert rows["rematch", "pairs"].rate == 1
+    assert rows["rematch", "pairs"].rate > 0.6  # the unshifted text is among the draws of some data sets
     assert rows["rematch", "rsa"].rate > 0.5
 
 
-def test_rematch_scores_fewer_pairs_than_real_partners_make():
-    """Why measures that rise as pairs get fewer lose power under it (docs/statistics.md)."""
-    observed, shifted = list[int](), list[float]()
+def test_a_shift_leaves_fewer_pairs_than_real_partners_make():
+    """Why `rematch` scores as many pairs of the true text as the poorest shift leaves (docs/statistics.md)."""
+    observed, shifted = list[int](), list[int]()
     for i in range(5):
         a, b, starts = models(generator(0, i, 40), Text(planted=0.4))
         observed.append(len(match_sides(a, b, Text().match)))
-        shifted.append(rematch([RSA()], a, b, observed[-1], Text().match, starts, i, range(9))[1].mean())
+        shifted.append(min(len(pairs[0]) for pairs in rematch(a, b, Text().match, starts, i, range(9))[1]))
     assert np.mean(observed) > 1.4 * np.mean(shifted) > 30
 
 

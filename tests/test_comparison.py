@@ -71,7 +71,7 @@ def test_q_values_leave_out_what_has_no_p_and_keep_nulls_apart():
 
 def cell(score: float, null: np.ndarray, **more: Any) -> dict[str, Any]:
     p = ((null >= score).sum() + 1) / (len(null) + 1)
-    test = {"p": p, "q": p, "q_by": 2 * p, "mean": float(null.mean()), "calibrated": score / 10}
+    test = {"score": score, "p": p, "q": p, "q_by": 2 * p, "mean": float(null.mean()), "calibrated": score / 10}
     return {"measures": {"m": {"score": score, "nulls": {"shuffle": {**test, **more}}}}}
 
 

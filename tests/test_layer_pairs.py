@@ -20,7 +20,7 @@ from semconv.compare import MutualKNN
 from semconv.config import NullConfig
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, bootstrap, null_summary, study
-from semconv.nulls import pairing_nulls, rematch
+from semconv.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.permutation import calibrated_score
 from semconv.resampling import bootstrap_positions, halves
 from semconv.sides import match_sides, prepare_pairs, scores_of
@@ -77,20 +77,23 @@ def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Pa
     plain, plain_arrays = study(WORLD.protocol(tmp_path / "0"), "x", WORLD.a, WORLD.b)
     protocol = WORLD.protocol(tmp_path / "1", n_rematch=10)
     values, arrays = study(protocol, "x", WORLD.a, WORLD.b)
-    passed, scored, scores = rematch(
-        protocol.measures, WORLD.a, WORLD.b, values["pairs"], protocol.match, WORLD.starts, 5, range(10)
-    )
+    passed, ranked = rematch(WORLD.a, WORLD.b, protocol.match, WORLD.starts, 5, range(10))
+    observed = ranked_pairs(best_matches(WORLD.a.acts, WORLD.b.acts), WORLD.a, WORLD.b, protocol.match)
+    n = min(values["pairs"], len(observed[0]), *(len(pairs[0]) for pairs in ranked))
+    scores = np.stack([score_strongest(protocol.measures, WORLD.a, WORLD.b, pairs, n) for pairs in ranked])
+    strongest = score_strongest(protocol.measures, WORLD.a, WORLD.b, observed, n)
     least = sum(int(p) >= values["pairs"] for p in passed)
     assert values["rematch"] == {
         "pairs_mean": passed.mean(),
         "pairs_max": passed.max(),
         "pairs_p": (least + 1) / 11,
-        "scored_min": scored.min(),
+        "scored_pairs": n,
     }
     for place, measure in enumerate(protocol.measures):
         assert (arrays[f"rematch.{measure.name}"] == scores[:, place]).all()
-        nulls = values["measures"][measure.name]["nulls"]
-        assert nulls.pop("rematch") == null_summary(values["measures"][measure.name]["score"], scores[:, place])
+        cell = values["measures"][measure.name]
+        assert cell.pop("strongest_pairs_score") == strongest[place]
+        assert cell["nulls"].pop("rematch") == null_summary(float(strongest[place]), scores[:, place])
     del values["rematch"]
     assert as_json((values, {k: v for k, v in arrays.items() if "rematch" not in k})) == as_json((plain, plain_arrays))
 
@@ -111,7 +114,9 @@ def test_an_interrupted_study_ends_in_the_same_numbers(
 
     with pytest.raises(KeyboardInterrupt):
         study(WORLD.protocol(tmp_path / "cut", n_rematch=10, tick=stop), "x", WORLD.a, WORLD.b)
-    assert len(list((tmp_path / "cut").iterdir())) == stop_after
+    # The observed pair and three chunks of matches come first, then a tick after every chunk of scores.
+    kept = len(list((tmp_path / "cut").iterdir()))
+    assert kept == (1 if stop_after == 1 else 4 + stop_after - 1)
 
     def refuse(*_: object) -> None:
         raise AssertionError("a finished task was done again")

@@ -12,10 +12,10 @@ import torch
 from semconv import SparseActivations, best_matches
 from semconv.compare import make_measures
 from semconv.config import MatchConfig
-from semconv.nulls import pairing_nulls, rematch
+from semconv.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.permutation import frequency_strata, permutation_ids
 from semconv.resampling import document_shift
-from semconv.sides import match_sides, prepare_pairs
+from semconv.sides import match_sides, pair_correlations, prepare_pairs
 from tests.worlds import MATCH, make_world
 
 WORLD = make_world()
@@ -43,9 +43,10 @@ def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
     shifted = replace(WORLD.b, acts=SparseActivations.from_dense(dense))
     passed = match_sides(WORLD.a, shifted, config)
     free = match_sides(WORLD.a, shifted, replace(config, need_shared_token=False, min_r=-1.0))
-    order = sorted(range(len(free)), key=lambda i: (-free.r[i], i))[:20]
-    X, Y = (side.decoder[rows[sorted(order)]] for side, rows in ((WORLD.a, free.a), (WORLD.b, free.b)))
-    return len(passed), len(order), [m.score(m.prepare(X), m.prepare(Y)) for m in MEASURES]
+    order = sorted(range(len(free)), key=lambda i: (-free.r[i], i))
+    best = sorted(order[:12])
+    X, Y = (side.decoder[rows[best]] for side, rows in ((WORLD.a, free.a), (WORLD.b, free.b)))
+    return len(passed), free.a[order].tolist(), [m.score(m.prepare(X), m.prepare(Y)) for m in MEASURES]
 
 
 @pytest.mark.parametrize(
@@ -53,40 +54,49 @@ def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
 )
 def test_rematch_equals_rolling_the_dense_activations(changes: dict[str, Any]):
     config = replace(MATCH, min_r=0.05, **changes)
-    passed, scored, scores = rematch(MEASURES, WORLD.a, WORLD.b, 20, config, WORLD.starts, 3, range(6))
+    passed, ranked = rematch(WORLD.a, WORLD.b, config, WORLD.starts, 3, range(6))
     wanted = [rolled(config, number) for number in range(6)]
     assert passed.tolist() == [one[0] for one in wanted]
-    assert scored.tolist() == [one[1] for one in wanted]
+    assert [pairs[0].tolist() for pairs in ranked] == [one[1] for one in wanted]
+    scores = [score_strongest(MEASURES, WORLD.a, WORLD.b, pairs, 12) for pairs in ranked]
     np.testing.assert_allclose(scores, [one[2] for one in wanted], atol=1e-10)  # row subsets share sums
     assert len({tuple(row) for row in scores}) > 1
 
 
 def test_rematch_does_not_depend_on_which_shifts_are_drawn_together():
-    whole = rematch(MEASURES, WORLD.a, WORLD.b, 20, MATCH, WORLD.starts, 3, range(7))
-    parts = [rematch(MEASURES, WORLD.a, WORLD.b, 20, MATCH, WORLD.starts, 3, n) for n in ([5, 6], [0, 1, 2], [3, 4])]
-    for place in range(3):
-        together = np.concatenate([parts[1][place], parts[2][place], parts[0][place]])
-        assert (together == whole[place]).all()
+    passed, ranked = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(7))
+    parts = [rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, n) for n in ([5, 6], [0, 1, 2], [3, 4])]
+    assert np.concatenate([parts[i][0] for i in (1, 2, 0)]).tolist() == passed.tolist()
+    together = [pairs for i in (1, 2, 0) for pairs in parts[i][1]]
+    for one, other in zip(together, ranked, strict=True):
+        assert (np.stack(one) == np.stack(other)).all()
 
 
-def test_rematch_scores_no_more_pairs_than_were_observed_and_the_best_of_them():
-    _, scored, scores = rematch(MEASURES, WORLD.a, WORLD.b, 5, MATCH, WORLD.starts, 3, range(4))
-    assert scored.tolist() == [5] * 4
-    _, every, _ = rematch(MEASURES, WORLD.a, WORLD.b, 10**6, MATCH, WORLD.starts, 3, range(4))
-    assert (every < 31).all()  # one pair per A feature, of which there are 30
-    assert np.isfinite(scores[:, 0]).all()
+def test_the_ranked_pairs_of_the_true_text_are_those_without_filters_by_falling_r():
+    matches = best_matches(WORLD.a.acts, WORLD.b.acts)
+    a, b = ranked_pairs(matches, WORLD.a, WORLD.b, MATCH)
+    r = pair_correlations(WORLD.a, WORLD.b, a, b)
+    assert (np.diff(r) <= 1e-12).all()
+    assert len(set(a.tolist())) == len(a)  # one pair per A feature
+    filtered = match_sides(WORLD.a, WORLD.b, replace(MATCH, min_r=float(np.median(r))))
+    assert 0 < len(filtered) < len(a)
+    assert set(zip(filtered.a.tolist(), filtered.b.tolist(), strict=True)) <= set(
+        zip(a.tolist(), b.tolist(), strict=True)
+    )
 
 
 def test_a_draw_that_a_measure_refuses_is_nan():
     knn = make_measures(["mutual_knn", "rsa"], knn_k=10)
-    _, scored, scores = rematch(knn, WORLD.a, WORLD.b, 6, MATCH, WORLD.starts, 3, range(3))
-    assert scored.tolist() == [6] * 3
+    _, ranked = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(3))
+    scores = np.stack([score_strongest(knn, WORLD.a, WORLD.b, pairs, 6) for pairs in ranked])
     assert np.isnan(scores[:, 0]).all()
     assert np.isfinite(scores[:, 1]).all()
 
 
 def test_shared_text_is_what_a_shift_breaks():
     found = best_matches(WORLD.a.acts, WORLD.b.acts).b_to_a.r[:, 0].numpy()
-    passed, _, _ = rematch(MEASURES, WORLD.a, WORLD.b, 20, MATCH, WORLD.starts, 3, range(10))
+    passed, _ = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(10))
+    shifted = [document_shift(WORLD.starts, 3, number) > 0 for number in range(10)]
     assert (found > 0.1).sum() > 20
-    assert passed.max() < 10
+    assert any(shifted)
+    assert passed[shifted].max() < 10
