@@ -105,7 +105,8 @@ def test_a_full_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 @requires_models
 def test_a_layer_the_model_lacks_is_named(tiny_suite: Path, tmp_path: Path):
     path = tmp_path / "tiny.toml"
-    path.write_text(tiny_suite.read_text().replace("blocks.2.hook_resid_post", "blocks.7.hook_resid_post"))
+    text = tiny_suite.read_text().split("[[controls]]")[0]
+    path.write_text(text.replace("blocks.2.hook_resid_post", "blocks.7.hook_resid_post"))
     done = semconv_cli("reproduce", path, "--out", tmp_path / "run", "--claims", tiny_suite.with_name("claims.toml"))
     assert done.returncode == 2
     assert "model b has no hook 'blocks.7.hook_resid_post'" in done.stderr

@@ -53,6 +53,20 @@ def test_best_matches_equals_the_reference(seed, n_tokens, n_a, n_b, density, dt
     assert_same_matches(best_matches(a, b, k), best_matches(a, b, k, backend="reference"))
 
 
+def test_the_first_wrong_token_is_named_whatever_the_threads_do():
+    a = random_activations(0, 200, 20)
+    values = a.values.clone()
+    values[[int(a.indptr[20]), int(a.indptr[180])]] = -1.0
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5) * 5:
+            torch.set_num_threads(threads)
+            with pytest.raises(InputError, match="at token 20$"):
+                ops.best_matches((a.indptr, a.indices, values), 20, csr(a), 20, 1)
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_shifted_matches_are_those_of_shifted_tokens(k: int):
     a, b = random_activations(1, 50, 30), random_activations(2, 50, 40)

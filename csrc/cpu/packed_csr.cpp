@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 #include <limits>
 #include <numeric>
 
@@ -17,12 +18,23 @@ constexpr int64_t kPrefetchRows = 4;  // rows asked for ahead of use
 constexpr int64_t kMaxPrefetchLines = 16;
 constexpr int64_t kRecordsPerLine = 64 / sizeof(Record);
 
-// Runs body(piece, first token, last token) for every one of n_pieces contiguous ranges of tokens, one per thread.
+// Runs body(piece, first token, last token) for every one of n_pieces contiguous ranges of tokens, one per thread. Of
+// several pieces that throw, the first by token is heard, whatever the threads do.
 template <typename Body>
 void for_pieces(int64_t n_pieces, int64_t n_tokens, const Body& body) {
+  std::vector<std::exception_ptr> errors(n_pieces);
   at::parallel_for(0, n_pieces, 1, [&](int64_t lo, int64_t hi) {
-    for (int64_t p = lo; p < hi; ++p) body(p, n_tokens * p / n_pieces, n_tokens * (p + 1) / n_pieces);
+    for (int64_t p = lo; p < hi; ++p) {
+      try {
+        body(p, n_tokens * p / n_pieces, n_tokens * (p + 1) / n_pieces);
+      } catch (...) {
+        errors[p] = std::current_exception();
+      }
+    }
   });
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
 }
 
 // The bit patterns of non-negative floats rise with their values, so the first pass compares integers.
