@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from semconv.claims import Checked, Claim
+from semconv.report.figures import control_rows
 from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
 from tests.report.made_up import MEASURES, results
 
@@ -64,6 +65,9 @@ def test_a_floor_without_scores_says_so():
     made["controls"]["pairs"]["untrained"]["measures"] = {name: {"reason": "too few"} for name in MEASURES}
     text = floor_verdict(made)
     assert "no measure scores both" in text
+    floor, cross = (next(cell for k, _, cell in control_rows(made) if k == kind) for kind in ("floor", "cross-model"))
+    assert f"{floor['pairs']} of their untrained twins" in text
+    assert f"{cross['pairs']} feature pairs of the trained models" in text
     assert "beat" not in text
 
 
