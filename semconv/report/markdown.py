@@ -53,8 +53,8 @@ def floor_verdict(results: dict[str, Any]) -> str:
     if not above and not below:
         return (
             f"At {where} {cross['pairs']} feature pairs of the trained models pass every filter, and "
-            f"{floor['pairs']} of their untrained twins. With so few no measure scores both, so the number of pairs is all that this floor "
-            "says: whether the geometry of what is shared was learned remains open."
+            f"{floor['pairs']} of their untrained twins. With so few no measure scores both, so the number of pairs "
+            "is all that this floor says: whether the geometry of what is shared was learned remains open."
         )
     verdict = (
         f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
