@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from semconv.layer_pairs import Protocol, bootstrap, study
 from semconv.permutation import max_statistic
 from semconv.sides import Side
 from semconv.subspaces import CategoryParts, pooled, relations, shared_features, spans_of, study_category, study_spans
+from semconv.task_cache import Result
 from semconv.types import InputError, TokenBlocks
 
 LEVEL = 0.05
@@ -103,13 +104,45 @@ def compare_all(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts:
         _add_intervals(protocol, encoded, grid)
     results: dict[str, Any] = {"grid": grid, "summary": {name: summarise(grid, nulls, name) for name in names}}
     results["controls"] = _controls(suite, protocol, encoded, grid)
+    sides = [protocol.inputs(a, b) for a in encoded.sides_a for b in encoded.sides_b]
+    compare, steps = asdict(suite.compare), len(sides)
     if suite.subspaces is not None:
-        results["subspaces"] = _subspaces(suite, protocol, encoded)
+        categories = load_categories(suite.subspaces.categories)
+        inputs = [sides, compare, asdict(suite.subspaces), categories.sha256]
+        make = partial(_subspaces, suite, protocol, encoded)
+        results["subspaces"] = _kept(protocol, "subspaces", inputs, make, steps * len(categories.keywords))
     if suite.spans is not None:
-        results["spans"] = _spans(suite, protocol, encoded, texts)
+        inputs = [sides, compare, asdict(suite.spans), texts]
+        results["spans"] = _kept(protocol, "spans", inputs, partial(_spans, suite, protocol, encoded, texts), steps)
     if suite.published is not None:
-        results["published"] = _published(suite, protocol, encoded)
+        inputs = [sides, compare, asdict(suite.published), [protocol.inputs(*p) for p in encoded.published.values()]]
+        results["published"] = _kept(protocol, "published", inputs, partial(_published, suite, protocol, encoded))
     return results
+
+
+def _kept(
+    protocol: Protocol, name: str, inputs: list[Any], make: Callable[[], dict[str, Any]], steps: int = 0
+) -> dict[str, Any]:
+    """Returns a section of the results, kept from an earlier run if nothing it depends on has changed.
+
+    Args:
+        protocol: holds the cache.
+        name: of the section.
+        inputs: everything it depends on.
+        make: makes it, telling its own progress.
+        steps: of the stage `subspaces` that are done when it need not be made.
+    """
+    made = False
+
+    def task() -> Result:
+        nonlocal made
+        made = True
+        return make(), {}
+
+    values, _ = protocol.cache.get(f"section.{name}", inputs, task)
+    if steps and not made:
+        protocol.tick("subspaces", steps)
+    return values
 
 
 def add_q_values(cells: list[dict[str, Any]]) -> None:
@@ -201,7 +234,16 @@ def interval(observed: float, draws: Float[ndarray, " m"]) -> list[float] | None
 def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Grid) -> dict[str, Any]:
     kinds = {control.name: control.kind for control in suite.controls}
     sides = [*encoded.sides_a, *encoded.sides_b]
-    out: dict[str, Any] = {"self_match": {side.name: self_match(protocol, side) for side in sides}, "pairs": {}}
+    selves = {
+        side.name: _kept(
+            protocol,
+            f"self.{side.model}.{side.layer}",
+            protocol.inputs(side, side),
+            partial(self_match, protocol, side),
+        )
+        for side in sides
+    }
+    out: dict[str, Any] = {"self_match": selves, "pairs": {}}
     tasks = [partial(study, protocol, f"control.{name}", a, b) for name, (a, b) in encoded.controls.items()]
     for (name, (a, b)), (values, _) in zip(encoded.controls.items(), side_by_side(tasks, encoded.on_cpu), strict=True):
         out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}

@@ -100,6 +100,7 @@ def files_of(module: str) -> list[Path]:
                 "permutation",
                 "sides",
                 "subspaces",
+                "task_cache",
                 "types",
             },
         ),
