@@ -36,7 +36,8 @@ inline int64_t columns_per_pass(int64_t n_features, const DeviceLimits& limits, 
   return (n_features + passes - 1) / passes;
 }
 
-// Threads that share one posting: about two quads of its row for each, a power of two in [2, 32].
+// Threads that share one posting: a power of two in [2, 32], so that each loads at most four quads of a mean row if 32
+// do.
 inline int64_t lanes_per_posting(int64_t quads, int64_t n_tokens) {
   int64_t lanes = 2;
   while (lanes < 32 && lanes * 4 * n_tokens < quads) lanes *= 2;
