@@ -162,8 +162,15 @@ def test_the_script_resumes_in_parts_and_its_exit_code_tells(tmp_path):
     assert second.returncode == ("FAIL" in second.stdout)  # one data set may fall far out
     assert "### grid" in (tmp_path / "table.md").read_text()
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
-    for path in (tmp_path / "work").rglob("*.json"):  # a null whose every p is the smallest
-        path.write_text(json.dumps([{k: [0.01, 1e-3] for k in one} for one in json.loads(path.read_text())]))
+
+    def plant() -> None:  # a null whose every p is the smallest
+        for path in (tmp_path / "work").rglob("*.json"):
+            smallest = [{k: [0.01, 1e-3] for k in one} for one in json.loads(path.read_text())]
+            path.write_text(json.dumps(smallest))
+
+    plant()
+    assert "FAIL: independent, shuffle, rsa" not in run().stdout, "the fresh data sets are honest"
+    plant()
     broken = run()
     assert broken.returncode == 1
     assert "FAIL: independent, shuffle, rsa" in broken.stdout
