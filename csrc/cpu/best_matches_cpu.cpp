@@ -35,20 +35,20 @@ struct Side {
   }
 };
 
-// One column block, for every shift: B is packed once.
-void match_block(Side& a, Side& b, const ColumnOrder& order, int64_t first, int64_t count, int64_t k,
-                 at::IntArrayRef shifts, const BestTensors& a_best, const BestTensors& b_best) {
+// One column block, for every shift.
+void match_block(const Side& a, const Postings& postings, Side& b, const ColumnOrder& order, int64_t first,
+                 int64_t count, int64_t k, at::IntArrayRef shifts, const BestTensors& a_best,
+                 const BestTensors& b_best) {
   const RecordRows rows = pack_block(b.csr, order, first, count, b.moments);
   const ColumnOrder hot_first = order_by_frequency(a.csr);  // so that no thread is left with a hot feature at the end
+  const Statistics a_statistics = a.statistics(), b_statistics = b.statistics();
   for (size_t i = 0; i < shifts.size(); ++i) {
-    const Postings postings = transpose(a.csr, rows, shifts[i], a.moments);
-    const Statistics a_statistics = a.statistics(), b_statistics = b.statistics();
     const BestTensors a_found = a_best.select(i), b_found = b_best.select(i);
     BlockMatcher matcher(a_statistics, b_statistics, order, first, count, k, n_workers(a.csr.n_features));
     for_each(a.csr.n_features, [&](int64_t worker, int64_t item) {
       const int32_t feature = hot_first.feature[item];
       if (!(a_statistics.variance[feature] > 0.0)) return;
-      accumulate(postings, feature, rows, matcher.accumulator(worker));
+      accumulate(postings, feature, rows, shifts[i], matcher.accumulator(worker));
       matcher.finish(worker, feature, a_found.row(feature));
     });
     matcher.join(b_found);
@@ -73,8 +73,9 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   const auto n_shifts = static_cast<int64_t>(shifts.size());
   const BestTensors a_best({n_shifts, n_features_a, k}, ap.options()),
       b_best({n_shifts, n_features_b, k}, ap.options());
+  const Postings postings = transpose(a.csr, a.moments);
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
-    match_block(a, b, order, first, std::min(kBlockColumns, n_features_b - first), k, shifts, a_best, b_best);
+    match_block(a, postings, b, order, first, std::min(kBlockColumns, n_features_b - first), k, shifts, a_best, b_best);
   }
   return {a_best.index, a_best.r, b_best.index, b_best.r, a.noise(ap.options()), b.noise(ap.options())};
 }

@@ -47,7 +47,7 @@ Postings random_postings(const RecordRows& rows) {
   std::mt19937_64 random(1);
   for (int64_t i = 0; i < kPostings; ++i) {
     const uint64_t row = random() % (rows.offsets.size() - 1);
-    postings.entries[i] = static_cast<uint64_t>(rows.offsets[row]) << 16 | (random() & 0xFFFF);
+    postings.entries[i] = row << 16 | (random() & 0xFFFF);
   }
   return postings;
 }
@@ -56,7 +56,9 @@ Postings random_postings(const RecordRows& rows) {
 int64_t gather(const Postings& postings, const RecordRows& rows, int64_t row_length) {
   constexpr int64_t kAhead = 4, kRecordsPerLine = 64 / sizeof(Record);
   int64_t sum = 0;
-  const auto row_of = [&](int64_t i) { return rows.records.data() + (postings.entries[i % kPostings] >> 16); };
+  const auto row_of = [&](int64_t i) {
+    return rows.records.data() + rows.offsets[postings.entries[i % kPostings] >> 16];
+  };
   for (int64_t i = 0; i < kPostings; ++i) {
     for (int64_t j = 0; j <= row_length; j += kRecordsPerLine) __builtin_prefetch(row_of(i + kAhead) + j);
     for (int64_t j = 0; j <= row_length; j += kRecordsPerLine) sum += row_of(i)[j].code;
@@ -99,8 +101,8 @@ Ceilings measure_ceilings_cpu(int64_t row_length) {
     const RecordRows rows = random_rows(kCachedRows, row_length);
     const Postings postings = random_postings(rows);
     std::vector<std::vector<int64_t>> accumulators(at::get_num_threads(), std::vector<int64_t>(kCachedColumns));
-    const double rate =
-        calls_per_ns([&](int64_t thread, int64_t) { accumulate(postings, 0, rows, accumulators[thread].data()); });
+    const double rate = calls_per_ns(
+        [&](int64_t thread, int64_t) { accumulate(postings, 0, rows, /*shift=*/0, accumulators[thread].data()); });
     ceilings.updates_per_ns = rate * static_cast<double>(kPostings * row_length);
   }
   const int64_t n_rows = std::max<int64_t>(1, kGatherBytes / ((row_length + 1) * static_cast<int64_t>(sizeof(Record))));
@@ -112,12 +114,7 @@ Ceilings measure_ceilings_cpu(int64_t row_length) {
   const double rate = calls_per_ns([&](int64_t thread, int64_t call) {
     Postings& list = lists[thread];
     if (call > 0) {  // move every posting by a prime number of rows
-      const uint64_t stride = static_cast<uint64_t>(rows.offsets[1]),
-                     total = static_cast<uint64_t>(rows.offsets.back());
-      for (int64_t i = 0; i < kPostings; ++i) {
-        const uint64_t row = ((list.entries[i] >> 16) + 7919 * stride) % total;
-        list.entries[i] = row << 16;
-      }
+      for (int64_t i = 0; i < kPostings; ++i) list.entries[i] = ((list.entries[i] >> 16) + 7919) % n_rows << 16;
     }
     sink += gather(list, rows, row_length);
   });

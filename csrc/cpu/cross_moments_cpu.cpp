@@ -54,11 +54,13 @@ void cross_moments_cpu_(at::Tensor s_ab, at::Tensor sums_a, at::Tensor sums_b, c
   set_scales(b, sums_b, headroom_bits);
   Moments a_moments(n_features_a), b_moments(n_features_b);
   const ColumnOrder order = natural_order(n_features_b);
+  const Postings postings = transpose(a, a_moments);
   int64_t* out = s_ab.mutable_data_ptr<int64_t>();
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
     const RecordRows rows = pack_block(b, order, first, std::min(kBlockColumns, n_features_b - first), b_moments);
-    const Postings postings = transpose(a, rows, /*shift=*/0, a_moments);
-    const auto add = [&](int64_t, int64_t f) { accumulate(postings, f, rows, out + f * n_features_b + first); };
+    const auto add = [&](int64_t, int64_t f) {
+      accumulate(postings, f, rows, /*shift=*/0, out + f * n_features_b + first);
+    };
     for_each(n_features_a, add, /*interruptible=*/false);
   }
   add_moments(a, a_moments, sums_a);

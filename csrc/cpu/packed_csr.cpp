@@ -16,6 +16,7 @@ namespace {
 
 constexpr int64_t kPrefetchRows = 4;  // rows asked for ahead of use
 constexpr int64_t kMaxPrefetchLines = 16;
+constexpr int64_t kRowsAtOnce = 1024;  // whose places are looked up before any is read; 8 KiB
 constexpr int64_t kRecordsPerLine = 64 / sizeof(Record);
 
 // Runs body(piece, first token, last token) for every one of n_pieces contiguous ranges of tokens, one per thread. Of
@@ -232,7 +233,7 @@ RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t fir
   return out;
 }
 
-Postings transpose(const ScannedCsr& a, const RecordRows& rows, int64_t shift, Moments& moments) {
+Postings transpose(const ScannedCsr& a, Moments& moments) {
   Postings out;
   out.offsets.resize(a.n_features + 1);
   out.offsets[0] = 0;
@@ -247,11 +248,9 @@ Postings transpose(const ScannedCsr& a, const RecordRows& rows, int64_t shift, M
         slots[piece][f].inverse_scale = a.inverse_scale[f];
       }
       for (int64_t token = begin; token < end; ++token) {
-        const int64_t partner = token + shift < a.n_tokens ? token + shift : token + shift - a.n_tokens;
-        const uint64_t row = static_cast<uint64_t>(rows.offsets[partner]) << 16;
         for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
           Slot& slot = slots[piece][a.indices[i]];
-          out.entries[slot.place++] = row | slot.add(value_of(values[i]));
+          out.entries[slot.place++] = static_cast<uint64_t>(token) << 16 | slot.add(value_of(values[i]));
         }
       }
     });
@@ -260,22 +259,30 @@ Postings transpose(const ScannedCsr& a, const RecordRows& rows, int64_t shift, M
   return out;
 }
 
-void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t* accumulator) {
-  const int64_t begin = a.offsets[feature], end = a.offsets[feature + 1];
+void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t shift, int64_t* accumulator) {
+  const int64_t n_tokens = static_cast<int64_t>(b.offsets.size()) - 1;
   // A fixed number of lines: a loop that follows each row's length costs a mispredicted branch a row.
-  const int64_t mean_length = b.offsets.back() / static_cast<int64_t>(b.offsets.size() - 1);
-  const int64_t lines = std::min<int64_t>(mean_length / kRecordsPerLine + 1, kMaxPrefetchLines);
-  for (int64_t i = begin; i < end; ++i) {
-    if (i + kPrefetchRows < end) {
-      const Record* ahead = b.records.data() + (a.entries[i + kPrefetchRows] >> 16);
-      for (int64_t line = 0; line < lines; ++line) __builtin_prefetch(ahead + line * kRecordsPerLine);
+  const int64_t lines = std::min<int64_t>(b.offsets.back() / n_tokens / kRecordsPerLine + 1, kMaxPrefetchLines);
+  const Record* rows[kRowsAtOnce];
+  for (int64_t begin = a.offsets[feature]; begin < a.offsets[feature + 1]; begin += kRowsAtOnce) {
+    const uint64_t* const entries = a.entries.data() + begin;
+    const int64_t n = std::min(kRowsAtOnce, a.offsets[feature + 1] - begin);
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t token = static_cast<int64_t>(entries[i] >> 16) + shift;
+      rows[i] = b.records.data() + b.offsets[token < n_tokens ? token : token - n_tokens];
     }
-    const uint32_t code = a.entries[i] & 0xFFFFu;
-    const Record* record = b.records.data() + (a.entries[i] >> 16);
-    const Record* const row_end = record + 1 + RecordRows::length(*record);
-    for (++record; record < row_end; record += kRowUnroll) {
-      for (int64_t u = 0; u < kRowUnroll; ++u) {
-        accumulator[record[u].column] += static_cast<int64_t>(code * record[u].code);  // < 2^32
+    for (int64_t i = 0; i < n; ++i) {
+      if (i + kPrefetchRows < n) {
+        for (int64_t line = 0; line < lines; ++line)
+          __builtin_prefetch(rows[i + kPrefetchRows] + line * kRecordsPerLine);
+      }
+      const uint32_t code = entries[i] & 0xFFFFu;
+      const Record* record = rows[i];
+      const Record* const row_end = record + 1 + RecordRows::length(*record);
+      for (++record; record < row_end; record += kRowUnroll) {
+        for (int64_t u = 0; u < kRowUnroll; ++u) {
+          accumulator[record[u].column] += static_cast<int64_t>(code * record[u].code);  // < 2^32
+        }
       }
     }
   }

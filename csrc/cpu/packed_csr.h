@@ -69,17 +69,19 @@ struct RecordRows {
 RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns,
                       Moments& moments);
 
-// The posting list of feature f is [offsets[f], offsets[f + 1]), each entry = row offset << 16 | code, tokens
-// ascending. One array, because the transposition writes to as many places at once as there are features.
+// The posting list of feature f is [offsets[f], offsets[f + 1]), each entry = token << 16 | code, tokens ascending. One
+// array, because the transposition writes to as many places at once as there are features.
 struct Postings {
   std::vector<int64_t> offsets;     // [F + 1]
   HugePageArray<uint64_t> entries;  // [nnz]
 };
-// Token t of A meets row (t + shift) mod n_tokens, 0 <= shift < n_tokens. Quantises on the way, and fills the moments.
-Postings transpose(const ScannedCsr& a, const RecordRows& rows, int64_t shift, Moments& moments);
+// Quantises on the way, and fills the moments.
+Postings transpose(const ScannedCsr& a, Moments& moments);
 
-// Adds the products of one A-feature's codes with every column's: accumulator[c] += sum over tokens of q_a q_b.
-void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t* accumulator);  // [n_columns]
+// Adds the products of one A-feature's codes with every column's: accumulator[c] += sum over tokens of q_a q_b. Token t
+// of A meets row (t + shift) mod n_tokens, 0 <= shift < n_tokens.
+void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t shift,
+                int64_t* accumulator);  // [n_columns]
 
 // Adds to counts[f] the entries of feature f that do not fit its scale and were stored as 65535.
 void count_saturated(const ScannedCsr& m, int64_t* counts);  // [F]
