@@ -74,13 +74,19 @@ def n_steps(suite: SuiteConfig, stage: str) -> int:
 def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Value]:
     """Runs tasks and returns their values in order; on the CPU as many at once as there are threads, one thread each.
 
-    The small matrices of one task are too small for several threads, whose barriers cost more than they save.
+    The matrices of one task are too small for several threads, whose barriers cost more than they save. That holds for
+    the BLAS of NumPy and SciPy too, which does not ask torch.
     """
     if not on_cpu or torch.get_num_threads() == 1:
         return [task() for task in tasks]
+    from threadpoolctl import threadpool_limits
+
     n_threads = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with (
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
             futures = [pool.submit(task) for task in tasks]
             try:
                 return [future.result() for future in futures]
