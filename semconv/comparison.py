@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from semconv.config import SuiteConfig
 from semconv.controls import self_match
 from semconv.departures import step_by_step
 from semconv.layer_pairs import Protocol, bootstrap, study
+from semconv.nulls import without_agreement
 from semconv.permutation import max_statistic
 from semconv.sides import Side
 from semconv.subspaces import CategoryParts, pooled, relations, shared_features, spans_of, study_category, study_spans
@@ -60,7 +61,7 @@ class Encoded:
 def n_steps(suite: SuiteConfig, stage: str) -> int:
     """Returns how many steps a stage takes, for its progress bar."""
     n_pairs = len(suite.model_a.saes) * len(suite.model_b.saes)
-    studied = n_pairs + len(suite.controls)
+    studied = n_pairs + len(suite.controls) + _n_strongest([control.kind for control in suite.controls])
     categories = len(load_categories(suite.subspaces.categories).keywords) if suite.subspaces else 0
     steps = {
         "compare": studied,
@@ -69,6 +70,11 @@ def n_steps(suite: SuiteConfig, stage: str) -> int:
         "subspaces": n_pairs * (categories + (suite.spans is not None)),
     }
     return steps[stage]
+
+
+def _n_strongest(kinds: Sequence[str]) -> int:
+    """How many studies of the strongest pairs there are at most: two for every floor."""
+    return 2 * kinds.count("floor")
 
 
 def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Value]:
@@ -253,12 +259,35 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Gr
     tasks = [partial(study, protocol, f"control.{name}", a, b) for name, (a, b) in encoded.controls.items()]
     for (name, (a, b)), (values, _) in zip(encoded.controls.items(), side_by_side(tasks, encoded.on_cpu), strict=True):
         out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}
+    out["strongest"] = _strongest_pairs(protocol, encoded, grid, kinds)
     out["against"] = {m.name: _against(grid, out["pairs"], m.name) for m in protocol.measures}
     scores = [s for match in out["self_match"].values() for s in match["scores"].values()]
     out["lowest_self_score"] = min((s for s in scores if s is not None), default=None)
     lowest = [m["lowest_r"] for m in out["self_match"].values()]
     out["lowest_self_r"] = min((r for r in lowest if r is not None), default=None)
     return out
+
+
+def _strongest_pairs(protocol: Protocol, encoded: Encoded, grid: Grid, kinds: dict[str, str]) -> Grid:
+    """Puts every floor, and the trained models at its layers, through the protocol once more without agreement filters.
+
+    Those leave next to nothing of models that learned nothing. Here both sides give as many of their strongest pairs
+    as the trained models have after the filters, so that the geometry of the floor is scored too, beside its nulls.
+    """
+    cells = {(a.layer, b.layer): (a, b) for a in encoded.sides_a for b in encoded.sides_b}
+    tasks: dict[str, Callable[[], Result]] = {}
+    for name, (a, b) in encoded.controls.items():
+        key = f"{a.layer}x{b.layer}"
+        if kinds[name] != "floor" or key not in grid or grid[key]["pairs"] < protocol.match.min_pairs:
+            continue
+        match = replace(without_agreement(protocol.match), strongest=grid[key]["pairs"])
+        for tag, pair in ((name, (a, b)), (key, cells[a.layer, b.layer])):
+            tasks[tag] = partial(study, replace(protocol, match=match), f"strongest.{tag}", *pair)
+    left_out = _n_strongest(list(kinds.values())) - len(tasks)
+    protocol.tick("compare", left_out)
+    protocol.tick("rematch", left_out * protocol.null.n_rematch)
+    studied = side_by_side(list(tasks.values()), encoded.on_cpu)
+    return {tag: values for tag, (values, _) in zip(tasks, studied, strict=True)}
 
 
 def _against(grid: Grid, pairs: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:

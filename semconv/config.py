@@ -160,9 +160,12 @@ class MatchConfig:
     """Best partners of every feature, in both directions, that `greedy` and `optimal` choose from."""
     min_activations: int = 0
     """A pair is dropped when one of its features is active on fewer tokens; 0 keeps all."""
+    strongest: int = 0
+    """Of the pairs that pass everything else, keep so many of the highest r; 0 keeps all."""
 
     def __post_init__(self) -> None:
         _at_least("match.top_tokens", self.top_tokens, 1)
+        _at_least("match.strongest", self.strongest, 0)
         _choice("match.strategy", self.strategy, ("best", "mutual", "greedy", "optimal"))
         _at_least("match.candidates", self.candidates, 1)
         _at_least("match.min_activations", self.min_activations, 0)

@@ -109,6 +109,8 @@ def match_features(
     if config.one_to_one:
         apply("one pair per A feature", _best_of_each)
     apply(f"r > {config.min_r:g}", lambda p: p.r > config.min_r)
+    if config.strongest:
+        apply(f"the {config.strongest} strongest", lambda p: _strongest(p, config.strongest))
     return FeaturePairs(pairs.a, pairs.b, pairs.r, tuple(counts))
 
 
@@ -201,6 +203,13 @@ def _share(x: Int[ndarray, "n k"], y: Int[ndarray, "n l"]) -> Bool[ndarray, " n"
     for column in x.T:
         shared |= ((y == column[:, None]) & (column >= 0)[:, None]).any(axis=1)
     return shared
+
+
+def _strongest(pairs: Candidates, n: int) -> Bool[ndarray, " n"]:
+    """Marks the n pairs of highest r; ties to the lowest B feature."""
+    keep = np.zeros(len(pairs), dtype=bool)
+    keep[np.argsort(-pairs.r, kind="stable")[:n]] = True
+    return keep
 
 
 def _best_of_each(pairs: Candidates) -> Bool[ndarray, " n"]:

@@ -46,9 +46,14 @@ Pairs = tuple[Int[ndarray, " n"], Int[ndarray, " n"]]
 """A and B features, the strongest pair first."""
 
 
+def without_agreement(config: MatchConfig) -> MatchConfig:
+    """Returns the same matching without the filters that ask for agreement: r, and a shared top token."""
+    return replace(config, need_shared_token=False, min_r=-1.0)
+
+
 def ranked_pairs(matches: BestMatches, a: Side, b: Side, config: MatchConfig) -> Pairs:
-    """Pairs features without the filters that ask for agreement (r, a shared top token); by falling r."""
-    free = replace(config, need_shared_token=False, min_r=-1.0)
+    """Pairs features without the filters that ask for agreement, however many there are; by falling r."""
+    free = replace(without_agreement(config), strongest=0)
     active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
     pairs = match_features(matches, a.tokens, b.tokens, free, *active)
     order = np.argsort(-pairs.r, kind="stable")

@@ -97,6 +97,7 @@ def files_of(module: str) -> list[Path]:
                 "controls",
                 "departures",
                 "layer_pairs",
+                "nulls",
                 "permutation",
                 "sides",
                 "subspaces",

@@ -133,6 +133,15 @@ def test_features_must_be_active_often_enough():
             match_features(m, [[]] * 3, [[]] * 3, config, np.array([5, 9, 4]), active_b)
 
 
+def test_only_the_strongest_pairs_are_kept():
+    m = matches([0, 1, 2, 3], [0.5, 0.9, 0.5, 0.7], n_a=4)
+    config = MatchConfig(need_shared_token=False, strongest=3)
+    pairs = match_features(m, [[]] * 4, [[]] * 4, config)
+    assert pairs.b.tolist() == [0, 1, 3]  # of two that tie, the first B feature
+    assert (pairs.counts[-1].step, pairs.counts[-1].before, pairs.counts[-1].after) == ("the 3 strongest", 4, 3)
+    assert len(match_features(m, [[]] * 4, [[]] * 4, MatchConfig(need_shared_token=False, strongest=9))) == 4
+
+
 @pytest.mark.parametrize(
     ("strategy", "step", "left"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,19 +111,30 @@ def control_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
     return rows + [("ceiling", name, cell) for name, cell in controls if cell["kind"] == "ceiling"]
 
 
+def strongest_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Returns floors, and the trained models at their layers, on their strongest pairs without agreement filters."""
+    studied = results["controls"]["strongest"].items()
+    kinds = ["cross-model" if name in results["grid"] else "floor" for name, _ in studied]
+    return [
+        (kind, f"{name}, {cell['pairs']} strongest", cell) for kind, (name, cell) in zip(kinds, studied, strict=True)
+    ]
+
+
 def draw_controls(results: dict[str, Any], path: Path) -> None:
     """Draws the controls: for every measure floor, cross-model and ceiling score, each beside its own null mean."""
     from matplotlib.figure import Figure
 
-    rows, measures = control_rows(results), list(results["summary"])
+    rows, measures = strongest_rows(results) + control_rows(results), list(results["summary"])
     figure = Figure(figsize=(13, 3.2 * -(-len(measures) // 4)), layout="constrained")
-    axes = figure.subplots(-(-len(measures) // 4), 4, squeeze=False)
+    axes = figure.subplots(-(-len(measures) // 4), 4, squeeze=False, sharey=True)
     for ax in axes.flat[len(measures) :]:
         ax.set_axis_off()
     for ax, measure in zip(axes.flat, measures, strict=False):
         for place, (kind, _, cell) in enumerate(rows):
             score = value_of(cell, measure, "score")
             ax.barh(place, score or 0.0, color=_KINDS[kind], height=0.6)
+            if score is None:
+                ax.text(0, place, " too few pairs", va="center", fontsize=7)
             for null, mark in (("shuffle", "|"), ("rematch", "x")):
                 mean = value_of(cell, measure, f"{null}.mean")
                 if mean is not None:
@@ -130,7 +142,7 @@ def draw_controls(results: dict[str, Any], path: Path) -> None:
                         mean, place, mark, color="black", markersize=9, label=f"{null} mean" if place == 0 else None
                     )
         ax.set_yticks(range(len(rows)), [f"{kind}: {name}" for kind, name, _ in rows], fontsize=7)
-        ax.set_title(title_of(measure), fontsize=9)
+        ax.set_title(fill(title_of(measure), 34), fontsize=9)
         ax.axvline(0, color="black", linewidth=0.5)
     axes.flat[0].legend(fontsize=7, frameon=False)
     figure.suptitle("What the scores must be read against", fontsize=11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from semconv.report.figures import control_rows, title_of
+from semconv.report.figures import control_rows, strongest_rows, title_of
 from semconv.report.tables import show, table
 
 NULLS = ("shuffle", "frequency", "rematch")
@@ -83,7 +83,7 @@ def controls_section(results: dict[str, Any]) -> str:
         table([*header, *(title_of(m) for m in results["summary"])], selves),
     ]
     rows: list[list[object]] = []
-    for kind, name, cell in control_rows(results):
+    for kind, name, cell in control_rows(results) + strongest_rows(results):
         row: list[object] = [kind, name, cell["pairs"], cell["mean_r"]]
         for measure in results["summary"]:
             m = cell["measures"].get(measure, {})
@@ -93,7 +93,8 @@ def controls_section(results: dict[str, Any]) -> str:
     if rows:
         parts += [
             "Floor (models that learned nothing), the same layers across models, ceiling (same model, other SAE); "
-            "z and p against each pair's own shuffled pairing.",
+            "z and p against each pair's own shuffled pairing. Rows of the strongest pairs are without the filters "
+            "that ask for agreement, which leave next to nothing of models that learned nothing.",
             "![controls](figures/controls.png)",
             table(["kind", "pair", "feature pairs", "mean r", *(title_of(m) for m in results["summary"])], rows),
         ]
