@@ -18,7 +18,7 @@ from semconv.types import SemconvError
 
 if TYPE_CHECKING:
     from semconv.claims import Checked
-    from semconv.pipeline import Progress
+    from semconv.run import Progress
 
 app = typer.Typer(
     help="Do two language models represent the same features? Exit codes: 0 done, 1 a claim failed, 2 bad input.",
@@ -125,9 +125,9 @@ def reproduce(
     from semconv.claims import check_claims, default_claims_path, load_claims
     from semconv.config import load_suite
     from semconv.device import choose_device
-    from semconv.pipeline import Run
     from semconv.pipeline import reproduce as run_suite
     from semconv.report import write_figures, write_markdown
+    from semconv.run import Run
 
     config, stated = load_suite(suite), load_claims(claims or default_claims_path())
     target, chosen = run_folder(suite, folder), choose_device(device)
@@ -186,8 +186,10 @@ def encode(
     """Run both models of a suite and write their activation stores."""
     from semconv.config import load_suite
     from semconv.device import choose_device
+    from semconv.encoding import encode_model
     from semconv.files import only_writer
-    from semconv.pipeline import Run, encode_model, load_corpus
+    from semconv.pipeline import load_corpus
+    from semconv.run import Run
 
     config, target, chosen = load_suite(suite), run_folder(suite, folder), choose_device(device)
     with only_writer(target), progress_bar() as progress:

@@ -61,7 +61,8 @@ class Encoded:
 def n_steps(suite: SuiteConfig, stage: str) -> int:
     """Returns how many steps a stage takes, for its progress bar."""
     n_pairs = len(suite.model_a.saes) * len(suite.model_b.saes)
-    studied = n_pairs + len(suite.controls) + _n_strongest([control.kind for control in suite.controls])
+    # A floor is studied once more on its strongest pairs, and so are the trained models beside it.
+    studied = n_pairs + sum(3 if control.kind == "floor" else 1 for control in suite.controls)
     categories = len(load_categories(suite.subspaces.categories).keywords) if suite.subspaces else 0
     steps = {
         "compare": studied,
@@ -70,11 +71,6 @@ def n_steps(suite: SuiteConfig, stage: str) -> int:
         "subspaces": n_pairs * (categories + (suite.spans is not None)),
     }
     return steps[stage]
-
-
-def _n_strongest(kinds: Sequence[str]) -> int:
-    """How many studies of the strongest pairs there are at most: two for every floor."""
-    return 2 * kinds.count("floor")
 
 
 def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Value]:
@@ -268,26 +264,34 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Gr
     return out
 
 
-def _strongest_pairs(protocol: Protocol, encoded: Encoded, grid: Grid, kinds: dict[str, str]) -> Grid:
+def _strongest_pairs(
+    protocol: Protocol, encoded: Encoded, grid: Grid, kinds: dict[str, str]
+) -> dict[str, dict[str, Any]]:
     """Puts every floor, and the trained models at its layers, through the protocol once more without agreement filters.
 
-    Those leave next to nothing of models that learned nothing. Here both sides give as many of their strongest pairs
-    as the trained models have after the filters, so that the geometry of the floor is scored too, beside its nulls.
+    Those leave next to nothing of models that learned nothing. Here the floor gives as many of its strongest pairs as
+    the trained models have after the filters, or all it has, and the trained models give as many, so that the geometry
+    of both is scored on the same number of pairs, each beside its nulls.
     """
-    cells = {(a.layer, b.layer): (a, b) for a in encoded.sides_a for b in encoded.sides_b}
-    tasks: dict[str, Callable[[], Result]] = {}
-    for name, (a, b) in encoded.controls.items():
-        key = f"{a.layer}x{b.layer}"
-        if kinds[name] != "floor" or key not in grid or grid[key]["pairs"] < protocol.match.min_pairs:
-            continue
-        match = replace(without_agreement(protocol.match), strongest=grid[key]["pairs"])
-        for tag, pair in ((name, (a, b)), (key, cells[a.layer, b.layer])):
-            tasks[tag] = partial(study, replace(protocol, match=match), f"strongest.{tag}", *pair)
-    left_out = _n_strongest(list(kinds.values())) - len(tasks)
-    protocol.tick("compare", left_out)
-    protocol.tick("rematch", left_out * protocol.null.n_rematch)
-    studied = side_by_side(list(tasks.values()), encoded.on_cpu)
-    return {tag: values for tag, (values, _) in zip(tasks, studied, strict=True)}
+    cells = {f"{a.layer}x{b.layer}": (a, b) for a in encoded.sides_a for b in encoded.sides_b}
+
+    def both(name: str, floor: tuple[Side, Side]) -> dict[str, Any]:
+        key = f"{floor[0].layer}x{floor[1].layer}"
+        n = grid[key]["pairs"] if key in grid else 0
+        if n < protocol.match.min_pairs:
+            protocol.tick("compare", 2)
+            protocol.tick("rematch", 2 * protocol.null.n_rematch)
+            return {}
+        out: dict[str, Any] = {}
+        for tag, (a, b) in (("floor", floor), ("trained", cells[key])):
+            match = replace(without_agreement(protocol.match), strongest=n)
+            out[tag], _ = study(replace(protocol, match=match), f"strongest.{name}.{tag}", a, b)
+            n = max(out[tag]["pairs"], 1)
+        return out
+
+    floors = {name: pair for name, pair in encoded.controls.items() if kinds[name] == "floor"}
+    studied = side_by_side([partial(both, name, pair) for name, pair in floors.items()], encoded.on_cpu)
+    return {name: values for name, values in zip(floors, studied, strict=True) if values}
 
 
 def _against(grid: Grid, pairs: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:

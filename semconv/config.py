@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -12,8 +11,8 @@ from typing import Any, Literal, TypeVar
 
 from semconv.compare import MEASURES
 from semconv.files import read_text
-from semconv.model_activations import hook_layer
-from semconv.types import InputError
+from semconv.model_activations import hook_layer, hook_name
+from semconv.types import InputError, nearest
 
 SUITES = Path(__file__).parent / "suites"
 ASSETS = Path(__file__).parent / "assets"
@@ -34,20 +33,14 @@ def _at_least(name: str, value: float, low: float) -> None:
         raise InputError(f"{name} must be at least {low}, got {value}")
 
 
-def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """Returns a hint with the nearest known word, or nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 @dataclass(frozen=True)
 class CorpusConfig:
     """The text that both models read."""
 
-    kind: Literal["docstrings", "file"]
-    """`docstrings` of pinned packages, or a `file` of the user's own."""
+    kind: Literal["docstrings", "file", "hub"]
+    """`docstrings` of pinned packages, a `file` of the user's own, or files of a data set on the `hub`."""
     tokenizer: str
-    """Tokenizer file that both models share."""
+    """Tokenizer file that both models share; `hub:OWNER/NAME` is the `tokenizer.json` of a model on the hub."""
     context: int
     """Tokens per row, BOS included."""
     max_tokens: int
@@ -55,7 +48,13 @@ class CorpusConfig:
     split: Literal["train", "heldout", "all"] = "heldout"
     """Part of the documents, by content hash."""
     path: str = ""
-    """Text file or folder, for kind `file`."""
+    """Text file or folder, for kind `file`; OWNER/NAME of the data set, for kind `hub`."""
+    files: tuple[str, ...] = ()
+    """Files of the data set, `.parquet`, `.jsonl` or `.txt`, for kind `hub`."""
+    revision: str = ""
+    """Commit of the data set."""
+    tokenizer_revision: str = ""
+    """Commit of the model whose tokenizer it is."""
     column: str = "text"
     """Field of the text in JSONL and Parquet files."""
     packages: dict[str, str] = field(default_factory=dict[str, str])
@@ -66,12 +65,14 @@ class CorpusConfig:
     """Expected SHA-256 of ids and mask; empty to accept any."""
 
     def __post_init__(self) -> None:
-        _choice("corpus.kind", self.kind, ("docstrings", "file"))
+        _choice("corpus.kind", self.kind, ("docstrings", "file", "hub"))
         _choice("corpus.split", self.split, ("train", "heldout", "all"))
         _at_least("corpus.context", self.context, 2)
         _at_least("corpus.max_tokens", self.max_tokens, 1)
         if self.kind == "file" and not self.path:
             raise InputError("corpus.path is needed for kind 'file'")
+        if self.kind == "hub" and not (self.path and self.files):
+            raise InputError("corpus.path (OWNER/NAME) and corpus.files are needed for kind 'hub'")
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,26 @@ class SaeConfig:
 
     hook: str
     """Hook name, `blocks.{i}.hook_resid_post`."""
-    path: str
-    """Folder in sae-lens's format."""
+    path: str = ""
+    """Folder in sae-lens's format, or else a release on the hub:"""
+    release: str = ""
+    """Release in sae-lens's list, or OWNER/NAME of a repository."""
+    sae_id: str = ""
+    """SAE of the release."""
+    revision: str = ""
+    """Commit of the release's repository; sae-lens reads the main branch, so a run refuses one that has moved."""
+    loader: str = ""
+    """`sparsify` for repositories of EleutherAI's sparsify; empty for what sae-lens's list says."""
 
     def __post_init__(self) -> None:
         hook_layer(self.hook)
+        if bool(self.path) == bool(self.release) or bool(self.release) != bool(self.sae_id):
+            raise InputError(f"the SAE at {self.hook} needs either a path, or a release and a sae_id")
+
+    @property
+    def source(self) -> str:
+        """Where it comes from, in one string."""
+        return self.path or f"{self.release}:{self.sae_id}"
 
 
 @dataclass(frozen=True)
@@ -94,9 +110,11 @@ class ModelConfig:
     name: str
     """Short name used in files and tables."""
     path: str
-    """Folder in transformers' format."""
+    """Folder in transformers' format, or `hub:OWNER/NAME`."""
     saes: tuple[SaeConfig, ...]
-    """At least one SAE, each at its own hook."""
+    """At least one SAE, each at its own hook; in a suite file `sae_grid` may stand for them (`SaeGrid`)."""
+    revision: str = ""
+    """Commit of the hub repository; empty takes what its main branch has."""
     untrained_seed: int | None = None
     """Take only the shape of the model and draw its weights from this seed: an untrained twin."""
 
@@ -110,7 +128,46 @@ class ModelConfig:
     @property
     def label(self) -> str:
         """Which model this is, for the identity of its stores."""
-        return self.path if self.untrained_seed is None else f"{self.path} untrained, seed {self.untrained_seed}"
+        path = f"{self.path}@{self.revision}" if self.revision else self.path
+        return path if self.untrained_seed is None else f"{path} untrained, seed {self.untrained_seed}"
+
+
+@dataclass(frozen=True)
+class SaeGrid:
+    """One SAE of a release for each of many layers, instead of a list of `saes`."""
+
+    release: str
+    """As in `SaeConfig`."""
+    sae_id: str
+    """With `{layer}` where the layer's number goes."""
+    layers: tuple[int, ...]
+    """Blocks whose outputs are compared."""
+    n_layers: int
+    """Blocks of the model, for `--all-layers`."""
+    revision: str = ""
+    """As in `SaeConfig`."""
+    loader: str = ""
+    """As in `SaeConfig`."""
+
+    def __post_init__(self) -> None:
+        if "{layer}" not in self.sae_id:
+            raise InputError(f"sae_grid.sae_id must hold {{layer}}, got {self.sae_id!r}")
+        if not self.layers or not all(0 <= layer < self.n_layers for layer in self.layers):
+            raise InputError(f"sae_grid.layers must be in 0..{self.n_layers - 1}, got {list(self.layers)}")
+
+    def saes(self, all_layers: bool) -> tuple[SaeConfig, ...]:
+        """Returns the SAEs of the layers that are asked for."""
+        layers = range(self.n_layers) if all_layers else self.layers
+        return tuple(
+            SaeConfig(
+                hook_name(layer),
+                release=self.release,
+                sae_id=self.sae_id.replace("{layer}", str(layer)),
+                revision=self.revision,
+                loader=self.loader,
+            )
+            for layer in layers
+        )
 
 
 @dataclass(frozen=True)
@@ -366,7 +423,7 @@ _NESTED: dict[str, type] = {
     "published": PublishedConfig,
     "needs": NeedsConfig,
 }
-_LISTS_OF_TEXT = ("stop_tokens", "measures")
+_LISTS_OF_TEXT = ("stop_tokens", "measures", "files")
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "str": str,
     "int": int,
@@ -384,10 +441,28 @@ def _list(value: Any, where: str) -> list[Any]:
     return list(value)
 
 
-def _build(cls: type[Config], table: Any, where: str) -> Config:
+def _expand_grid(table: dict[str, Any], where: str, all_layers: bool) -> dict[str, Any]:
+    """Returns a model's table with its `sae_grid`, if it has one, turned into `saes`."""
+    if "sae_grid" not in table:
+        return table
+    if "saes" in table:
+        raise InputError(f"{where} has both saes and sae_grid, one is needed")
+    given = table["sae_grid"]
+    if isinstance(given, dict) and "layers" in given:
+        layers = _list(given["layers"], f"{where}.sae_grid.layers")
+        if not all(type(layer) is int for layer in layers):
+            raise InputError(f"{where}.sae_grid.layers must be whole numbers, got {layers}")
+        given = {**given, "layers": tuple(layers)}
+    grid = _build(SaeGrid, given, f"{where}.sae_grid")
+    return {**{k: v for k, v in table.items() if k != "sae_grid"}, "saes": grid.saes(all_layers)}
+
+
+def _build(cls: type[Config], table: Any, where: str, all_layers: bool = False) -> Config:
     """Makes a config from a TOML table, naming the nearest key for one it does not know."""
     if not isinstance(table, dict):
         raise InputError(f"{where} must be a table, got {table!r}")
+    if cls is ModelConfig:
+        table = _expand_grid(dict(table), where, all_layers)
     known = {f.name: f for f in fields(cls)}  # pyright: ignore
     for key in table:
         if key not in known:
@@ -399,8 +474,8 @@ def _build(cls: type[Config], table: Any, where: str) -> Config:
         if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise InputError(f"{where}.{key} must be {known[key].type}, got {value!r}")
         if key in _NESTED:
-            value = _build(_NESTED[key], value, f"{where}.{key}")
-        elif key == "saes":
+            value = _build(_NESTED[key], value, f"{where}.{key}", all_layers)
+        elif key == "saes" and not isinstance(given, tuple):
             value = tuple(_build(SaeConfig, sae, f"{where}.saes") for sae in _list(given, f"{where}.saes"))
         elif key == "controls":
             value = tuple(
@@ -423,8 +498,12 @@ def suite_names() -> list[str]:
     return sorted(p.stem for p in SUITES.glob("*.toml"))
 
 
-def load_suite(name_or_path: str | Path) -> SuiteConfig:
+def load_suite(name_or_path: str | Path, all_layers: bool = False) -> SuiteConfig:
     """Reads a suite by name, or from a user's own TOML file.
+
+    Args:
+        name_or_path: which suite.
+        all_layers: take every layer of the models whose SAEs are a grid, not only those the suite lists.
 
     Raises:
         InputError: unknown suite, TOML that does not parse, unknown keys, or values out of range.
@@ -443,7 +522,7 @@ def load_suite(name_or_path: str | Path) -> SuiteConfig:
         table = tomllib.loads(read_text(path))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    suite = _build(SuiteConfig, table, path.name)
+    suite = _build(SuiteConfig, table, path.name, all_layers)
     if suite.name != path.stem:
         raise InputError(f"the suite in {path.name} must have name = {path.stem!r}, got {suite.name!r}")
     return suite

@@ -129,24 +129,24 @@ def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Docu
     return list(unique.values())
 
 
-def file_documents(path: Path, column: str = "text") -> list[Document]:
-    """Reads a user's own text: `.txt` (documents split at blank lines), `.jsonl` or `.parquet` (one column).
+def file_documents(files: Sequence[Path], column: str = "text") -> list[Document]:
+    """Reads text files: `.txt` (documents split at blank lines), `.jsonl` or `.parquet` (one column).
 
     Args:
-        path: the file; a folder means every such file below it, in order of name.
+        files: in the order in which their documents follow each other.
         column: the field that holds the text in JSONL and Parquet files.
 
     Raises:
-        InputError: the file is missing, empty, of another kind, or has no such column.
+        InputError: a file is missing, empty, of another kind, or has no such column.
     """
     texts: list[str] = []
-    for file in source_files(path):
+    for file in files:
         if file.suffix not in _READERS:
             raise InputError(f"text source must end in one of {', '.join(sorted(_READERS))}, got {file.name}")
         texts.extend(_READERS[file.suffix](file, column))
     documents = [Document.of(text) for text in texts if text.strip()]
     if not documents:
-        raise InputError(f"text source {path} holds no text")
+        raise InputError(f"text source {', '.join(map(str, files))} holds no text")
     return documents
 
 
@@ -204,11 +204,21 @@ def corpus_sha256(documents: Iterable[Document]) -> str:
     return digest.hexdigest()
 
 
+_DOCUMENTS_AT_ONCE = 512
+_SPECIAL = {
+    "bos": ("<bos>", "<s>", "<|endoftext|>"),
+    "eos": ("<eos>", "</s>", "<|endoftext|>"),
+    "pad": ("<pad>", "<|padding|>", "<|endoftext|>"),
+}
+"""What tokenizers call the three tokens, in the order in which they are looked for."""
+
+
 def _special_token(tokenizer: Tokenizer, name: str) -> int:
-    token = tokenizer.token_to_id(f"<{name}>")
-    if token is None:
-        raise InputError(f"the tokenizer has no <{name}> token")
-    return token
+    for spelling in _SPECIAL[name]:
+        token = tokenizer.token_to_id(spelling)
+        if token is not None:
+            return token
+    raise InputError(f"the tokenizer has no {name.upper()} token: none of {', '.join(_SPECIAL[name])}")
 
 
 def tokenize(
@@ -218,7 +228,7 @@ def tokenize(
 
     Args:
         documents: the texts, in the order in which they are packed.
-        tokenizer: must know the tokens `<bos>`, `<eos>` and `<pad>`.
+        tokenizer: must know BOS, EOS and PAD under one of the names of `_SPECIAL`.
         context: row length in tokens, BOS included.
         max_tokens: stop after the row that reaches this many counted (unmasked) positions.
 
@@ -236,12 +246,18 @@ def tokenize(
         raise InputError(
             "no document to compare on; a small text may have none in the split asked for (try split = 'all')"
         )
-    special = {name: _special_token(tokenizer, name) for name in ("bos", "eos", "pad")}
+    special = {name: _special_token(tokenizer, name) for name in _SPECIAL}
     ids: list[np.ndarray] = []
     owner: list[np.ndarray] = []
-    for index, encoding in enumerate(tokenizer.encode_batch([d.text for d in documents], add_special_tokens=False)):
-        ids.append(np.append(np.asarray(encoding.ids, dtype=np.int32), np.int32(special["eos"])))
-        owner.append(np.append(np.full(len(encoding.ids), index, dtype=np.int32), np.int32(-1)))
+    counted = 0
+    for begin in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+        texts = [d.text for d in documents[begin : begin + _DOCUMENTS_AT_ONCE]]
+        for index, encoding in enumerate(tokenizer.encode_batch(texts, add_special_tokens=False), begin):
+            ids.append(np.append(np.asarray(encoding.ids, dtype=np.int32), np.int32(special["eos"])))
+            owner.append(np.append(np.full(len(encoding.ids), index, dtype=np.int32), np.int32(-1)))
+            counted += len(encoding.ids)
+        if max_tokens is not None and counted >= max_tokens + context:  # the row that reaches it is full
+            break
     stream, owners = np.concatenate(ids), np.concatenate(owner)
     n_seq = -(-len(stream) // (context - 1))
     padding = n_seq * (context - 1) - len(stream)

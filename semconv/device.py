@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -72,6 +74,21 @@ def resolve_precision(asked: str, sae_dtype: str, device: torch.device) -> Preci
         if asked == precision:
             return precision
     raise InputError(f"precision must be one of sae, {', '.join(DTYPES)}, got {asked!r}")
+
+
+def available_memory() -> int:
+    """Returns bytes of memory that a new process may use."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def free_memory(device: torch.device) -> int:
+    """Returns bytes that are free on a device."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
 
 
 @contextmanager

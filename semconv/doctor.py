@@ -12,7 +12,7 @@ import torch
 
 from semconv import ops
 from semconv.config import SuiteConfig, resolve
-from semconv.device import choose_device, why_no_cuda
+from semconv.device import available_memory, choose_device, why_no_cuda
 from semconv.provenance import processor
 from semconv.types import InputError
 
@@ -27,16 +27,6 @@ class Finding:
     needed: str
     found: str
     fine: bool | None
-
-
-def available_memory() -> int:
-    """Returns bytes of memory that a new process may use."""
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def free_disk(folder: Path) -> int:

@@ -123,3 +123,17 @@ def sha256_of_file(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def folder_sha256(path: Path) -> str:
+    """Returns the SHA-256 over names and contents of the files of a model or SAE folder.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    if not path.is_dir():
+        raise InputError(f"folder {path} does not exist")
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(path)} {sha256_of_file(file)}\n".encode())
+    return digest.hexdigest()

@@ -4,90 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import torch
-from numpy import ndarray
 
 from semconv import labels
-from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
+from semconv.activation_store import ActivationStore
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
-from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig, nearest, resolve
-from semconv.device import DTYPES, Precision, resolve_precision
+from semconv.config import CorpusConfig, ModelConfig
+from semconv.decoders import decoder_rows
+from semconv.encoding import encode_model
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol
 from semconv.model_activations import hook_layer, hook_name
 from semconv.provenance import provenance
 from semconv.resampling import document_starts
+from semconv.run import Run
 from semconv.sides import Side
+from semconv.sources import text_files, tokenizer_file
 from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, how much of it is done, and how much there is."""
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """The progress callback of a caller that asked for none."""
-
-
-@dataclass
-class Run:
-    """A run folder: everything a reproduction leaves on disk, and the time each stage took.
-
-    Attributes:
-        suite: what is compared.
-        folder: where results, stores and figures go.
-        progress: called as stages advance.
-        device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
-        fast: the suite was cut short by `SuiteConfig.fast`, and the results say so.
-    """
-
-    suite: SuiteConfig
-    folder: Path
-    progress: Progress = _silent
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    fast: bool = False
-
-    def store_path(self, model: ModelConfig, hook: str) -> Path:
-        return self.folder / "stores" / model.name / hook
-
-    def decoder_path(self, model: ModelConfig, hook: str) -> Path:
-        return self.folder / "decoders" / model.name / f"{hook}.safetensors"
-
-    @contextmanager
-    def timed(self, stage: str):
-        """Adds the time spent inside to the stage's."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began
-
-
-def folder_sha256(path: Path) -> str:
-    """Returns the SHA-256 over names and contents of the files of a model or SAE folder.
-
-    Raises:
-        InputError: the folder does not exist.
-    """
-    if not path.is_dir():
-        raise InputError(f"folder {path} does not exist")
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path)} {sha256_of_file(file)}\n".encode())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -129,13 +73,11 @@ def load_corpus(run: Run) -> Corpus:
 
 def _corpus_key(config: CorpusConfig) -> str:
     """Names the cache after everything the tokens depend on: settings, tokenizer, and a user's own text."""
-    from semconv.corpus import source_files
-
     digest = hashlib.sha256(repr(asdict(config)).encode())
-    tokenizer = resolve(config.tokenizer)
+    tokenizer = tokenizer_file(config)
     if not tokenizer.is_file():
         raise InputError(f"tokenizer {tokenizer} does not exist")
-    for file in [tokenizer, *(source_files(Path(config.path)) if config.kind == "file" else [])]:
+    for file in [tokenizer, *(text_files(config) if config.kind != "docstrings" else [])]:
         digest.update(sha256_of_file(file).encode())
     return digest.hexdigest()[:16]
 
@@ -170,120 +112,11 @@ def _make_corpus(config: CorpusConfig) -> Corpus:
     if config.kind == "docstrings":
         documents = docstring_documents(config.packages)
     else:
-        documents = file_documents(Path(config.path), config.column)
+        documents = file_documents(text_files(config), config.column)
     if config.split != "all":
         documents = [d for d in documents if d.split == config.split]
-    blocks = tokenize(documents, load_tokenizer(resolve(config.tokenizer)), config.context, config.max_tokens)
+    blocks = tokenize(documents, load_tokenizer(tokenizer_file(config)), config.context, config.max_tokens)
     return Corpus(blocks, corpus_sha256(documents))
-
-
-def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
-    """Makes every store of one model that is not complete yet, in one forward pass over the corpus."""
-    encode = run.suite.encode
-    model_sha256, tokens_sha256 = folder_sha256(resolve(model.path)), blocks.sha256
-    widths = {sae.hook: _save_decoder(run, model, sae) for sae in model.saes}
-    writers = {
-        sae.hook: StoreWriter(
-            run.store_path(model, sae.hook),
-            StoreIdentity(
-                model=model.label,
-                model_sha256=model_sha256,
-                sae=sae.path,
-                sae_sha256=folder_sha256(resolve(sae.path)),
-                hook=sae.hook,
-                tokens_sha256=tokens_sha256,
-                n_tokens=blocks.n_tokens,
-                n_features=widths[sae.hook],
-                dtype=encode.dtype,
-                precision=_sae_precision(run, sae),
-                model_precision=resolve_precision(encode.model_precision, "", run.device),
-            ),
-        )
-        for sae in model.saes
-    }
-    todo = [sae for sae in model.saes if not writers[sae.hook].complete]
-    stage = f"encode {model.name}"
-    if todo:
-        with run.timed(stage):
-            _encode_missing(run, stage, model, todo, writers, blocks)
-    run.progress(stage, 1, 1)
-
-
-def _sae_precision(run: Run, sae: SaeConfig) -> Precision:
-    from semconv.sae_encode import sae_dtype
-
-    return resolve_precision(run.suite.encode.precision, sae_dtype(resolve(sae.path)), run.device)
-
-
-def _encode_missing(
-    run: Run,
-    stage: str,
-    model: ModelConfig,
-    todo: list[SaeConfig],
-    writers: dict[str, StoreWriter],
-    blocks: TokenBlocks,
-) -> None:
-    from semconv.model_activations import load_model
-    from semconv.sae_encode import encode, load_sae
-
-    encoding = run.suite.encode
-    model_precision = resolve_precision(encoding.model_precision, "", run.device)
-    dtype_of_model, seed = DTYPES[model_precision], model.untrained_seed
-    network = load_model(resolve(model.path), device=run.device, dtype=dtype_of_model, untrained_seed=seed)
-    n_layers = int(network.config.num_hidden_layers)
-    for sae in todo:
-        if hook_layer(sae.hook) >= n_layers:
-            hooks = [f"blocks.{i}.hook_resid_post" for i in range(n_layers)]
-            raise InputError(
-                f"model {model.name} has no hook {sae.hook!r}{nearest(sae.hook, hooks)}; it has {n_layers} blocks"
-            )
-    if int(blocks.ids.max()) >= int(network.config.vocab_size):
-        raise InputError(
-            f"model {model.name} knows {network.config.vocab_size} tokens, "
-            f"the tokenizer gives id {int(blocks.ids.max())}"
-        )
-    saes = {
-        sae.hook: load_sae(resolve(sae.path), dtype=DTYPES[_sae_precision(run, sae)], device=run.device) for sae in todo
-    }
-    batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
-    tf32, model_tf32 = encoding.precision == "tf32", model_precision == "tf32"
-    written = min(writers[hook].tokens_written for hook in saes)
-    # The batch that holds the first token still missing; batches never shift, so that a resumed run has the same bits.
-    first_batch = int(torch.searchsorted(blocks.mask.sum(dim=1).cumsum(0), written, right=True)) // batch
-    for position, chunks in encode(network, saes, blocks, batch, dtype, first_batch, tf32, model_tf32):
-        for hook, chunk in chunks.items():
-            done = writers[hook].tokens_written
-            if position + chunk.n_tokens > done:
-                writers[hook].append(chunk, position)
-        run.progress(stage, position, blocks.n_tokens)
-
-
-def _save_decoder(run: Run, model: ModelConfig, sae: SaeConfig) -> int:
-    """Keeps the decoder rows [d_sae, d_model] in the run folder, so that comparing needs no SAE; returns d_sae."""
-    identity = folder_sha256(resolve(sae.path))
-    decoder = _read_decoder(run.decoder_path(model, sae.hook), identity)
-    if decoder is None:
-        from semconv.sae_encode import load_sae
-
-        decoder = load_sae(resolve(sae.path)).W_dec.detach().float().contiguous()
-        hashes = {"sae_sha256": identity, "sha256": _tensor_sha256(decoder)}
-        write_tensors(run.decoder_path(model, sae.hook), {"W_dec": decoder}, hashes)
-    return int(decoder.shape[0])
-
-
-def _tensor_sha256(tensor: torch.Tensor) -> str:
-    return hashlib.sha256(tensor.contiguous().numpy().tobytes()).hexdigest()
-
-
-def _read_decoder(path: Path, sae_sha256: str) -> torch.Tensor | None:
-    """Reads kept decoder rows; None when they are not there, are another SAE's, or are not what was written."""
-    try:
-        tensors, hashes = read_tensors(path)
-        decoder = tensors["W_dec"]
-    except (KeyError, InputError):
-        return None
-    good = hashes == {"sae_sha256": sae_sha256, "sha256": _tensor_sha256(decoder)}
-    return decoder if good else None
 
 
 def every_position(blocks: TokenBlocks) -> TokenBlocks:
@@ -299,7 +132,7 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
         models: each with the blocks it was encoded over.
     """
     match = run.suite.match
-    texts = labels.token_texts(load_tokenizer(resolve(run.suite.corpus.tokenizer)))
+    texts = labels.token_texts(load_tokenizer(tokenizer_file(run.suite.corpus)))
     stores = [[ActivationStore(run.store_path(model, sae.hook)) for sae in model.saes] for model, _ in models]
     acts = [[store.load() for store in group] for group in stores]
     tokens = [
@@ -315,7 +148,7 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
                 hook_layer(sae.hook),
                 one.to(run.device),
                 store.sha256,
-                _decoder_rows(run, model, sae),
+                decoder_rows(run.decoder_path(model, sae.hook)),
                 next(tables),
             )
             for sae, one, store in zip(model.saes, acts[i], stores[i], strict=True)
@@ -324,16 +157,12 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
     ]
 
 
-def _decoder_rows(run: Run, model: ModelConfig, sae: SaeConfig) -> ndarray:
-    return read_tensors(run.decoder_path(model, sae.hook))[0]["W_dec"].double().numpy()
-
-
 def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
     """Returns the model with the one SAE of a layer, read where the published code reads it."""
     sae = next(sae for sae in model.saes if hook_layer(sae.hook) == layer)
     hook = hook_name(layer - 1) if layer_shift else sae.hook
     name = f"{model.name}-as-published{'-shifted' if layer_shift else ''}"
-    return replace(model, name=name, saes=(SaeConfig(hook, sae.path),))
+    return replace(model, name=name, saes=(replace(sae, hook=hook),))
 
 
 def encode_all(run: Run, blocks: TokenBlocks) -> Encoded:
@@ -389,7 +218,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
             run.progress(stage, counted[stage], n_steps(suite, stage))
 
     protocol = Protocol(tuple(measures), suite.match, suite.null, starts, TaskCache(run.folder / "tasks"), tick)
-    texts = labels.token_texts(load_tokenizer(resolve(suite.corpus.tokenizer)))
+    texts = labels.token_texts(load_tokenizer(tokenizer_file(suite.corpus)))
     with run.timed("compare"):
         compared = compare_all(suite, protocol, encoded, texts)
     results = {

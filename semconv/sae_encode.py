@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from semconv.device import float32_products
+from semconv.hub import told
 from semconv.model_activations import hook_layer, residual_streams
 from semconv.sparse import SparseActivations
+from semconv.sparsify import sparsify_loader
 from semconv.types import InputError, TokenBlocks, first_line
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def load_sae(
     sae_id: str | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
+    loader: str = "",
+    revision: str = "",
 ) -> SAE[Any]:
     """Loads an SAE with sae-lens's own loader, from a folder or from a release on the model hub.
 
@@ -35,20 +39,26 @@ def load_sae(
         sae_id: name of the SAE in the release.
         dtype: of the weights and of what is computed with them, float32 or bfloat16.
         device: torch device.
+        loader: `sparsify` for repositories of EleutherAI's sparsify, which is in no list of sae-lens.
+        revision: commit, for `sparsify`; sae-lens's own loaders always read the main branch.
 
     Raises:
-        InputError: the SAE cannot be found or read.
+        InputError: the SAE cannot be found or read, or an unknown loader.
     """
     from sae_lens import SAE
     from safetensors import SafetensorError
 
+    if loader not in ("", "sparsify"):
+        raise InputError(f"SAE loader must be sparsify, or nothing for sae-lens's own, got {loader!r}")
+    converter = sparsify_loader(revision) if loader else None
     name = str(dtype).removeprefix("torch.")
     try:
         if path is not None:
             return SAE.load_from_disk(path, dtype=name).to(device).eval()
         if release is None or sae_id is None:
             raise InputError("an SAE needs a path, or a release and an sae_id")
-        return SAE.from_pretrained(release, sae_id, dtype=name).to(device).eval()
+        with told(f"SAE {release}:{sae_id}"):
+            return SAE.from_pretrained(release, sae_id, dtype=name, converter=converter).to(device).eval()
     except InputError:
         raise
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:

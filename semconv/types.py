@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass
 
@@ -15,6 +16,12 @@ class SemconvError(Exception):
 
 class InputError(SemconvError, ValueError):
     """Bad input: says what was expected and what was found. The command line turns it into exit code 2."""
+
+
+def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """Returns a hint with the nearest known word, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def first_line(error: Exception) -> str:

@@ -222,11 +222,12 @@ def test_controls_hold_the_floor_and_every_self_match(
     assert set(controls["self_match"]) == {"a/1", "a/3", "b/2"}
     floor = controls["pairs"]["untrained"]
     assert (floor["kind"], floor["model_a"], floor["model_b"]) == ("floor", "u", "b")
-    assert set(controls["strongest"]) == {"untrained", "1x2"}
     kept = compared[0]["grid"]["1x2"]["pairs"]  # as many as the trained models keep, whether they agree or not
-    assert floor["pairs"] < controls["strongest"]["untrained"]["pairs"] <= controls["strongest"]["1x2"]["pairs"] == kept
-    for cell in controls["strongest"].values():
-        assert [count["step"] for count in cell["filters"]][-2:] == ["r > -1", f"the {kept} strongest"]
+    strongest = controls["strongest"]["untrained"]
+    n = strongest["floor"]["pairs"]
+    assert floor["pairs"] < n == strongest["trained"]["pairs"] <= kept
+    for cell, most in ((strongest["floor"], kept), (strongest["trained"], n)):
+        assert [count["step"] for count in cell["filters"]][-2:] == ["r > -1", f"the {most} strongest"]
         assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch"}
     assert controls["lowest_self_r"] == pytest.approx(1.0, abs=1e-12)
     assert controls["lowest_self_score"] == pytest.approx(1.0, abs=1e-9)

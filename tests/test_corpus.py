@@ -17,6 +17,7 @@ from semconv.corpus import (
     docstring_documents,
     file_documents,
     is_english,
+    source_files,
     tokenize,
 )
 
@@ -125,39 +126,39 @@ def test_bad_contexts_and_tokenizers_are_refused(tokenizer):
     with pytest.raises(InputError, match="context must be at least 2"):
         tokenize([Document.of("text")], tokenizer, context=1)
     bare = tokenizers.Tokenizer(tokenizers.models.BPE())
-    with pytest.raises(InputError, match="no <bos> token"):
+    with pytest.raises(InputError, match="no BOS token: none of <bos>, <s>"):
         tokenize([Document.of("text")], bare, context=8)
 
 
 def test_a_users_own_text(tmp_path: Path):
     (tmp_path / "a.txt").write_text("first document\n\nsecond document")
     (tmp_path / "b.jsonl").write_text('{"body": "third"}\n\n{"body": "fourth"}\n')
-    assert [d.text for d in file_documents(tmp_path / "a.txt")] == ["first document", "second document"]
-    assert [d.text for d in file_documents(tmp_path / "b.jsonl", "body")] == ["third", "fourth"]
+    assert [d.text for d in file_documents([tmp_path / "a.txt"])] == ["first document", "second document"]
+    assert [d.text for d in file_documents([tmp_path / "b.jsonl"], "body")] == ["third", "fourth"]
     with pytest.raises(InputError, match="line 1 has no text column 'text'"):
-        file_documents(tmp_path / "b.jsonl")
+        file_documents([tmp_path / "b.jsonl"])
     (tmp_path / "c.jsonl").write_text("{")
     with pytest.raises(InputError, match="c.jsonl line 1 is not JSON"):
-        file_documents(tmp_path / "c.jsonl")
+        file_documents([tmp_path / "c.jsonl"])
     with pytest.raises(InputError, match="does not exist"):
-        file_documents(tmp_path / "none.txt")
+        source_files(tmp_path / "none.txt")
     (tmp_path / "d.csv").write_text("x")
     with pytest.raises(InputError, match=r"must end in one of .jsonl, .parquet, .txt, got d.csv"):
-        file_documents(tmp_path / "d.csv")
+        file_documents([tmp_path / "d.csv"])
     (tmp_path / "f.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="f.txt is not UTF-8"):
-        file_documents(tmp_path / "f.txt")
+        file_documents([tmp_path / "f.txt"])
     (tmp_path / "e.txt").write_text("\n\n  \n")
     with pytest.raises(InputError, match="holds no text"):
-        file_documents(tmp_path / "e.txt")
+        file_documents([tmp_path / "e.txt"])
 
 
 def test_parquet(tmp_path: Path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"text": ["one", "two"], "n": [1, 2]}), tmp_path / "a.parquet")
-    assert [d.text for d in file_documents(tmp_path / "a.parquet")] == ["one", "two"]
+    assert [d.text for d in file_documents([tmp_path / "a.parquet"])] == ["one", "two"]
     (tmp_path / "b.parquet").write_bytes(b"junk")
     with pytest.raises(InputError, match="b.parquet is not a Parquet file"):
-        file_documents(tmp_path / "b.parquet")
+        file_documents([tmp_path / "b.parquet"])
     with pytest.raises(InputError, match="no column 'body'; it has text, n"):
-        file_documents(tmp_path / "a.parquet", "body")
+        file_documents([tmp_path / "a.parquet"], "body")

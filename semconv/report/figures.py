@@ -113,11 +113,13 @@ def control_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
 
 def strongest_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Returns floors, and the trained models at their layers, on their strongest pairs without agreement filters."""
-    studied = results["controls"]["strongest"].items()
-    kinds = ["cross-model" if name in results["grid"] else "floor" for name, _ in studied]
-    return [
-        (kind, f"{name}, {cell['pairs']} strongest", cell) for kind, (name, cell) in zip(kinds, studied, strict=True)
-    ]
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    for name, both in results["controls"]["strongest"].items():
+        floor, trained = both["floor"], both["trained"]
+        where = f"layers {trained['layer_a']}x{trained['layer_b']}"
+        rows.append(("floor", f"{name}, {floor['pairs']} strongest", floor))
+        rows.append(("cross-model", f"{where}, {trained['pairs']} strongest", trained))
+    return rows
 
 
 def draw_controls(results: dict[str, Any], path: Path) -> None:

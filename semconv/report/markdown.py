@@ -54,8 +54,8 @@ def floor_verdict(results: dict[str, Any]) -> str:
     (_, _, floor), (_, _, cross) = strongest[:2]
     null = "rematch" if results["null"]["n_rematch"] else "shuffle"
     start = (
-        f"{counts} On the {cross['pairs']} and {floor['pairs']} strongest pairs of each, whether they agree or not, "
-        f"the trained models beat their twins, in score and in distance from `{null}`,"
+        f"{counts} On the {cross['pairs']} strongest pairs of each, whether they agree or not, the trained models beat "
+        f"their twins, in score and in distance from `{null}`,"
     )
     return _verdict(start, *_compared(results, cross, floor, null))
 

@@ -97,7 +97,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
                 "untrained": {"kind": "floor", **layer_pair("1x2", floor_score, floor_z)},
                 "other SAE": {"kind": "ceiling", **layer_pair("1x1", 0.97, 30.0)},
             },
-            "strongest": {"untrained": layer_pair("1x2"), "1x2": layer_pair("1x2")},
+            "strongest": {"untrained": {"floor": layer_pair("1x2"), "trained": layer_pair("1x2")}},
         },
         "published": {"layer_a": 1, "layer_b": 2, "steps": [step("as published"), step("exact Pearson r")]},
         "subspaces": {

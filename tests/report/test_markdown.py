@@ -63,13 +63,13 @@ def test_a_floor_is_compared_with_the_layers_it_has():
 def test_a_floor_without_pairs_is_scored_on_its_strongest():
     made = results()
     made["controls"]["pairs"]["untrained"]["measures"] = {name: {"reason": "too few"} for name in MEASURES}
-    floor, cross = (made["controls"]["strongest"][key] for key in ("untrained", "1x2"))
+    floor, cross = (made["controls"]["strongest"]["untrained"][key] for key in ("floor", "trained"))
     for name, wins in zip(MEASURES, (True, False), strict=True):
         for cell, z in ((floor, 5.0), (cross, 6.0 if wins else 4.0)):
             cell["measures"][name]["score"] = z / 10
             cell["measures"][name]["nulls"]["rematch"]["z"] = z
     text = floor_verdict(made)
-    assert f"{cross['pairs']} and {floor['pairs']} strongest pairs" in text
+    assert f"On the {cross['pairs']} strongest pairs of each" in text
     assert f"distance from `rematch`, by 1 of 2 measures: {TITLES[0]} 0.6 against 0.5 (z 6 against 5)." in text
     assert f"**They do not by {TITLES[1]} 0.4 against 0.5 (z 4 against 5)**" in text
 

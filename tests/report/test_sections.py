@@ -93,7 +93,7 @@ def test_controls_show_selves_kinds_and_halves():
         ("cross-model", "layers 1x2"),
         ("ceiling", "other SAE"),
         ("floor", "untrained, 212 strongest"),
-        ("cross-model", "1x2, 212 strongest"),
+        ("cross-model", "layers 1x2, 212 strongest"),
     ]
     for row, (score, z) in zip(kinds, ((0.34, 4.0), (0.61, 9.0), (0.97, 30.0)), strict=False):
         assert row["RSA, Spearman"].startswith(f"{show(score)} (z {show(z)}, p 0.")

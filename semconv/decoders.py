@@ -1,0 +1,108 @@
+"""Opens the SAEs of a suite, and keeps their decoder rows in the run folder so that comparing needs no SAE."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.config import SaeConfig, resolve
+from semconv.device import Precision, resolve_precision
+from semconv.files import folder_sha256, read_tensors, write_tensors
+from semconv.sources import check_release_revision, release_repository
+from semconv.types import InputError
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+
+def open_sae(sae: SaeConfig, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> SAE[Any]:
+    """Loads an SAE of a suite, from its folder or from its release on the hub.
+
+    Raises:
+        InputError: it cannot be found or read, or the release is not at the pinned commit.
+    """
+    from semconv.sae_encode import load_sae
+
+    if sae.path:
+        return load_sae(resolve(sae.path), dtype=dtype, device=device)
+    release_repository(sae)  # names the nearest release or SAE if there is no such
+    return load_sae(None, sae.release, sae.sae_id, dtype=dtype, device=device, loader=sae.loader, revision=sae.revision)
+
+
+def sae_precision(sae: SaeConfig, asked: str, device: torch.device) -> Precision:
+    """Returns what an SAE's products are computed in (`resolve_precision`); one of a release was trained in float32."""
+    from semconv.sae_encode import sae_dtype
+
+    return resolve_precision(asked, sae_dtype(resolve(sae.path)) if sae.path else "float32", device)
+
+
+@dataclass(frozen=True)
+class KeptDecoder:
+    """What the run folder knows of an SAE.
+
+    Attributes:
+        source: where it came from, with the commit for a release.
+        sae_sha256: of the SAE: the files of its folder, or the tensors of a release.
+        shape: d_sae and d_model.
+    """
+
+    source: str
+    sae_sha256: str
+    shape: tuple[int, int]
+
+
+def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
+    """Returns what is known of an SAE after making sure that its decoder rows, float32 [d_sae, d_model], are at `path`.
+
+    A folder is hashed every time. A release is loaded once; while its repository stays at the same commit, what was
+    kept stands for it.
+
+    Raises:
+        InputError: what `open_sae` refuses.
+    """
+    if sae.path:
+        source, expected = sae.path, folder_sha256(resolve(sae.path))
+    else:
+        source, expected = f"{sae.source}@{check_release_revision(sae)}", None
+    kept = _read(path)
+    if kept is not None and kept.source == source and expected in (None, kept.sae_sha256):
+        return kept
+    opened = open_sae(sae)
+    rows = opened.W_dec.detach().float().contiguous()
+    kept = KeptDecoder(source, expected or _state_sha256(opened), (rows.shape[0], rows.shape[1]))
+    write_tensors(path, {"W_dec": rows}, {"source": source, "sae_sha256": kept.sae_sha256, "sha256": _sha256(rows)})
+    return kept
+
+
+def decoder_rows(path: Path) -> Float[ndarray, "d_sae d_model"]:
+    """Returns kept decoder rows, float64."""
+    return read_tensors(path)[0]["W_dec"].double().numpy()
+
+
+def _state_sha256(sae: SAE[Any]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(sae.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {_sha256(tensor.float())}\n".encode())
+    return digest.hexdigest()
+
+
+def _sha256(tensor: Tensor) -> str:
+    return hashlib.sha256(tensor.contiguous().cpu().numpy().tobytes()).hexdigest()
+
+
+def _read(path: Path) -> KeptDecoder | None:
+    """Reads what was kept; None when it is not there, or its rows are not what was written."""
+    try:
+        tensors, facts = read_tensors(path)
+        rows = tensors["W_dec"]
+        good = facts["sha256"] == _sha256(rows)
+        return KeptDecoder(facts["source"], facts["sae_sha256"], (rows.shape[0], rows.shape[1])) if good else None
+    except (KeyError, InputError):
+        return None

@@ -1,0 +1,148 @@
+"""Encodes the text of a suite with one of its models: every wanted layer in one pass, into activation stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from semconv.activation_store import StoreIdentity, StoreWriter
+from semconv.config import ModelConfig, SaeConfig
+from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_precision
+from semconv.device import DTYPES, free_memory, resolve_precision
+from semconv.files import folder_sha256
+from semconv.model_activations import hook_layer, hook_name
+from semconv.run import Run
+from semconv.sources import model_folder
+from semconv.types import InputError, TokenBlocks, nearest
+
+SHARE = 0.7
+"""Of the free memory that SAEs may take; the rest is for streams and chunks."""
+
+
+def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
+    """Makes every store of one model that is not complete yet.
+
+    One forward pass over the corpus feeds all SAEs, or as many as the memory of the device holds at once.
+
+    Raises:
+        InputError: a model or SAE that cannot be had, does not fit, or has no such hook.
+    """
+    encode = run.suite.encode
+    model_precision = resolve_precision(encode.model_precision, "", run.device)
+    folder = model_folder(model)
+    model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
+    kept = {sae.hook: keep_decoder(run.decoder_path(model, sae.hook), sae) for sae in model.saes}
+    writers = {
+        sae.hook: StoreWriter(
+            run.store_path(model, sae.hook),
+            StoreIdentity(
+                model=model.label,
+                model_sha256=model_sha256,
+                sae=sae.source,
+                sae_sha256=kept[sae.hook].sae_sha256,
+                hook=sae.hook,
+                tokens_sha256=tokens_sha256,
+                n_tokens=blocks.n_tokens,
+                n_features=kept[sae.hook].shape[0],
+                dtype=encode.dtype,
+                precision=sae_precision(sae, encode.precision, run.device),
+                model_precision=model_precision,
+            ),
+        )
+        for sae in model.saes
+    }
+    todo = [sae for sae in model.saes if not writers[sae.hook].complete]
+    stage = f"encode {model.name}"
+    if todo:
+        with run.timed(stage):
+            _encode_missing(run, stage, model, todo, kept, writers, blocks)
+    run.progress(stage, 1, 1)
+
+
+def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
+    """Splits SAEs of the given sizes, in bytes, into as few passes as `room` bytes allow, in order.
+
+    Raises:
+        InputError: one of them is larger than the room.
+    """
+    passes: list[range] = []
+    begin = held = 0
+    for i, size in enumerate(sizes):
+        if size > room:
+            raise InputError(f"one SAE takes {size / 2**30:.1f} GiB, the device has {room / 2**30:.1f} GiB for it")
+        if held + size > room:
+            passes.append(range(begin, i))
+            begin, held = i, 0
+        held += size
+    return [*passes, range(begin, len(sizes))]
+
+
+def _encode_missing(
+    run: Run,
+    stage: str,
+    model: ModelConfig,
+    todo: list[SaeConfig],
+    kept: dict[str, KeptDecoder],
+    writers: dict[str, StoreWriter],
+    blocks: TokenBlocks,
+) -> None:
+    from semconv.model_activations import load_model
+
+    precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
+    network = load_model(
+        model_folder(model), device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed
+    )
+    _check_fit(model, network.config, todo, kept, blocks)
+    sizes = [2 * kept[sae.hook].shape[0] * kept[sae.hook].shape[1] * 4 for sae in todo]
+    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(kept[sae.hook].shape[0] for sae in todo)
+    passes = plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)
+    for number, part in enumerate(passes):
+        name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
+        _encode_together(run, name, network, [todo[i] for i in part], writers, blocks, precision == "tf32")
+
+
+def _check_fit(
+    model: ModelConfig, config: object, todo: list[SaeConfig], kept: dict[str, KeptDecoder], blocks: TokenBlocks
+) -> None:
+    """Refuses hooks that the model does not have, SAEs of another width and tokens that it does not know."""
+    n_layers, width, known = (int(getattr(config, name)) for name in ("num_hidden_layers", "hidden_size", "vocab_size"))
+    for sae in todo:
+        if hook_layer(sae.hook) >= n_layers:
+            hint = nearest(sae.hook, [hook_name(i) for i in range(n_layers)])
+            raise InputError(f"model {model.name} has no hook {sae.hook!r}{hint}; it has {n_layers} blocks")
+        d_model = kept[sae.hook].shape[1]
+        if d_model != width:
+            raise InputError(f"SAE {sae.source} takes vectors of {d_model}, model {model.name} gives {width}")
+    highest = int(blocks.ids.max())
+    if highest >= known:
+        raise InputError(f"model {model.name} knows {known} tokens, the tokenizer gives id {highest}")
+
+
+def _encode_together(
+    run: Run,
+    stage: str,
+    network: object,
+    part: list[SaeConfig],
+    writers: dict[str, StoreWriter],
+    blocks: TokenBlocks,
+    model_tf32: bool,
+) -> None:
+    """Encodes with some SAEs at once, from the first batch that one of their stores lacks."""
+    from semconv.sae_encode import encode
+
+    encoding = run.suite.encode
+    batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
+    saes = {
+        sae.hook: open_sae(sae, DTYPES[sae_precision(sae, encoding.precision, run.device)], run.device) for sae in part
+    }
+    written = min(writers[hook].tokens_written for hook in saes)
+    # The batch that holds the first token still missing; batches never shift, so that a resumed run has the same bits.
+    first = int(torch.searchsorted(blocks.mask.sum(dim=1).cumsum(0), written, right=True)) // batch
+    tf32 = encoding.precision == "tf32"
+    for position, chunks in encode(network, saes, blocks, batch, dtype, first, tf32, model_tf32):  # pyright: ignore
+        for hook, chunk in chunks.items():
+            done = writers[hook].tokens_written
+            if position + chunk.n_tokens > done:
+                writers[hook].append(chunk, position)
+        run.progress(stage, position, blocks.n_tokens)

@@ -1,0 +1,124 @@
+"""Where models, tokenizers, SAEs and text come from: the package's assets, a folder, or pinned repositories on the hub.
+
+Whatever is on the hub becomes a local folder or file here, through the hub's own client (its cache, HF_HOME, HF_TOKEN,
+HF_ENDPOINT and HF_HUB_OFFLINE work as everywhere); every stage after this reads files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from semconv.config import CorpusConfig, ModelConfig, SaeConfig, resolve
+from semconv.hub import told
+from semconv.types import InputError, nearest
+
+HUB = "hub:"
+_MODEL_FILES = ["*.safetensors", "*.json", "tokenizer.model"]  # no pickles, no code
+
+
+def on_hub(path: str) -> bool:
+    """Whether a path of a suite names a repository on the hub."""
+    return path.startswith(HUB)
+
+
+def _described(path: str, revision: str) -> str:
+    return path.removeprefix(HUB) + (f" at revision {revision}" if revision else "")
+
+
+def model_folder(model: ModelConfig) -> Path:
+    """Returns the folder of a model, downloaded first if it is on the hub and not in the cache.
+
+    Raises:
+        InputError: what `told` says, or a repository without safetensors.
+    """
+    if not on_hub(model.path):
+        return resolve(model.path)
+    from huggingface_hub import snapshot_download
+
+    what = f"model {_described(model.path, model.revision)}"
+    with told(what):
+        folder = Path(
+            snapshot_download(
+                model.path.removeprefix(HUB), revision=model.revision or None, allow_patterns=_MODEL_FILES
+            )
+        )
+    if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
+        raise InputError(f"{what} has no config.json with safetensors beside it; other weight files are not read")
+    return folder
+
+
+def tokenizer_file(config: CorpusConfig) -> Path:
+    """Returns the `tokenizer.json` of a corpus.
+
+    Raises:
+        InputError: what `told` says.
+    """
+    if not on_hub(config.tokenizer):
+        return resolve(config.tokenizer)
+    from huggingface_hub import hf_hub_download
+
+    with told(f"tokenizer of {_described(config.tokenizer, config.tokenizer_revision)}"):
+        name = config.tokenizer.removeprefix(HUB)
+        return Path(hf_hub_download(name, "tokenizer.json", revision=config.tokenizer_revision or None))
+
+
+def text_files(config: CorpusConfig) -> list[Path]:
+    """Returns the files that hold the text of a corpus of kind `file` or `hub`.
+
+    Raises:
+        InputError: what `told` says, or a path that does not exist.
+    """
+    if config.kind == "file":
+        from semconv.corpus import source_files
+
+        return source_files(Path(config.path))
+    from huggingface_hub import hf_hub_download
+
+    with told(f"data set {_described(config.path, config.revision)}"):
+        return [
+            Path(hf_hub_download(config.path, file, repo_type="dataset", revision=config.revision or None))
+            for file in config.files
+        ]
+
+
+def release_repository(sae: SaeConfig) -> tuple[str, str]:
+    """Returns repository and folder in it of an SAE of a release.
+
+    Raises:
+        InputError: sae-lens's list has no such release or SAE; names the nearest.
+    """
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    releases = get_pretrained_saes_directory()
+    known = releases.get(sae.release)
+    if known is None:
+        if "/" not in sae.release:
+            raise InputError(f"unknown SAE release {sae.release!r}{nearest(sae.release, list(releases))}")
+        return sae.release, sae.sae_id
+    if sae.sae_id not in known.saes_map:
+        hint = nearest(sae.sae_id, list(known.saes_map))
+        raise InputError(f"release {sae.release} has no SAE {sae.sae_id!r}{hint}")
+    return known.repo_id, known.saes_map[sae.sae_id]
+
+
+def check_release_revision(sae: SaeConfig) -> str:
+    """Returns the commit that a release's SAE is read from; for sae-lens's own loaders that of the main branch.
+
+    Raises:
+        InputError: it is not the commit that the suite pins, or what `told` says.
+    """
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    repository, _ = release_repository(sae)
+    if sae.loader and sae.revision:
+        return sae.revision
+    kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "refs" / "main"
+    with told(f"SAE release {repository}"):
+        if constants.HF_HUB_OFFLINE and kept.is_file():
+            found = kept.read_text(encoding="utf-8").strip()
+        else:
+            found = str(HfApi().model_info(repository).sha)
+    if sae.revision and found != sae.revision:
+        raise InputError(f"SAE release {repository} is at commit {found}, the suite pins {sae.revision}")
+    return found

@@ -1,0 +1,269 @@
+"""Models, SAEs and text from a hub: the real clients against a hub on the loopback, and every way in which it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from semconv.claims import load_results
+from tests.conftest import CLAIMS, requires_models, semconv_cli
+from tests.hub import TOKEN, Hub, Repository, serving
+
+pytestmark = requires_models
+
+MODEL, SCOPE = "google/gemma-2-2b", "google/gemma-scope-2b-pt-res"
+PYTHIA, PYTHIA_SAES = "EleutherAI/pythia-70m", "EleutherAI/sae-pythia-70m-32k"
+TEXT = "datasets/Skylion007/openwebtext"
+LAYER = 12  # of Gemma Scope; the folder that sae-lens's list names for it
+SCOPE_FILE = f"layer_{LAYER}/width_16k/average_l0_82/params.npz"
+
+SUITE = """
+name = "hub"
+description = "Two tiny models with the shapes that the loaders expect."
+[corpus]
+kind = "hub"
+path = "Skylion007/openwebtext"
+files = ["plain_text/train-00000-of-00080.parquet"]
+revision = "{text}"
+tokenizer = "hub:google/gemma-2-2b"
+tokenizer_revision = "{model}"
+split = "all"
+context = 32
+max_tokens = 1000
+[model_a]
+name = "gemma"
+path = "hub:google/gemma-2-2b"
+revision = "{model}"
+[model_a.sae_grid]
+release = "gemma-scope-2b-pt-res-canonical"
+sae_id = "layer_{{layer}}/width_16k/canonical"
+layers = [12]
+n_layers = 13
+revision = "{scope}"
+[model_b]
+name = "pythia"
+path = "hub:EleutherAI/pythia-70m"
+[[model_b.saes]]
+hook = "blocks.1.hook_resid_post"
+release = "EleutherAI/sae-pythia-70m-32k"
+sae_id = "layers.1"
+loader = "sparsify"
+[encode]
+batch = 8
+[match]
+need_shared_token = false
+min_pairs = 10
+[compare]
+measures = ["rsa", "cka_unbiased"]
+[null]
+n_permutations = 19
+"""
+
+
+def _save_gemma(folder: Path, tokenizer: Path) -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=400,
+        hidden_size=2304,
+        intermediate_size=16,
+        num_hidden_layers=LAYER + 1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        sliding_window=16,
+        max_position_embeddings=64,
+        initializer_range=0.1,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(folder)
+    shutil.copy(tokenizer, folder / "tokenizer.json")
+
+
+def _save_scope(file: Path) -> None:
+    """Gemma Scope's layout: W_enc, W_dec, b_enc, b_dec, threshold in one npz, of the size its loader insists on."""
+    rng = np.random.default_rng(0)
+    decoder = rng.standard_normal((16384, 2304), dtype=np.float32) / 48
+    file.parent.mkdir(parents=True)
+    arrays = {
+        "W_enc": decoder.T,
+        "W_dec": decoder,
+        "b_enc": np.zeros(16384, np.float32),
+        "b_dec": np.zeros(2304, np.float32),
+        "threshold": np.full(16384, 3.0, np.float32),
+    }
+    np.savez(file, **arrays)
+
+
+def _save_pythia(model: Path, saes: Path) -> None:
+    """GPT-NeoX, and TopK SAEs as EleutherAI's sparsify writes them."""
+    from safetensors.torch import save_file
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    torch.manual_seed(1)
+    config = GPTNeoXConfig(
+        vocab_size=400, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2
+    )
+    GPTNeoXForCausalLM(config).save_pretrained(model)
+    folder = saes / "layers.1"
+    folder.mkdir(parents=True)
+    decoder = torch.nn.functional.normalize(torch.randn(128, 32), dim=1)
+    weights = {
+        "encoder.weight": decoder.clone(),
+        "encoder.bias": torch.zeros(128),
+        "W_dec": decoder,
+        "b_dec": torch.full((32,), 0.1),
+    }
+    save_file(weights, folder / "sae.safetensors")
+    cfg = {"d_in": 32, "expansion_factor": 4, "normalize_decoder": True, "num_latents": 128, "k": 8, "signed": False}
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+
+
+@pytest.fixture(scope="module")
+def root(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder = tmp_path_factory.mktemp("hub")
+    _save_gemma(folder / MODEL, tiny_suite.parent / "tokenizer.json")
+    _save_scope(folder / SCOPE / SCOPE_FILE)
+    _save_pythia(folder / PYTHIA, folder / PYTHIA_SAES)
+    texts = (tiny_suite.parent / "text.txt").read_text().split("\n\n")
+    (folder / TEXT / "plain_text").mkdir(parents=True)
+    pq.write_table(pa.table({"text": texts}), folder / TEXT / "plain_text" / "train-00000-of-00080.parquet")
+    return folder
+
+
+@pytest.fixture
+def hub(root: Path) -> Generator[Hub]:
+    with serving() as server:
+        server.repositories = {n: Repository(root / n) for n in (MODEL, SCOPE, PYTHIA, PYTHIA_SAES, TEXT)}
+        server.repositories[MODEL].gated = True
+        yield server
+
+
+def client(hub: Hub | None, home: Path, token: str = TOKEN) -> dict[str, str]:
+    """The environment of a client of the hub with its cache in `home`; without a hub, offline."""
+    env = {"HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "3"}
+    return {**env, "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0" if hub else "1"}
+
+
+def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, root: Path, tmp_path: Path):
+    pins = {key: hub.repositories[name].commit for key, name in (("text", TEXT), ("model", MODEL), ("scope", SCOPE))}
+    (tmp_path / "hub.toml").write_text(SUITE.format(**pins))
+    (tmp_path / "claims.toml").write_text(CLAIMS)
+    command = ("reproduce", tmp_path / "hub.toml", "--claims", tmp_path / "claims.toml", "--out", tmp_path / "run")
+    weights = next(f for f in hub.repositories[MODEL].files() if f.endswith(".safetensors"))
+    hub.repositories[MODEL].cut = {weights: 1}  # the client asks for the rest by a range
+    done = semconv_cli(*command, env=client(hub, tmp_path / "home"))
+    assert done.returncode == 0, done.stderr
+    results = load_results(tmp_path / "run")
+    assert list(results["grid"]) == ["12x1"]
+    assert results["grid"]["12x1"]["pairs"] > 10
+    assert results["model_a"]["saes"]["12"]["n_features"] == 16384
+    assert 7 < results["model_b"]["saes"]["1"]["l0"] <= 8, "a TopK SAE keeps 8, less where fewer are positive"
+    assert any("/stored/" in line and line.startswith("GET") for line in hub.log), "weights lie behind a redirect"
+    first = (tmp_path / "run" / "results.json").read_bytes()
+    again = semconv_cli(*command, env=client(None, tmp_path / "home", token=""))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "run" / "results.json").read_bytes() == first
+    shutil.rmtree(tmp_path / "run" / "stores")  # and everything again from the cache
+    assert semconv_cli(*command, env=client(None, tmp_path / "home", token="")).returncode == 0
+    assert (tmp_path / "run" / "results.json").read_bytes() == first
+
+
+ASK = """
+import json, sys, torch
+from semconv import InputError, sources, decoders
+from semconv.config import CorpusConfig, ModelConfig, SaeConfig
+HOOK = "blocks.12.hook_resid_post"
+def model(path, revision=""):
+    return ModelConfig("m", path, (SaeConfig(HOOK, "x"),), revision)
+def sae(release, sae_id, **more):
+    return SaeConfig(HOOK, release=release, sae_id=sae_id, **more)
+def text(**more):
+    return CorpusConfig("hub", "x", 8, 8, path="Skylion007/openwebtext", **more)
+for line in json.loads(sys.argv[1]):
+    try:
+        print(json.dumps("found " + str(eval(line))))
+    except InputError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def ask(lines: list[str], env: dict[str, str]) -> list[str]:
+    """What a client says to some expressions: the error, or `found` and the value."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, json.dumps(lines)], capture_output=True, text=True, env={**os.environ, **env}
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_refusal_is_one_sentence_that_says_what_to_do(hub: Hub, tmp_path: Path):
+    hub.repositories[PYTHIA].busy = {"config.json": 99}
+    cases = {
+        "sources.model_folder(model('hub:google/gemma-2-2b'))": "is gated: accept its licence on the hub, then set",
+        "sources.model_folder(model('hub:nobody/nothing'))": "model nobody/nothing does not exist on the hub",
+        f"sources.model_folder(model('hub:{PYTHIA}', '{'0' * 40}'))": "does not exist at that revision",
+        f"sources.model_folder(model('hub:{PYTHIA}'))": "answers 429 (too many requests); try again later",
+        f"sources.model_folder(model('hub:{PYTHIA_SAES}'))": "has no config.json with safetensors beside it",
+        "sources.text_files(text(files=('none.parquet',)))": "has no such file",
+        "sources.release_repository(sae('gemma-scope-2b-pt-res-canonicle', 'x'))": (
+            "did you mean 'gemma-scope-2b-pt-res-canonical'?"
+        ),
+        "sources.release_repository(sae('gemma-scope-2b-pt-res-canonical', 'layer_12/width_16k/canonic'))": (
+            "has no SAE 'layer_12/width_16k/canonic' (did you mean 'layer_12/width_16k/canonical'?)"
+        ),
+        f"sources.check_release_revision(sae('{SCOPE}', 'x', revision='{'1' * 40}'))": (
+            f"is at commit {hub.repositories[SCOPE].commit}, the suite pins 1111"
+        ),
+        f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.1', loader='sparsity'))": (
+            "SAE loader must be sparsify, or nothing"
+        ),
+        f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.7', loader='sparsify'))": "has no such file",
+    }
+    for told, (line, expected) in zip(ask(list(cases), client(hub, tmp_path, token="")), cases.items(), strict=True):
+        assert expected in told, line
+        assert "\n" not in told
+
+
+def test_a_sparsify_sae_encodes_by_the_formula_of_sparsify(hub: Hub, root: Path, tmp_path: Path):
+    from safetensors.torch import load_file
+
+    opened = f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.1', loader='sparsify'))"
+    told = ask([f"{opened}.encode(torch.eye(32)).tolist()"], client(hub, tmp_path))[0]
+    found = torch.tensor(json.loads(told.removeprefix("found ")))
+    weights = load_file(root / PYTHIA_SAES / "layers.1" / "sae.safetensors")
+    pre = (torch.eye(32) - weights["b_dec"]) @ weights["encoder.weight"].T + weights["encoder.bias"]
+    top = pre.topk(8, dim=1)
+    expected = torch.zeros_like(pre).scatter(1, top.indices, top.values.relu())
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_offline_only_what_is_in_the_cache_is_found(hub: Hub, tmp_path: Path):
+    line = f"sources.model_folder(model('hub:{PYTHIA}'))"
+    assert ask([line], client(None, tmp_path)) == [
+        f"model {PYTHIA} is not in the local cache, and the hub cannot be reached or HF_HUB_OFFLINE is set"
+    ]
+    found = ask([line], client(hub, tmp_path))
+    assert found[0].startswith("found ")
+    assert ask([line], client(None, tmp_path)) == found
+
+
+def test_a_download_that_breaks_off_leaves_nothing_half_written_and_goes_on(hub: Hub, tmp_path: Path):
+    weights = "model.safetensors"
+    hub.repositories[PYTHIA].cut = {weights: 99}
+    line = f"sources.model_folder(model('hub:{PYTHIA}'))"
+    told = ask([line], client(hub, tmp_path))[0]
+    assert "the download broke off" in told
+    assert not list(tmp_path.rglob(weights))
+    hub.repositories[PYTHIA].cut = {}
+    assert ask([line], client(hub, tmp_path))[0].startswith("found ")
