@@ -133,13 +133,16 @@ def load_results(run: Path) -> dict[str, Any]:
 
 
 def value_at(results: dict[str, Any], path: str) -> Any:
-    """Returns what stands at a dot-separated path.
+    """Returns what stands at a dot-separated path; a number in it is the place in a list.
 
     Raises:
         InputError: no such path, with the nearest name at the level where it breaks.
     """
     value: Any = results
     for part in path.split("."):
+        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+            continue
         if not isinstance(value, dict) or part not in value:
             known = list(value) if isinstance(value, dict) else []
             raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, known)}")

@@ -36,6 +36,9 @@ RunArgument = Annotated[Path, typer.Argument(help="Run folder that `semconv repr
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file (default: claims.toml).")]
 
+AllLayersOption = Annotated[
+    bool, typer.Option("--all-layers", help="Every layer of the models, where the suite lists some of a release.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
 ]
@@ -116,6 +119,8 @@ def reproduce(
     fast: Annotated[
         bool, typer.Option("--fast", help="Ten rematches per layer pair; no intervals, ceilings or published steps.")
     ] = False,
+    all_layers: AllLayersOption = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the disk or the GPU looks too small.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Regenerate every number of a suite: encode, correlate, match, compare, check the claims, write the report.
@@ -125,12 +130,15 @@ def reproduce(
     from semconv.claims import check_claims, default_claims_path, load_claims
     from semconv.config import load_suite
     from semconv.device import choose_device
+    from semconv.doctor import check_needs
     from semconv.pipeline import reproduce as run_suite
     from semconv.report import write_figures, write_markdown
     from semconv.run import Run
 
-    config, stated = load_suite(suite), load_claims(claims or default_claims_path())
+    config, stated = load_suite(suite, all_layers), load_claims(claims or default_claims_path())
     target, chosen = run_folder(suite, folder), choose_device(device)
+    if not anyway:
+        check_needs(config, target, chosen)
     with progress_bar() as progress:
         results = run_suite(Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast))
         progress("report", 0, 1)
@@ -154,6 +162,7 @@ def verify(run: RunArgument = Path("runs/mini"), claims: ClaimsOption = None, as
 def doctor(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    all_layers: AllLayersOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
@@ -162,7 +171,7 @@ def doctor(
     from semconv.config import load_suite
     from semconv.doctor import examine
 
-    findings = examine(load_suite(suite), run_folder(suite, folder))
+    findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
     missing = [f for f in findings if f.fine is False]
     if as_json:
         print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
@@ -182,6 +191,7 @@ def encode(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
     device: DeviceOption = "auto",
+    all_layers: AllLayersOption = False,
 ) -> None:
     """Run both models of a suite and write their activation stores."""
     from semconv.config import load_suite
@@ -191,7 +201,7 @@ def encode(
     from semconv.pipeline import load_corpus
     from semconv.run import Run
 
-    config, target, chosen = load_suite(suite), run_folder(suite, folder), choose_device(device)
+    config, target, chosen = load_suite(suite, all_layers), run_folder(suite, folder), choose_device(device)
     with only_writer(target), progress_bar() as progress:
         run = Run(config, target, progress, device=chosen)
         blocks = load_corpus(run).blocks

@@ -86,6 +86,11 @@ def decoder_rows(path: Path) -> Float[ndarray, "d_sae d_model"]:
     return read_tensors(path)[0]["W_dec"].double().numpy()
 
 
+def decoder_source(path: Path) -> str:
+    """Returns where kept decoder rows came from: a path, or release, SAE and commit."""
+    return read_tensors(path)[1]["source"]
+
+
 def _state_sha256(sae: SAE[Any]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(sae.state_dict().items()):

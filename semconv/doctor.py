@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from semconv import ops
-from semconv.config import SuiteConfig, resolve
+from semconv.config import ModelConfig, SuiteConfig, resolve
 from semconv.device import available_memory, choose_device, why_no_cuda
 from semconv.provenance import processor
+from semconv.sources import CACHED, READABLE, UNREACHABLE, hub_access, hub_repositories, on_hub
 from semconv.types import InputError
 
 GIB = 2**30
@@ -69,13 +70,42 @@ def _packages(suite: SuiteConfig) -> list[Finding]:
     return findings
 
 
+def _models(suite: SuiteConfig) -> list[ModelConfig]:
+    return [
+        suite.model_a,
+        suite.model_b,
+        *(m for control in suite.controls for m in (control.model_a, control.model_b)),
+    ]
+
+
 def _paths(suite: SuiteConfig) -> list[Finding]:
-    paths = [suite.corpus.tokenizer, suite.model_a.path, suite.model_b.path]
-    paths += [sae.path for model in (suite.model_a, suite.model_b) for sae in model.saes]
-    missing = [path for path in paths if not resolve(path).exists()]
+    models = _models(suite)
+    paths = [suite.corpus.tokenizer, *(model.path for model in models)]
+    paths += [sae.path for model in models for sae in model.saes if sae.path]
+    local = list(dict.fromkeys(path for path in paths if not on_hub(path)))
+    missing = [path for path in local if not resolve(path).exists()]
     if missing:
         return [Finding("models and SAEs", path, "missing", False) for path in missing]
-    return [Finding("models and SAEs", f"{len(paths)} paths", "all there", True)]
+    return [Finding("models and SAEs", f"{len(local)} paths", "all there", True)] if local else []
+
+
+def _hub(suite: SuiteConfig) -> list[Finding]:
+    """One finding for every repository on the hub that the suite reads: whether this machine may read it now."""
+    findings: list[Finding] = []
+    unreachable = False
+    for kind, name, revision in hub_repositories(suite.corpus, _models(suite)):
+        needed = revision[:12] or "main"
+        found = UNREACHABLE if unreachable else hub_access(kind, name, revision)
+        unreachable = unreachable or found == UNREACHABLE
+        findings.append(Finding(f"{kind} {name}", needed, found, found in (READABLE, CACHED)))
+    return findings
+
+
+def _stores(suite: SuiteConfig) -> Finding:
+    """The size of the activation stores, at 100 active features a token in 4 bytes each."""
+    n = sum(len(model.saes) for model in _models(suite)) + (4 if suite.published else 0)
+    gib = n * suite.corpus.max_tokens * (100 * 4 + 8) / GIB
+    return Finding("activation stores", f"{n} SAEs x {suite.corpus.max_tokens:,} tokens", f"up to {gib:.1f} GiB", None)
 
 
 def _gpu(suite: SuiteConfig) -> Finding:
@@ -90,6 +120,30 @@ def _gpu(suite: SuiteConfig) -> Finding:
 def _device() -> Finding:
     lacking = why_no_cuda()
     return Finding("device", "any", f"{choose_device()}" + (f" ({lacking})" if lacking else ""), None)
+
+
+def check_needs(suite: SuiteConfig, folder: Path, device: torch.device) -> None:
+    """Refuses a run that this machine has no room for, before anything is downloaded or written.
+
+    Raises:
+        InputError: too little disk (what the run folder already holds counts as free), no GPU, or too small a one.
+    """
+    needs = suite.needs
+    held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0
+    disk = (free_disk(folder.resolve()) + held) / GIB
+    if disk < needs.disk_gib:
+        raise InputError(f"suite {suite.name} needs {needs.disk_gib:g} GiB of disk, {folder} has {disk:.1f} GiB free")
+    if needs.gpu_gib and device.type != "cuda":
+        raise InputError(
+            f"suite {suite.name} needs a GPU of {needs.gpu_gib:g} GiB, this run computes on the {device.type}; "
+            "--anyway runs it nevertheless"
+        )
+    memory = torch.cuda.get_device_properties(device).total_memory / GIB if device.type == "cuda" else 0.0
+    if memory and memory < needs.gpu_gib:
+        raise InputError(
+            f"suite {suite.name} needs a GPU of {needs.gpu_gib:g} GiB, this one has {memory:.0f} GiB; "
+            "--anyway runs it nevertheless"
+        )
 
 
 def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
@@ -107,5 +161,7 @@ def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
         _device(),
         *_packages(suite),
         *_paths(suite),
-        Finding("time", f"about {needs.minutes:g} min on 2 cores", "-", None),
+        *_hub(suite),
+        _stores(suite),
+        Finding("time", f"about {needs.minutes:g} min", "-", None),
     ]

@@ -8,6 +8,12 @@ from typing import cast
 
 from semconv.types import InputError, first_line
 
+_NOT_HERE = "is not in the local cache, and the hub cannot be reached or HF_HUB_OFFLINE is set"
+
+
+class UnreachableError(InputError):
+    """The hub cannot be reached, or must not be, and what was asked for is not in the local cache."""
+
 
 @contextmanager
 def told(what: str) -> Generator[None]:
@@ -34,14 +40,14 @@ def told(what: str) -> Generator[None]:
         cause = error.__cause__
         if isinstance(cause, errors.HfHubHTTPError):
             raise InputError(f"{what}: {_answer(cause.response.status_code)}") from None
-        raise InputError(
-            f"{what} is not in the local cache, and the hub cannot be reached or HF_HUB_OFFLINE is set"
-        ) from None
+        raise UnreachableError(f"{what} {_NOT_HERE}") from None
     except errors.EntryNotFoundError as error:
         raise InputError(f"{what} has no such file: {first_line(error)}") from None
     except errors.HfHubHTTPError as error:
         raise InputError(f"{what}: {_answer(error.response.status_code)}") from None
     except (transport, errors.FileMetadataError) as error:
+        if "Connect" in type(error).__name__:
+            raise UnreachableError(f"{what} {_NOT_HERE}") from None
         raise InputError(f"{what}: the download broke off ({first_line(error)}); run the same command again") from None
     except OSError as error:
         if "Consistency check failed" not in str(error):

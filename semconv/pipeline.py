@@ -16,7 +16,7 @@ from semconv.activation_store import ActivationStore
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig
-from semconv.decoders import decoder_rows
+from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.labels import TopTokens
@@ -233,8 +233,8 @@ def _reproduce(run: Run) -> dict[str, Any]:
             "text_sha256": corpus.text_sha256,
             "tokens_sha256": corpus.blocks.sha256,
         },
-        "model_a": _describe(suite.model_a, encoded.sides_a),
-        "model_b": _describe(suite.model_b, encoded.sides_b),
+        "model_a": _describe(run, suite.model_a, encoded.sides_a),
+        "model_b": _describe(run, suite.model_b, encoded.sides_b),
         **compared,
     }
     write_json(run.folder / "results.json", results)
@@ -249,12 +249,14 @@ def _reproduce(run: Run) -> dict[str, Any]:
     return results
 
 
-def _describe(model: ModelConfig, sides: list[Side]) -> dict[str, Any]:
+def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]:
     return {
         "name": model.name,
         "path": model.path,
+        "revision": model.revision,
         "saes": {
             str(side.layer): {
+                "source": decoder_source(run.decoder_path(model, hook_name(side.layer))),
                 "n_features": side.acts.n_features,
                 "l0": side.acts.l0,
                 "dead_share": float((side.acts.active_counts() == 0).double().mean()),

@@ -6,10 +6,11 @@ HF_ENDPOINT and HF_HUB_OFFLINE work as everywhere); every stage after this reads
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, resolve
-from semconv.hub import told
+from semconv.hub import UnreachableError, told
 from semconv.types import InputError, nearest
 
 HUB = "hub:"
@@ -23,6 +24,48 @@ def on_hub(path: str) -> bool:
 
 def _described(path: str, revision: str) -> str:
     return path.removeprefix(HUB) + (f" at revision {revision}" if revision else "")
+
+
+READABLE, CACHED = "readable", "in the local cache"
+UNREACHABLE = "the hub cannot be reached, and it is not in the local cache"
+
+
+def hub_repositories(corpus: CorpusConfig, models: Sequence[ModelConfig]) -> list[tuple[str, str, str]]:
+    """Returns kind (model, dataset or SAE), name and revision of every repository that is read from the hub, once each.
+
+    Raises:
+        InputError: an SAE of a release that sae-lens does not know.
+    """
+    found = [("model", m.path.removeprefix(HUB), m.revision) for m in models if on_hub(m.path)]
+    found += [("SAE", release_repository(s)[0], s.revision) for m in models for s in m.saes if s.release]
+    if on_hub(corpus.tokenizer):
+        found.append(("model", corpus.tokenizer.removeprefix(HUB), corpus.tokenizer_revision))
+    if corpus.kind == "hub":
+        found.append(("dataset", corpus.path, corpus.revision))
+    return list(dict.fromkeys(found))
+
+
+def hub_access(kind: str, name: str, revision: str) -> str:
+    """Returns whether a repository can be read now: READABLE, CACHED, UNREACHABLE, or the reason why not."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    repo_type = "dataset" if kind == "dataset" else "model"
+    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type=repo_type)
+    main = folder / "refs" / "main"
+    commit = revision or (main.read_text(encoding="utf-8").strip() if main.is_file() else "")
+    if commit and (folder / "snapshots" / commit).is_dir():
+        return CACHED
+    try:
+        with told(f"{kind} {name}"):
+            api = HfApi()
+            api.repo_info(name, repo_type=repo_type, revision=revision or None, timeout=5.0)
+            api.auth_check(name, repo_type=repo_type)
+    except UnreachableError:
+        return UNREACHABLE
+    except InputError as error:
+        return str(error)
+    return READABLE
 
 
 def model_folder(model: ModelConfig) -> Path:

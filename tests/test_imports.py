@@ -69,7 +69,7 @@ def files_of(module: str) -> list[Path]:
             "bench",
             {"activation_store", "bench", "correlate", "files", "ops", "provenance", "sparse", "streaming", "types"},
         ),
-        ("doctor", {"config", "device", "ops", "provenance", "types"}),
+        ("doctor", {"config", "device", "ops", "provenance", "sources", "types"}),
         ("provenance", set()),
         ("activation_store", {"files", "provenance", "sparse", "types"}),
         ("streaming", {"correlate", "ops", "sparse", "types"}),
