@@ -150,6 +150,47 @@ def reproduce(
 
 
 @app.command()
+def compare(
+    model_a: Annotated[str, typer.Argument(help="Folder of a model, or OWNER/NAME[@COMMIT] on the hub.")],
+    model_b: Annotated[str, typer.Argument(help="The other model; both must share one tokenizer.")],
+    saes_a: Annotated[
+        list[str], typer.Option("--sae-a", help="SAE of A: a folder or RELEASE:SAE_ID, @LAYER if need be; repeatable.")
+    ],
+    saes_b: Annotated[list[str], typer.Option("--sae-b", help="SAE of B, likewise.")],
+    text: Annotated[
+        Path, typer.Option("--text", help="Text both read: .txt, .jsonl or .parquet, or a folder of such.")
+    ],
+    folder: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/pair"),
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json of both (default: that of A).")] = None,
+    column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
+    context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
+    tokens: Annotated[int, typer.Option(help="Positions to compare on.")] = 300_000,
+    rematches: Annotated[int, typer.Option(help="Shifts of the rematch null; 0 leaves it and intervals out.")] = 20,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the SAE features of two models of your own, on your own text, by the pipeline of `reproduce`."""
+    from semconv.device import choose_device
+    from semconv.own_pair import model_of, suite_of_pair
+    from semconv.pipeline import reproduce as run_suite
+    from semconv.report import write_figures, write_markdown
+    from semconv.report.markdown import headline
+    from semconv.run import Run
+
+    models = model_of("a", model_a, saes_a), model_of("b", model_b, saes_b)
+    suite = suite_of_pair(models, text, tokenizer, column, context, tokens, rematches)
+    with progress_bar() as progress:
+        results = run_suite(Run(suite, folder, progress, device=choose_device(device)))
+        write_figures(results, folder / "figures")
+        write_markdown(results, [], folder / "report.md")
+    if as_json:
+        print(json.dumps(results["summary"], indent=2))  # noqa: T201
+    else:
+        out.print(headline(results), markup=False)
+        out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+
+
+@app.command()
 def verify(run: RunArgument = Path("runs/mini"), claims: ClaimsOption = None, as_json: JsonOption = False) -> None:
     """Compare a run with the claims: expected, observed, verdict. Exit code 1 if a claim fails."""
     from semconv.claims import check_claims, default_claims_path, load_claims, load_results

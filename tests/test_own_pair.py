@@ -1,0 +1,91 @@
+"""`semconv compare`: two models that a user names, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from semconv import InputError
+from semconv.claims import load_results
+from semconv.own_pair import model_of
+from tests.conftest import requires_models, semconv_cli
+
+pytestmark = requires_models
+
+
+@pytest.fixture
+def folder(tiny_suite: Path, tmp_path: Path) -> Path:
+    """The tiny models with a tokenizer beside each, as a user has them."""
+    for name in ("model_a", "model_b", "sae_a1", "sae_b2"):
+        shutil.copytree(tiny_suite.parent / name, tmp_path / name)
+    for name in ("model_a", "model_b"):
+        shutil.copy(tiny_suite.parent / "tokenizer.json", tmp_path / name)
+    shutil.copy(tiny_suite.parent / "text.txt", tmp_path)
+    return tmp_path
+
+
+def compare(folder: Path, *more: str):
+    saes = ("--sae-a", "sae_a1@1", "--sae-b", "sae_b2@2")
+    return semconv_cli("compare", "model_a", "model_b", *saes, "--text", "text.txt", *more, cwd=folder)
+
+
+def test_a_pair_of_folders_is_compared(folder: Path):
+    done = compare(folder, "--tokens", "3000", "--context", "32", "--rematches", "3", "--out", "run")
+    assert done.returncode == 0, done.stderr
+    results = load_results(folder / "run")
+    assert list(results["grid"]) == ["1x2"]
+    assert (results["model_a"]["name"], results["model_b"]["name"]) == ("a", "b")
+    assert results["null"]["n_rematch"] == 3
+    assert "Report: run/report.md" in done.stdout
+    assert "**RSA, Spearman**" in done.stdout
+    report = (folder / "run" / "report.md").read_text()
+    assert "No untrained twin was compared" in report
+
+
+def test_tokenizers_that_differ_are_refused_before_anything_is_written(folder: Path):
+    path = folder / "model_b" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    last, before = sorted(vocabulary, key=vocabulary.get)[-2:]
+    vocabulary[last], vocabulary[before] = vocabulary[before], vocabulary[last]
+    path.write_text(json.dumps(tokenizer))
+    done = compare(folder)
+    assert done.returncode == 2
+    assert re.fullmatch(r"semconv: the tokenizers of the two models differ in 2 of \d+ tokens: .*\n", done.stderr)
+    assert not (folder / "runs").exists()
+    path.unlink()
+    assert "model b has no tokenizer.json" in compare(folder).stderr
+
+
+def test_models_and_saes_by_name(tmp_path: Path):
+    model = model_of("a", "google/gemma-2-2b@abc", ["gemma-scope-2b-pt-res-canonical:layer_12/width_16k/canonical"])
+    assert (model.path, model.revision) == ("hub:google/gemma-2-2b", "abc")
+    assert (model.saes[0].hook, model.saes[0].release) == (
+        "blocks.12.hook_resid_post",
+        "gemma-scope-2b-pt-res-canonical",
+    )
+    pythia = model_of("b", "EleutherAI/pythia-70m", ["EleutherAI/sae-pythia-70m-32k:layers.3", "x/y:z@4"])
+    assert [(sae.hook, sae.loader) for sae in pythia.saes] == [
+        ("blocks.3.hook_resid_post", "sparsify"),
+        ("blocks.4.hook_resid_post", ""),
+    ]
+    (tmp_path / "sae").mkdir()
+    (tmp_path / "sae" / "cfg.json").write_text('{"metadata": {"hook_name": "blocks.7.hook_resid_post"}}')
+    assert model_of("c", str(tmp_path), [str(tmp_path / "sae")]).saes[0].hook == "blocks.7.hook_resid_post"
+
+
+@pytest.mark.parametrize(
+    ("where", "sae", "told"),
+    [
+        ("no such folder", "a:layer_1", "'no such folder' is neither a folder nor OWNER/NAME"),
+        ("a/b", "nothing", "SAE 'nothing' is neither a folder nor RELEASE:SAE_ID"),
+        ("a/b", "release:canonical", "the layer of SAE 'canonical' cannot be told from its name; add it as @LAYER"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(where: str, sae: str, told: str):
+    with pytest.raises(InputError, match=re.escape(told)):
+        model_of("a", where, [sae])
