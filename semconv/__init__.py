@@ -6,6 +6,7 @@ spaces beside honest null distributions.
 
 from semconv import compare
 from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
+from semconv.claims import load_results
 from semconv.correlate import BestMatches, TopMatches, best_matches
 from semconv.permutation import PermutationResult, permutation_test
 from semconv.sparse import SparseActivations
@@ -29,5 +30,6 @@ __all__ = [
     "__version__",
     "best_matches",
     "compare",
+    "load_results",
     "permutation_test",
 ]

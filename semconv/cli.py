@@ -200,6 +200,17 @@ def verify(run: RunArgument = Path("runs/mini"), claims: ClaimsOption = None, as
 
 
 @app.command()
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path("runs/mini"),
+) -> None:
+    """Write the matched feature pairs of a run as a table: layers, features, r, top tokens, Neuronpedia links."""
+    from semconv.matched_pairs import export_pairs
+
+    out.print(f"{export_pairs(run, target)} feature pairs: {target}", soft_wrap=True)
+
+
+@app.command()
 def doctor(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,

@@ -108,7 +108,7 @@ def study(protocol: Protocol, tag: str, a: Side, b: Side) -> Result:
         _add_rematch(protocol, tag, a, b, values, arrays)
     else:
         protocol.tick("rematch", protocol.null.n_rematch)
-    nulls = {key: array for key, array in arrays.items() if not key.startswith("ranked.")}
+    nulls = {key: array for key, array in arrays.items() if not key.startswith(("ranked.", "pairs."))}
     for key, null in nulls.items():
         null_name, measure = key.split(".")
         scored = values["measures"].get(measure, {})
@@ -116,6 +116,14 @@ def study(protocol: Protocol, tag: str, a: Side, b: Side) -> Result:
             statistic = scored["strongest_pairs_score"] if null_name == "rematch" else scored["score"]
             scored["nulls"][null_name] = null_summary(math.nan if statistic is None else statistic, null)
     return values, nulls
+
+
+def observed_pairs(
+    protocol: Protocol, tag: str, a: Side, b: Side
+) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, " n"]]:
+    """Returns A features, B features and r of the pairs that `study` scored under the same tag."""
+    _, arrays = protocol.cache.get(f"{tag}.observed", protocol.inputs(a, b), lambda: _observe(protocol, a, b))
+    return arrays["pairs.a"], arrays["pairs.b"], arrays["pairs.r"]
 
 
 def _matches(a: Side, b: Side, config: MatchConfig) -> BestMatches:
@@ -133,6 +141,7 @@ def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
         active = (a.active_counts(), b.active_counts())
         pairs = match_features(matches, a.tokens, b.tokens, config, *active)
     measures, arrays = _compare(protocol, a, b, pairs)
+    arrays |= {"pairs.a": pairs.a, "pairs.b": pairs.b, "pairs.r": pairs.r}
     if protocol.null.n_rematch:
         ranked = ranked_pairs(matches, a, b, config)
         arrays |= {"ranked.a": ranked[0], "ranked.b": ranked[1]}

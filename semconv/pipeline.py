@@ -20,13 +20,14 @@ from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.labels import TopTokens
-from semconv.layer_pairs import Protocol
+from semconv.layer_pairs import Protocol, observed_pairs
+from semconv.matched_pairs import MatchedPairs, write_pairs
 from semconv.model_activations import hook_layer, hook_name
 from semconv.provenance import provenance
 from semconv.resampling import document_starts
 from semconv.run import Run
 from semconv.sides import Side
-from semconv.sources import text_files, tokenizer_file
+from semconv.sources import neuronpedia_id, text_files, tokenizer_file
 from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 
@@ -237,6 +238,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "model_b": _describe(run, suite.model_b, encoded.sides_b),
         **compared,
     }
+    _write_pairs(run, protocol, encoded)
     write_json(run.folder / "results.json", results)
     about = {
         "device": str(run.device),
@@ -247,6 +249,24 @@ def _reproduce(run: Run) -> dict[str, Any]:
     }
     write_json(run.folder / "provenance.json", {**provenance(), **about})
     return results
+
+
+def _write_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> None:
+    saes = [{hook_layer(sae.hook): sae for sae in model.saes} for model in (run.suite.model_a, run.suite.model_b)]
+    groups = [
+        MatchedPairs(
+            a.layer,
+            b.layer,
+            *observed_pairs(protocol, f"{a.layer}x{b.layer}", a, b),
+            a.tokens,
+            b.tokens,
+            neuronpedia_id(saes[0][a.layer]),
+            neuronpedia_id(saes[1][b.layer]),
+        )
+        for a in encoded.sides_a
+        for b in encoded.sides_b
+    ]
+    write_pairs(run.folder / "pairs.parquet", groups)
 
 
 def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]:

@@ -144,6 +144,16 @@ def release_repository(sae: SaeConfig) -> tuple[str, str]:
     return known.repo_id, known.saes_map[sae.sae_id]
 
 
+def neuronpedia_id(sae: SaeConfig) -> str:
+    """Returns what Neuronpedia calls an SAE, such as `gemma-2-2b/12-gemmascope-res-16k`; empty where it has none."""
+    if not sae.release:
+        return ""
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    known = get_pretrained_saes_directory().get(sae.release)
+    return (known.neuronpedia_id.get(sae.sae_id) or "") if known else ""
+
+
 def check_release_revision(sae: SaeConfig) -> str:
     """Returns the commit that a release's SAE is read from; for sae-lens's own loaders that of the main branch.
 

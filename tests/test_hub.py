@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from semconv.claims import load_results
+from semconv.matched_pairs import read_pairs
 from tests.conftest import CLAIMS, requires_models, semconv_cli
 from tests.hub import TOKEN, Hub, Repository, serving
 
@@ -169,6 +170,8 @@ def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, root: 
     assert results["grid"]["12x1"]["pairs"] > 10
     assert results["model_a"]["saes"]["12"]["n_features"] == 16384
     assert 7 < results["model_b"]["saes"]["1"]["l0"] <= 8, "a TopK SAE keeps 8, less where fewer are positive"
+    links = read_pairs(tmp_path / "run")["link_a"].to_pylist()
+    assert all(link.startswith("https://www.neuronpedia.org/gemma-2-2b/12-gemmascope-res-16k/") for link in links)
     assert any("/stored/" in line and line.startswith("GET") for line in hub.log), "weights lie behind a redirect"
     first = (tmp_path / "run" / "results.json").read_bytes()
     again = semconv_cli(*command, env=client(None, tmp_path / "home", token=""))

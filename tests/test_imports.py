@@ -49,6 +49,7 @@ def files_of(module: str) -> list[Path]:
         ("sources", {"config", "corpus", "hub", "types"}),
         ("sae_encode", {"device", "hub", "model_activations", "sparse", "sparsify", "types"}),
         ("run", {"config"}),
+        ("matched_pairs", {"files", "labels", "types"}),
         ("own_pair", {"config", "model_activations", "sources", "types"}),
         ("decoders", {"config", "device", "files", "sae_encode", "sources", "types"}),
         (

@@ -42,6 +42,14 @@ def test_a_pair_of_folders_is_compared(folder: Path):
     assert results["null"]["n_rematch"] == 3
     assert "Report: run/report.md" in done.stdout
     assert "**RSA, Spearman**" in done.stdout
+    for name in ("pairs.csv", "pairs.parquet"):
+        exported = semconv_cli("export", name, "--run", "run", cwd=folder)
+        assert exported.stdout == f"{results['grid']['1x2']['pairs']} feature pairs: {name}\n"
+    refused = semconv_cli("export", "pairs.xlsx", "--run", "run", cwd=folder)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "semconv: pairs are exported as .csv or .parquet, got pairs.xlsx\n",
+    )
     report = (folder / "run" / "report.md").read_text()
     assert "No untrained twin was compared" in report
 

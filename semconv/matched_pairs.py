@@ -1,0 +1,124 @@
+"""The matched feature pairs of a run as a table: `pairs.parquet` in the run folder, and what is exported from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv.files import write_atomically
+from semconv.labels import TopTokens
+from semconv.types import InputError
+
+
+COLUMNS = ("layer_a", "layer_b", "feature_a", "feature_b", "r", "top_tokens_a", "top_tokens_b", "link_a", "link_b")
+NEURONPEDIA = "https://www.neuronpedia.org"
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedPairs:
+    """The pairs of one layer pair.
+
+    Attributes:
+        layer_a: of model A.
+        layer_b: of model B.
+        a: int64 [n] features of A.
+        b: int64 [n] features of B.
+        r: float64 [n].
+        tokens_a: table of the top-activating tokens of all A features.
+        tokens_b: of B.
+        neuronpedia_a: what Neuronpedia calls A's SAE, empty where it has none.
+        neuronpedia_b: of B.
+    """
+
+    layer_a: int
+    layer_b: int
+    a: Int[ndarray, " n"]
+    b: Int[ndarray, " n"]
+    r: Float[ndarray, " n"]
+    tokens_a: TopTokens
+    tokens_b: TopTokens
+    neuronpedia_a: str = ""
+    neuronpedia_b: str = ""
+
+
+def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
+    return [[table.texts[i] for i in row if i >= 0] for row in table.numbers[features].tolist()]
+
+
+def _links(sae: str, features: Int[ndarray, " n"]) -> list[str | None]:
+    return [f"{NEURONPEDIA}/{sae}/{feature}" if sae else None for feature in features.tolist()]
+
+
+def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
+    """Writes the pairs of all layer pairs as Parquet, a row per pair, columns `COLUMNS`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts, link = pa.list_(pa.string()), pa.string()
+    types = (pa.int32(), pa.int32(), pa.int64(), pa.int64(), pa.float64(), texts, texts, link, link)
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    tables = [
+        pa.table(
+            [
+                [g.layer_a] * len(g.a),
+                [g.layer_b] * len(g.a),
+                g.a,
+                g.b,
+                g.r,
+                _tokens(g.tokens_a, g.a),
+                _tokens(g.tokens_b, g.b),
+                _links(g.neuronpedia_a, g.a),
+                _links(g.neuronpedia_b, g.b),
+            ],
+            schema=schema,
+        )
+        for g in groups
+    ]
+    write_atomically(path, lambda p: pq.write_table(pa.concat_tables(tables), p))
+
+
+def read_pairs(run: Path) -> Any:
+    """Reads the matched pairs of a run as a pyarrow table, a row per pair, columns `COLUMNS`.
+
+    Raises:
+        InputError: the folder holds none, or the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run / "pairs.parquet"
+    if not path.exists():
+        raise InputError(f"{run} holds no pairs.parquet; run `semconv reproduce` first")
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
+def export_pairs(run: Path, target: Path) -> int:
+    """Writes the matched pairs of a run as `.parquet` or `.csv` (top tokens joined by spaces); returns their number.
+
+    Raises:
+        InputError: another suffix, or what `read_pairs` refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as csv
+    import pyarrow.parquet as pq
+
+    table = read_pairs(run)
+    if target.suffix == ".parquet":
+        write_atomically(target, lambda p: pq.write_table(table, p))
+    elif target.suffix == ".csv":
+        flat: Any = table
+        for name in ("top_tokens_a", "top_tokens_b"):
+            joined = pa.array([" ".join(tokens) for tokens in table[name].to_pylist()])
+            flat = flat.set_column(flat.schema.get_field_index(name), name, joined)
+        write_atomically(target, lambda p: csv.write_csv(flat, p))
+    else:
+        raise InputError(f"pairs are exported as .csv or .parquet, got {target.name}")
+    return int(table.num_rows)

@@ -1,0 +1,58 @@
+"""The table of matched pairs: every pair once, with its tokens and links, in both formats."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from semconv import InputError
+from semconv.labels import TopTokens
+from semconv.matched_pairs import COLUMNS, MatchedPairs, export_pairs, read_pairs, write_pairs
+
+pytest.importorskip("pyarrow")
+
+TOKENS_A, TOKENS_B = TopTokens.of_sides([[["x", " y"], ["z"], []], [["u"], ["v,w"]]], ())
+GROUP = MatchedPairs(
+    3, 5, np.array([2, 0]), np.array([0, 1]), np.array([0.5, 0.1234567890123456]), TOKENS_A, TOKENS_B, "", "m/5-res"
+)
+
+
+def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
+    write_pairs(
+        tmp_path / "pairs.parquet",
+        [GROUP, MatchedPairs(3, 6, *[np.array([], dtype=t) for t in "llf"], TOKENS_A, TOKENS_B)],
+    )
+    rows = read_pairs(tmp_path).to_pylist()
+    assert [list(row) for row in rows] == [list(COLUMNS)] * 2
+    assert rows[1] == {
+        "layer_a": 3,
+        "layer_b": 5,
+        "feature_a": 0,
+        "feature_b": 1,
+        "r": 0.1234567890123456,
+        "top_tokens_a": ["x", "y"],
+        "top_tokens_b": ["v,w"],
+        "link_a": None,
+        "link_b": "https://www.neuronpedia.org/m/5-res/1",
+    }
+    assert rows[0]["top_tokens_a"] == []
+
+
+def test_csv_holds_the_same_numbers(tmp_path: Path):
+    write_pairs(tmp_path / "pairs.parquet", [GROUP])
+    assert export_pairs(tmp_path, tmp_path / "out.csv") == 2
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["r"]) for row in rows] == [0.5, 0.1234567890123456]
+    assert (rows[1]["top_tokens_a"], rows[1]["top_tokens_b"], rows[1]["link_a"]) == ("x y", "v,w", "")
+
+
+def test_what_is_no_run_or_damaged_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="holds no pairs.parquet"):
+        read_pairs(tmp_path)
+    (tmp_path / "pairs.parquet").write_bytes(b"junk")
+    with pytest.raises(InputError, match="pairs.parquet is damaged"):
+        read_pairs(tmp_path)
