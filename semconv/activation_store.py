@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,16 +13,19 @@ import torch
 
 from semconv.files import read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.provenance import code_commit, package_versions
+from semconv.ranks import Ranks
 from semconv.sparse import SparseActivations
-from semconv.types import InputError
+from semconv.types import InputError, first_line
 
 FORMAT = "semconv-activation-store"
+PART_FORMAT = f"{FORMAT}-part"
 VERSION = 1
 SHARD_TOKENS = 65536
 """Default tokens per shard; part of a store's identity, whatever the batch size or number of writers."""
 
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _MANIFEST = "manifest.json"
+_PARTS = "manifest.part-*.json"
 
 
 @dataclass(frozen=True)
@@ -226,37 +230,51 @@ class ActivationStore:
 
 
 class StoreWriter:
-    """Writes a store shard by shard; opened on an unfinished one it continues after the last good shard.
+    """Writes a store shard by shard; opened on an unfinished one it continues with the shards that are not there.
+
+    Several processes may write one store, each its part of what is missing. Until the store is whole, shards that do
+    not follow on each other from the first are listed in files of their own beside the manifest.
 
     Args:
         path: the store's folder, made if need be.
         identity: what the store will hold.
+        ranks: this process among those that write; all must open the store before one of them appends.
 
     Raises:
         InputError: the folder holds a store of another identity.
     """
 
-    def __init__(self, path: str | Path, identity: StoreIdentity) -> None:
+    def __init__(self, path: str | Path, identity: StoreIdentity, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
         self.path = Path(path)
         self.identity = identity
-        self._shards: list[Shard] = []
+        self._ranks = ranks
         self._pending: list[SparseActivations] = []
         self._versions = {**package_versions(), "commit": code_commit()}
-        if (self.path / _MANIFEST).exists():
-            self._resume()
-        self._position = self.tokens_written
+        self._shards = self._found()
+        missing = [i for i in range(identity.n_shards) if i not in self._shards]
+        self._mine = deque(missing[i] for i in ranks.part(len(missing)))
 
     @property
     def tokens_written(self) -> int:
-        """Tokens in shards that are safely on disk."""
-        return sum(shard.n_tokens for shard in self._shards)
+        """Tokens in shards that are safely on disk, as far as this process knows."""
+        return sum(shard.n_tokens for shard in self._shards.values())
 
     @property
     def complete(self) -> bool:
         return self.tokens_written == self.identity.n_tokens
 
+    @property
+    def done(self) -> bool:
+        """Whether this process has written its part."""
+        return not self._mine
+
+    def wants(self, first_token: int, end_token: int) -> bool:
+        """Whether a shard that this process has still to write holds some of these tokens."""
+        size = self.identity.shard_tokens
+        return any(index * size < end_token and first_token < (index + 1) * size for index in self._mine)
+
     def append(self, chunk: SparseActivations, first_token: int) -> None:
-        """Adds a chunk; tokens that the store already has are passed over, so a resumed run may send them again.
+        """Adds a chunk; tokens that are not wanted are passed over, so a resumed run may send them again.
 
         Args:
             chunk: activations of consecutive counted tokens, on any device: a shard is copied to the host when it is
@@ -267,25 +285,30 @@ class StoreWriter:
             InputError: the chunk leaves a gap, passes the end, or has another width or dtype.
             OSError: the disk is full; shards already written stay good.
         """
-        skip = self._position - first_token
-        if skip < 0 or first_token + chunk.n_tokens > self.identity.n_tokens:
+        end_token = first_token + chunk.n_tokens
+        if end_token > self.identity.n_tokens:
             raise InputError(
-                f"chunk must continue at token {self._position} of {self.identity.n_tokens}, "
-                f"got tokens {first_token} to {first_token + chunk.n_tokens}"
+                f"chunk must end at or before token {self.identity.n_tokens}, got tokens {first_token} to {end_token}"
             )
         if chunk.n_features != self.identity.n_features or chunk.values.dtype != _DTYPES[self.identity.dtype]:
             raise InputError(
                 f"chunk must have {self.identity.n_features} features in {self.identity.dtype}, "
                 f"got {chunk.n_features} in {chunk.values.dtype}"
             )
-        while skip < chunk.n_tokens:
-            size = self.identity.shard_size(len(self._shards))
-            room = size - (self._position - self.tokens_written)
-            take = min(room, chunk.n_tokens - skip)
-            self._pending.append(chunk.rows(skip, skip + take))
-            self._position += take
-            skip += take
-            if take == room:
+        while self._mine:
+            begin = self._mine[0] * self.identity.shard_tokens
+            end = begin + self.identity.shard_size(self._mine[0])
+            position = begin + sum(part.n_tokens for part in self._pending)
+            if end_token <= position:
+                return
+            if first_token > position:
+                raise InputError(
+                    f"chunk must continue at token {position} of {self.identity.n_tokens}, "
+                    f"got tokens {first_token} to {end_token}"
+                )
+            take = min(end, end_token)
+            self._pending.append(chunk.rows(position - first_token, take - first_token))
+            if take == end:
                 self._flush()
 
     def _flush(self) -> None:
@@ -296,30 +319,78 @@ class StoreWriter:
             "values": acts.values,
             "feature_max": acts.feature_max(),
         }
-        file = self.path / _shard_name(len(self._shards))
+        index = self._mine[0]
+        file = self.path / _shard_name(index)
         write_tensors(file, tensors)
-        self._shards.append(Shard(file.name, sha256_of_file(file), acts.n_tokens, acts.nnz))
+        self._shards[index] = Shard(file.name, sha256_of_file(file), acts.n_tokens, acts.nnz)
+        self._mine.popleft()
         self._pending = []
         self._write_manifest()
 
     def _write_manifest(self) -> None:
+        n_first = next((i for i in range(self.identity.n_shards) if i not in self._shards), self.identity.n_shards)
+        if self._ranks.size == 1 and n_first == len(self._shards):
+            self._write(self.path / _MANIFEST, FORMAT, [asdict(self._shards[i]) for i in range(n_first)])
+            for part in self.path.glob(_PARTS):
+                part.unlink()
+        else:
+            part = self.path / _PARTS.replace("*", f"{self._ranks.rank}-of-{self._ranks.size}")
+            self._write(part, PART_FORMAT, {str(i): asdict(shard) for i, shard in sorted(self._shards.items())})
+
+    def _write(self, path: Path, kind: str, shards: object) -> None:
         manifest = {
-            "format": FORMAT,
+            "format": kind,
             "version": VERSION,
             "identity": asdict(self.identity),
-            "shards": [asdict(shard) for shard in self._shards],
+            "shards": shards,
             "versions": self._versions,
         }
-        write_json(self.path / _MANIFEST, manifest)
+        write_json(path, manifest)
 
-    def _resume(self) -> None:
-        identity, shards, _ = _read_manifest(self.path)
+    def finish(self) -> None:
+        """Makes one manifest of what several processes have listed; one of them calls this when all are done.
+
+        Raises:
+            InputError: shards are missing.
+        """
+        self._ranks = Ranks()
+        self._shards = self._found()
+        if not self.complete:
+            n = self.identity.n_shards
+            raise InputError(f"{self.path} is not complete: {len(self._shards)} of {n} shards written")
+        self._write_manifest()
+
+    def _found(self) -> dict[int, Shard]:
+        """Returns the good shards on disk, by number; the others are written again."""
+        listed: dict[int, Shard] = {}
+        if (self.path / _MANIFEST).exists():
+            identity, shards, _ = _read_manifest(self.path)
+            self._check_identity(identity)
+            listed = dict(enumerate(shards))
+        for part in sorted(self.path.glob(_PARTS)):
+            listed |= self._read_part(part)
+        good: dict[int, Shard] = {}
+        for index, shard in sorted(listed.items()):
+            try:
+                _check_shard(self.path, index, shard, self.identity)
+            except InputError:
+                continue
+            good[index] = shard
+        return good
+
+    def _read_part(self, path: Path) -> dict[int, Shard]:
+        try:
+            part = json.loads(path.read_text(encoding="utf-8"))
+            if (part["format"], part["version"]) != (PART_FORMAT, VERSION):
+                raise InputError(f"it is no {PART_FORMAT} of version {VERSION}")
+            identity = StoreIdentity(**part["identity"])
+            shards = {int(index): Shard(**shard) for index, shard in part["shards"].items()}
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path} is damaged: {first_line(error)}; remove it") from None
+        self._check_identity(identity)
+        return shards
+
+    def _check_identity(self, identity: StoreIdentity) -> None:
         if identity != self.identity:
             differing = [f for f, v in asdict(identity).items() if v != getattr(self.identity, f)]
             raise InputError(f"{self.path} holds another store (it differs in {', '.join(differing)}); remove it first")
-        for index, shard in enumerate(shards):
-            try:
-                _check_shard(self.path, index, shard, identity)
-            except InputError:
-                break  # this shard and what follows are written again
-            self._shards.append(shard)

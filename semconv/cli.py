@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +75,16 @@ def progress_bar() -> Generator[Progress]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield bar
+
+
+@contextmanager
+def quiet_unless(first: bool) -> Generator[Progress]:
+    """The progress bar of the process that speaks for all, silence for the others."""
+    if first:
+        with progress_bar() as progress:
+            yield progress
+    else:
+        yield lambda stage, done, total: None
 
 
 def _claims_table(checked: list[Checked]) -> Table:
@@ -245,20 +255,25 @@ def encode(
     device: DeviceOption = "auto",
     all_layers: AllLayersOption = False,
 ) -> None:
-    """Run both models of a suite and write their activation stores."""
+    """Run the models of a suite and write their activation stores; under torchrun the processes share the shards."""
     from semconv.config import load_suite
     from semconv.device import choose_device
-    from semconv.encoding import encode_model
     from semconv.files import only_writer
-    from semconv.pipeline import load_corpus
+    from semconv.pipeline import encode_all, load_corpus
+    from semconv.ranks import ranks
     from semconv.run import Run
 
-    config, target, chosen = load_suite(suite, all_layers), run_folder(suite, folder), choose_device(device)
-    with only_writer(target), progress_bar() as progress:
-        run = Run(config, target, progress, device=chosen)
+    config, target = load_suite(suite, all_layers), run_folder(suite, folder)
+    with ranks() as among, only_writer(target) if among.first else nullcontext(), quiet_unless(among.first) as progress:
+        run = Run(config, target, progress, device=choose_device(device))
+        if not among.first:
+            among.wait()
         blocks = load_corpus(run).blocks
-        for model in (config.model_a, config.model_b):
-            encode_model(run, model, blocks)
+        if among.first:
+            among.wait()
+        encode_all(run, blocks, among)
+    if not among.first:
+        return
     out.print(f"Stores: {target / 'stores'}", soft_wrap=True)
 
 
@@ -270,14 +285,18 @@ def correlate(
     k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
     device: DeviceOption = "auto",
 ) -> None:
-    """Find the best partners of every feature of two stores, in both directions."""
+    """Find the best partners of every feature of two stores, both ways; under torchrun in blocks of features."""
     from semconv.activation_store import ActivationStore
-    from semconv.correlate import best_matches
+    from semconv.correlate import best_matches_shared
     from semconv.device import choose_device
     from semconv.files import write_tensors
+    from semconv.ranks import ranks
 
     a, b = ActivationStore(store_a), ActivationStore(store_b)
-    m = best_matches(a, b, k, device=choose_device(device)).to("cpu")
+    with ranks() as among:
+        m = best_matches_shared(a, b, k, among, choose_device(device))
+    if m is None:
+        return
     tensors = {
         "a_to_b.index": m.a_to_b.index,
         "a_to_b.r": m.a_to_b.r,

@@ -182,9 +182,12 @@ class EncodeConfig:
     """What the SAEs compute in; `sae` is what each was trained in (`semconv.device.resolve_precision`)."""
     model_precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """What the models compute in."""
+    shard_tokens: int = 65536
+    """Tokens per shard of the stores: what an interruption can cost, and what several processes share out."""
 
     def __post_init__(self) -> None:
         _at_least("encode.batch", self.batch, 1)
+        _at_least("encode.shard_tokens", self.shard_tokens, 1)
         _choice("encode.dtype", self.dtype, ("float16", "float32"))
         _choice("encode.precision", self.precision, ("sae", "float32", "tf32", "bfloat16"))
         _choice("encode.model_precision", self.model_precision, ("float32", "tf32", "bfloat16"))

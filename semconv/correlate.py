@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semconv import ops, reference
+from semconv.ranks import Ranks
 from semconv.sparse import SparseActivations
 from semconv.types import InputError
 
@@ -101,6 +103,59 @@ def best_matches(
     return BestMatches(
         TopMatches(raw.a_index, raw.a_r), TopMatches(raw.b_index, raw.b_r), x.n_tokens, raw.a_noise, raw.b_noise
     )
+
+
+def best_matches_shared(
+    a: SparseActivations | ActivationStore,
+    b: SparseActivations | ActivationStore,
+    k: int,
+    ranks: Ranks,
+    device: torch.device | str | None = None,
+) -> BestMatches | None:
+    """As `best_matches`, each process taking a block of A features; the result is on the CPU of the first process.
+
+    Every process reads both sides and quantises its block by the maxima of its own features, so nothing is summed
+    across processes and the bits are those of one.
+
+    Args:
+        a: as for `best_matches`.
+        b: as for `best_matches`.
+        k: as for `best_matches`.
+        ranks: this process among the others.
+        device: as for `best_matches`.
+
+    Returns:
+        The matches on the first process, None on the others.
+
+    Raises:
+        InputError: as `best_matches`.
+    """
+    if not isinstance(a, SparseActivations) and not isinstance(b, SparseActivations):
+        a.check_same_tokens(b)
+    x, y = _on_one_device(a, b, device)
+    if not 1 <= k <= min(x.n_features, y.n_features):
+        raise InputError(f"k must be between 1 and {min(x.n_features, y.n_features)}, got {k}")
+    n_blocks = min(ranks.size, x.n_features // k)  # a block holds at least the k partners that are asked for
+    blocks = [Ranks(i, n_blocks).part(x.n_features) for i in range(n_blocks)]
+    mine: BestMatches | None = None
+    if ranks.rank < n_blocks:
+        block = blocks[ranks.rank]
+        columns = x.columns(torch.arange(block.start, block.stop, device=x.device))
+        mine = best_matches(columns, y, k).to("cpu")
+    found = [part for part in ranks.gathered(mine) if part is not None]
+    return join_blocks(found, [block.start for block in blocks], k) if ranks.first else None
+
+
+def join_blocks(parts: Sequence[BestMatches], starts: Sequence[int], k: int) -> BestMatches:
+    """Returns the matches of all A features from those of consecutive blocks, the first feature of each in `starts`."""
+    index = torch.cat([p.b_to_a.index + s * (p.b_to_a.index >= 0) for p, s in zip(parts, starts, strict=True)], dim=1)
+    r = torch.cat([p.b_to_a.r for p in parts], dim=1)
+    # By falling r, and stable: blocks follow each other and each has its ties by rising index.
+    order = torch.where(index >= 0, r, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :k]
+    b_to_a = TopMatches(index.gather(1, order), r.gather(1, order))
+    a_to_b = TopMatches(torch.cat([p.a_to_b.index for p in parts]), torch.cat([p.a_to_b.r for p in parts]))
+    noise_a = torch.cat([p.quantization_noise_a for p in parts])
+    return BestMatches(a_to_b, b_to_a, parts[0].n_tokens, noise_a, parts[0].quantization_noise_b)
 
 
 def _on_one_device(

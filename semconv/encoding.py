@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -12,6 +13,7 @@ from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_precision
 from semconv.device import DTYPES, free_memory, resolve_precision
 from semconv.files import folder_sha256
 from semconv.model_activations import hook_layer, hook_name
+from semconv.ranks import Ranks
 from semconv.run import Run
 from semconv.sources import model_folder
 from semconv.types import InputError, TokenBlocks, nearest
@@ -20,19 +22,24 @@ SHARE = 0.7
 """Of the free memory that SAEs may take; the rest is for streams and chunks."""
 
 
-def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
+def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
     """Makes every store of one model that is not complete yet.
 
-    One forward pass over the corpus feeds all SAEs, or as many as the memory of the device holds at once.
+    One forward pass over the corpus feeds all SAEs, or as many as the memory of the device holds at once. Several
+    processes share the missing shards; a batch that two of them need is computed by both.
 
     Raises:
         InputError: a model or SAE that cannot be had, does not fit, or has no such hook.
     """
     encode = run.suite.encode
     model_precision = resolve_precision(encode.model_precision, "", run.device)
+    if not ranks.first:
+        ranks.wait()  # the first process downloads, and keeps the decoders
     folder = model_folder(model)
     model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
     kept = {sae.hook: keep_decoder(run.decoder_path(model, sae.hook), sae) for sae in model.saes}
+    if ranks.first:
+        ranks.wait()
     writers = {
         sae.hook: StoreWriter(
             run.store_path(model, sae.hook),
@@ -47,16 +54,24 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks) -> None:
                 n_features=kept[sae.hook].shape[0],
                 dtype=encode.dtype,
                 precision=sae_precision(sae, encode.precision, run.device),
+                shard_tokens=encode.shard_tokens,
                 model_precision=model_precision,
             ),
+            ranks,
         )
         for sae in model.saes
     }
-    todo = [sae for sae in model.saes if not writers[sae.hook].complete]
+    incomplete = [sae.hook for sae in model.saes if not writers[sae.hook].complete]
+    ranks.wait()  # nobody writes before all know what is missing
+    todo = [sae for sae in model.saes if not writers[sae.hook].done]
     stage = f"encode {model.name}"
     if todo:
         with run.timed(stage):
             _encode_missing(run, stage, model, todo, kept, writers, blocks)
+    ranks.wait()
+    if ranks.first and ranks.size > 1:
+        for hook in incomplete:
+            writers[hook].finish()
     run.progress(stage, 1, 1)
 
 
@@ -136,13 +151,14 @@ def _encode_together(
     saes = {
         sae.hook: open_sae(sae, DTYPES[sae_precision(sae, encoding.precision, run.device)], run.device) for sae in part
     }
-    written = min(writers[hook].tokens_written for hook in saes)
-    # The batch that holds the first token still missing; batches never shift, so that a resumed run has the same bits.
-    first = int(torch.searchsorted(blocks.mask.sum(dim=1).cumsum(0), written, right=True)) // batch
     tf32 = encoding.precision == "tf32"
-    for position, chunks in encode(network, saes, blocks, batch, dtype, first, tf32, model_tf32):  # pyright: ignore
+    # Batches never shift, so that a run that was resumed or shared has the same bits.
+    ends = torch.nn.functional.pad(blocks.mask.sum(dim=1).cumsum(0), (1, 0))[
+        torch.arange(0, len(blocks.ids) + batch, batch).clamp(max=len(blocks.ids))
+    ].tolist()
+    wanted = [i for i, span in enumerate(pairwise(ends)) if any(writers[hook].wants(*span) for hook in saes)]
+    for position, chunks in encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32):  # pyright: ignore
         for hook, chunk in chunks.items():
-            done = writers[hook].tokens_written
-            if position + chunk.n_tokens > done:
+            if writers[hook].wants(position, position + chunk.n_tokens):
                 writers[hook].append(chunk, position)
         run.progress(stage, position, blocks.n_tokens)

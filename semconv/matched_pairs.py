@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from numpy import ndarray
 from semconv.files import write_atomically
 from semconv.labels import TopTokens
 from semconv.types import InputError
-
 
 COLUMNS = ("layer_a", "layer_b", "feature_a", "feature_b", "r", "top_tokens_a", "top_tokens_b", "link_a", "link_b")
 NEURONPEDIA = "https://www.neuronpedia.org"
@@ -112,13 +112,13 @@ def export_pairs(run: Path, target: Path) -> int:
 
     table = read_pairs(run)
     if target.suffix == ".parquet":
-        write_atomically(target, lambda p: pq.write_table(table, p))
+        write_atomically(target, partial(pq.write_table, table))
     elif target.suffix == ".csv":
         flat: Any = table
         for name in ("top_tokens_a", "top_tokens_b"):
             joined = pa.array([" ".join(tokens) for tokens in table[name].to_pylist()])
             flat = flat.set_column(flat.schema.get_field_index(name), name, joined)
-        write_atomically(target, lambda p: csv.write_csv(flat, p))
+        write_atomically(target, partial(csv.write_csv, flat))
     else:
         raise InputError(f"pairs are exported as .csv or .parquet, got {target.name}")
     return int(table.num_rows)

@@ -15,7 +15,7 @@ from semconv import labels
 from semconv.activation_store import ActivationStore
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
-from semconv.config import CorpusConfig, ModelConfig
+from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
@@ -24,6 +24,7 @@ from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import MatchedPairs, write_pairs
 from semconv.model_activations import hook_layer, hook_name
 from semconv.provenance import provenance
+from semconv.ranks import Ranks, launched
 from semconv.resampling import document_starts
 from semconv.run import Run
 from semconv.sides import Side
@@ -166,9 +167,9 @@ def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
     return replace(model, name=name, saes=(replace(sae, hook=hook),))
 
 
-def encode_all(run: Run, blocks: TokenBlocks) -> Encoded:
-    """Encodes the text with every model and SAE of the suite, controls and published variants included."""
-    suite, everything = run.suite, every_position(blocks)
+def suite_models(suite: SuiteConfig, blocks: TokenBlocks) -> list[tuple[ModelConfig, TokenBlocks]]:
+    """Returns A, B, the controls and the published variants, each with the positions that count for it."""
+    everything = every_position(blocks)
     models = [(suite.model_a, blocks), (suite.model_b, blocks)]
     models += [(model, blocks) for control in suite.controls for model in (control.model_a, control.model_b)]
     shifts = (True, False) if suite.published else ()
@@ -177,13 +178,26 @@ def encode_all(run: Run, blocks: TokenBlocks) -> Encoded:
         for shift in shifts:
             pair = zip((suite.model_a, suite.model_b), layers, strict=True)
             models += [(_departed(model, layer, shift), everything) for model, layer in pair]
+    return models
+
+
+def encode_all(run: Run, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> list[tuple[ModelConfig, TokenBlocks]]:  # noqa: B008
+    """Encodes the text with every model and SAE of the suite; returns `suite_models`."""
+    models = suite_models(run.suite, blocks)
     for model, over in models:
-        encode_model(run, model, over)
+        encode_model(run, model, over, ranks)
+    return models
+
+
+def load_encoded(run: Run, blocks: TokenBlocks, models: list[tuple[ModelConfig, TokenBlocks]]) -> Encoded:
+    """Returns the sides of everything that `encode_all` has encoded."""
+    suite = run.suite
     with run.timed("load stores"):
         sides = load_sides(run, models)
     n_controls = len(suite.controls)
     flat = [group[0] for group in sides[2:]]
     controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
+    shifts = (True, False) if suite.published else ()
     published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
     return Encoded(blocks, sides[0], sides[1], controls, published)
 
@@ -201,6 +215,10 @@ def reproduce(run: Run) -> dict[str, Any]:
         InputError: whatever a stage refuses.
         OSError: the folder cannot be written, or the disk is full.
     """
+    if launched() > 1:
+        raise InputError(
+            "torchrun runs `semconv encode` and `semconv correlate`; run `semconv reproduce` without it after"
+        )
     with only_writer(run.folder):
         return _reproduce(run)
 
@@ -208,7 +226,7 @@ def reproduce(run: Run) -> dict[str, Any]:
 def _reproduce(run: Run) -> dict[str, Any]:
     suite, began = run.suite, time.time()
     corpus = load_corpus(run)
-    encoded = encode_all(run, corpus.blocks)
+    encoded = load_encoded(run, corpus.blocks, encode_all(run, corpus.blocks))
     compare = suite.compare
     measures = make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
     starts, counted, lock = document_starts(corpus.blocks), dict[str, int](), Lock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,14 +119,14 @@ def encode(
     blocks: TokenBlocks,
     batch: int,
     dtype: torch.dtype = torch.float16,
-    first_batch: int = 0,
+    batches: Sequence[int] | None = None,
     tf32: bool = False,
     model_tf32: bool = False,
 ) -> Iterator[tuple[int, dict[str, SparseActivations]]]:
     """Yields, batch by batch, the position of its first counted token and the activations at every hook.
 
-    One forward pass feeds all SAEs. Batches always hold the same rows, so a run that starts at `first_batch` yields
-    what an unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`. Token ids go to
+    One forward pass feeds all SAEs. Batches always hold the same rows, so a run that takes some of them yields what an
+    unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`. Token ids go to
     the model's device batch by batch; everything after them, the activations too, stays there.
 
     Args:
@@ -135,7 +135,7 @@ def encode(
         blocks: the corpus.
         batch: rows per forward pass.
         dtype: of the stored values.
-        first_batch: where to start.
+        batches: which batches to take, by number; all of them by default.
         tf32: whether float32 products of the SAEs are taken in TF32, on CUDA.
         model_tf32: the same of the model's.
 
@@ -144,8 +144,9 @@ def encode(
     """
     layers = {hook: hook_layer(hook) for hook in saes}
     counted = blocks.mask.sum(dim=1)
-    position = int(counted[: first_batch * batch].sum())
-    for start in range(first_batch * batch, len(blocks.ids), batch):
+    for number in range(-(-len(blocks.ids) // batch)) if batches is None else batches:
+        start = number * batch
+        position = int(counted[:start].sum())
         with float32_products(model_tf32):
             streams = residual_streams(model, blocks.ids[start : start + batch], sorted(set(layers.values())))
         places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
@@ -155,7 +156,6 @@ def encode(
                     hook: encode_stream(sae, _rows(streams[layers[hook]], places), dtype) for hook, sae in saes.items()
                 }
             yield position, chunks
-        position += len(places)
 
 
 def _rows(stream: Tensor, places: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from semconv import ActivationStore, InputError, SparseActivations, StoreIdentity, StoreWriter, best_matches
 from semconv.files import sha256_of_file
+from semconv.ranks import Ranks
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 N_TOKENS, N_FEATURES, SHARD = 100, 30, 32
@@ -95,19 +96,69 @@ def test_resume_continues_after_the_last_good_shard(tmp_path: Path, store: Activ
     assert ActivationStore(path).sha256 == store.sha256
 
 
-def test_an_altered_shard_and_what_follows_are_written_again(store: ActivationStore, acts: SparseActivations):
+def test_an_altered_shard_alone_is_written_again(store: ActivationStore, acts: SparseActivations):
     before = store.sha256
     (store.path / "shard-00001.safetensors").write_bytes(b"junk")
     writer = StoreWriter(store.path, identity())
-    assert writer.tokens_written == 32
+    assert writer.tokens_written == N_TOKENS - SHARD
+    assert [writer.wants(*span) for span in ((0, 32), (31, 33), (40, 41), (64, 100))] == [False, True, True, False]
     writer.append(acts, 0)
     assert ActivationStore(store.path).sha256 == before
 
 
+@pytest.mark.parametrize("size", [2, 3, 7])
+def test_several_writers_make_the_store_of_one(
+    tmp_path: Path, store: ActivationStore, acts: SparseActivations, size: int
+):
+    path = tmp_path / "shared"
+    writers = [StoreWriter(path, identity(), Ranks(rank, size)) for rank in range(size)]
+    for writer in reversed(writers):
+        writer.append(acts, 0)
+        assert writer.done
+    with pytest.raises(InputError, match=r"no manifest.json"):
+        ActivationStore(path)
+    writers[0].finish()
+    assert sorted(p.name for p in path.iterdir()) == sorted(p.name for p in store.path.iterdir())
+    assert (path / "manifest.json").read_bytes() == (store.path / "manifest.json").read_bytes()
+    assert ActivationStore(path).verify() == acts.nnz
+
+
+def test_what_several_writers_left_is_finished_by_any_number(
+    tmp_path: Path, store: ActivationStore, acts: SparseActivations
+):
+    path = tmp_path / "killed"
+    killed = [StoreWriter(path, identity(), Ranks(rank, 2)) for rank in range(2)]
+    killed[1].append(acts, 0)  # shards 2 and 3; the other never came to write
+    with pytest.raises(InputError, match="not complete: 2 of 4 shards written"):
+        killed[0].finish()
+    again = [StoreWriter(path, identity(), Ranks(rank, 3)) for rank in range(3)]
+    assert [writer.wants(0, 100) for writer in again] == [False, True, True]
+    again[1].append(acts, 0)
+    last = StoreWriter(path, identity())
+    assert (last.tokens_written, last.complete) == (N_TOKENS - SHARD, False)
+    last.append(acts, 0)
+    assert ActivationStore(path).sha256 == store.sha256
+    assert not list(path.glob("manifest.part-*"))
+
+
+def test_a_damaged_or_foreign_part_is_refused(tmp_path: Path, acts: SparseActivations):
+    path = tmp_path / "parts"
+    StoreWriter(path, identity(), Ranks(1, 2)).append(acts, 0)
+    with pytest.raises(InputError, match="differs in hook"):
+        StoreWriter(path, identity(hook="blocks.1.hook_resid_post"))
+    part = path / "manifest.part-1-of-2.json"
+    for damage in ("{", "[]", '{"format": "other", "version": 1}'):
+        part.write_text(damage)
+        with pytest.raises(InputError, match=r"manifest.part-1-of-2.json is damaged: .*; remove it"):
+            StoreWriter(path, identity())
+
+
 def test_gaps_and_overruns_are_refused(tmp_path: Path, acts: SparseActivations):
     writer = StoreWriter(tmp_path / "s", identity())
-    with pytest.raises(InputError, match="must continue at token 0 of 100, got tokens 5 to 105"):
+    with pytest.raises(InputError, match="must end at or before token 100, got tokens 5 to 105"):
         writer.append(acts, 5)
+    with pytest.raises(InputError, match="must continue at token 0 of 100, got tokens 5 to 100"):
+        writer.append(acts.rows(5, 100), 5)
     with pytest.raises(InputError, match="30 features in float32, got 31"):
         writer.append(random_activations(0, 10, 31), 0)
     with pytest.raises(InputError, match="float32, got 30 in torch.float16"):
@@ -241,7 +292,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_continues(tiny_suite: 
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(mount)], capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a tmpfs")
     try:
-        done = semconv_cli("reproduce", tiny_suite, "--out", mount / "run", "--claims", claims)
+        done = semconv_cli("reproduce", tiny_suite, "--out", mount / "run", "--claims", claims, "--anyway")
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert "No space left" in done.stderr.strip().splitlines()[-1]
@@ -249,7 +300,8 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_continues(tiny_suite: 
         assert files
         assert not [name for name in files if "partial" in name]
         subprocess.run(["mount", "-o", "remount,size=50m", str(mount)], check=True)
-        assert semconv_cli("reproduce", tiny_suite, "--out", mount / "run", "--claims", claims).returncode == 0
+        again = ("reproduce", tiny_suite, "--out", mount / "run", "--claims", claims, "--anyway")
+        assert semconv_cli(*again).returncode == 0
         assert semconv_cli("reproduce", tiny_suite, "--out", tmp_path / "run", "--claims", claims).returncode == 0
         assert (mount / "run" / "results.json").read_bytes() == (tmp_path / "run" / "results.json").read_bytes()
     finally:

@@ -55,7 +55,7 @@ def test_every_counted_token_is_encoded_once(loaded):
 def test_starting_in_the_middle_gives_the_same_bits(loaded):
     model, saes, blocks = loaded
     whole = list(encode(model, saes, blocks, batch=8))
-    tail = list(encode(model, saes, blocks, batch=8, first_batch=3))
+    tail = list(encode(model, saes, blocks, batch=8, batches=range(3, len(whole))))
     assert len(tail) == len(whole) - 3
     for (first, chunks), (expected_first, expected) in zip(tail, whole[3:], strict=True):
         assert first == expected_first

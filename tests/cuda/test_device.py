@@ -282,7 +282,10 @@ def test_from_tokens_to_matches_without_leaving_the_device(device: str):
     mask = torch.ones_like(ids, dtype=torch.bool)
     mask[:, 0] = mask[3] = False
     blocks = TokenBlocks(ids, mask, torch.where(mask, 0, -1).int())
-    runs = [list(encode(model, saes, blocks, batch=4, first_batch=first)) for first in (0, 0, 1)]  # pyright: ignore
+    runs = [
+        list(encode(model, saes, blocks, batch=4, batches=part))
+        for part in (None, None, range(1, -(-len(blocks.ids) // 4)))
+    ]  # pyright: ignore
     for again in (runs[1], [runs[0][0], *runs[2]]):
         for (position, chunks), (expected_position, expected) in zip(again, runs[0], strict=True):
             assert position == expected_position
