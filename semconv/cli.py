@@ -127,7 +127,7 @@ def reproduce(
     claims: ClaimsOption = None,
     device: DeviceOption = "auto",
     fast: Annotated[
-        bool, typer.Option("--fast", help="Ten rematches per layer pair; no intervals, ceilings or published steps.")
+        bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
     ] = False,
     all_layers: AllLayersOption = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the disk or the GPU looks too small.")] = False,
@@ -175,6 +175,9 @@ def compare(
     column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
     context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
     tokens: Annotated[int, typer.Option(help="Positions to compare on.")] = 300_000,
+    align: Annotated[
+        str | None, typer.Option(help="max, mean or sum: pool over spans of text where the tokenizers differ.")
+    ] = None,
     rematches: Annotated[int, typer.Option(help="Shifts of the rematch null; 0 leaves it and intervals out.")] = 20,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -188,7 +191,7 @@ def compare(
     from semconv.run import Run
 
     models = model_of("a", model_a, saes_a), model_of("b", model_b, saes_b)
-    suite = suite_of_pair(models, text, tokenizer, column, context, tokens, rematches)
+    suite = suite_of_pair(models, text, tokenizer, align, column, context, tokens, rematches)
     with progress_bar() as progress:
         results = run_suite(Run(suite, folder, progress, device=choose_device(device)))
         write_figures(results, folder / "figures")
@@ -198,6 +201,38 @@ def compare(
     else:
         out.print(headline(results), markup=False)
         out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+
+
+@app.command()
+def dictionary(
+    model: Annotated[str, typer.Argument(help="Folder of a model, or OWNER/NAME[@COMMIT] on the hub.")],
+    kind: Annotated[str, typer.Option(help="neurons, pca, ica or random.")],
+    layer: Annotated[int, typer.Option(help="Block whose output is decomposed.")],
+    text: Annotated[Path, typer.Option("--text", help="Text to learn it from, as for `compare`.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder to write, in sae-lens's format.")],
+    n: Annotated[int, typer.Option("--directions", help="How many; each becomes two features, its halves.")] = 64,
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json (default: that of the model).")] = None,
+    column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
+    context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
+    tokens: Annotated[int, typer.Option(help="Positions to learn it from.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of random directions, and of the start of ica.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""
+    from semconv.baselines import as_sae, directions
+    from semconv.config import CorpusConfig
+    from semconv.device import choose_device
+    from semconv.own_pair import model_of, tokenizer_of
+    from semconv.pipeline import residual_vectors
+
+    config = model_of("model", model, [f"none:none@{layer}"])
+    corpus = CorpusConfig(
+        "file", str(tokenizer or tokenizer_of(config)), context, tokens, split="all", path=str(text), column=column
+    )
+    streams = residual_vectors(config, corpus, choose_device(device))
+    found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
+    as_sae(found, centre, layer).save_model(target)
+    out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
 
 
 @app.command()
@@ -259,7 +294,7 @@ def encode(
     from semconv.config import load_suite
     from semconv.device import choose_device
     from semconv.files import only_writer
-    from semconv.pipeline import encode_all, load_corpus
+    from semconv.pipeline import encode_all, load_blocks
     from semconv.ranks import ranks
     from semconv.run import Run
 
@@ -268,7 +303,7 @@ def encode(
         run = Run(config, target, progress, device=choose_device(device))
         if not among.first:
             among.wait()
-        blocks = load_corpus(run).blocks
+        blocks = load_blocks(run)
         if among.first:
             among.wait()
         encode_all(run, blocks, among)
@@ -373,6 +408,18 @@ def bench(
         out.print(line, soft_wrap=True)
     if folder is not None:
         out.print(f"Written to {folder}.", soft_wrap=True)
+
+
+@store_app.command("import-delphi")
+def store_import_delphi(
+    folder: Annotated[Path, typer.Argument(help="Folder of one hookpoint in a latent cache of EleutherAI's delphi.")],
+    target: Annotated[Path, typer.Option("--out", help="Store to write.")],
+) -> None:
+    """Make a store of a latent cache of delphi, over every position of its tokens."""
+    from semconv.delphi_cache import import_delphi_cache
+
+    identity = import_delphi_cache(folder, target)
+    out.print(f"{target}: {identity.n_tokens} tokens, {identity.n_features} features.", soft_wrap=True)
 
 
 @store_app.command("verify")

@@ -76,6 +76,21 @@ class CorpusConfig:
 
 
 @dataclass(frozen=True)
+class AlignConfig:
+    """How two models that read the text through different tokenizers are brought together (`semconv.alignment`)."""
+
+    tokenizer_b: str
+    """Tokenizer file of model B, as `corpus.tokenizer` is of A."""
+    tokenizer_b_revision: str = ""
+    """Commit of the model whose tokenizer it is."""
+    how: Literal["max", "mean", "sum"] = "max"
+    """What a span's activation is."""
+
+    def __post_init__(self) -> None:
+        _choice("align.how", self.how, ("max", "mean", "sum"))
+
+
+@dataclass(frozen=True)
 class SaeConfig:
     """One SAE and the hook whose stream it takes."""
 
@@ -383,6 +398,7 @@ class SuiteConfig:
     subspaces: SubspaceConfig | None = None
     spans: SpanConfig | None = None
     published: PublishedConfig | None = None
+    align: AlignConfig | None = None
     needs: NeedsConfig = field(default_factory=NeedsConfig)
 
     def __post_init__(self) -> None:
@@ -391,6 +407,11 @@ class SuiteConfig:
         names = [control.name for control in self.controls]
         if len(set(names)) != len(names):
             raise InputError(f"every control needs a name of its own, got {', '.join(names)}")
+        if self.align is not None and (self.controls or self.spans is not None or self.published is not None):
+            raise InputError(
+                "align brings two tokenizers together and cannot stand beside controls, spans or published, "
+                "which need one"
+            )
         if self.match.separate_halves and (self.null.n_rematch or self.null.n_bootstrap):
             raise InputError(
                 "match.separate_halves needs null.n_rematch = 0 and null.n_bootstrap = 0, "
@@ -402,8 +423,8 @@ class SuiteConfig:
                     raise InputError(f"published needs an SAE of model {model.name} at layer {layer}, got none")
 
     def fast(self) -> SuiteConfig:
-        """Returns the suite with what takes longest cut short: few rematches, no intervals, ceilings or steps."""
-        null = replace(self.null, n_rematch=min(self.null.n_rematch, 10), n_bootstrap=0)
+        """Returns the suite without what takes longest: no rematches, intervals, ceilings or published steps."""
+        null = replace(self.null, n_rematch=0, n_bootstrap=0)
         floors = tuple(control for control in self.controls if control.kind == "floor")
         return replace(self, null=null, controls=floors, published=None)
 
@@ -424,6 +445,7 @@ _NESTED: dict[str, type] = {
     "subspaces": SubspaceConfig,
     "spans": SpanConfig,
     "published": PublishedConfig,
+    "align": AlignConfig,
     "needs": NeedsConfig,
 }
 _LISTS_OF_TEXT = ("stop_tokens", "measures", "files")

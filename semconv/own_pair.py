@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from semconv.config import CompareConfig, CorpusConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
+from semconv.config import AlignConfig, CompareConfig, CorpusConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
 from semconv.model_activations import hook_name
 from semconv.sources import HUB, model_folder
 from semconv.types import InputError
@@ -68,6 +68,18 @@ def _layer_in(name: str) -> int:
     return int(found[1])
 
 
+def tokenizer_of(model: ModelConfig) -> Path:
+    """Returns the tokenizer file that lies beside a model.
+
+    Raises:
+        InputError: there is none.
+    """
+    file = model_folder(model) / "tokenizer.json"
+    if not file.is_file():
+        raise InputError(f"model {model.name} has no tokenizer.json; name the one both share with --tokenizer")
+    return file
+
+
 def check_same_tokenizer(a: ModelConfig, b: ModelConfig) -> Path:
     """Returns the tokenizer file of A after checking that B's gives the same ids to the same tokens.
 
@@ -76,16 +88,13 @@ def check_same_tokenizer(a: ModelConfig, b: ModelConfig) -> Path:
     """
     from tokenizers import Tokenizer
 
-    files = [model_folder(model) / "tokenizer.json" for model in (a, b)]
-    for model, file in zip((a, b), files, strict=True):
-        if not file.is_file():
-            raise InputError(f"model {model.name} has no tokenizer.json; name the one both share with --tokenizer")
+    files = [tokenizer_of(model) for model in (a, b)]
     one, other = (Tokenizer.from_file(str(file)).get_vocab() for file in files)
     if one != other:
         differing = sum(other.get(token) != number for token, number in one.items())
         raise InputError(
-            f"the tokenizers of the two models differ in {differing} of {len(one)} tokens: they must share one, for "
-            "features are correlated token by token; --tokenizer overrides this check"
+            f"the tokenizers of the two models differ in {differing} of {len(one)} tokens, and features are correlated "
+            "token by token; --align max pools them over spans of text that both share"
         )
     return files[0]
 
@@ -94,6 +103,7 @@ def suite_of_pair(
     models: tuple[ModelConfig, ModelConfig],
     text: Path,
     tokenizer: Path | None,
+    align: str | None,
     column: str,
     context: int,
     max_tokens: int,
@@ -105,10 +115,12 @@ def suite_of_pair(
         InputError: what `check_same_tokenizer` refuses when no tokenizer is named, or settings out of range.
     """
     a, b = models
-    shared = tokenizer or check_same_tokenizer(a, b)
+    brought = AlignConfig(str(tokenizer_of(b)), how=align) if align is not None else None  # pyright: ignore
+    shared = tokenizer or (check_same_tokenizer(a, b) if brought is None else tokenizer_of(a))
     corpus = CorpusConfig("file", str(shared), context, max_tokens, split="all", path=str(text), column=column)
     measures = ("svcca_pc1", "svcca_fixed_k", "rsa", "cka_unbiased", "procrustes", "mutual_knn")
     null = NullConfig(n_rematch=rematches, n_bootstrap=10 if rematches else 0)
+    compare = CompareConfig(measures)
     return SuiteConfig(
-        f"{a.name}-{b.name}", "A user's own pair.", corpus, a, b, compare=CompareConfig(measures), null=null
+        f"{a.name}-{b.name}", "A user's own pair.", corpus, a, b, compare=compare, null=null, align=brought
     )

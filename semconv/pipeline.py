@@ -7,12 +7,15 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from jaxtyping import Int
+from numpy import ndarray
 
 from semconv import labels
 from semconv.activation_store import ActivationStore
+from semconv.alignment import aligned_spans
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
@@ -25,15 +28,21 @@ from semconv.matched_pairs import MatchedPairs, write_pairs
 from semconv.model_activations import hook_layer, hook_name
 from semconv.provenance import provenance
 from semconv.ranks import Ranks, launched
-from semconv.resampling import document_starts
+from semconv.resampling import document_starts, spans_document_starts
 from semconv.run import Run
 from semconv.sides import Side
-from semconv.sources import neuronpedia_id, text_files, tokenizer_file
+from semconv.sources import model_folder, neuronpedia_id, text_files, tokenizer_file
+from semconv.spans import Spans, pool
 from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from semconv.corpus import Document
+
+
+_ROWS = 8  # of text per forward pass of `residual_vectors`
 
 
 @dataclass(frozen=True)
@@ -44,13 +53,21 @@ class Corpus:
     text_sha256: str
 
 
-def load_corpus(run: Run) -> Corpus:
-    """Returns the suite's token blocks, kept in the run folder after the first time.
+def corpus_of_b(suite: SuiteConfig) -> CorpusConfig:
+    """Returns the corpus as model B reads it: through its own tokenizer where the suite aligns two."""
+    if suite.align is None:
+        return suite.corpus
+    revision = suite.align.tokenizer_b_revision
+    return replace(suite.corpus, tokenizer=suite.align.tokenizer_b, tokenizer_revision=revision, tokens_sha256="")
+
+
+def load_corpus(run: Run, config: CorpusConfig | None = None) -> Corpus:
+    """Returns the token blocks of a corpus, that of the suite by default, kept in the run folder after the first time.
 
     Raises:
         InputError: the text or the tokens are not those that the suite expects.
     """
-    config = run.suite.corpus
+    config = config or run.suite.corpus
     cached = run.folder / f"tokens-{_corpus_key(config)}.safetensors"
     run.progress("corpus", 0, 1)
     with run.timed("corpus"):
@@ -108,8 +125,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise InputError(f"tokenizer {path} cannot be read: {error}") from None
 
 
-def _make_corpus(config: CorpusConfig) -> Corpus:
-    from semconv.corpus import corpus_sha256, docstring_documents, file_documents, tokenize
+def _documents(config: CorpusConfig) -> list[Document]:
+    from semconv.corpus import docstring_documents, file_documents
 
     if config.kind == "docstrings":
         documents = docstring_documents(config.packages)
@@ -117,6 +134,13 @@ def _make_corpus(config: CorpusConfig) -> Corpus:
         documents = file_documents(text_files(config), config.column)
     if config.split != "all":
         documents = [d for d in documents if d.split == config.split]
+    return documents
+
+
+def _make_corpus(config: CorpusConfig) -> Corpus:
+    from semconv.corpus import corpus_sha256, tokenize
+
+    documents = _documents(config)
     blocks = tokenize(documents, load_tokenizer(tokenizer_file(config)), config.context, config.max_tokens)
     return Corpus(blocks, corpus_sha256(documents))
 
@@ -126,20 +150,47 @@ def every_position(blocks: TokenBlocks) -> TokenBlocks:
     return TokenBlocks(blocks.ids, torch.ones_like(blocks.mask), blocks.document.clamp(min=0))
 
 
+def load_blocks(run: Run) -> tuple[TokenBlocks, TokenBlocks]:
+    """Returns the blocks that A and B read; they are the same unless the suite aligns two tokenizers."""
+    of_a = load_corpus(run).blocks
+    return of_a, load_corpus(run, corpus_of_b(run.suite)).blocks if run.suite.align else of_a
+
+
+def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spans, Spans]:
+    """Returns the spans of text that A and B share, as stretches of the positions of each.
+
+    Raises:
+        InputError: what `aligned_spans` refuses.
+    """
+    a, b = (load_tokenizer(tokenizer_file(corpus)) for corpus in (run.suite.corpus, corpus_of_b(run.suite)))
+    with run.timed("align"):
+        return aligned_spans([document.text for document in _documents(run.suite.corpus)], (a, b), blocks)
+
+
+def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) -> Side:
+    bounds = torch.stack([spans.starts, spans.ends]).numpy().tobytes()
+    identity = hashlib.sha256(f"{side.store_sha256} {how} ".encode() + bounds).hexdigest()
+    acts = pool(side.acts.to("cpu"), spans, how).to(side.acts.device)
+    return replace(side, acts=acts, store_sha256=identity)
+
+
 def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[list[Side]]:
     """Returns the encoded sides of some models, whose features can be matched with each other.
 
     Args:
         run: folder that holds their stores.
-        models: each with the blocks it was encoded over.
+        models: A, B and others of A's tokenizer, each with the blocks it was encoded over.
     """
     match = run.suite.match
-    texts = labels.token_texts(load_tokenizer(tokenizer_file(run.suite.corpus)))
+    of_a, of_b = (
+        labels.token_texts(load_tokenizer(tokenizer_file(corpus)))
+        for corpus in (run.suite.corpus, corpus_of_b(run.suite))
+    )
     stores = [[ActivationStore(run.store_path(model, sae.hook)) for sae in model.saes] for model, _ in models]
     acts = [[store.load() for store in group] for group in stores]
     tokens = [
-        labels.top_tokens(one, labels.counted_ids(blocks), texts, match.top_tokens)
-        for group, (_, blocks) in zip(acts, models, strict=True)
+        labels.top_tokens(one, labels.counted_ids(blocks), of_b if place == 1 else of_a, match.top_tokens)
+        for place, (group, (_, blocks)) in enumerate(zip(acts, models, strict=True))
         for one in group
     ]
     tables = iter(TopTokens.of_sides(tokens, match.stop_tokens))
@@ -167,11 +218,11 @@ def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
     return replace(model, name=name, saes=(replace(sae, hook=hook),))
 
 
-def suite_models(suite: SuiteConfig, blocks: TokenBlocks) -> list[tuple[ModelConfig, TokenBlocks]]:
+def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) -> list[tuple[ModelConfig, TokenBlocks]]:
     """Returns A, B, the controls and the published variants, each with the positions that count for it."""
-    everything = every_position(blocks)
-    models = [(suite.model_a, blocks), (suite.model_b, blocks)]
-    models += [(model, blocks) for control in suite.controls for model in (control.model_a, control.model_b)]
+    everything = every_position(blocks[0])
+    models = [(suite.model_a, blocks[0]), (suite.model_b, blocks[1])]
+    models += [(model, blocks[0]) for control in suite.controls for model in (control.model_a, control.model_b)]
     shifts = (True, False) if suite.published else ()
     if suite.published is not None:
         layers = (suite.published.layer_a, suite.published.layer_b)
@@ -181,7 +232,11 @@ def suite_models(suite: SuiteConfig, blocks: TokenBlocks) -> list[tuple[ModelCon
     return models
 
 
-def encode_all(run: Run, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> list[tuple[ModelConfig, TokenBlocks]]:  # noqa: B008
+def encode_all(
+    run: Run,
+    blocks: tuple[TokenBlocks, TokenBlocks],
+    ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+) -> list[tuple[ModelConfig, TokenBlocks]]:
     """Encodes the text with every model and SAE of the suite; returns `suite_models`."""
     models = suite_models(run.suite, blocks)
     for model, over in models:
@@ -189,8 +244,10 @@ def encode_all(run: Run, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> list[tu
     return models
 
 
-def load_encoded(run: Run, blocks: TokenBlocks, models: list[tuple[ModelConfig, TokenBlocks]]) -> Encoded:
-    """Returns the sides of everything that `encode_all` has encoded."""
+def load_encoded(
+    run: Run, blocks: tuple[TokenBlocks, TokenBlocks], models: list[tuple[ModelConfig, TokenBlocks]]
+) -> tuple[Encoded, Int[ndarray, " D"]]:
+    """Returns the sides of everything that `encode_all` has encoded, and where in them each document begins."""
     suite = run.suite
     with run.timed("load stores"):
         sides = load_sides(run, models)
@@ -199,7 +256,30 @@ def load_encoded(run: Run, blocks: TokenBlocks, models: list[tuple[ModelConfig, 
     controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
     shifts = (True, False) if suite.published else ()
     published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
-    return Encoded(blocks, sides[0], sides[1], controls, published)
+    starts = document_starts(blocks[0])
+    if suite.align is not None:
+        spans = shared_spans(run, blocks)
+        sides = [
+            [_over_spans(side, s, suite.align.how) for side in group] for s, group in zip(spans, sides, strict=True)
+        ]
+        starts = spans_document_starts(spans[0].document)
+    return Encoded(blocks[0], sides[0], sides[1], controls, published), starts
+
+
+def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.device) -> torch.Tensor:
+    """Returns the residual stream of a model where its one SAE reads, float32 [counted tokens, d_model], on the CPU.
+
+    Raises:
+        InputError: whatever the corpus or the model refuses.
+    """
+    from semconv.model_activations import load_model, residual_streams
+
+    blocks, layer = _make_corpus(corpus).blocks, hook_layer(model.saes[0].hook)
+    network = load_model(model_folder(model), device=device)
+    rows: list[torch.Tensor] = []
+    for ids, mask in zip(blocks.ids.split(_ROWS), blocks.mask.split(_ROWS), strict=True):
+        rows.append(residual_streams(network, ids, [layer])[layer].cpu()[mask].float())
+    return torch.cat(rows)
 
 
 def reproduce(run: Run) -> dict[str, Any]:
@@ -225,11 +305,11 @@ def reproduce(run: Run) -> dict[str, Any]:
 
 def _reproduce(run: Run) -> dict[str, Any]:
     suite, began = run.suite, time.time()
-    corpus = load_corpus(run)
-    encoded = load_encoded(run, corpus.blocks, encode_all(run, corpus.blocks))
+    corpus, blocks = load_corpus(run), load_blocks(run)
+    encoded, starts = load_encoded(run, blocks, encode_all(run, blocks))
     compare = suite.compare
     measures = make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
-    starts, counted, lock = document_starts(corpus.blocks), dict[str, int](), Lock()
+    counted, lock = dict[str, int](), Lock()
 
     def tick(stage: str, steps: int) -> None:
         with lock:  # tasks run side by side
@@ -248,6 +328,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "corpus": {
             "n_tokens": corpus.blocks.n_tokens,
             "n_documents": len(starts),
+            "n_spans": encoded.sides_a[0].acts.n_tokens if suite.align else None,
             "context": suite.corpus.context,
             "text_sha256": corpus.text_sha256,
             "tokens_sha256": corpus.blocks.sha256,

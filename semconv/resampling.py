@@ -20,7 +20,15 @@ def document_starts(blocks: TokenBlocks) -> Int[ndarray, " D"]:
     Raises:
         InputError: fewer than two documents, so that there is nothing to draw.
     """
-    document = blocks.document[blocks.mask]
+    return spans_document_starts(blocks.document[blocks.mask])
+
+
+def spans_document_starts(document: Tensor) -> Int[ndarray, " D"]:
+    """Returns where each document begins, int64, ascending, from the document of every position or span, int32 [n].
+
+    Raises:
+        InputError: fewer than two documents, so that there is nothing to draw.
+    """
     new = torch.cat([torch.ones(1, dtype=torch.bool), document.diff() != 0])
     starts = new.nonzero()[:, 0].numpy()
     if len(starts) < 2:

@@ -77,7 +77,7 @@ def sae_dtype(path: str | Path) -> str:
         raise InputError(f"cannot load SAE {path}: {first_line(error)}") from error
 
 
-def _jump_threshold(sae: SAE[Any]) -> Tensor | None:
+def jump_threshold(sae: SAE[Any]) -> Tensor | None:
     """Returns the threshold that turns a JumpReLU SAE's pre-activations into its activations, None for other SAEs.
 
     relu(pre) * (pre > threshold) is pre where pre > max(threshold, 0) and zero elsewhere. Thresholds that are not all
@@ -106,7 +106,7 @@ def encode_stream(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> SparseAc
     """
     if stream.shape[-1] != sae.cfg.d_in:
         raise InputError(f"the SAE takes vectors of {sae.cfg.d_in}, the hook gives {stream.shape[-1]}")
-    threshold = _jump_threshold(sae)
+    threshold = jump_threshold(sae)
     if threshold is None:
         return SparseActivations.from_dense(sae.encode(stream), dtype)
     bias: Any = sae.b_enc

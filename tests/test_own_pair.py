@@ -63,10 +63,47 @@ def test_tokenizers_that_differ_are_refused_before_anything_is_written(folder: P
     path.write_text(json.dumps(tokenizer))
     done = compare(folder)
     assert done.returncode == 2
-    assert re.fullmatch(r"semconv: the tokenizers of the two models differ in 2 of \d+ tokens: .*\n", done.stderr)
+    assert re.fullmatch(
+        r"semconv: the tokenizers of the two models differ in 2 of \d+ tokens, and features .*\n", done.stderr
+    )
     assert not (folder / "runs").exists()
     path.unlink()
     assert "model b has no tokenizer.json" in compare(folder).stderr
+
+
+def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: Path):
+    """With one tokenizer on both sides the spans are the tokens, and the result must be that without alignment."""
+    numbers = ("--tokens", "3000", "--context", "32", "--rematches", "0")
+    assert compare(folder, *numbers, "--out", "same").returncode == 0
+    done = compare(folder, *numbers, "--align", "max", "--out", "aligned")
+    assert done.returncode == 0, done.stderr
+    same, aligned = load_results(folder / "same"), load_results(folder / "aligned")
+    assert aligned["corpus"]["n_spans"] == same["corpus"]["n_tokens"]
+    assert aligned["grid"]["1x2"]["matches_sha256"] == same["grid"]["1x2"]["matches_sha256"]
+    assert aligned["grid"]["1x2"]["pairs"] == same["grid"]["1x2"]["pairs"]
+    _characters_for_b(folder)
+    refused = compare(folder, *numbers)
+    assert "--align max pools them over spans" in refused.stderr
+    done = compare(folder, *numbers, "--align", "sum", "--out", "other")
+    assert done.returncode == 0, done.stderr
+    other = load_results(folder / "other")
+    assert 100 < other["corpus"]["n_spans"] < same["corpus"]["n_tokens"]
+    assert other["grid"]["1x2"]["matches_sha256"] != same["grid"]["1x2"]["matches_sha256"]
+    assert "align.how must be one of max, mean, sum" in compare(folder, "--align", "most").stderr
+
+
+def _characters_for_b(folder: Path) -> None:
+    """Gives B a tokenizer of single characters."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=259, special_tokens=["<pad>", "<bos>", "<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([], trainer)
+    tokenizer.save(str(folder / "model_b" / "tokenizer.json"))
 
 
 def test_models_and_saes_by_name(tmp_path: Path):

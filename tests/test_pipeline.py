@@ -96,6 +96,7 @@ def test_a_fast_run_says_so_and_leaves_out_what_takes_long(tiny_suite: Path, tmp
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["fast"] is True
     assert "published" not in results
+    assert set(next(iter(results["grid"].values()))["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency"}
     assert set(results["controls"]["pairs"]) == {"twin"}
     assert "pairs_interval" not in next(iter(results["grid"].values()))
 
