@@ -1,6 +1,6 @@
 """What encoding costs beside the models and SAEs themselves, on the mini models; prints Markdown.
 
-    python scripts/encode_speed.py             # about five minutes
+    python scripts/encode_speed.py [share | memory | processes]     # all three take nine minutes
 
 Share: seconds of an encode outside the forward passes and the products of the SAEs. Memory: peak of a process that
 encodes all 11 layers of both models, over that of one of each. Processes: seconds of two under torchrun against one,
@@ -71,8 +71,12 @@ def suite_of(folder: Path, name: str, layers_a: int, layers_b: int, tokens: int,
     head = "\n".join(line for line in head.splitlines() if "tokens_sha256" not in line)
     models = ""
     for side, model, n in (("a", "small", layers_a), ("b", "large", layers_b)):
-        sae = f"asset:mini/saes/{model}/blocks.0.hook_resid_post"
-        saes = "".join(f'    {{ hook = "blocks.{i}.hook_resid_post", path = "{sae}" }},\n' for i in range(n))
+        step = 1 if model == "small" else 2  # of the large model every second layer has an SAE; the next uses it too
+        saes = "".join(
+            f'    {{ hook = "blocks.{i}.hook_resid_post", '
+            f'path = "asset:mini/saes/{model}/blocks.{i - i % step}.hook_resid_post" }},\n'
+            for i in range(n)
+        )
         models += f'[model_{side}]\nname = "{model}"\npath = "asset:mini/models/{model}"\nsaes = [\n{saes}]\n'
     rest = "[encode]" + rest.split("[encode]")[1].replace("batch = 32", f"batch = 32\nshard_tokens = {shard}")
     path = folder / f"{name}.toml"
@@ -98,28 +102,37 @@ def fresh(suite: Path, out: Path, *launcher: str, threads: int | None = None) ->
     return encode(suite, out, *launcher, threads=threads)
 
 
+def share(folder: Path) -> str:
+    total, outside = share_outside(folder)
+    rest = total - outside
+    return f"{outside:.1f} s outside models and SAEs, beside {rest:.1f} s inside: {outside / rest:.1%}"
+
+
+def memory(folder: Path) -> str:
+    peaks: list[int] = []
+    for layers in ((1, 1), (4, 7)):
+        suite = suite_of(folder, "memory", *layers, tokens=100_000, shard=65536)
+        encode(suite, folder / "run")  # makes the corpus
+        peaks.append(fresh(suite, folder / "run")[1])
+    ratio = peaks[1] / peaks[0]
+    return f"{peaks[1]} MiB for 11 layers, {peaks[0]} MiB for one of either model, ratio {ratio:.2f}"
+
+
+def processes(folder: Path) -> str:
+    suite = suite_of(folder, "ranks", 4, 7, tokens=300_000, shard=10_000)
+    encode(suite, folder / "run")
+    seconds: list[float] = []
+    for size in (1, 2):
+        launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}")
+        seconds.append(fresh(suite, folder / "run", *launcher, threads=1)[0])
+    return f"{seconds[0]:.0f} s with one, {seconds[1]:.0f} s with two, ratio {seconds[0] / seconds[1]:.2f}"
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        total, outside = share_outside(folder / "share")
-        rest = total - outside
-        print(f"Share: {outside:.1f} s outside models and SAEs, beside {rest:.1f} s inside: {outside / rest:.1%}.")
-        peaks: list[int] = []
-        for layers in ((1, 1), (4, 7)):
-            suite = suite_of(folder, "memory", *layers, tokens=100_000, shard=65536)
-            encode(suite, folder / "memory")  # makes the corpus
-            peaks.append(fresh(suite, folder / "memory")[1])
-        ratio = peaks[1] / peaks[0]
-        print(f"Memory: {peaks[1]} MiB for 11 layers, {peaks[0]} MiB for one of either model, ratio {ratio:.2f}.")
-        suite = suite_of(folder, "ranks", 4, 7, tokens=300_000, shard=10_000)
-        encode(suite, folder / "ranks")
-        seconds: list[float] = []
-        for size in (1, 2):
-            launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={size}")
-            seconds.append(fresh(suite, folder / "ranks", *launcher, threads=1)[0])
-        print(
-            f"Processes: {seconds[0]:.0f} s with one, {seconds[1]:.0f} s with two, ratio {seconds[0] / seconds[1]:.2f}."
-        )
+    measures = {"share": share, "memory": memory, "processes": processes}
+    for name in sys.argv[1:] or measures:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"{name}: {measures[name](Path(folder))}.", flush=True)
 
 
 if __name__ == "__main__":

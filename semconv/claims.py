@@ -114,13 +114,13 @@ def load_claims(path: Path) -> list[Claim]:
     return claims
 
 
-def load_results(run: Path) -> dict[str, Any]:
+def load_results(run: str | Path) -> dict[str, Any]:
     """Reads `results.json` of a run folder.
 
     Raises:
         InputError: the folder holds no finished run.
     """
-    path = run / "results.json"
+    path = Path(run) / "results.json"
     try:
         results = json.loads(read_text(path))
     except FileNotFoundError:

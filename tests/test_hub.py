@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from semconv.claims import load_results
+from semconv.config import load_suite
 from semconv.matched_pairs import read_pairs
+from semconv.sources import release_repository
 from tests.conftest import CLAIMS, requires_models, semconv_cli
 from tests.hub import TOKEN, Hub, Repository, serving
 
@@ -270,3 +272,38 @@ def test_a_download_that_breaks_off_leaves_nothing_half_written_and_goes_on(hub:
     assert not list(tmp_path.rglob(weights))
     hub.repositories[PYTHIA].cut = {}
     assert ask([line], client(hub, tmp_path))[0].startswith("found ")
+
+
+def test_doctor_tells_what_of_a_real_suite_cannot_be_had(hub: Hub, tmp_path: Path):
+    """Of five repositories two are served, one of them gated, the other at another commit; nothing is in the cache."""
+    command = ("doctor", "gemma2", "--json", "--out", tmp_path / "run")
+    hub.repositories = {MODEL: hub.repositories[MODEL], SCOPE: hub.repositories[SCOPE]}
+    found = {f["what"]: f for f in json.loads(semconv_cli(*command, env=client(hub, tmp_path, token="")).stdout)}
+    assert "is gated: accept its licence" in found["model google/gemma-2-2b"]["found"]
+    assert "does not exist on the hub" in found["model google/gemma-2-9b"]["found"]
+    assert "does not exist at that revision" in found[f"SAE {SCOPE}"]["found"]
+    assert found["activation stores"]["needed"] == "20 SAEs x 1,000,000 tokens"
+    offline = semconv_cli(*command, env=client(None, tmp_path))
+    assert offline.returncode == 2
+    reasons = [f["found"] for f in json.loads(offline.stdout) if f["what"].startswith(("model g", "SAE", "dataset"))]
+    assert len(reasons) == 5
+    assert set(reasons) == {"the hub cannot be reached, and it is not in the local cache"}
+
+
+def test_a_run_without_room_is_refused_before_anything_is_written(tmp_path: Path):
+    done = semconv_cli("reproduce", "gemma2", "--out", tmp_path / "run", "--device", "cpu")
+    assert done.returncode == 2
+    assert "needs a GPU of 40 GiB" in done.stderr or "needs 40 GiB of disk" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("suite", "pairs"), [("gemma2", (7, 7)), ("gemma1v2", (4, 6)), ("pythia", (5, 6))])
+def test_the_suites_of_real_models_name_saes_that_there_are(suite: str, pairs: tuple[int, int]):
+    config = load_suite(suite)
+    assert (len(config.model_a.saes), len(config.model_b.saes)) == pairs
+    for model in (config.model_a, config.model_b):
+        for sae in model.saes:
+            assert release_repository(sae)
+    whole = load_suite("gemma2", all_layers=True)
+    assert (len(whole.model_a.saes), len(whole.model_b.saes)) == (26, 42)
+    assert {release_repository(sae)[1].split("/")[1] for sae in whole.model_b.saes} == {"width_16k"}
