@@ -1,0 +1,78 @@
+"""Encoding a model: as many passes as memory asks for, the same stores from any number; what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from semconv import ActivationStore, InputError, encoding
+from semconv.config import SaeConfig, load_suite
+from semconv.encoding import encode_model, plan_passes
+from semconv.model_activations import residual_streams
+from semconv.pipeline import load_blocks
+from semconv.run import Run
+from tests.conftest import requires_models
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "passes"),
+    [
+        ([3, 3, 3], 9, [range(0, 3)]),
+        ([3, 3, 3], 8, [range(0, 2), range(2, 3)]),
+        ([5, 1, 4, 2], 6, [range(0, 2), range(2, 4)]),
+        ([6], 6, [range(0, 1)]),
+    ],
+)
+def test_as_few_passes_as_the_room_allows(sizes: list[int], room: int, passes: list[range]):
+    assert plan_passes(sizes, room) == passes
+
+
+def test_an_sae_larger_than_the_room_is_refused():
+    with pytest.raises(InputError, match=r"one SAE takes 2.0 GiB, the device has 1.0 GiB for it"):
+        plan_passes([2**20, 2**31], 2**30)
+
+
+@requires_models
+def test_one_pass_and_two_write_the_same_stores(tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    suite, stages = load_suite(tiny_suite), list[str]()
+    stores: list[list[str]] = []
+    chunk = 4 * suite.encode.batch * suite.corpus.context * 96
+    one = int((2 * 96 * 16 * 4 + chunk + 99) / encoding.SHARE)  # room for one SAE of 96 x 16 in float32, and its chunk
+    for name, room in (("one", 2**40), ("two", one)):
+        run = Run(suite, tmp_path / name, lambda stage, done, total: stages.append(stage))
+        blocks = load_blocks(run)[0]
+        monkeypatch.setattr(encoding, "free_memory", {torch.device("cpu"): room}.__getitem__)
+        encode_model(run, suite.model_a, blocks)
+        stores.append([ActivationStore(run.store_path(suite.model_a, sae.hook)).sha256 for sae in suite.model_a.saes])
+    assert stores[0] == stores[1]
+    assert {stage for stage in stages if "pass" in stage} == {"encode a, pass 1 of 2", "encode a, pass 2 of 2"}
+
+
+@requires_models
+def test_an_sae_of_another_width_is_refused_before_the_model_runs(tiny_suite: Path, tmp_path: Path):
+    suite = load_suite(tiny_suite)
+    other = SaeConfig("blocks.0.hook_resid_post", suite.model_b.saes[0].path)
+    run = Run(suite, tmp_path)
+    with pytest.raises(InputError, match=r"sae_b2 takes vectors of 24, model a gives 16"):
+        encode_model(run, replace(suite.model_a, saes=(other,)), load_blocks(run)[0])
+    assert not list(tmp_path.rglob("shard-*"))
+
+
+@requires_models
+def test_the_hooks_of_gpt_neox_are_the_outputs_of_its_blocks():
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2
+    )
+    model = GPTNeoXForCausalLM(config).eval()
+    ids = torch.arange(20).reshape(2, 10)
+    with torch.no_grad():
+        hidden = model(input_ids=ids, output_hidden_states=True).hidden_states
+    streams = residual_streams(model, ids, [0, 1])
+    assert torch.equal(streams[0], hidden[1])
+    assert torch.equal(streams[1], hidden[2])
