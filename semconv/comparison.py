@@ -323,14 +323,19 @@ def _subspaces(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict
     out: dict[str, Any] = {"categories": categories.name, "rule": categories.rule, "sha256": categories.sha256}
     out["grid"], out["relations"] = {}, {}
     out["shared_features"] = {part.side.name: shared_features(part.members) for part in (*parts_a, *parts_b)}
-    for a in parts_a:
-        for b in parts_b:
-            key, cells = f"{a.side.layer}x{b.side.layer}", dict[str, Any]()
-            for name in categories.keywords:
-                cells[name] = study_category(protocol, measures, config, a, b, name)
-                protocol.tick("subspaces", 1)
-            out["grid"][key] = cells
-            out["relations"][key] = relations(protocol, a, b, config.min_pairs)
+
+    def layer_pair(a: CategoryParts, b: CategoryParts) -> tuple[dict[str, Any], dict[str, Any]]:
+        cells = dict[str, Any]()
+        for name in categories.keywords:
+            cells[name] = study_category(protocol, measures, config, a, b, name)
+            protocol.tick("subspaces", 1)
+        return cells, relations(protocol, a, b, config.min_pairs)
+
+    pairs = [(a, b) for a in parts_a for b in parts_b]
+    studied = side_by_side([partial(layer_pair, *pair) for pair in pairs], encoded.on_cpu)
+    for (a, b), (cells, related) in zip(pairs, studied, strict=True):
+        key = f"{a.side.layer}x{b.side.layer}"
+        out["grid"][key], out["relations"][key] = cells, related
     for measure in measures:
         tables = [cell["measures"].get(measure.name, {}) for cells in out["grid"].values() for cell in cells.values()]
         add_q_values(tables)
@@ -342,11 +347,15 @@ def _spans(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list
     assert config is not None
     spans = spans_of(config, encoded.blocks, texts)
     sides_a, sides_b = ([pooled(side, spans, config) for side in group] for group in (encoded.sides_a, encoded.sides_b))
-    grid: Grid = {}
-    for a in sides_a:
-        for b in sides_b:
-            grid[f"{a.layer}x{b.layer}"] = study_spans(protocol, a, b)
-            protocol.tick("subspaces", 1)
+
+    def layer_pair(a: Side, b: Side) -> dict[str, Any]:
+        values = study_spans(protocol, a, b)
+        protocol.tick("subspaces", 1)
+        return values
+
+    pairs = [(a, b) for a in sides_a for b in sides_b]
+    studied = side_by_side([partial(layer_pair, *pair) for pair in pairs], encoded.on_cpu)
+    grid: Grid = {f"{a.layer}x{b.layer}": values for (a, b), values in zip(pairs, studied, strict=True)}
     for measure in protocol.measures:
         add_q_values([cell["measures"].get(measure.name, {}) for cell in grid.values()])
     lengths = spans.lengths.double()
