@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 
@@ -67,7 +68,7 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
     stage = f"encode {model.name}"
     if todo:
         with run.timed(stage):
-            _encode_missing(run, stage, model, todo, kept, writers, blocks)
+            _encode_missing(run, stage, model, folder, todo, kept, writers, blocks)
     ranks.wait()
     if ranks.first and ranks.size > 1:
         for hook in incomplete:
@@ -97,6 +98,7 @@ def _encode_missing(
     run: Run,
     stage: str,
     model: ModelConfig,
+    folder: Path,
     todo: list[SaeConfig],
     kept: dict[str, KeptDecoder],
     writers: dict[str, StoreWriter],
@@ -105,9 +107,7 @@ def _encode_missing(
     from semconv.model_activations import load_model
 
     precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
-    network = load_model(
-        model_folder(model), device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed
-    )
+    network = load_model(folder, device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed)
     _check_fit(model, network.config, todo, kept, blocks)
     sizes = [2 * kept[sae.hook].shape[0] * kept[sae.hook].shape[1] * 4 for sae in todo]
     chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(kept[sae.hook].shape[0] for sae in todo)
@@ -143,7 +143,7 @@ def _encode_together(
     blocks: TokenBlocks,
     model_tf32: bool,
 ) -> None:
-    """Encodes with some SAEs at once, from the first batch that one of their stores lacks."""
+    """Encodes with some SAEs at once the batches that one of their stores lacks."""
     from semconv.sae_encode import encode
 
     encoding = run.suite.encode
