@@ -22,6 +22,7 @@ from semconv.layer_pairs import Protocol, bootstrap, study
 from semconv.nulls import without_agreement
 from semconv.permutation import max_statistic
 from semconv.sides import Side
+from semconv.spans import Spans
 from semconv.subspaces import CategoryParts, pooled, relations, shared_features, spans_of, study_category, study_spans
 from semconv.task_cache import Result
 from semconv.types import InputError, TokenBlocks
@@ -44,6 +45,7 @@ class Encoded:
         sides_b: of model B.
         controls: control -> its two sides.
         published: whether layers are shifted -> the two sides of the published layer pair, over every position.
+        spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
     """
 
     blocks: TokenBlocks
@@ -51,6 +53,7 @@ class Encoded:
     sides_b: list[Side]
     controls: dict[str, tuple[Side, Side]]
     published: dict[bool, tuple[Side, Side]]
+    spans: tuple[Spans, Spans] | None = None
 
     @property
     def on_cpu(self) -> bool:
@@ -99,8 +102,10 @@ def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Val
         torch.set_num_threads(n_threads)  # some of what the workers set is not theirs alone
 
 
-def compare_all(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list[str]) -> dict[str, Any]:
-    """Returns every section of the results that compares."""
+def compare_all(
+    suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list[str]
+) -> tuple[dict[str, Any], Nulls]:
+    """Returns every section of the results that compares, and the draws of the grid: layer pair -> `NULL.MEASURE`."""
     cells = [(f"{a.layer}x{b.layer}", a, b) for a in encoded.sides_a for b in encoded.sides_b]
     studied = side_by_side([partial(study, protocol, *cell) for cell in cells], encoded.on_cpu)
     grid: Grid = {key: values for (key, _, _), (values, _) in zip(cells, studied, strict=True)}
@@ -125,7 +130,7 @@ def compare_all(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts:
     if suite.published is not None:
         inputs = [sides, compare, asdict(suite.published), [protocol.inputs(*p) for p in encoded.published.values()]]
         results["published"] = _kept(protocol, "published", inputs, partial(_published, suite, protocol, encoded))
-    return results
+    return results, nulls
 
 
 def _kept(

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from numpy import ndarray
@@ -17,10 +18,11 @@ from semconv import labels
 from semconv.activation_store import ActivationStore
 from semconv.alignment import aligned_spans
 from semconv.compare import make_measures
-from semconv.comparison import Encoded, compare_all, n_steps
+from semconv.comparison import Encoded, Nulls, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
+from semconv.feature_contexts import ReadText, Wanted, write_contexts
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
@@ -256,14 +258,14 @@ def load_encoded(
     controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
     shifts = (True, False) if suite.published else ()
     published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
-    starts = document_starts(blocks[0])
+    starts, spans = document_starts(blocks[0]), None
     if suite.align is not None:
         spans = shared_spans(run, blocks)
         sides = [
             [_over_spans(side, s, suite.align.how) for side in group] for s, group in zip(spans, sides, strict=True)
         ]
         starts = spans_document_starts(spans[0].document)
-    return Encoded(blocks[0], sides[0], sides[1], controls, published), starts
+    return Encoded(blocks[0], sides[0], sides[1], controls, published, spans), starts
 
 
 def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.device) -> torch.Tensor:
@@ -319,7 +321,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     protocol = Protocol(tuple(measures), suite.match, suite.null, starts, TaskCache(run.folder / "tasks"), tick)
     texts = labels.token_texts(load_tokenizer(tokenizer_file(suite.corpus)))
     with run.timed("compare"):
-        compared = compare_all(suite, protocol, encoded, texts)
+        compared, nulls = compare_all(suite, protocol, encoded, texts)
     results = {
         "suite": suite.name,
         "suite_sha256": suite.sha256,
@@ -337,7 +339,10 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "model_b": _describe(run, suite.model_b, encoded.sides_b),
         **compared,
     }
-    _write_pairs(run, protocol, encoded)
+    groups = _write_pairs(run, protocol, encoded)
+    with run.timed("contexts"):
+        _write_contexts(run, encoded, blocks, groups)
+    _write_nulls(run, nulls)
     write_json(run.folder / "results.json", results)
     about = {
         "device": str(run.device),
@@ -350,7 +355,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     return results
 
 
-def _write_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> None:
+def _write_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> list[MatchedPairs]:
     saes = [{hook_layer(sae.hook): sae for sae in model.saes} for model in (run.suite.model_a, run.suite.model_b)]
     groups = [
         MatchedPairs(
@@ -366,6 +371,34 @@ def _write_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> None:
         for b in encoded.sides_b
     ]
     write_pairs(run.folder / "pairs.parquet", groups)
+    return groups
+
+
+def _write_contexts(
+    run: Run, encoded: Encoded, blocks: tuple[TokenBlocks, TokenBlocks], groups: list[MatchedPairs]
+) -> None:
+    """Writes the text that activates the features of the pairs most."""
+    corpora = run.suite.corpus, corpus_of_b(run.suite)
+    texts = [labels.token_texts(load_tokenizer(tokenizer_file(corpus))) for corpus in corpora]
+    spans = encoded.spans or (None, None)
+    of_a, of_b = (ReadText(*parts) for parts in zip(blocks, texts, spans, strict=True))
+    wanted = [
+        Wanted("a", side.layer, np.concatenate([g.a for g in groups if g.layer_a == side.layer]), side.acts, of_a)
+        for side in encoded.sides_a
+    ]
+    wanted += [
+        Wanted("b", side.layer, np.concatenate([g.b for g in groups if g.layer_b == side.layer]), side.acts, of_b)
+        for side in encoded.sides_b
+    ]
+    write_contexts(run.folder / "contexts.parquet", wanted)
+
+
+def _write_nulls(run: Run, nulls: Nulls) -> None:
+    """Writes every draw of the nulls of the layer grid, float64, under names like `0x2.shuffle.rsa`."""
+    draws = {
+        f"{key}.{name}": torch.from_numpy(array) for key, arrays in nulls.items() for name, array in arrays.items()
+    }
+    write_tensors(run.folder / "nulls.safetensors", draws)
 
 
 def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]:

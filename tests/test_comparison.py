@@ -176,7 +176,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
     protocol = WORLD.protocol(
         folder, suite.compare.measures, tick=lambda stage, n: steps.update({stage: n}), n_rematch=5, n_bootstrap=4
     )
-    return compare_all(suite, protocol, encoded, TEXTS), steps, suite, encoded
+    return compare_all(suite, protocol, encoded, TEXTS)[0], steps, suite, encoded
 
 
 def test_the_sections_and_the_steps(compared: tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded]):
@@ -237,7 +237,7 @@ def test_a_silent_side_does_not_stop_the_controls(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None)
     silent = SparseActivations.from_dense(torch.zeros_like(encoded.sides_a[1].acts.to_dense()))
     sides = [encoded.sides_a[0], replace(encoded.sides_a[1], acts=silent, store_sha256="silent")]
-    results = compare_all(suite, WORLD.protocol(tmp_path, ("rsa",)), replace(encoded, sides_a=sides), TEXTS)
+    results = compare_all(suite, WORLD.protocol(tmp_path, ("rsa",)), replace(encoded, sides_a=sides), TEXTS)[0]
     assert results["controls"]["self_match"]["a/3"]["lowest_r"] is None
     assert results["controls"]["lowest_self_r"] == pytest.approx(1.0, abs=1e-12)
     assert "reason" in results["grid"]["3x2"]["measures"]["rsa"]
@@ -256,7 +256,8 @@ def test_a_score_that_some_resample_lacks_has_no_interval(tmp_path: Path):
     assert pairs >= min(drawn)
     assert min(counts) < observed
     bar = WORLD.protocol(tmp_path / "bar", ("rsa",), n_bootstrap=4, match={"min_r": 0.55, "min_pairs": min(counts) + 1})
-    found = compare_all(suite, bar, replace(encoded, sides_a=encoded.sides_a[:1], controls={}), TEXTS)["grid"]["1x2"]
+    results, _ = compare_all(suite, bar, replace(encoded, sides_a=encoded.sides_a[:1], controls={}), TEXTS)
+    found = results["grid"]["1x2"]
     assert found["measures"]["rsa"]["interval"] is None
     assert math.isfinite(found["measures"]["rsa"]["score"])
     assert found["pairs_interval"] == interval(found["pairs"], np.array(counts, dtype=np.float64))
@@ -294,10 +295,18 @@ def test_the_last_published_step_is_the_grid(compared: tuple[dict[str, Any], Cou
 def test_one_run_draws_the_same_whatever_ran_before(tmp_path: Path):
     suite, encoded = small(published=None)
     protocol = WORLD.protocol(tmp_path / "0", ("rsa",), n_rematch=5, n_bootstrap=2)
-    first = compare_all(suite, protocol, encoded, TEXTS)
+    first, nulls = compare_all(suite, protocol, encoded, TEXTS)
     permutation_ids(50, 3, 11)
     np.random.default_rng(0).random(100)
     torch.manual_seed(3)
-    again = compare_all(suite, protocol, encoded, TEXTS)
-    fresh = compare_all(suite, replace(protocol, cache=type(protocol.cache)(tmp_path / "1")), encoded, TEXTS)
+    again, nulls_again = compare_all(suite, protocol, encoded, TEXTS)
+    elsewhere = replace(protocol, cache=type(protocol.cache)(tmp_path / "1"))
+    fresh, _ = compare_all(suite, elsewhere, encoded, TEXTS)
     assert json.dumps(first, sort_keys=True) == json.dumps(again, sort_keys=True) == json.dumps(fresh, sort_keys=True)
+    assert set(nulls) == set(first["grid"])
+    for key, arrays in nulls.items():
+        assert {f"{n}.rsa" for n in ("shuffle", "frequency", "rematch")} == set(arrays)
+        test = first["grid"][key]["measures"]["rsa"]["nulls"]
+        for name, draws in arrays.items():
+            assert float(draws.mean()) == test[name.split(".")[0]]["mean"]
+            assert np.array_equal(draws, nulls_again[key][name])

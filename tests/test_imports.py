@@ -53,6 +53,7 @@ def files_of(module: str) -> list[Path]:
         ("alignment", {"spans", "types"}),
         ("delphi_cache", {"activation_store", "files", "sparse", "types"}),
         ("matched_pairs", {"files", "labels", "types"}),
+        ("feature_contexts", {"files", "labels", "sparse", "spans", "types"}),
         ("own_pair", {"config", "model_activations", "sources", "types"}),
         ("decoders", {"config", "device", "files", "sae_encode", "sources", "types"}),
         (
@@ -127,6 +128,7 @@ def files_of(module: str) -> list[Path]:
                 "nulls",
                 "permutation",
                 "sides",
+                "spans",
                 "subspaces",
                 "task_cache",
                 "types",
@@ -149,7 +151,7 @@ def files_of(module: str) -> list[Path]:
             },
         ),
         ("claims", {"config", "files", "types"}),
-        ("report", {"claims", "compare", "files", "report"}),
+        ("report", {"claims", "compare", "feature_contexts", "files", "matched_pairs", "report", "types"}),
     ],
 )
 def test_directions(module: str, allowed: set[str]):

@@ -1,0 +1,154 @@
+"""The text that activates the features of matched pairs most: `contexts.parquet` in the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.files import write_atomically
+from semconv.labels import Context, contexts, top_positions
+from semconv.spans import Spans
+from semconv.sparse import SparseActivations
+from semconv.types import InputError, TokenBlocks
+
+COLUMNS = ("side", "layer", "feature", "rank", "document", "before", "token", "after", "activation")
+N_CONTEXTS = 4
+"""Distinct contexts kept of every feature."""
+_LOOKED_AT = 12  # strongest positions among which distinct contexts are sought: text repeats itself
+_BEFORE, _AFTER = 10, 6  # tokens around a position
+
+
+@dataclass(frozen=True, eq=False)
+class ReadText:
+    """What one model read, and how its tokens read.
+
+    Attributes:
+        blocks: its tokens.
+        texts: text of every token id.
+        spans: stretches of its tokens that activations were pooled over, where a suite aligns two tokenizers.
+    """
+
+    blocks: TokenBlocks
+    texts: list[str]
+    spans: Spans | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Features of one SAE whose contexts are wanted.
+
+    Attributes:
+        side: model A or B.
+        layer: of the SAE.
+        features: int64 [n], in any order, repeats allowed.
+        acts: activations of all its features, over the counted tokens or the spans of `text`.
+        text: what its model read.
+    """
+
+    side: Literal["a", "b"]
+    layer: int
+    features: Int[ndarray, " n"]
+    acts: SparseActivations
+    text: ReadText
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """One context as it is written: `before`, `token` and `after` are text, where the feature is active on `token`."""
+
+    document: int
+    before: str
+    token: str
+    after: str
+
+
+def _shown(context: Context, width: int) -> _Shown:
+    """Cuts a context into the `width` tokens that the feature is active on and what surrounds them."""
+    at, end = context.index, context.index + width
+    parts = context.pieces[:at], context.pieces[at:end], context.pieces[end : end + _AFTER]
+    return _Shown(context.document, *("".join(part) for part in parts))
+
+
+def _contexts(text: ReadText, positions: Tensor) -> list[list[_Shown]]:
+    """Returns the text around positions of the activations, int64 [n, k] with -1 for none: tokens, or spans."""
+    if text.spans is None:
+        found = contexts(text.blocks, positions, text.texts, _BEFORE, _AFTER)
+        return [[_shown(context, 1) for context in row] for row in found]
+    starts = torch.where(positions < 0, -1, text.spans.starts[positions.clamp(min=0)])
+    widths = text.spans.lengths[positions.clamp(min=0)]
+    longest = int(widths.max()) if widths.numel() else 1
+    found = contexts(text.blocks, starts, text.texts, _BEFORE, _AFTER + longest - 1)
+    return [
+        [_shown(context, width) for context, width in zip(row, row_widths, strict=False)]
+        for row, row_widths in zip(found, widths.tolist(), strict=True)
+    ]
+
+
+def _values_at(acts: SparseActivations, features: Tensor, positions: Tensor) -> list[list[float]]:
+    """Returns the stored values of features at their positions, int64 [n, k] with -1 for none, which gives 0."""
+    used, place = torch.unique(positions.clamp(min=0), return_inverse=True)
+    rows = acts.tokens(used)
+    stored = rows.token_of_entry() * rows.n_features + rows.indices  # rises: tokens in order, features within them
+    wanted = place * rows.n_features + features[:, None]
+    at = torch.searchsorted(stored, wanted).clamp(max=max(len(stored) - 1, 0))
+    return torch.where(positions < 0, 0.0, rows.values[at].float()).tolist()
+
+
+def _rows(wanted: Wanted) -> Iterator[tuple[str, int, int, int, int, str, str, str, float]]:
+    features = torch.from_numpy(wanted.features).unique()
+    if not len(features):
+        return
+    acts = wanted.acts.to("cpu")
+    positions = top_positions(acts, _LOOKED_AT)[features]
+    values = _values_at(acts, features, positions)
+    for feature, found, row in zip(features.tolist(), _contexts(wanted.text, positions), values, strict=True):
+        distinct = dict[tuple[str, str, str], tuple[_Shown, float]]()
+        for context, value in zip(found, row, strict=False):  # positions that are none come last
+            distinct.setdefault((context.before, context.token, context.after), (context, value))
+        for rank, (c, value) in enumerate(list(distinct.values())[:N_CONTEXTS]):
+            yield wanted.side, wanted.layer, feature, rank, c.document, c.before, c.token, c.after, value
+
+
+def write_contexts(path: Path, wanted: Sequence[Wanted]) -> None:
+    """Writes the strongest distinct contexts of features as Parquet, a row per context, columns `COLUMNS`.
+
+    Contexts of a feature are ranked from 0, the strongest, by activation, ties to the earlier position; a text that
+    comes again is left out. One SAE is worked on after another.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text = pa.string()
+    types = (text, pa.int32(), pa.int64(), pa.int32(), pa.int32(), text, text, text, pa.float32())
+    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    tables = [schema.empty_table()]
+    for one in wanted:
+        columns = list(zip(*_rows(one), strict=True))
+        if columns:
+            tables.append(pa.table([list(column) for column in columns], schema=schema))
+    write_atomically(path, lambda p: pq.write_table(pa.concat_tables(tables), p))
+
+
+def read_contexts(run: Path) -> Any:
+    """Reads the contexts of a run as a pyarrow table, a row per context, columns `COLUMNS`.
+
+    Raises:
+        InputError: the folder holds none, or the file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = run / "contexts.parquet"
+    if not path.exists():
+        raise InputError(f"{run} holds no contexts.parquet; run `semconv reproduce` first")
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is damaged: {error}") from None
