@@ -10,6 +10,7 @@ from semconv.claims import Checked
 from semconv.files import write_text
 from semconv.report import sections
 from semconv.report.figures import control_rows, strongest_rows, title_of
+from semconv.report.rows import interval, null_names
 from semconv.report.tables import show, table
 
 
@@ -98,14 +99,12 @@ def headline(results: dict[str, Any]) -> str:
         if not s["layer_pairs"]:
             lines.append(f"- **{title}**: no layer pair left enough feature pairs to compare.")
             continue
-        interval = (
-            f" (95% interval over documents {sections.interval(s['best_interval'])})" if s["best_interval"] else ""
-        )
+        within = f" (95% interval over documents {interval(s['best_interval'])})" if s["best_interval"] else ""
         lines.append(
-            f"- **{title}**: highest at A x B layers {s['best_layer_pair']}, {s['best_score']:.3f}{interval}; "
+            f"- **{title}**: highest at A x B layers {s['best_layer_pair']}, {s['best_score']:.3f}{within}; "
             f"mean over the grid {s['mean_score']:.3f}."
         )
-        for null in sections.null_names(results):
+        for null in null_names(results):
             n = s["nulls"].get(null)
             if n is None or not n["layer_pairs"]:
                 continue
@@ -126,7 +125,7 @@ def _nulls_text(results: dict[str, Any]) -> str:
         "rematch": f"`rematch` ({null['n_rematch']} shifts): one model's text shifted by whole documents, everything "
         "matched again.",
     }
-    return " ".join(parts[name] for name in sections.null_names(results)) + " See docs/statistics.md."
+    return " ".join(parts[name] for name in null_names(results)) + " See docs/statistics.md."
 
 
 def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from semconv.report import rows as report_rows
 from semconv.report import sections
 from semconv.report.tables import show
 from tests.report.made_up import LAYER_PAIRS, MEASURES, NULLS, results
@@ -62,7 +63,7 @@ def test_only_nulls_that_were_drawn_are_shown():
     made = results()
     for summary in made["summary"].values():
         del summary["nulls"]["rematch"]
-    assert sections.null_names(made) == ["shuffle", "frequency"]
+    assert report_rows.null_names(made) == ["shuffle", "frequency"]
     assert "rematch" not in sections.measure_section(made, "rsa")
     assert "rematch" not in sections.grid_tests_section(made)
 
