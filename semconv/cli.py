@@ -142,7 +142,7 @@ def reproduce(
     from semconv.device import choose_device
     from semconv.doctor import check_needs
     from semconv.pipeline import reproduce as run_suite
-    from semconv.report import write_figures, write_markdown
+    from semconv.report import write_report
     from semconv.run import Run
 
     config, stated = load_suite(suite, all_layers), load_claims(claims or default_claims_path())
@@ -152,11 +152,11 @@ def reproduce(
     with progress_bar() as progress:
         results = run_suite(Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast))
         progress("report", 0, 1)
-        write_figures(results, target / "figures")
         checked = check_claims(stated, results)
-        write_markdown(results, checked, target / "report.md")
+        write_report(results, checked, target)
         progress("report", 1, 1)
-    _finish_claims(checked, as_json, {"results": str(target / "results.json"), "report": str(target / "report.md")})
+    written = {"results": "results.json", "report": "report.md", "page": "index.html"}
+    _finish_claims(checked, as_json, {what: str(target / name) for what, name in written.items()})
 
 
 @app.command()
@@ -186,7 +186,7 @@ def compare(
     from semconv.device import choose_device
     from semconv.own_pair import model_of, suite_of_pair
     from semconv.pipeline import reproduce as run_suite
-    from semconv.report import write_figures, write_markdown
+    from semconv.report import write_report
     from semconv.report.markdown import headline
     from semconv.run import Run
 
@@ -194,13 +194,13 @@ def compare(
     suite = suite_of_pair(models, text, tokenizer, align, column, context, tokens, rematches)
     with progress_bar() as progress:
         results = run_suite(Run(suite, folder, progress, device=choose_device(device)))
-        write_figures(results, folder / "figures")
-        write_markdown(results, [], folder / "report.md")
+        write_report(results, [], folder)
     if as_json:
         print(json.dumps(results["summary"], indent=2))  # noqa: T201
     else:
         out.print(headline(results), markup=False)
         out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+        out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
 
 
 @app.command()

@@ -1,6 +1,35 @@
-"""Writes what a run found: Markdown and figures, from the results alone."""
+"""Writes what a run found: figures, Markdown and one self-contained HTML page, from the results alone."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from semconv.claims import Checked
 from semconv.report.figures import write_figures
 from semconv.report.markdown import write_markdown
+from semconv.report.order import in_order
+from semconv.report.page import write_page
 
-__all__ = ["write_figures", "write_markdown"]
+__all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
+
+
+def write_report(results: dict[str, Any], checked: Sequence[Checked], folder: Path) -> None:
+    """Writes `figures/`, `report.md` and `index.html` into a run folder.
+
+    Results just made and results read back from `results.json` give the same bytes.
+
+    Args:
+        results: of a suite.
+        checked: the claims against them, any number.
+        folder: of the run; what it holds of pairs, contexts and null draws is shown on the page.
+
+    Raises:
+        InputError: a file of the folder is damaged.
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    ordered = in_order(results)
+    write_figures(ordered, folder / "figures")
+    write_markdown(ordered, checked, folder / "report.md")
+    write_page(ordered, checked, folder)

@@ -1,0 +1,127 @@
+"""What only the report page shows as tables: facts, headline, claims by suite, heat maps made of table cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from semconv.claims import Checked
+from semconv.report.charts import step_of
+from semconv.report.figures import title_of, value_of
+from semconv.report.page_data import limits
+from semconv.report.rows import Rows, category_measures, interval, null_names
+from semconv.report.tables import show
+
+LEVEL = 0.05
+"""q from which on a score is not told from its null."""
+
+
+def is_number(value: object) -> bool:
+    """Whether a table sets a value flush right: a number, or the dash for none."""
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str, str]]:
+    """Returns what was compared, as names and values."""
+    corpus, null, cells = results["corpus"], results["null"], results["grid"].values()
+    counts = [cell["pairs"] for cell in cells]
+    spans = f", {corpus['n_spans']:,} shared spans" if corpus.get("n_spans") else ""
+    draws = f"{null['n_permutations']:,} permutations"
+    draws += f", {null['n_rematch']:,} shifts of the text" if null["n_rematch"] else ""
+    found = [
+        ("Model A", f"{results['model_a']['name']}, {len(results['model_a']['saes'])} SAEs"),
+        ("Model B", f"{results['model_b']['name']}, {len(results['model_b']['saes'])} SAEs"),
+        ("Text", f"{corpus['n_tokens']:,} tokens of {corpus['n_documents']:,} documents{spans}"),
+        ("Layer pairs", f"{len(counts):,}, with {min(counts):,} to {max(counts):,} feature pairs each"),
+        ("Nulls", draws),
+    ]
+    verdicts = [c.verdict for c in checked if c.claim.suite == results["suite"]]
+    if verdicts:
+        found.append(("Claims", f"{verdicts.count('pass')} of {len(verdicts)} hold"))
+    return found
+
+
+def headline_rows(results: dict[str, Any]) -> Rows:
+    """Returns a row per measure: where it is highest, how high, and how much of the grid beats every null."""
+    nulls, lines = null_names(results), list[list[object]]()
+    for name, summary in results["summary"].items():
+        if not summary["layer_pairs"]:
+            lines.append([title_of(name), "too few pairs", *[None] * (3 + 2 * len(nulls))])
+            continue
+        row: list[object] = [title_of(name), summary["best_layer_pair"], summary["best_score"]]
+        row += [interval(summary["best_interval"]), summary["mean_score"]]
+        for null in nulls:
+            of_null = summary["nulls"].get(null)
+            beaten = of_null and f"{of_null['significant']} of {of_null['layer_pairs']}"
+            row += [of_null and of_null["mean"], beaten]
+        lines.append(row)
+    header = ["measure", "highest at A x B", "score", "95% interval", "mean of the grid"]
+    return Rows([*header, *(f"{null}: {what}" for null in nulls for what in ("mean", "beaten"))], lines)
+
+
+def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict[str, list[dict[str, str]]]:
+    """Returns the claims on this suite (`own`) and on others (`other`), as text."""
+    out: dict[str, list[dict[str, str]]] = {"own": [], "other": []}
+    for c in checked:
+        expected = f"{c.claim.comparison} {show(c.claim.expected)}"
+        expected += f" ± {show(c.claim.tolerance)}" if c.claim.tolerance else ""
+        line = {"id": c.claim.id, "statement": c.claim.statement, "suite": c.claim.suite, "verdict": c.verdict}
+        where = "own" if c.claim.suite == results["suite"] else "other"
+        out[where].append({**line, "expected": expected, "observed": show(c.observed)})
+    return out
+
+
+def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[str, Any]:
+    if value is None:
+        return {"text": "none", "step": None, "weak": False}
+    return {"text": f"{value:z.3f}", "step": step_of(value, ends), "weak": q is not None and q >= LEVEL}
+
+
+def grid_table(results: dict[str, Any], measure: str, null: str | None) -> dict[str, Any]:
+    """Returns the scores of one measure as a table of coloured cells, deep layers of B on top.
+
+    Cells are None where there is no such layer pair; `index` is the place of a layer pair in the grid.
+    """
+    grid, ends = results["grid"], limits(results, measure)["score"]
+    places = {key: place for place, key in enumerate(grid)}
+    layers_a = sorted({cell["layer_a"] for cell in grid.values()})
+    layers_b = sorted({cell["layer_b"] for cell in grid.values()}, reverse=True)
+
+    def cell(a: int, b: int) -> dict[str, Any] | None:
+        key = f"{a}x{b}"
+        if key not in grid:
+            return None
+        q = value_of(grid[key], measure, f"{null}.q")
+        return {**_heat(value_of(grid[key], measure, "score"), ends, q), "index": places[key], "a": a, "b": b}
+
+    return {"columns": layers_a, "rows": [(b, [cell(a, b) for a in layers_a]) for b in layers_b], "ends": ends}
+
+
+def category_maps(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns for every measure of the categories a table of coloured cells: categories by layer pairs."""
+    grid = results["subspaces"]["grid"]
+    names = list(dict.fromkeys(name for cells in grid.values() for name in cells))
+    maps: list[dict[str, Any]] = []
+    for measure in category_measures(results):
+        scored = {
+            (key, name): value_of(cell, measure, "score") for key, cells in grid.items() for name, cell in cells.items()
+        }
+        known = [value for value in scored.values() if value is not None]
+        ends = [min([0.0, *known]), max([1e-9, *known])]
+        lines = [
+            (
+                name,
+                [
+                    _heat(
+                        scored.get((key, name)), ends, value_of(cells.get(name, {"measures": {}}), measure, "shuffle.q")
+                    )
+                    for key, cells in grid.items()
+                ],
+            )
+            for name in names
+            if any(scored.get((key, name)) is not None for key in grid)
+        ]
+        maps.append(
+            {"title": title_of(measure), "measure": measure, "columns": list(grid), "rows": lines, "ends": ends}
+        )
+    return sorted(maps, key=lambda one: (one["measure"] != "rsa", one["title"]))
