@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
 from semconv.report.figures import control_rows, grid_of, strongest_rows, title_of, value_of
-from semconv.report.page_data import Draws, binned, hardest_null, heights, limits
+from semconv.report.page_data import Draws, binned, hardest_null, heights
 from semconv.report.rows import null_names
 from semconv.report.tables import show
 
@@ -142,7 +144,8 @@ def verdict_chart(results: dict[str, Any]) -> str | None:
 def overview_chart(results: dict[str, Any], measure: str) -> str:
     """Draws the scores of one measure over the layer grid as a small heat map, deep layers of B on top."""
     rows, columns, values = grid_of(results, measure, "score")
-    ends = limits(results, measure)["score"]
+    ends = [float(np.nanmin(values)), float(np.nanmax(values))] if np.isfinite(values).any() else [0.0, 1.0]
+    ends[1] = ends[1] if ends[1] > ends[0] else ends[0] + 1.0
     side = WIDTH / len(columns)
     height = min(side, 42.0) * len(rows)
     cells: list[dict[str, Any]] = []

@@ -9,9 +9,10 @@ from typing import Any
 from semconv.claims import Checked
 from semconv.files import write_text
 from semconv.report import sections
-from semconv.report.figures import control_rows, strongest_rows, title_of
+from semconv.report.figures import title_of
 from semconv.report.rows import interval, null_names
 from semconv.report.tables import show, table
+from semconv.report.verdict import floor_verdict
 
 
 def claims_table(checked: Sequence[Checked]) -> str:
@@ -23,72 +24,6 @@ def claims_table(checked: Sequence[Checked]) -> str:
             expected += f" ± {show(c.claim.tolerance)}"
         rows.append([c.claim.id, c.claim.statement, c.claim.suite, expected, c.observed, c.verdict])
     return table(["claim", "statement", "suite", "expected", "observed", "verdict"], rows)
-
-
-def floor_verdict(results: dict[str, Any]) -> str:
-    """Returns the first paragraph: whether trained models agree more than models that learned nothing."""
-    rows = control_rows(results)
-    floors = [cell for kind, _, cell in rows if kind == "floor"]
-    crosses = {(cell["layer_a"], cell["layer_b"]): cell for kind, _, cell in rows if kind == "cross-model"}
-    compared = [cell for cell in floors if (cell["layer_a"], cell["layer_b"]) in crosses]
-    if not compared:
-        return (
-            "No untrained twin was compared at layers of the grid, so nothing here says that the agreement was learned."
-        )
-    floor = compared[0]
-    cross = crosses[floor["layer_a"], floor["layer_b"]]
-    where = f"layers {cross['layer_a']} x {cross['layer_b']}"
-    above, below = _compared(results, cross, floor, "shuffle")
-    if above or below:
-        start = f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
-        return _verdict(start + "pairing,", above, below)
-    counts = (
-        f"At {where} {cross['pairs']} feature pairs of the trained models pass every filter, and "
-        f"{floor['pairs']} of their untrained twins."
-    )
-    strongest = strongest_rows(results)
-    if len(strongest) < 2:
-        return (
-            f"{counts} With so few no measure scores both, so the number of pairs is all that this floor says: whether "
-            "the geometry of what is shared was learned remains open."
-        )
-    (_, _, floor), (_, _, cross) = strongest[:2]
-    null = "rematch" if results["null"]["n_rematch"] else "shuffle"
-    start = (
-        f"{counts} On the {cross['pairs']} strongest pairs of each, whether they agree or not, the trained models beat "
-        f"their twins, in score and in distance from `{null}`,"
-    )
-    return _verdict(start, *_compared(results, cross, floor, null))
-
-
-def _compared(
-    results: dict[str, Any], cross: dict[str, Any], floor: dict[str, Any], null: str
-) -> tuple[list[str], list[str]]:
-    """Returns what is said of the measures by which the trained models beat the floor, and of those by which not."""
-    above: list[str] = []
-    below: list[str] = []
-    for measure in results["summary"]:
-        tests = [cell["measures"].get(measure, {}).get("nulls", {}).get(null, {}) for cell in (cross, floor)]
-        if any(test.get("z") is None for test in tests):
-            continue
-        scores = [cell["measures"][measure]["score"] for cell in (cross, floor)]
-        higher = scores[0] > scores[1] and tests[0]["z"] > tests[1]["z"]
-        zs = f"z {show(tests[0]['z'])} against {show(tests[1]['z'])}"
-        text = f"{title_of(measure)} {show(scores[0])} against {show(scores[1])} ({zs})"
-        (above if higher else below).append(text)
-    return above, below
-
-
-def _verdict(start: str, above: list[str], below: list[str]) -> str:
-    lines = [
-        f"{start} by {len(above)} of {len(above) + len(below)} measures" + (f": {'; '.join(above)}." if above else ".")
-    ]
-    if below:
-        lines.append(
-            f"**They do not by {'; '.join(below)}**: by these the agreement is no more than what SAEs of models that "
-            "learned nothing show, for such SAEs still see which token they are at."
-        )
-    return " ".join(lines)
 
 
 def headline(results: dict[str, Any]) -> str:

@@ -102,21 +102,18 @@
   };
 
   const histogram = (name, test, low, high) => {
-    const width = 300, height = 46;
-    const x = (value) => 4 + ((value - low) / (high - low || 1)) * (width - 8);
+    const x = (value) => 0.5 + ((value - low) / (high - low || 1)) * 99;
     const [from, to, n, bars] = test.draws;
-    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+    const drawing = svg("svg", { viewBox: "0 0 100 36", preserveAspectRatio: "none", role: "img",
       "aria-label": `${name}: ${n} draws from ${from} to ${to}, score ${number(test.score)}` });
     const bin = (to - from) / bars.length;
     [...bars].forEach((digit, i) => {
       const share = parseInt(digit, 36) / 35;
-      if (share > 0) drawing.append(svg("rect", { class: "draws", x: x(from + i * bin), y: 32 - 28 * share, width: Math.max(0.8, x(from + bin) - x(from)), height: 28 * share }));
+      if (share > 0) drawing.append(svg("rect", { class: "draws", x: x(from + i * bin), y: 34 - 30 * share, width: Math.max(0.3, x(from + bin) - x(from)), height: 30 * share }));
     });
-    drawing.append(svg("line", { class: "axis-line", x1: 0, x2: width, y1: 32.5, y2: 32.5 }));
-    if (test.score !== null) drawing.append(svg("line", { class: "observed", x1: x(test.score), x2: x(test.score), y1: 2, y2: 33 }));
-    drawing.append(svg("text", { x: 0, y: 44, "font-size": 10, fill: "var(--quiet)" }, number(Number(low.toPrecision(3)))),
-      svg("text", { x: width, y: 44, "font-size": 10, "text-anchor": "end", fill: "var(--quiet)" }, number(Number(high.toPrecision(3)))));
-    return el("figure", {}, el("p", { class: "axis" }, `${name}, ${n} draws; the line is the score`), drawing);
+    drawing.append(svg("line", { class: "axis-line", x1: 0, x2: 100, y1: 34.5, y2: 34.5 }));
+    if (test.score !== null) drawing.append(svg("line", { class: "observed", x1: x(test.score), x2: x(test.score), y1: 2, y2: 35 }));
+    return el("figure", {}, el("p", { class: "axis" }, `${name}, ${n} draws; line: score ${number(test.score)}`), drawing);
   };
 
   const line = (name, ...values) => el("tr", {}, el("th", { scope: "row" }, name), ...values.map((value) => el("td", {}, value)));
@@ -125,6 +122,7 @@
     const cell = grid.cells[index];
     const { title, cells: measured } = grid.measures[chosen.measure];
     const scored = measured[index];
+    const drawings = [];
     const parts = [el("h3", {}, `A layer ${cell.a} × B layer ${cell.b}`)];
     const general = el("tbody", {},
       line("feature pairs", range(cell.interval) ? `${cell.pairs} (95%: ${range(cell.interval)})` : String(cell.pairs)),
@@ -145,7 +143,9 @@
       }
       const drawn = shown.filter((name) => scored.nulls[name].draws);
       const points = drawn.flatMap((name) => [...scored.nulls[name].draws.slice(0, 2), scored.nulls[name].score].filter((v) => v !== null));
-      for (const name of drawn) parts.push(histogram(name, scored.nulls[name], Math.min(...points), Math.max(...points)));
+      for (const name of drawn) drawings.push(histogram(name, scored.nulls[name], Math.min(...points), Math.max(...points)));
+      const three = (value) => number(Number(value.toPrecision(3)));
+      if (drawn.length) drawings.push(el("p", { class: "axis ends" }, el("span", {}, three(Math.min(...points))), el("span", {}, "score"), el("span", {}, three(Math.max(...points)))));
       for (const name of grid.nulls) if (scored.nulls[name]?.reason) parts.push(el("p", {}, `${name}: ${scored.nulls[name].reason}.`));
     }
     if (explorer) {
@@ -154,6 +154,7 @@
       parts.push(button);
     }
     detail.replaceChildren(...parts);
+    byId("draws").replaceChildren(...drawings);
   };
 
   const choose = (index, focus) => {
@@ -211,6 +212,7 @@
   if (!explorer) return;
   const PAGE = 25;
   const list = byId("pairs");
+  const narrow = matchMedia("(max-width: 40rem)");
   const fields = { query: byId("query"), a: byId("layer-a"), b: byId("layer-b"), min: byId("r-min"), max: byId("r-max"), order: byId("order"), contexts: byId("in-contexts") };
   const tokens = (feature) => feature[2].map((token) => token[0]).join("\n").toLowerCase();
   const contexts = (feature) => feature[3].map((c) => c[1] + c[2] + c[3]).join("\n").toLowerCase();
@@ -221,8 +223,14 @@
 
   const ofSide = (side, feature) => {
     const who = el("span", { class: "who" }, `${side.toUpperCase()} ${feature[0]} · #${feature[1]} `);
-    const toks = feature[2].map(([token, times]) => el("bdi", {}, el("span", { class: "tok" }, token), times > 1 ? `×${times} ` : ""));
-    return el("span", { class: `side-${side}` }, who, ...toks);
+    const often = (times) => (times > 1 && feature[2].length > 1 ? `×${times} ` : "");
+    const toks = feature[2].map(([token, times]) => el("bdi", {}, el("span", { class: "tok" }, token), often(times)));
+    const whole = el("span", { class: `side-${side}` }, who, ...toks);
+    if (feature[3].length) {
+      const [, before, token, after] = feature[3][0];
+      whole.append(el("bdi", { class: "glance" }, before.slice(narrow.matches ? -12 : -26), el("mark", {}, token), after));
+    }
+    return whole;
   };
   const column = (side, feature) => {
     const title = el("h4", {}, `${side.toUpperCase()} (${names[side]}), layer ${feature[0]}, feature ${feature[1]} `);

@@ -16,9 +16,9 @@ from semconv.files import read_tensors, read_text, write_text
 from semconv.report import charts, page_tables, rows, sections
 from semconv.report.explorer_data import Tables, explorer_data
 from semconv.report.figures import title_of
-from semconv.report.markdown import floor_verdict
 from semconv.report.page_data import Draws, default_measure, grid_data, hardest_null
 from semconv.report.tables import show
+from semconv.report.verdict import floor_comparison
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -67,11 +67,16 @@ def read_draws(folder: Path) -> Draws:
 
 
 def _verdict(results: dict[str, Any]) -> dict[str, Any]:
-    """Returns the verdict as a first sentence that can stand alone, and the rest."""
-    text = floor_verdict(results)
-    first, _, rest = text.partition(". ")
-    lead, more = (f"{first}.", rest) if rest and len(first) < 200 else (text, "")
-    return {"lead": inline(lead), "more": inline(more), "chart": charts.verdict_chart(results)}
+    """Returns the verdict in parts: a first sentence that can stand alone, the rest, and the chart of it."""
+    found = floor_comparison(results)
+    statement = f"{found.statement}." if found.statement else ""
+    return {
+        "lead": inline(found.opening or statement),
+        "more": inline(statement if found.opening else ""),
+        "above": found.above,
+        "warning": inline(found.warning),
+        "chart": charts.verdict_chart(results),
+    }
 
 
 def _charts(results: dict[str, Any], draws: Draws) -> dict[str, list[dict[str, Any]]]:

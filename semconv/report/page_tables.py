@@ -9,7 +9,7 @@ from semconv.claims import Checked
 from semconv.report.charts import step_of
 from semconv.report.figures import title_of, value_of
 from semconv.report.page_data import limits
-from semconv.report.rows import Rows, category_measures, interval, null_names
+from semconv.report.rows import Rows, category_measures, null_names
 from semconv.report.tables import show
 
 LEVEL = 0.05
@@ -42,21 +42,28 @@ def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str
 
 
 def headline_rows(results: dict[str, Any]) -> Rows:
-    """Returns a row per measure: where it is highest, how high, and how much of the grid beats every null."""
+    """Returns a row per measure: where it is highest, how high, and how much of the grid lies above every null."""
     nulls, lines = null_names(results), list[list[object]]()
     for name, summary in results["summary"].items():
         if not summary["layer_pairs"]:
-            lines.append([title_of(name), "too few pairs", *[None] * (3 + 2 * len(nulls))])
+            lines.append([title_of(name), "too few pairs", *[None] * (3 + len(nulls))])
             continue
-        row: list[object] = [title_of(name), summary["best_layer_pair"], summary["best_score"]]
-        row += [interval(summary["best_interval"]), summary["mean_score"]]
+        row: list[object] = [title_of(name), summary["best_layer_pair"], _rounded(summary["best_score"])]
+        within = summary["best_interval"]
+        row.append(within and f"{_rounded(within[0])} to {_rounded(within[1])}")
+        row.append(_rounded(summary["mean_score"]))
         for null in nulls:
-            of_null = summary["nulls"].get(null)
-            beaten = of_null and f"{of_null['significant']} of {of_null['layer_pairs']}"
-            row += [of_null and of_null["mean"], beaten]
-        lines.append(row)
-    header = ["measure", "highest at A x B", "score", "95% interval", "mean of the grid"]
-    return Rows([*header, *(f"{null}: {what}" for null in nulls for what in ("mean", "beaten"))], lines)
+            s = summary["nulls"].get(null)
+            row.append(
+                s and s["layer_pairs"] and f"{s['significant']} of {s['layer_pairs']} (mean {_rounded(s['mean'])})"
+            )
+        lines.append([value or None for value in row])
+    header = ["measure", "best at A x B", "score", "95% interval", "grid mean", *(f"above {null}" for null in nulls)]
+    return Rows(header, lines)
+
+
+def _rounded(value: float | None) -> str | None:
+    return None if value is None else f"{value:z.3f}"
 
 
 def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict[str, list[dict[str, str]]]:
@@ -74,7 +81,7 @@ def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict
 def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[str, Any]:
     if value is None:
         return {"text": "none", "step": None, "weak": False}
-    return {"text": f"{value:z.3f}", "step": step_of(value, ends), "weak": q is not None and q >= LEVEL}
+    return {"text": _rounded(value), "step": step_of(value, ends), "weak": q is not None and q >= LEVEL}
 
 
 def grid_table(results: dict[str, Any], measure: str, null: str | None) -> dict[str, Any]:

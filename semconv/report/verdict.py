@@ -1,0 +1,109 @@
+"""The verdict on the floor: whether trained models agree more than models that learned nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from semconv.report.figures import control_rows, strongest_rows, title_of
+from semconv.report.tables import show
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the floor says, in sentences.
+
+    Attributes:
+        opening: how many pairs both leave, or why nothing can be said.
+        beaten: who is compared on what, up to `by N of M measures`; empty where no measure scores both.
+        above: what is said of each measure by which the trained models beat their twins.
+        below: of each by which they do not.
+    """
+
+    opening: str
+    beaten: str = ""
+    above: tuple[str, ...] = ()
+    below: tuple[str, ...] = ()
+
+    @property
+    def statement(self) -> str:
+        """By how many measures the twins are beaten, without a full stop; empty where none scores both."""
+        n = len(self.above) + len(self.below)
+        return f"{self.beaten} by {len(self.above)} of {n} measures" if self.beaten else ""
+
+    @property
+    def warning(self) -> str:
+        """What the measures say that do not tell trained models from their twins; empty where all do."""
+        if not self.below:
+            return ""
+        return (
+            f"**They do not by {'; '.join(self.below)}**: by these the agreement is no more than what SAEs of models "
+            "that learned nothing show, for such SAEs still see which token they are at."
+        )
+
+    @property
+    def text(self) -> str:
+        """All of it as one paragraph."""
+        said = f"{self.statement}: {'; '.join(self.above)}." if self.above else f"{self.statement}."
+        return " ".join(part for part in (self.opening, said if self.beaten else "", self.warning) if part)
+
+
+def floor_verdict(results: dict[str, Any]) -> str:
+    """Returns the first paragraph of the report: whether trained models agree more than models that learned nothing."""
+    return floor_comparison(results).text
+
+
+def floor_comparison(results: dict[str, Any]) -> Verdict:
+    """Returns whether the trained models agree more than their untrained twins, at the first floor's layers."""
+    rows = control_rows(results)
+    floors = [cell for kind, _, cell in rows if kind == "floor"]
+    crosses = {(cell["layer_a"], cell["layer_b"]): cell for kind, _, cell in rows if kind == "cross-model"}
+    compared = [cell for cell in floors if (cell["layer_a"], cell["layer_b"]) in crosses]
+    if not compared:
+        return Verdict(
+            "No untrained twin was compared at layers of the grid, so nothing here says that the agreement was learned."
+        )
+    floor = compared[0]
+    cross = crosses[floor["layer_a"], floor["layer_b"]]
+    where = f"layers {cross['layer_a']} x {cross['layer_b']}"
+    above, below = _compared(results, cross, floor, "shuffle")
+    if above or below:
+        beaten = (
+            f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
+        )
+        return Verdict("", beaten + "pairing,", above, below)
+    counts = (
+        f"At {where}, {cross['pairs']} feature pairs of the trained models pass every filter, and "
+        f"{floor['pairs']} of their untrained twins."
+    )
+    strongest = strongest_rows(results)
+    if len(strongest) < 2:
+        return Verdict(
+            f"{counts} With so few no measure scores both, so the number of pairs is all that this floor says: whether "
+            "the geometry of what is shared was learned remains open."
+        )
+    (_, _, floor), (_, _, cross) = strongest[:2]
+    null = "rematch" if results["null"]["n_rematch"] else "shuffle"
+    beaten = (
+        f"On the {cross['pairs']} strongest pairs of each, whether they agree or not, the trained models beat "
+        f"their twins, in score and in distance from `{null}`,"
+    )
+    return Verdict(counts, beaten, *_compared(results, cross, floor, null))
+
+
+def _compared(
+    results: dict[str, Any], cross: dict[str, Any], floor: dict[str, Any], null: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns what is said of the measures by which the trained models beat the floor, and of those by which not."""
+    above: list[str] = []
+    below: list[str] = []
+    for measure in results["summary"]:
+        tests = [cell["measures"].get(measure, {}).get("nulls", {}).get(null, {}) for cell in (cross, floor)]
+        if any(test.get("z") is None for test in tests):
+            continue
+        scores = [cell["measures"][measure]["score"] for cell in (cross, floor)]
+        higher = scores[0] > scores[1] and tests[0]["z"] > tests[1]["z"]
+        zs = f"z {show(tests[0]['z'])} against {show(tests[1]['z'])}"
+        text = f"{title_of(measure)} {show(scores[0])} against {show(scores[1])} ({zs})"
+        (above if higher else below).append(text)
+    return tuple(above), tuple(below)
