@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/*)
 
-.PHONY: help setup build reproduce test check cuda-check bench asan fuzz clean
+.PHONY: help setup build reproduce test check page-check cuda-check bench asan fuzz clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
 	@echo "make check       format, lint and types"
+	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
 	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
 	@echo "make bench       the kernel against its peers on this machine"
 	@echo "make asan        the native tests under the address and undefined-behaviour sanitisers"
@@ -41,6 +42,13 @@ check: build
 	$(BIN)/ruff check .
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/* tests/fuzz/*.cpp tests/cuda/*.cpp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+
+# Only this target needs a browser. axe-core comes out of a package for another driver, whose own needs are left out.
+page-check: build
+	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null && command -v chromedriver >/dev/null || { echo "semconv: page-check needs Chromium and its driver, found none on PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check selenium==4.51.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python==0.1.8
+	SEMCONV_PAGE_CHECK=1 $(BIN)/python -m pytest tests/report/test_page_browser.py
 
 cuda-check: build
 	$(BIN)/python scripts/cuda_check.py

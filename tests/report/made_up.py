@@ -22,7 +22,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
     number = (n / 10_000 for n in count(1003, 7))  # four digits, never the same twice
 
     def test() -> dict[str, Any]:
-        return {key: next(number) for key in ("mean", "sd", "z", "calibrated", "p", "q", "q_by")}
+        return {key: next(number) for key in ("score", "mean", "sd", "z", "calibrated", "p", "q", "q_by")}
 
     def measured(value: float | None = None, at: float | None = None) -> dict[str, Any]:
         nulls = {null: test() for null in NULLS}

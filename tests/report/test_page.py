@@ -1,0 +1,402 @@
+"""The report page without a browser: complete, self-contained, safe to open whatever the text, the same every time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semconv import InputError
+from semconv.report import write_report
+from semconv.report.explorer_data import MOST_PAIRS, Tables, explorer_data, visible
+from semconv.report.order import in_order
+from semconv.report.page import embedded, inline, page, read_draws, write_page
+from semconv.report.page_data import N_BINS, binned, grid_data, heights, limits
+from semconv.report.page_tables import category_maps, grid_table, headline_rows
+from tests.report.made_up import MEASURES, results
+from tests.report.made_up_page import LINK, NASTY, claims, draws, large, pairs, tables
+
+pytest.importorskip("vl_convert")
+pytest.importorskip("jinja2")
+pytest.importorskip("pyarrow")
+
+VOID = {"meta", "br", "input", "link", "img"}
+
+
+class Outline(HTMLParser):
+    """Elements of a page, and whether every one that opens is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": [], "h2": [], "table": []}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in self.inside:
+            self.inside[tag].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data: str) -> None:
+        for tag in self.inside:
+            if tag in self.open:
+                self.inside[tag][-1] += data
+
+    def ids(self) -> list[str]:
+        return [str(attributes["id"]) for _, attributes in self.tags if "id" in attributes]
+
+    def titles(self) -> list[str]:
+        return self.inside["h2"]
+
+    def data(self) -> dict[str, Any]:
+        kinds = [attributes.get("type") for tag, attributes in self.tags if tag == "script"]
+        return json.loads(self.inside["script"][kinds.index("application/json")])
+
+
+def made(change: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
+    """The made-up results, changed."""
+    out = results()
+    change(out)
+    return in_order(out)
+
+
+def drawn(change: Callable[[dict[str, Any]], None] = lambda _: None, **given: Any) -> str:
+    """The page of the made-up results with everything a run folder can hold."""
+    found = made(change)
+    parts = {"checked": claims(), "tables": tables(), "draws": draws(found), **given}
+    return page(found, parts["checked"], parts["tables"], parts["draws"])
+
+
+@pytest.fixture(scope="module")
+def whole() -> str:
+    return drawn()
+
+
+def test_every_part_is_there(whole: str):
+    outline = Outline(whole)
+    assert whole.startswith("<!doctype html>")
+    assert outline.titles() == [
+        "What was found",
+        "Claims",
+        "Layer by layer",
+        "Null distributions",
+        "Controls",
+        "Feature explorer",
+        "From the published protocol to the corrected one",
+        "Semantic categories",
+        "Over spans of text",
+        "Filters",
+        "SAEs",
+    ]
+    sections = {str(a["href"])[1:] for tag, a in outline.tags if tag == "a" and str(a["href"]).startswith("#")}
+    ids = outline.ids()
+    assert sections <= set(ids)
+    assert len(ids) == len(set(ids))
+    charts = [a for tag, a in outline.tags if tag == "svg"]
+    # The verdict; overview, nulls and controls of each measure; of the published steps SVCCA alone has scores.
+    assert len(charts) == 1 + 3 * len(MEASURES) + 1
+    assert all(a["role"] == "img" and a["aria-label"] for a in charts)
+
+
+def test_a_browser_has_nothing_to_request(whole: str):
+    outline = Outline(whole)
+    assert not {tag for tag, _ in outline.tags} & {"link", "iframe", "object", "embed", "base", "img", "video", "audio"}
+    for tag, attributes in outline.tags:
+        assert not {"src", "srcset", "action", "xlink:href", "background", "style"} & set(attributes), tag
+        assert not any(name.startswith("on") for name in attributes), tag
+        if "href" in attributes:
+            assert str(attributes["href"]).startswith("#")
+    code = "".join(outline.inside["style"] + [s for s in outline.inside["script"] if not s.startswith("{")])
+    for word in (
+        "url(",
+        "@import",
+        "fetch(",
+        "XMLHttpRequest",
+        "import(",
+        "WebSocket",
+        "sendBeacon",
+        "innerHTML",
+        "eval(",
+    ):
+        assert word not in code
+    addresses = set(re.findall(r"https?://[^\s\"'<>\\]+", whole))
+    assert addresses == {"http://www.w3.org/2000/svg", LINK}
+
+
+def test_the_policy_allows_this_style_and_these_scripts_and_nothing_else(whole: str):
+    outline = Outline(whole)
+    policy = next(str(a["content"]) for tag, a in outline.tags if a.get("http-equiv") == "Content-Security-Policy")
+    allowed = {part.split()[0]: part.split()[1:] for part in policy.split("; ")}
+    assert allowed["default-src"] == ["'none'"]
+    assert set(allowed) == {"default-src", "style-src", "script-src", "img-src", "base-uri", "form-action"}
+
+    def hashes(parts: list[str]) -> list[str]:
+        return [f"'sha256-{base64.b64encode(hashlib.sha256(p.encode()).digest()).decode()}'" for p in parts]
+
+    assert hashes(outline.inside["style"]) == allowed["style-src"]
+    assert hashes([s for s in outline.inside["script"] if not s.startswith("{")]) == allowed["script-src"]
+
+
+def test_text_of_tokens_claims_and_names_stays_text():
+    def rename(found: dict[str, Any]) -> None:
+        found["model_a"]["name"] = NASTY[0]
+        found["suite"] = NASTY[1]
+        found["grid"]["1x10"]["measures"]["rsa"]["reason"] = NASTY[0]
+
+    text = drawn(rename)
+    outline = Outline(text)
+    assert [tag for tag, _ in outline.tags].count("script") == 3
+    assert "alert(1)</script>" not in text
+    assert "<img" not in text
+    assert "<b>" not in text
+    data = outline.data()
+    assert data["names"]["a"] == NASTY[0]
+    tokens = [token for feature in data["explorer"]["a"] for token, _ in feature[2]]
+    assert {NASTY[0], NASTY[1], NASTY[2], "\u2400\u241b\ufffd\ufffd"} <= set(tokens)
+    assert data["explorer"]["a"][0][4] == LINK
+    assert "javascript:" not in text
+
+
+def test_embedded_json_is_what_went_in_and_holds_no_sign_of_html():
+    value = {"a": [*NASTY, "é\U0001f600\u2029"], "b": [1.5, None, True]}
+    text = embedded(value)
+    assert json.loads(text) == value
+    assert not set(text) & set("<>&\u2028\u2029")
+    with pytest.raises(ValueError, match="JSON compliant"):
+        embedded(float("nan"))
+
+
+def test_control_characters_are_seen():
+    assert visible("a\nb\tc\x00\x7f") == "a↵b⇥c␀␡"
+    assert not set(visible("".join(map(chr, range(0x2000, 0x2070))))) & set(
+        "\u202a\u202b\u202d\u202e\u2066\u2067\u2069"
+    )
+
+
+def test_inline_markdown_is_escaped_first():
+    assert str(inline("**a <b>** and `c & d`")) == "<strong>a &lt;b&gt;</strong> and <code>c &amp; d</code>"
+
+
+def test_the_same_inputs_give_the_same_bytes_also_read_back_from_json(whole: str):
+    assert drawn() == whole
+    back = in_order(json.loads(json.dumps(results(), sort_keys=True)))
+    assert page(back, claims(), tables(), draws(back)) == whole
+
+
+def test_in_order_sorts_layers_by_number_and_measures_by_the_registry():
+    shuffled = results()
+    shuffled["grid"] = dict(reversed(shuffled["grid"].items()))
+    shuffled["grid"]["10x2"] = {**shuffled["grid"]["1x2"], "layer_a": 10}
+    ordered = in_order(shuffled)
+    assert list(ordered["grid"]) == ["0x2", "1x2", "1x10", "10x2"]
+    assert list(ordered["summary"]) == ["svcca_pc1", "rsa"]
+    assert json.dumps(ordered, sort_keys=True) == json.dumps(shuffled, sort_keys=True)
+
+
+def test_the_layer_grid_holds_the_scores_and_what_is_not_told_from_the_null():
+    found = made()
+    for null, q in (("rematch", 0.2), ("shuffle", 0.01)):
+        found["grid"]["1x2"]["measures"]["rsa"]["nulls"][null]["q"] = q
+    table = grid_table(found, "rsa", "rematch")
+    assert table["columns"] == [0, 1]
+    assert [b for b, _ in table["rows"]] == [10, 2]
+    (absent, none), (first, second) = (cells for _, cells in table["rows"])
+    assert absent is None
+    assert (none["text"], none["step"], none["weak"]) == ("none", None, False)
+    assert (second["text"], second["weak"], second["index"]) == ("0.610", True, 1)
+    assert grid_table(found, "rsa", "shuffle")["rows"][1][1][1]["weak"] is False
+    assert first["step"] < second["step"]
+
+
+def test_the_data_of_the_grid_are_those_of_the_results():
+    found = made()
+    data = grid_data(found, draws(found))
+    assert [(cell["a"], cell["b"], cell["pairs"]) for cell in data["cells"]] == [(0, 2, 202), (1, 2, 212), (1, 10, 220)]
+    scored = found["grid"]["1x2"]["measures"]["rsa"]
+    shown = data["measures"]["rsa"]["cells"][1]
+    assert shown["score"] == 0.61
+    assert shown["interval"] == pytest.approx(scored["interval"], rel=1e-3)
+    assert shown["nulls"]["rematch"]["z"] == pytest.approx(scored["nulls"]["rematch"]["z"], rel=1e-3)
+    assert len(shown["nulls"]["rematch"]["draws"][3]) == N_BINS
+    assert "draws" not in grid_data(found, {})["measures"]["rsa"]["cells"][1]["nulls"]["rematch"]
+    assert data["measures"]["rsa"]["cells"][2] == {"reason": "7 pairs are too few for rsa"}
+    low, high = limits(found, "rsa")["score"]
+    assert (low, high) == (0.0, 0.61)
+    assert limits(found, "rsa")["pairs"] == [0.0, 220.0]
+
+
+def test_histograms():
+    low, high, n, digits = binned(np.array([0.0, 0.0, 0.0, 1.0, np.nan]))  # type: ignore[misc]
+    assert (low, high, n) == (0.0, 1.0, 4)
+    assert digits[0] == "z"
+    assert digits[1:-1] == "0" * (N_BINS - 2)
+    assert heights([low, high, n, digits])[-1] == pytest.approx(12 / 35)  # a third of the fullest, rounded up
+    assert binned(np.array([np.nan])) is None
+    one = binned(np.array([0.5, 0.5]))
+    assert one is not None
+    assert (one[0], one[1], sorted(one[3])[-1]) == (0.5, 0.5, "z")
+
+
+def test_the_headline_has_every_measure_and_null():
+    found = made()
+    rows = headline_rows(found)
+    assert rows.header[-3:] == ["above shuffle", "above frequency", "above rematch"]
+    assert [row[0] for row in rows.rows] == ["SVCCA, first component (as published)", "RSA, Spearman"]
+    assert rows.rows[0][1:3] == ["1x2", "0.610"]
+    assert str(rows.rows[0][-1]).startswith("1 of 2 (mean 0.")
+
+
+def test_category_maps_leave_out_what_has_no_score():
+    (one,) = category_maps(made())
+    assert [name for name, _ in one["rows"]] == ["Nature", "Time"]
+    assert one["columns"] == ["0x2", "1x2"]
+    assert all(cell["step"] is not None for _, cells in one["rows"] for cell in cells)
+
+
+def test_the_explorer_shows_the_strongest_of_every_layer_pair():
+    many = pairs(40) * 200
+    for place, pair in enumerate(many):
+        many[place] = {
+            **pair,
+            "layer_a": int(place % 8 == 0),
+            "feature_a": place,
+            "feature_b": place,
+            "r": 1 / (1 + place),
+        }
+    data = explorer_data(Tables(many, None))
+    assert data is not None
+    assert data["total"] == 8000
+    layers = [data["a"][a][0] for a, _, _ in data["pairs"]]
+    assert (layers.count(0), layers.count(1)) == (MOST_PAIRS // 2, 1000)
+    rs = [r for _, _, r in data["pairs"]]
+    assert rs == sorted(rs, reverse=True)
+    assert data["contexts"] is False
+    assert explorer_data(Tables(None, None)) is None
+
+
+def test_features_are_held_once_with_their_contexts():
+    data = explorer_data(tables())
+    assert data is not None
+    layer, feature, tokens, contexts, link = data["a"][0]
+    assert (layer, feature, link) == (0, 100, LINK)
+    assert tokens == [[visible(NASTY[0]), 1], ["word0", 2]]
+    assert [(c[0], c[1], c[4]) for c in contexts] == [(7, "before100 ↵", 100), (7, "before100 ↵", 50)]
+    assert data["a"][1][4] == ""  # a link that leads elsewhere is none
+    shared = pairs(2)
+    shared[1] |= {"layer_a": 0, "feature_a": 100}
+    again = explorer_data(Tables(shared, None))
+    assert again is not None
+    assert (len(again["a"]), len(again["b"]), again["pairs"]) == (1, 2, [[0, 0, 0.99], [0, 1, 0.98]])
+
+
+def _without(*names: str) -> Callable[[dict[str, Any]], None]:
+    def change(found: dict[str, Any]) -> None:
+        for name in names:
+            del found[name]
+
+    return change
+
+
+def _fast(found: dict[str, Any]) -> None:
+    """What `--fast` leaves out."""
+    _without("published")(found)
+    found["fast"], found["null"]["n_rematch"] = True, 0
+    for cell in found["grid"].values():
+        for scored in cell["measures"].values():
+            scored.get("nulls", {}).pop("rematch", None)
+            scored.pop("interval", None)
+    for summary in found["summary"].values():
+        del summary["nulls"]["rematch"]
+        summary["best_interval"] = None
+
+
+def _no_controls(found: dict[str, Any]) -> None:
+    found["controls"] = {"self_match": {}, "pairs": {}, "strongest": {}}
+
+
+def _no_score(found: dict[str, Any]) -> None:
+    for cell in found["grid"].values():
+        cell["measures"], cell["mean_r"], cell["pairs"] = {name: {"reason": "none"} for name in MEASURES}, None, 0
+    for summary in found["summary"].values():
+        summary.update(
+            layer_pairs=0, best_layer_pair=None, best_score=None, best_interval=None, mean_score=None, nulls={}
+        )
+
+
+def _undefined_null(found: dict[str, Any]) -> None:
+    found["grid"]["1x2"]["measures"]["rsa"]["nulls"]["rematch"] = {"reason": "3 of 56 draws have no score"}
+    found["grid"]["1x2"]["measures"]["svcca_pc1"]["nulls"]["shuffle"].update(z=None, sd=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "given", "there", "gone"),
+    [
+        (_without("published", "subspaces", "spans"), {}, "Filters", "Semantic categories"),
+        (_fast, {}, "A fast run", "shifts of the text"),
+        (_no_controls, {}, "No untrained twin was compared", "How far from chance"),
+        (_no_score, {}, "too few pairs", "100 draws"),
+        (_undefined_null, {}, "3 of 56 draws have no score", ">nan<"),
+        (lambda _: None, {"checked": []}, "Layer by layer", 'id="claims"'),
+        (lambda _: None, {"tables": Tables()}, "holds no <code>pairs.parquet</code>", 'id="query"'),
+        (lambda _: None, {"tables": Tables(pairs(), None)}, "holds no <code>contexts.parquet</code>", "before100"),
+        (lambda _: None, {"tables": Tables([], [])}, "Feature explorer", "before100"),
+        (lambda _: None, {"draws": {}}, "holds no draws", "100 draws"),
+    ],
+)
+def test_results_that_lack_something_make_a_page(
+    change: Callable[[dict[str, Any]], None], given: dict[str, Any], there: str, gone: str
+):
+    text = drawn(change, **given)
+    Outline(text)
+    assert there in text
+    assert gone not in text
+
+
+def test_a_grid_of_gemma_size_stays_small():
+    found = in_order(large())
+    text = page(found, [], tables(), draws(found))
+    outline = Outline(text)
+    assert len(text.encode()) < 5 * 2**20
+    assert [a["class"] for tag, a in outline.tags if tag == "table" and a.get("id") == "map"] == ["heat dense"]
+    assert sum("data-cell" in a for _, a in outline.tags) == 26 * 42
+    assert "every number is in <code>report.md</code>" in text
+
+
+def test_the_report_of_a_folder_has_every_file_and_no_part_of_one(tmp_path: Path):
+    write_report(results(), claims(), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"figures", "index.html", "report.md"}
+    assert "holds no <code>pairs.parquet</code>" in (tmp_path / "index.html").read_text()
+    (tmp_path / "nulls.safetensors").write_bytes(b"junk")
+    (tmp_path / "index.html").write_text("old")
+    with pytest.raises(InputError, match="nulls.safetensors is missing or damaged"):
+        write_page(in_order(results()), [], tmp_path)
+    assert (tmp_path / "index.html").read_text() == "old"
+
+
+def test_draws_are_read_under_the_names_the_pipeline_writes(tmp_path: Path):
+    import torch
+
+    from semconv.files import write_tensors
+
+    assert read_draws(tmp_path) == {}
+    write_tensors(tmp_path / "nulls.safetensors", {"0x2.shuffle.rsa": torch.arange(3.0, dtype=torch.float64)})
+    assert read_draws(tmp_path)["0x2.shuffle.rsa"].tolist() == [0.0, 1.0, 2.0]
