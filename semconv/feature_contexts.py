@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -47,15 +47,17 @@ class Wanted:
     Attributes:
         side: model A or B.
         layer: of the SAE.
-        features: int64 [n], in any order, repeats allowed.
-        acts: activations of all its features, over the counted tokens or the spans of `text`.
+        features: int64 [n], each once.
+        positions: int64 [n, k] where each is strongest, as `strongest` gives them: counted tokens, or spans of `text`.
+        values: float32 [n, k] activations there.
         text: what its model read.
     """
 
     side: Literal["a", "b"]
     layer: int
     features: Int[ndarray, " n"]
-    acts: SparseActivations
+    positions: Int[ndarray, "n k"]
+    values: Float[ndarray, "n k"]
     text: ReadText
 
 
@@ -91,24 +93,28 @@ def _contexts(text: ReadText, positions: Tensor) -> list[list[_Shown]]:
     ]
 
 
-def _values_at(acts: SparseActivations, features: Tensor, positions: Tensor) -> list[list[float]]:
-    """Returns the stored values of features at their positions, int64 [n, k] with -1 for none, which gives 0."""
+def strongest(
+    acts: SparseActivations, features: Int[ndarray, " n"]
+) -> tuple[Int[ndarray, "n k"], Float[ndarray, "n k"]]:
+    """Returns where features are strongest, strongest first and -1 for none, and their activations there, 0 for none.
+
+    Args:
+        acts: activations of all features of an SAE.
+        features: int64 [n].
+    """
+    acts, wanted = acts.to("cpu"), torch.from_numpy(features)
+    positions = top_positions(acts, _LOOKED_AT)[wanted]
     used, place = torch.unique(positions.clamp(min=0), return_inverse=True)
-    rows = acts.tokens(used)
+    rows = acts.tokens(used) if len(used) else acts.rows(0, 1)
     stored = rows.token_of_entry() * rows.n_features + rows.indices  # rises: tokens in order, features within them
-    wanted = place * rows.n_features + features[:, None]
-    at = torch.searchsorted(stored, wanted).clamp(max=max(len(stored) - 1, 0))
-    return torch.where(positions < 0, 0.0, rows.values[at].float()).tolist()
+    at = torch.searchsorted(stored, place * rows.n_features + wanted[:, None]).clamp(max=max(len(stored) - 1, 0))
+    held = rows.values.float() if len(stored) else torch.zeros(1)
+    return positions.numpy(), torch.where(positions < 0, 0.0, held[at]).numpy()
 
 
 def _rows(wanted: Wanted) -> Iterator[tuple[str, int, int, int, int, str, str, str, float]]:
-    features = torch.from_numpy(wanted.features).unique()
-    if not len(features):
-        return
-    acts = wanted.acts.to("cpu")
-    positions = top_positions(acts, _LOOKED_AT)[features]
-    values = _values_at(acts, features, positions)
-    for feature, found, row in zip(features.tolist(), _contexts(wanted.text, positions), values, strict=True):
+    shown = _contexts(wanted.text, torch.from_numpy(wanted.positions))
+    for feature, found, row in zip(wanted.features.tolist(), shown, wanted.values.tolist(), strict=True):
         distinct = dict[tuple[str, str, str], tuple[_Shown, float]]()
         for context, value in zip(found, row, strict=False):  # positions that are none come last
             distinct.setdefault((context.before, context.token, context.after), (context, value))
@@ -120,7 +126,7 @@ def write_contexts(path: Path, wanted: Sequence[Wanted]) -> None:
     """Writes the strongest distinct contexts of features as Parquet, a row per context, columns `COLUMNS`.
 
     Contexts of a feature are ranked from 0, the strongest, by activation, ties to the earlier position; a text that
-    comes again is left out. One SAE is worked on after another.
+    comes again is left out.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

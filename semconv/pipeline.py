@@ -22,7 +22,7 @@ from semconv.comparison import Encoded, Nulls, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
-from semconv.feature_contexts import ReadText, Wanted, write_contexts
+from semconv.feature_contexts import ReadText, Wanted, strongest, write_contexts
 from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
@@ -35,7 +35,7 @@ from semconv.run import Run
 from semconv.sides import Side
 from semconv.sources import model_folder, neuronpedia_id, text_files, tokenizer_file
 from semconv.spans import Spans, pool
-from semconv.task_cache import TaskCache
+from semconv.task_cache import Result, TaskCache
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     }
     groups = _write_pairs(run, protocol, encoded)
     with run.timed("contexts"):
-        _write_contexts(run, encoded, blocks, groups)
+        _write_contexts(run, protocol, encoded, blocks, groups)
     _write_nulls(run, nulls)
     write_json(run.folder / "results.json", results)
     about = {
@@ -375,22 +375,33 @@ def _write_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> list[Matched
 
 
 def _write_contexts(
-    run: Run, encoded: Encoded, blocks: tuple[TokenBlocks, TokenBlocks], groups: list[MatchedPairs]
+    run: Run,
+    protocol: Protocol,
+    encoded: Encoded,
+    blocks: tuple[TokenBlocks, TokenBlocks],
+    groups: list[MatchedPairs],
 ) -> None:
     """Writes the text that activates the features of the pairs most."""
     corpora = run.suite.corpus, corpus_of_b(run.suite)
     texts = [labels.token_texts(load_tokenizer(tokenizer_file(corpus))) for corpus in corpora]
     spans = encoded.spans or (None, None)
     of_a, of_b = (ReadText(*parts) for parts in zip(blocks, texts, spans, strict=True))
-    wanted = [
-        Wanted("a", side.layer, np.concatenate([g.a for g in groups if g.layer_a == side.layer]), side.acts, of_a)
-        for side in encoded.sides_a
-    ]
-    wanted += [
-        Wanted("b", side.layer, np.concatenate([g.b for g in groups if g.layer_b == side.layer]), side.acts, of_b)
-        for side in encoded.sides_b
-    ]
-    write_contexts(run.folder / "contexts.parquet", wanted)
+
+    def wanted(name: Literal["a", "b"], side: Side, text: ReadText) -> Wanted:
+        of_layer = [(g.a, g.layer_a) if name == "a" else (g.b, g.layer_b) for g in groups]
+        features = np.unique(np.concatenate([found for found, layer in of_layer if layer == side.layer]))
+
+        def make() -> Result:
+            positions, values = strongest(side.acts, features)
+            return {}, {"positions": positions, "values": values}
+
+        inputs = [side.store_sha256, features.tolist()]
+        _, kept = protocol.cache.get(f"contexts.{name}.{side.layer}", inputs, make)
+        return Wanted(name, side.layer, features, kept["positions"], kept["values"], text)
+
+    of_sides = [wanted("a", side, of_a) for side in encoded.sides_a]
+    of_sides += [wanted("b", side, of_b) for side in encoded.sides_b]
+    write_contexts(run.folder / "contexts.parquet", of_sides)
 
 
 def _write_nulls(run: Run, nulls: Nulls) -> None:

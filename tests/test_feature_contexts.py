@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 from semconv import InputError, SparseActivations
-from semconv.feature_contexts import COLUMNS, N_CONTEXTS, ReadText, Wanted, read_contexts, write_contexts
+from semconv.feature_contexts import COLUMNS, N_CONTEXTS, ReadText, Wanted, read_contexts, strongest, write_contexts
 from semconv.spans import Spans
 from tests.test_labels import blocks_of
 
@@ -29,14 +30,19 @@ def acts(values: dict[tuple[int, int], float], n_tokens: int = 13, n_features: i
     return SparseActivations.from_dense(dense)
 
 
-def written(folder: Path, *wanted: Wanted) -> list[dict[str, object]]:
-    write_contexts(folder / "contexts.parquet", wanted)
+def wanted(side: Literal["a", "b"], layer: int, features: list[int], of: SparseActivations, text: ReadText) -> Wanted:
+    rows = np.array(features, dtype=np.int64)
+    return Wanted(side, layer, rows, *strongest(of, rows), text)
+
+
+def written(folder: Path, *features: Wanted) -> list[dict[str, object]]:
+    write_contexts(folder / "contexts.parquet", features)
     return read_contexts(folder).to_pylist()
 
 
 def test_rows_by_hand(tmp_path: Path):
     values = {(4, 3): 2.0, (1, 3): 5.0, (12, 3): 1.5, (0, 1): 9.0, (5, 4): 7.0}
-    one = Wanted("a", 6, np.array([3, 1, 3]), acts(values), ReadText(BLOCKS, TEXTS))
+    one = wanted("a", 6, [1, 3], acts(values), ReadText(BLOCKS, TEXTS))
     rows = written(tmp_path, one)
     assert [tuple(row) for row in rows] == [COLUMNS] * 4
     assert [(r["feature"], r["rank"], r["token"], r["activation"], r["document"]) for r in rows] == [
@@ -53,13 +59,13 @@ def test_rows_by_hand(tmp_path: Path):
 def test_text_that_repeats_is_left_out_and_the_number_of_contexts_is_bounded(tmp_path: Path):
     values = {(token, 2): 20.0 - token for token in range(13)}
     same = ReadText(BLOCKS, ["x"] * 21)  # positions differ in how much text of their row stands around them
-    rows = written(tmp_path, Wanted("b", 0, np.array([2]), acts(values), same))
+    rows = written(tmp_path, wanted("b", 0, [2], acts(values), same))
     shown = [(r["before"], r["token"], r["after"]) for r in rows]
     assert len(set(shown)) == len(shown)
     # Of positions 0, 1, 2 (three tokens), 3, 4 and 5, 6, 7, 8 (two tokens each) the distinct ones, strongest first.
     assert shown == [("", "x", "xx"), ("x", "x", "x"), ("xx", "x", ""), ("", "x", "x")]
     assert [r["activation"] for r in rows] == [20.0, 19.0, 18.0, 17.0]
-    every = written(tmp_path, Wanted("b", 0, np.array([2]), acts(values), ReadText(BLOCKS, TEXTS)))
+    every = written(tmp_path, wanted("b", 0, [2], acts(values), ReadText(BLOCKS, TEXTS)))
     assert [r["rank"] for r in every] == list(range(N_CONTEXTS))
     assert [r["token"] for r in every] == [TEXTS[i] for i in IDS[:N_CONTEXTS]]
 
@@ -68,7 +74,7 @@ def test_over_spans_the_token_is_the_span(tmp_path: Path):
     starts, ends = torch.tensor([0, 3, 5, 9]), torch.tensor([2, 5, 6, 13])
     spans = Spans(starts, ends, torch.tensor([0, 1, 1, 2], dtype=torch.int32), 13)
     pooled = acts({(0, 0): 1.0, (1, 0): 3.0, (2, 0): 2.0}, n_tokens=4)
-    rows = written(tmp_path, Wanted("b", 2, np.array([0]), pooled, ReadText(BLOCKS, TEXTS, spans)))
+    rows = written(tmp_path, wanted("b", 2, [0], pooled, ReadText(BLOCKS, TEXTS, spans)))
     assert [(r["before"], r["token"], r["after"], r["document"]) for r in rows] == [
         ("", " 5 6", "", 1),
         ("", " 8", " 9", 1),
@@ -79,19 +85,21 @@ def test_over_spans_the_token_is_the_span(tmp_path: Path):
 def test_the_same_inputs_give_the_same_bytes_and_nothing_gives_an_empty_table(tmp_path: Path):
     generator = torch.Generator().manual_seed(0)
     dense = torch.rand(13, 5, generator=generator) * (torch.rand(13, 5, generator=generator) < 0.5)
-    one = Wanted("a", 0, np.arange(5), SparseActivations.from_dense(dense), ReadText(BLOCKS, TEXTS))
+    one = wanted("a", 0, list(range(5)), SparseActivations.from_dense(dense), ReadText(BLOCKS, TEXTS))
     for name in ("0.parquet", "1.parquet"):
         write_contexts(tmp_path / name, [one])
     assert (tmp_path / "0.parquet").read_bytes() == (tmp_path / "1.parquet").read_bytes()
-    none = Wanted("a", 0, np.array([], dtype=np.int64), one.acts, one.text)
-    silent = Wanted("b", 0, np.array([1]), acts({(0, 0): 1.0}), one.text)
+    none = wanted("a", 0, [], acts({(0, 0): 1.0}), one.text)
+    silent = wanted("b", 0, [1], acts({(0, 0): 1.0}), one.text)
     assert written(tmp_path, none, silent) == []
 
 
 def test_values_are_those_of_the_activations(tmp_path: Path):
     generator = torch.Generator().manual_seed(1)
     dense = (torch.rand(13, 5, generator=generator) - 0.3).relu()
-    rows = written(tmp_path, Wanted("a", 0, np.arange(5), SparseActivations.from_dense(dense), ReadText(BLOCKS, TEXTS)))
+    rows = written(
+        tmp_path, wanted("a", 0, list(range(5)), SparseActivations.from_dense(dense), ReadText(BLOCKS, TEXTS))
+    )
     assert len(rows) == 5 * N_CONTEXTS
     for row in rows:
         position = IDS.index(int(str(row["token"])))

@@ -168,7 +168,8 @@ def test_search_by_typing_and_by_keyboard(opened: Any):
 
 
 def test_numbers_layers_and_r_narrow_the_search(opened: Any):
-    data = "JSON.parse(document.getElementById('data').textContent).explorer"
+    opened.execute_script("window.found = JSON.parse(document.getElementById('data').textContent).explorer")
+    data = "window.found"
     whole, feature = count(opened), script(opened, f"{data}.b[5][1]")
     fill = (
         "const f = document.getElementById(arguments[0]); f.value = arguments[1]; f.dispatchEvent(new Event('input'))"
