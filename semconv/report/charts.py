@@ -17,6 +17,7 @@ from semconv.report.figures import control_rows, grid_of, strongest_rows, title_
 from semconv.report.page_data import Draws, binned, hardest_null, heights
 from semconv.report.rows import null_names
 from semconv.report.tables import show
+from semconv.report.verdict import null_of_strongest
 
 VEGA_LITE = "5.21"
 STEPS = 12
@@ -94,7 +95,7 @@ def _score_axis(field: str, title: str, ends: Sequence[float]) -> dict[str, Any]
 def _rows_chart(labels: Sequence[str], layers: Sequence[Layer], label: str) -> str:
     height = len(labels) * _ROW
     padding = {"left": 14, "right": 18, "top": 4, "bottom": 38}
-    layer = [*_rows_layer(labels), *layers]
+    layer = [*layers, *_rows_layer(labels)]  # labels last, so that their outline covers lines
     return _svg({"width": WIDTH, "height": height, "padding": padding, "layer": layer}, label)
 
 
@@ -111,8 +112,8 @@ def _ends(values: Sequence[float | None]) -> tuple[float, float]:
 def verdict_chart(results: dict[str, Any]) -> str | None:
     """Draws how far trained models and untrained twins lie from chance, on as many pairs; None without both."""
     rows = strongest_rows(results)[:2]
-    null = hardest_null(results)
-    if len(rows) < 2 or null is None:
+    null = null_of_strongest(results)
+    if len(rows) < 2:
         return None
     points, labels = list[dict[str, Any]](), list[str]()
     for measure in results["summary"]:

@@ -15,7 +15,7 @@ from semconv.claims import Checked
 from semconv.files import read_tensors, read_text, write_text
 from semconv.report import charts, page_tables, rows, sections
 from semconv.report.explorer_data import Tables, explorer_data
-from semconv.report.figures import title_of
+from semconv.report.figures import control_rows, title_of
 from semconv.report.page_data import Draws, default_measure, grid_data, hardest_null
 from semconv.report.tables import show
 from semconv.report.verdict import floor_comparison
@@ -178,6 +178,7 @@ def page(results: dict[str, Any], checked: Sequence[Checked], tables: Tables, dr
             grid=page_tables.grid_table(results, measure, null),
             steps=charts.STEPS,
             explorer=explorer,
+            kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=sections,
         )

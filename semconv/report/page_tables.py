@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ def is_number(value: object) -> bool:
 def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str, str]]:
     """Returns what was compared, as names and values."""
     corpus, null, cells = results["corpus"], results["null"], results["grid"].values()
-    counts = [cell["pairs"] for cell in cells]
+    pairs = [cell["pairs"] for cell in cells]
     spans = f", {corpus['n_spans']:,} shared spans" if corpus.get("n_spans") else ""
     draws = f"{null['n_permutations']:,} permutations"
     draws += f", {null['n_rematch']:,} shifts of the text" if null["n_rematch"] else ""
@@ -32,12 +33,13 @@ def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str
         ("Model A", f"{results['model_a']['name']}, {len(results['model_a']['saes'])} SAEs"),
         ("Model B", f"{results['model_b']['name']}, {len(results['model_b']['saes'])} SAEs"),
         ("Text", f"{corpus['n_tokens']:,} tokens of {corpus['n_documents']:,} documents{spans}"),
-        ("Layer pairs", f"{len(counts):,}, with {min(counts):,} to {max(counts):,} feature pairs each"),
+        ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
         ("Nulls", draws),
     ]
-    verdicts = [c.verdict for c in checked if c.claim.suite == results["suite"]]
-    if verdicts:
-        found.append(("Claims", f"{verdicts.count('pass')} of {len(verdicts)} hold"))
+    counts = Counter(c.verdict for c in checked if c.claim.suite == results["suite"])
+    if counts:
+        not_run = f", {counts['not run']} not run" if counts["not run"] else ""
+        found.append(("Claims", f"{counts['pass']} hold, {counts['FAIL']} fail{not_run}"))
     return found
 
 

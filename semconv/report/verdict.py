@@ -83,12 +83,17 @@ def floor_comparison(results: dict[str, Any]) -> Verdict:
             "the geometry of what is shared was learned remains open."
         )
     (_, _, floor), (_, _, cross) = strongest[:2]
-    null = "rematch" if results["null"]["n_rematch"] else "shuffle"
+    null = null_of_strongest(results)
     beaten = (
         f"On the {cross['pairs']} strongest pairs of each, whether they agree or not, the trained models beat "
         f"their twins, in score and in distance from `{null}`,"
     )
     return Verdict(counts, beaten, *_compared(results, cross, floor, null))
+
+
+def null_of_strongest(results: dict[str, Any]) -> str:
+    """Returns the null that the strongest pairs of twins and trained models are held against."""
+    return "rematch" if results["null"]["n_rematch"] else "shuffle"
 
 
 def _compared(
