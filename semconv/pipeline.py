@@ -407,7 +407,9 @@ def _write_contexts(
 def _write_nulls(run: Run, nulls: Nulls) -> None:
     """Writes every draw of the nulls of the layer grid, float64, under names like `0x2.shuffle.rsa`."""
     draws = {
-        f"{key}.{name}": torch.from_numpy(array) for key, arrays in nulls.items() for name, array in arrays.items()
+        f"{key}.{name}": torch.from_numpy(np.ascontiguousarray(array))
+        for key, arrays in nulls.items()
+        for name, array in arrays.items()
     }
     write_tensors(run.folder / "nulls.safetensors", draws)
 

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from semconv import InputError
 from semconv.activation_store import ActivationStore
 from semconv.config import load_suite
+from semconv.feature_contexts import read_contexts
 from semconv.files import only_writer
+from semconv.matched_pairs import read_pairs
 from semconv.pipeline import Run, encode_model, load_corpus
 from semconv.pipeline import reproduce as run_suite
 from tests.conftest import requires_models, semconv_cli
@@ -40,6 +43,9 @@ def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     results = json.loads((finished / "results.json").read_text())
     assert set(results["grid"]) == {"0x2", "1x2"}
     assert all(cell["measures"]["rsa"]["nulls"]["shuffle"]["p"] >= 1 / 100 for cell in results["grid"].values())
+    page = (finished / "index.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert 'id="query"' in page
     report = (finished / "report.md").read_text()
     assert "| 0x2 |" in report
     assert "| T1 |" in report
@@ -48,6 +54,23 @@ def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["suite_sha256"] == results["suite_sha256"]
     assert provenance["versions"]["torch"]
+
+
+def test_draws_and_contexts_belong_to_the_results(finished: Path):
+    results = json.loads((finished / "results.json").read_text())
+    draws = load_file(finished / "nulls.safetensors")
+    cell = results["grid"]["0x2"]["measures"]["rsa"]["nulls"]
+    assert {name.split(".")[1] for name in draws if name.startswith("0x2.")} == set(cell)
+    for null, test in cell.items():
+        assert float(draws[f"0x2.{null}.rsa"].numpy().mean()) == test["mean"]
+    pairs, contexts = read_pairs(finished).to_pylist(), read_contexts(finished).to_pylist()
+    assert {("b", p["layer_b"], p["feature_b"]) for p in pairs} == {
+        (c["side"], c["layer"], c["feature"]) for c in contexts if c["side"] == "b"
+    }
+    strongest = {(c["side"], c["layer"], c["feature"]): c["token"].strip() for c in contexts if c["rank"] == 0}
+    for pair in pairs:
+        for side in ("a", "b"):
+            assert strongest[side, pair[f"layer_{side}"], pair[f"feature_{side}"]] == pair[f"top_tokens_{side}"][0]
 
 
 def test_the_device_is_in_the_provenance_and_not_in_the_results(finished: Path):
