@@ -11,6 +11,7 @@ import pytest
 
 from semconv import InputError
 from semconv.claims import load_results
+from semconv.feature_contexts import read_contexts
 from semconv.own_pair import model_of
 from tests.conftest import requires_models, semconv_cli
 
@@ -81,6 +82,7 @@ def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: P
     assert aligned["corpus"]["n_spans"] == same["corpus"]["n_tokens"]
     assert aligned["grid"]["1x2"]["matches_sha256"] == same["grid"]["1x2"]["matches_sha256"]
     assert aligned["grid"]["1x2"]["pairs"] == same["grid"]["1x2"]["pairs"]
+    assert read_contexts(folder / "same") == read_contexts(folder / "aligned")
     _characters_for_b(folder)
     refused = compare(folder, *numbers)
     assert "--align max pools them over spans" in refused.stderr
@@ -89,6 +91,13 @@ def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: P
     other = load_results(folder / "other")
     assert 100 < other["corpus"]["n_spans"] < same["corpus"]["n_tokens"]
     assert other["grid"]["1x2"]["matches_sha256"] != same["grid"]["1x2"]["matches_sha256"]
+    contexts, text = read_contexts(folder / "other").to_pylist(), (folder / "text.txt").read_text()
+    of_b = [c for c in contexts if c["side"] == "b"]
+    assert of_b
+    shown = ["".join(c[part] for part in ("before", "token", "after")) for c in of_b]
+    assert all(one.replace("Ġ", " ") in text for one in shown)  # this tokenizer has no decoder, so a space stays a Ġ
+    assert max(len(c["token"]) for c in of_b) > 1  # spans of several characters, each a token of B
+    assert (folder / "other" / "index.html").read_text().startswith("<!doctype html>")
     assert "align.how must be one of max, mean, sum" in compare(folder, "--align", "most").stderr
 
 
