@@ -18,10 +18,10 @@ help:
 	@echo "make setup       only the virtual environment; make build: and the native core"
 
 setup: $(VENV)/.locked
-$(VENV)/.locked: requirements.lock
+$(VENV)/.locked: requirements.lock requirements-dev.lock requirements-cuda.lock scripts/install_locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semconv: Python 3.11 or newer is needed, found " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	scripts/install_locked.sh $(BIN)/python --dev
 	@touch $@
 
 build: $(VENV)/.built
