@@ -113,9 +113,11 @@ def installed_hashes(reports: Iterable[Path]) -> dict[str, str]:
     for path in reports:
         try:
             for item in json.loads(path.read_text())["install"]:
-                digest = item["download_info"]["archive_info"]["hashes"]["sha256"]
-                found[canonical(item["metadata"]["name"])] = digest
-        except (ValueError, KeyError, TypeError) as error:
+                archive = item["download_info"]["archive_info"]
+                digest = archive.get("hashes", {}).get("sha256") or archive.get("hash", "").removeprefix("sha256=")
+                if digest:  # pip before 23.1 writes `hash` alone
+                    found[canonical(item["metadata"]["name"])] = digest
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is no installation report of pip: {error!r}") from None
     return found
 
@@ -151,7 +153,7 @@ def bill(main: Component, components: list[Component], time: int) -> str:
     text = JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
     error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if error:
-        raise InputError(f"the bill does not fit the schema of CycloneDX 1.6: {str(error.data)[:300]}")
+        raise InputError(f"the bill does not fit the schema of CycloneDX 1.6: {str(error.data).splitlines()[0]}")
     return text
 
 
