@@ -45,6 +45,7 @@ cleanup() {
   fi
 }
 trap cleanup EXIT
+
 echo "semconv: base ..."
 debootstrap --variant=minbase bookworm "$work/base" >"$work/debootstrap.log" || { tail "$work/debootstrap.log" >&2; exit 1; }
 rm -f "$work"/base/var/cache/apt/archives/*.deb

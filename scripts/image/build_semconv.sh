@@ -8,7 +8,7 @@
 # SEMCONV_CUDA=1 builds the CUDA kernels, SEMCONV_CUDA=0 takes a torch without CUDA.
 set -eu
 distribution=$1 packages=$2 wheels=$3 tests=$4
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore 
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 if [ -n "$(ls "$wheels")" ]; then
   export PIP_FIND_LINKS="$wheels" PIP_NO_INDEX=1
 fi
