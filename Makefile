@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/*)
 
-.PHONY: help setup build reproduce test check page-check cuda-check bench asan fuzz clean
+.PHONY: help setup build reproduce test check page-check cuda-check bench asan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
@@ -16,13 +16,15 @@ help:
 	@echo "make bench       the kernel against its peers on this machine"
 	@echo "make asan        the native tests under the address and undefined-behaviour sanitisers"
 	@echo "make fuzz        1,000,000 inputs for the ops and 50,000 for the store reader; needs clang++"
+	@echo "make image       the container image, with docker, podman or buildah; TARGET=gpu for the one with CUDA"
+	@echo "make image-check builds it without an engine, runs it without network; needs root, debootstrap, buildah"
 	@echo "make setup       only the virtual environment; make build: and the native core"
 
 setup: $(VENV)/.locked
-$(VENV)/.locked: requirements.lock
+$(VENV)/.locked: requirements.lock requirements-dev.lock requirements-cuda.lock scripts/install_locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semconv: Python 3.11 or newer is needed, found " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	scripts/install_locked.sh $(BIN)/python --dev
 	@touch $@
 
 build: $(VENV)/.built
@@ -41,6 +43,7 @@ check: build
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/* tests/fuzz/*.cpp tests/cuda/*.cpp
+	$(BIN)/shellcheck scripts/*.sh scripts/image/*.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 
 # Only this target needs a browser. axe-core comes out of a package for another driver, whose own needs are left out.
@@ -63,6 +66,14 @@ asan: build
 
 fuzz: build
 	scripts/fuzz.sh 1000000 50000 $(BIN)/python
+
+TARGET ?= cpu
+image:
+	scripts/build_image.sh $(TARGET)
+
+# IMAGE_CHECK_ARGS: --fast, --results runs/mini/results.json (the image must write the same bytes), --keep
+image-check: build
+	scripts/image_check.sh $(BIN)/python $(IMAGE_CHECK_ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info semconv/*.so

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 from torch.utils import cpp_extension
 from torch.version import cuda as torch_cuda
 
@@ -53,6 +54,19 @@ def want_cuda(kernels: list[str]) -> bool:
     return build
 
 
+class BuildPy(build_py):
+    """Puts the claims, and expected results where there are some, into the wheel; in the tree they stand on top."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # an editable install reads the tree
+            return
+        package = Path(self.build_lib, "semconv")
+        shutil.copyfile("claims.toml", package / "claims.toml")
+        if Path("expected").is_dir():
+            shutil.copytree("expected", package / "expected", dirs_exist_ok=True)
+
+
 compiler = shlex.split(os.environ.get("CXX") or "c++")[0]
 if shutil.which(compiler) is None and "egg_info" not in sys.argv and "dist_info" not in sys.argv:
     fail(f"a C++20 compiler is needed, found no {compiler!r} on PATH (Debian: apt-get install g++)")
@@ -79,4 +93,4 @@ else:
         "semconv._C", sources, define_macros=macros, extra_compile_args=flags, extra_link_args=link_flags
     )
 
-setup(ext_modules=[extension], cmdclass={"build_ext": cpp_extension.BuildExtension})
+setup(ext_modules=[extension], cmdclass={"build_ext": cpp_extension.BuildExtension, "build_py": BuildPy})

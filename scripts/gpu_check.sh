@@ -3,7 +3,7 @@
 # Usage: scripts/gpu_check.sh [PYTHON] [OUT]. Needs nvcc, a CUDA torch, pybind11, ninja, pytest, hypothesis; no network
 # and no sae-lens (the tests that need it skip and say so). Prints one summary; exit code 1 if anything failed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 python=${1:-python3} out=${2:-build/gpu-check}
 mkdir -p "$out"
 began=$SECONDS

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semconv.config import nearest
-from semconv.files import read_text
+from semconv.files import read_text, shipped
 from semconv.types import InputError
 
 Verdict = Literal["pass", "FAIL", "not run"]
@@ -79,8 +79,8 @@ class Checked:
 
 
 def default_claims_path() -> Path:
-    """Returns `claims.toml` of the source tree."""
-    return Path(__file__).resolve().parent.parent / "claims.toml"
+    """Returns the shipped `claims.toml`."""
+    return shipped("claims.toml")
 
 
 def load_claims(path: Path) -> list[Claim]:

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def shipped(name: str) -> Path:
+    """Returns the path of what a wheel carries inside the package and a source tree on its top level.
+
+    Args:
+        name: file or folder, such as `claims.toml` or `expected`; it need not exist.
+    """
+    package = Path(__file__).resolve().parent
+    return package / name if (package / name).exists() else package.parent / name
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Calls `write` on a temporary name beside `path`, syncs it to disk and renames it; on failure nothing remains.
 

@@ -8,6 +8,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = ("semconv", "torch", "numpy", "scipy", "transformers", "sae-lens", "tokenizers", "safetensors")
@@ -25,7 +26,11 @@ def package_versions() -> dict[str, str]:
 
 
 def code_commit() -> str:
-    """Returns the commit of the source tree with '+changes' when it differs, or 'unknown' outside a checkout."""
+    """Returns the commit of the source tree, with '+changes' when the tree differs.
+
+    Outside a checkout it is what the environment variable SEMCONV_COMMIT says, which a container image sets to the
+    commit it was built from, or 'unknown'.
+    """
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:
@@ -33,12 +38,10 @@ def code_commit() -> str:
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=30
         ).stdout.strip()
 
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
-            return "unknown"
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
+    with suppress(OSError, subprocess.SubprocessError):
+        if Path(git("rev-parse", "--show-toplevel")).resolve() == root:
+            return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    return os.environ.get("SEMCONV_COMMIT") or "unknown"
 
 
 def processor() -> str:
