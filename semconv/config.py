@@ -518,6 +518,28 @@ def _build(cls: type[Config], table: Any, where: str, all_layers: bool = False) 
         raise InputError(f"{where} is incomplete: {missing}") from None
 
 
+def suite_from_json(path: Path) -> SuiteConfig:
+    """Reads the `suite.json` of a run: a suite with every default filled in.
+
+    Raises:
+        InputError: it is missing, damaged, or of a version of semconv with other settings.
+    """
+    try:
+        table = json.loads(read_text(path))
+    except FileNotFoundError:
+        raise InputError(f"suite {path} does not exist") from None
+    except json.JSONDecodeError:
+        raise InputError(f"{path} is damaged: it is not JSON") from None
+    return _build(SuiteConfig, _without_none(table), path.name)
+
+
+def _without_none(value: Any) -> Any:
+    """Returns the same value without what is None, which TOML and so the reader of suites does not know."""
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list) else value
+
+
 def suite_names() -> list[str]:
     """Returns the names of the suites that ship with the package."""
     return sorted(p.stem for p in SUITES.glob("*.toml"))

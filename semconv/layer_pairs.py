@@ -225,7 +225,12 @@ def _add_rematch(
         "pairs_p": p_value(float(values["pairs"]), passed),
         "scored_pairs": n,
     }
-    strongest = score_strongest(protocol.measures, a, b, observed, n)
+
+    def make_observed() -> Result:
+        return {}, {"scores": score_strongest(protocol.measures, a, b, observed, n)}
+
+    kept = protocol.cache.get(f"{tag}.strongest-scores", protocol.inputs(a, b, n), make_observed)
+    strongest = kept[1]["scores"]
     for i, measure in enumerate(protocol.measures):
         if "score" in values["measures"][measure.name]:
             values["measures"][measure.name]["strongest_pairs_score"] = number(strongest[i])

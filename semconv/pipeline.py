@@ -9,7 +9,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from numpy import ndarray
@@ -17,25 +16,26 @@ from numpy import ndarray
 from semconv import labels
 from semconv.activation_store import ActivationStore
 from semconv.alignment import aligned_spans
+from semconv.claims import Checked, check_claims, load_claims
 from semconv.compare import make_measures
-from semconv.comparison import Encoded, Nulls, compare_all, n_steps
+from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
+from semconv.crate import METADATA, write_crate
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
-from semconv.feature_contexts import ReadText, Wanted, strongest, write_contexts
-from semconv.files import only_writer, read_tensors, sha256_of_file, write_json, write_tensors
+from semconv.files import only_writer, read_tensors, read_text, sha256_of_file, write_json, write_tensors, write_text
 from semconv.labels import TopTokens
-from semconv.layer_pairs import Protocol, observed_pairs
-from semconv.matched_pairs import MatchedPairs, write_pairs
+from semconv.layer_pairs import Protocol
 from semconv.model_activations import hook_layer, hook_name
-from semconv.provenance import provenance
 from semconv.ranks import Ranks, launched
+from semconv.report import write_report
 from semconv.resampling import document_starts, spans_document_starts
 from semconv.run import Run
+from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
 from semconv.sides import Side
-from semconv.sources import model_folder, neuronpedia_id, text_files, tokenizer_file
+from semconv.sources import model_folder, text_files, tokenizer_file
 from semconv.spans import Spans, pool
-from semconv.task_cache import Result, TaskCache
+from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
@@ -285,7 +285,8 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
 
 
 def reproduce(run: Run) -> dict[str, Any]:
-    """Runs a suite from text to results and writes `results.json` and `provenance.json` into the run folder.
+    """Runs a suite from text to results and writes `results.json`, with all that belongs to it, into the run
+    folder; `publish` ends the run.
 
     Everything already in the folder that belongs to the same suite is used again, so a run that was interrupted at any
     moment continues, and ends in the same `results.json`.
@@ -306,7 +307,8 @@ def reproduce(run: Run) -> dict[str, Any]:
 
 
 def _reproduce(run: Run) -> dict[str, Any]:
-    suite, began = run.suite, time.time()
+    suite = run.suite
+    (run.folder / METADATA).unlink(missing_ok=True)  # it will not be true of what comes
     corpus, blocks = load_corpus(run), load_blocks(run)
     encoded, starts = load_encoded(run, blocks, encode_all(run, blocks))
     compare = suite.compare
@@ -339,79 +341,41 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "model_b": _describe(run, suite.model_b, encoded.sides_b),
         **compared,
     }
-    groups = _write_pairs(run, protocol, encoded)
+    groups = write_matched_pairs(run, protocol, encoded)
     with run.timed("contexts"):
-        _write_contexts(run, protocol, encoded, blocks, groups)
-    _write_nulls(run, nulls)
+        all_texts = (
+            texts,
+            labels.token_texts(load_tokenizer(tokenizer_file(corpus_of_b(suite)))) if suite.align else texts,
+        )
+        write_texts(run, protocol, encoded, blocks, all_texts, groups)
+    write_pair_decoders(run, encoded, groups)
+    write_nulls(run.folder, nulls)
+    write_json(run.folder / "suite.json", asdict(suite))
     write_json(run.folder / "results.json", results)
-    about = {
-        "device": str(run.device),
-        "started": began,
-        "seconds": run.seconds,
-        "suite": asdict(suite),
-        "suite_sha256": suite.sha256,
-    }
-    write_json(run.folder / "provenance.json", {**provenance(), **about})
     return results
 
 
-def _write_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> list[MatchedPairs]:
-    saes = [{hook_layer(sae.hook): sae for sae in model.saes} for model in (run.suite.model_a, run.suite.model_b)]
-    groups = [
-        MatchedPairs(
-            a.layer,
-            b.layer,
-            *observed_pairs(protocol, f"{a.layer}x{b.layer}", a, b),
-            a.tokens,
-            b.tokens,
-            neuronpedia_id(saes[0][a.layer]),
-            neuronpedia_id(saes[1][b.layer]),
-        )
-        for a in encoded.sides_a
-        for b in encoded.sides_b
-    ]
-    write_pairs(run.folder / "pairs.parquet", groups)
-    return groups
+def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> list[Checked]:
+    """Ends a run: checks the claims, writes the report, and lists every file with what made it in an RO-Crate.
 
+    Args:
+        run: whose folder holds what `reproduce` wrote.
+        results: as `reproduce` gave them.
+        claims: file of claims to check and to keep beside the results; None for no claims.
 
-def _write_contexts(
-    run: Run,
-    protocol: Protocol,
-    encoded: Encoded,
-    blocks: tuple[TokenBlocks, TokenBlocks],
-    groups: list[MatchedPairs],
-) -> None:
-    """Writes the text that activates the features of the pairs most."""
-    corpora = run.suite.corpus, corpus_of_b(run.suite)
-    texts = [labels.token_texts(load_tokenizer(tokenizer_file(corpus))) for corpus in corpora]
-    spans = encoded.spans or (None, None)
-    of_a, of_b = (ReadText(*parts) for parts in zip(blocks, texts, spans, strict=True))
-
-    def wanted(name: Literal["a", "b"], side: Side, text: ReadText) -> Wanted:
-        of_layer = [(g.a, g.layer_a) if name == "a" else (g.b, g.layer_b) for g in groups]
-        features = np.unique(np.concatenate([found for found, layer in of_layer if layer == side.layer]))
-
-        def make() -> Result:
-            positions, values = strongest(side.acts, features)
-            return {}, {"positions": positions, "values": values}
-
-        inputs = [side.store_sha256, features.tolist()]
-        _, kept = protocol.cache.get(f"contexts.{name}.{side.layer}", inputs, make)
-        return Wanted(name, side.layer, features, kept["positions"], kept["values"], text)
-
-    of_sides = [wanted("a", side, of_a) for side in encoded.sides_a]
-    of_sides += [wanted("b", side, of_b) for side in encoded.sides_b]
-    write_contexts(run.folder / "contexts.parquet", of_sides)
-
-
-def _write_nulls(run: Run, nulls: Nulls) -> None:
-    """Writes every draw of the nulls of the layer grid, float64, under names like `0x2.shuffle.rsa`."""
-    draws = {
-        f"{key}.{name}": torch.from_numpy(np.ascontiguousarray(array))
-        for key, arrays in nulls.items()
-        for name, array in arrays.items()
-    }
-    write_tensors(run.folder / "nulls.safetensors", draws)
+    Raises:
+        InputError: what `load_claims` or `check_claims` refuses.
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    checked = check_claims(load_claims(claims), results) if claims else []
+    with only_writer(run.folder):
+        if claims:
+            write_text(run.folder / "claims.toml", read_text(claims))
+        with run.timed("report"):
+            write_report(results, checked, run.folder)
+        facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
+        write_crate(run.folder, run.suite.name, run.began, time.time(), facts)
+    return checked
 
 
 def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]:

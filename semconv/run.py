@@ -30,6 +30,7 @@ class Run:
         progress: called as stages advance.
         device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
         fast: the suite was cut short by `SuiteConfig.fast`, and the results say so.
+        began: when, seconds since 1970.
     """
 
     suite: SuiteConfig
@@ -38,6 +39,7 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     fast: bool = False
+    began: float = field(default_factory=time.time)
 
     def store_path(self, model: ModelConfig, hook: str) -> Path:
         return self.folder / "stores" / model.name / hook

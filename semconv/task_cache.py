@@ -64,10 +64,27 @@ class TaskCache:
         return json.loads(text), arrays  # a fresh result reads like a kept one
 
 
-def _read(path: Path, key: str) -> Result | None:
+@dataclass(frozen=True)
+class KeptTasks(TaskCache):
+    """The finished tasks of a run that came from elsewhere: they are read whatever they depended on, and never made."""
+
+    def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
+        """Returns the kept result of a task.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        kept = _read(self.folder / f"{name}.safetensors", None)
+        if kept is None:
+            raise InputError(f"{self.folder} must hold the finished task {name}, found none or a damaged one")
+        return kept
+
+
+def _read(path: Path, key: str | None) -> Result | None:
+    """Reads a kept result; None when there is none of this key (any, if None) or it is not what was kept."""
     try:
         tensors, metadata = read_tensors(path)
-        if metadata["key"] != key or metadata["sha256"] != _sha256(metadata["values"], tensors):
+        if key not in (None, metadata["key"]) or metadata["sha256"] != _sha256(metadata["values"], tensors):
             return None
         values = json.loads(metadata["values"])
     except (InputError, KeyError, json.JSONDecodeError):

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 
 from semconv import InputError
 from semconv.activation_store import ActivationStore
-from semconv.config import load_suite
+from semconv.config import load_suite, suite_from_json
+from semconv.crate import check_crate, environment, portable_files
 from semconv.feature_contexts import read_contexts
 from semconv.files import only_writer
 from semconv.matched_pairs import read_pairs
@@ -51,9 +52,8 @@ def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     assert "| T1 |" in report
     for name in results["summary"]:
         assert (finished / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    provenance = json.loads((finished / "provenance.json").read_text())
-    assert provenance["suite_sha256"] == results["suite_sha256"]
-    assert provenance["versions"]["torch"]
+    assert suite_from_json(finished / "suite.json").sha256 == results["suite_sha256"]
+    assert {entry.path for entry in check_crate(finished)} == set(portable_files(finished))
 
 
 def test_draws_and_contexts_belong_to_the_results(finished: Path):
@@ -74,7 +74,7 @@ def test_draws_and_contexts_belong_to_the_results(finished: Path):
 
 
 def test_the_device_is_in_the_provenance_and_not_in_the_results(finished: Path):
-    assert json.loads((finished / "provenance.json").read_text())["device"] in ("cpu", "cuda:0")
+    assert environment(finished)["device"] in ("cpu", "cuda:0")
     assert "device" not in (finished / "results.json").read_text()
 
 

@@ -78,8 +78,7 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
         f"token positions of {corpus['n_documents']:,} documents, seed {null['seed']}. Nulls: {_nulls_text(results)}",
         "## What was found",
         headline(results),
-        "## Claims",
-        claims_table(checked),
+        *(("## Claims", claims_table(checked)) if checked else ()),
         "## Over the whole grid",
         sections.grid_tests_section(results),
         "## Controls",
@@ -92,6 +91,6 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
         "## SAEs",
         sections.saes_section(results),
         f"Suite SHA-256 `{results['suite_sha256']}`; tokens SHA-256 `{corpus['tokens_sha256']}`. "
-        "Machine, versions and times: `provenance.json`.",
+        "Machine, versions and times: `ro-crate-metadata.json`.",
     ]
     write_text(path, "\n\n".join(parts) + "\n")

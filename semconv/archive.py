@@ -1,0 +1,226 @@
+"""Archives of runs: the sufficient statistics in one zip, without models, and the results rebuilt from them alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy import ndarray
+
+from semconv.claims import check_claims, load_claims, load_results
+from semconv.compare import Measure, make_measures
+from semconv.comparison import Encoded, Nulls, compare_all
+from semconv.config import ModelConfig, SuiteConfig, suite_from_json
+from semconv.crate import METADATA, check_crate
+from semconv.files import only_writer, read_tensors, write_atomically, write_json
+from semconv.labels import TopTokens
+from semconv.layer_pairs import Protocol
+from semconv.matched_pairs import read_pairs
+from semconv.model_activations import hook_layer
+from semconv.report import write_report
+from semconv.run_files import DECODERS, write_nulls
+from semconv.sides import Side
+from semconv.sparse import SparseActivations
+from semconv.task_cache import KeptTasks
+from semconv.types import InputError, TokenBlocks
+
+HEAD = ("suite", "suite_sha256", "fast", "null", "corpus", "model_a", "model_b")
+"""What of the results says what was compared; everything else is rebuilt."""
+SCORE_TOLERANCE = 1e-9
+"""Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
+_COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same run gives the same bytes
+
+
+@dataclass(frozen=True, eq=False)
+class _Replayed(Protocol):
+    """A protocol whose tasks are all finished, so that nobody asks what they depended on."""
+
+    def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
+        return []
+
+
+def write_archive(folder: Path, target: Path) -> int:
+    """Writes a run's results and sufficient statistics as one zip, a self-describing RO-Crate; returns its bytes.
+
+    Args:
+        folder: of a finished run; nothing in it is changed.
+        target: file to write, `.zip`.
+
+    Raises:
+        InputError: another suffix, an unfinished run, or one whose files are no longer those that it listed.
+        OSError: the target cannot be written.
+    """
+    if target.suffix != ".zip":
+        raise InputError(f"an archive is a .zip file, got {target.name}")
+    with only_writer(folder):
+        names = [entry.path for entry in check_crate(folder)]
+
+        def write(temporary: Path) -> None:
+            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name in (METADATA, *names):
+                    info = zipfile.ZipInfo(name, _EPOCH)
+                    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                    archive.writestr(info, (folder / name).read_bytes())
+
+        write_atomically(target, write)
+    return target.stat().st_size
+
+
+@contextmanager
+def opened(archive: Path) -> Generator[Path]:
+    """Gives the folder of an archive, unpacked if it is a zip, every file checked against what it lists.
+
+    Raises:
+        InputError: no archive, a damaged one, a file that it does not list, or what `check_crate` refuses.
+    """
+    if archive.is_dir():
+        check_crate(archive)
+        yield archive
+        return
+    if not archive.exists():
+        raise InputError(f"archive {archive} does not exist")
+    with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
+        folder = Path(temporary) / archive.stem
+        try:
+            with zipfile.ZipFile(archive) as file:
+                names = [name for name in file.namelist() if not name.endswith("/")]
+                file.extractall(folder)  # zipfile keeps names inside of the folder
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise InputError(f"{archive} is no archive of a run: {error}") from None
+        try:
+            listed = {METADATA, *(entry.path for entry in check_crate(folder))}
+        except InputError as error:
+            raise InputError(str(error).replace(str(folder), str(archive))) from None
+        for name in names:
+            if name not in listed:
+                raise InputError(f"{archive} holds {name}, which its {METADATA} does not list")
+        yield folder
+
+
+def _side(model: ModelConfig, layer: int) -> Side:
+    """Returns a side that has a name and nothing else: all that finished tasks ask of one."""
+    no_acts = SparseActivations(torch.zeros(1, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), torch.zeros(0), 1)
+    return Side(model.name, layer, no_acts, "", np.zeros((0, 0)), TopTokens.of_sides([[]], ())[0])
+
+
+def _encoded(suite: SuiteConfig) -> Encoded:
+    def sides(model: ModelConfig) -> list[Side]:
+        return [_side(model, hook_layer(sae.hook)) for sae in model.saes]
+
+    def pair(models: Iterable[ModelConfig]) -> tuple[Side, Side]:
+        a, b = (sides(model)[0] for model in models)
+        return a, b
+
+    nothing = torch.zeros((0, 1), dtype=torch.int32)
+    blocks = TokenBlocks(nothing, nothing.bool(), nothing)
+    controls = {control.name: pair((control.model_a, control.model_b)) for control in suite.controls}
+    both = pair((suite.model_a, suite.model_b))
+    published = dict.fromkeys((True, False), both) if suite.published else {}
+    return Encoded(blocks, sides(suite.model_a), sides(suite.model_b), controls, published)
+
+
+def _measures(suite: SuiteConfig) -> list[Measure[Any]]:
+    compare = suite.compare
+    return make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
+
+
+def rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
+    """Returns results and null draws rebuilt from the statistics of an opened archive: no model, text or activation.
+
+    Every score of the layer grid is taken afresh from the decoder rows of its pairs; p, q, intervals, calibrated scores
+    and summaries come from the draws that were kept.
+
+    Raises:
+        InputError: a statistic is missing or damaged, or the results in the archive are not what follows from them.
+    """
+    suite, archived = suite_from_json(folder / "suite.json"), load_results(folder)
+    if suite.sha256 != archived["suite_sha256"]:
+        raise InputError(f"{folder.name}: results.json is of another suite than suite.json")
+    no_starts = np.zeros(0, dtype=np.int64)
+    cache = KeptTasks(folder / "tasks")
+    protocol = _Replayed(tuple(_measures(suite)), suite.match, suite.null, no_starts, cache, _no_tick)
+    compared, nulls = compare_all(suite, protocol, _encoded(suite), [])
+    results = json.loads(json.dumps({**{key: archived[key] for key in HEAD}, **compared}))
+    for section in sorted({*results, *archived}):
+        if results.get(section) != archived.get(section):
+            raise InputError(
+                f"{folder.name}: {section} in results.json is not what follows from the statistics beside it"
+            )
+    check_scores(folder, suite, results)
+    return results, nulls
+
+
+def write_rebuilt(folder: Path, target: Path) -> bool:
+    """Writes results, figures, report and page, rebuilt from an opened archive; True if all are its own to the byte.
+
+    Raises:
+        InputError: the target is not a new or empty folder, or what `rebuild` refuses.
+        OSError: the target cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"--out must be a new or empty folder, got {target}")
+    results, nulls = rebuild(folder)
+    checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
+    for name in _COPIED:
+        if (folder / name).exists():
+            write_atomically(target / name, lambda path, name=name: shutil.copyfile(folder / name, path) and None)
+    write_json(target / "results.json", results)
+    write_nulls(target, nulls)
+    write_report(results, checked, target)
+    made = [
+        path
+        for path in sorted(target.rglob("*"))
+        if path.is_file() and path.suffix in (".json", ".md", ".html", ".png")
+    ]
+    return all((folder / path.relative_to(target)).read_bytes() == path.read_bytes() for path in made)
+
+
+def _no_tick(stage: str, steps: int) -> None:
+    """Nothing takes long enough here to tell of."""
+
+
+def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> float:
+    """Takes every score of the layer grid afresh from the decoder rows; returns the largest distance found.
+
+    Raises:
+        InputError: a score differs by more than `SCORE_TOLERANCE`, or there are no rows.
+    """
+    decoders, _ = read_tensors(folder / DECODERS)
+    pairs, largest = read_pairs(folder), 0.0
+    columns = {name: pairs[name].to_numpy() for name in ("layer_a", "layer_b", "feature_a", "feature_b")}
+    for key, cell in results["grid"].items():
+        here = (columns["layer_a"] == cell["layer_a"]) & (columns["layer_b"] == cell["layer_b"])
+        X, Y = (_rows(decoders, name, cell[f"layer_{name}"], columns[f"feature_{name}"][here]) for name in ("a", "b"))
+        for measure in _measures(suite):
+            kept = cell["measures"][measure.name].get("score")
+            if kept is None:
+                continue
+            distance = abs(measure.score(measure.prepare(X), measure.prepare(Y)) - kept)
+            largest = max(largest, distance)
+            if distance > SCORE_TOLERANCE:
+                raise InputError(
+                    f"{folder.name}: {measure.name} of layers {key} is {kept:.6g} in results.json and "
+                    f"{distance:.2g} away from what its decoder rows give"
+                )
+    return largest
+
+
+def _rows(decoders: dict[str, torch.Tensor], name: str, layer: int, features: ndarray) -> ndarray:
+    try:
+        known, rows = (decoders[f"{name}.{layer}.{part}"] for part in ("features", "rows"))
+    except KeyError:
+        raise InputError(f"{DECODERS} holds no rows of layer {layer} of model {name.upper()}") from None
+    places = np.searchsorted(known.numpy(), features)
+    if not np.array_equal(known.numpy()[np.minimum(places, max(len(known) - 1, 0))], features):
+        raise InputError(f"{DECODERS} lacks rows of layer {layer} of model {name.upper()} that a pair names")
+    return rows.double().numpy()[places]

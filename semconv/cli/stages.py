@@ -1,0 +1,254 @@
+"""Commands for one stage at a time, and for what surrounds a run."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from semconv.cli.terminal import (
+    MACHINE,
+    STAGES,
+    AllLayersOption,
+    DeviceOption,
+    JsonOption,
+    SuiteArgument,
+    app,
+    out,
+    progress_bar,
+    quiet_unless,
+    run_folder,
+    store_app,
+)
+
+
+@app.command(rich_help_panel=MACHINE, epilog="Example: semconv doctor gemma2")
+def doctor(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    all_layers: AllLayersOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
+    from dataclasses import asdict
+
+    from semconv.config import load_suite
+    from semconv.doctor import examine
+
+    findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
+    missing = [f for f in findings if f.fine is False]
+    if as_json:
+        print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
+    else:
+        grid = Table("what", "needed", "found", "")
+        marks = {True: "[green]ok[/]", False: "[bold red]missing[/]", None: ""}
+        for f in findings:
+            grid.add_row(f.what, f.needed, f.found, marks[f.fine])
+        out.print(grid)
+        out.print(f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.")
+    if missing:
+        raise typer.Exit(2)
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example: torchrun --nproc-per-node 2 -m semconv encode mini")
+def encode(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    device: DeviceOption = "auto",
+    all_layers: AllLayersOption = False,
+) -> None:
+    """Run the models of a suite and write their activation stores; under torchrun the processes share the shards."""
+    from semconv.config import load_suite
+    from semconv.device import choose_device
+    from semconv.files import only_writer
+    from semconv.pipeline import encode_all, load_blocks
+    from semconv.ranks import ranks
+    from semconv.run import Run
+
+    config, target = load_suite(suite, all_layers), run_folder(suite, folder)
+    with ranks() as among, only_writer(target) if among.first else nullcontext(), quiet_unless(among.first) as progress:
+        run = Run(config, target, progress, device=choose_device(device))
+        if not among.first:
+            among.wait()
+        blocks = load_blocks(run)
+        if among.first:
+            among.wait()
+        encode_all(run, blocks, among)
+    if not among.first:
+        return
+    out.print(f"Stores: {target / 'stores'}", soft_wrap=True)
+
+
+@app.command(
+    rich_help_panel=STAGES, epilog="Example: semconv correlate STORE_A STORE_B --out matches.safetensors --k 10"
+)
+def correlate(
+    store_a: Annotated[Path, typer.Argument(help="Activation store of model A.")],
+    store_b: Annotated[Path, typer.Argument(help="Activation store of model B, over the same tokens.")],
+    target: Annotated[Path, typer.Option("--out", help="Safetensors file to write.")],
+    k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
+    device: DeviceOption = "auto",
+) -> None:
+    """Find the best partners of every feature of two stores, both ways; under torchrun in blocks of features."""
+    from semconv.activation_store import ActivationStore
+    from semconv.correlate import best_matches_shared
+    from semconv.device import choose_device
+    from semconv.files import write_tensors
+    from semconv.ranks import ranks
+
+    a, b = ActivationStore(store_a), ActivationStore(store_b)
+    with ranks() as among:
+        m = best_matches_shared(a, b, k, among, choose_device(device))
+    if m is None:
+        return
+    tensors = {
+        "a_to_b.index": m.a_to_b.index,
+        "a_to_b.r": m.a_to_b.r,
+        "b_to_a.index": m.b_to_a.index,
+        "b_to_a.r": m.b_to_a.r,
+        "quantization_noise_a": m.quantization_noise_a,
+        "quantization_noise_b": m.quantization_noise_b,
+    }
+    metadata = {
+        "a": str(a.path),
+        "b": str(b.path),
+        "a_sha256": a.sha256,
+        "b_sha256": b.sha256,
+        "n_tokens": str(m.n_tokens),
+    }
+    write_tensors(target, tensors, metadata)
+    undefined = int((m.a_to_b.index[:, 0] < 0).sum()), int((m.b_to_a.index[:, 0] < 0).sum())
+    out.print(f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.")
+
+
+@app.command(
+    rich_help_panel=STAGES,
+    epilog="Example: semconv dictionary models/a --kind pca --layer 2 --text corpus.jsonl --out saes/pca",
+)
+def dictionary(
+    model: Annotated[str, typer.Argument(help="Folder of a model, or OWNER/NAME[@COMMIT] on the hub.")],
+    kind: Annotated[str, typer.Option(help="neurons, pca, ica or random.")],
+    layer: Annotated[int, typer.Option(help="Block whose output is decomposed.")],
+    text: Annotated[Path, typer.Option("--text", help="Text to learn it from, as for `compare`.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder to write, in sae-lens's format.")],
+    n: Annotated[int, typer.Option("--directions", help="How many; each becomes two features, its halves.")] = 64,
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json (default: that of the model).")] = None,
+    column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
+    context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
+    tokens: Annotated[int, typer.Option(help="Positions to learn it from.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of random directions, and of the start of ica.")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""
+    from semconv.baselines import as_sae, directions
+    from semconv.config import CorpusConfig
+    from semconv.device import choose_device
+    from semconv.own_pair import model_of, tokenizer_of
+    from semconv.pipeline import residual_vectors
+
+    config = model_of("model", model, [f"none:none@{layer}"])
+    corpus = CorpusConfig(
+        "file", str(tokenizer or tokenizer_of(config)), context, tokens, split="all", path=str(text), column=column
+    )
+    streams = residual_vectors(config, corpus, choose_device(device))
+    found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
+    as_sae(found, centre, layer).save_model(target)
+    out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
+
+
+@app.command(rich_help_panel=MACHINE, epilog="Example: semconv bench --full --out bench")
+def bench(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One job with every peer, and the other ops (default).")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also along every axis; takes about half an hour.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda; the peers follow the device.")] = "cpu",
+    tokens: Annotated[
+        int | None, typer.Option(help="Tokens of the synthetic job (default: 100,000; cuda: 1,000,000).")
+    ] = None,
+    features: Annotated[int, typer.Option(help="Features on either side.")] = 16_384,
+    l0: Annotated[float | None, typer.Option(help="Active features per token (default: 80; cuda: 100).")] = None,
+    density: Annotated[str, typer.Option(help="uniform, log-normal or token.")] = "log-normal",
+    k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Timed runs per competitor; the median counts.")] = 5,
+    stores: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Time two activation stores instead of a synthetic job.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for bench.json, bench.md and, with --full, bench.png.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Time the native core against its peers on this machine, every answer checked first."""
+    from typing import cast
+
+    from semconv.bench.cuda_session import run as run_cuda_session
+    from semconv.bench.cuda_targets import MAIN
+    from semconv.bench.jobs import Density, Job, StoredJob
+    from semconv.bench.session import run as run_cpu_session
+    from semconv.bench.session import write_session
+    from semconv.types import InputError
+
+    if quick and full:
+        raise InputError("--quick and --full exclude each other, got both")
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"--device must be cpu or cuda, got {device!r}")
+    run_session, usual = (run_cuda_session, MAIN) if device == "cuda" else (run_cpu_session, Job())
+    sizes = (tokens if tokens is not None else usual.n_tokens, features, l0 if l0 is not None else usual.l0)
+    job = Job(*sizes, cast(Density, density), k)
+    with progress_bar() as progress:
+        session = run_session(StoredJob(*stores, k) if stores else job, repeats, full, progress)
+    if folder is not None:
+        write_session(session, folder)
+    if as_json:
+        print(json.dumps(session.as_dict(), indent=2))  # noqa: T201
+        return
+    for columns, rows in session.tables():
+        grid = Table(*columns)
+        for row in rows:
+            grid.add_row(*row)
+        out.print(grid)
+    for line in (session.caption, *session.notes()):
+        out.print(line, soft_wrap=True)
+    if folder is not None:
+        out.print(f"Written to {folder}.", soft_wrap=True)
+
+
+@store_app.command("import-delphi")
+def store_import_delphi(
+    folder: Annotated[Path, typer.Argument(help="Folder of one hookpoint in a latent cache of EleutherAI's delphi.")],
+    target: Annotated[Path, typer.Option("--out", help="Store to write.")],
+) -> None:
+    """Make a store of a latent cache of delphi, over every position of its tokens."""
+    from semconv.delphi_cache import import_delphi_cache
+
+    identity = import_delphi_cache(folder, target)
+    out.print(f"{target}: {identity.n_tokens} tokens, {identity.n_features} features.", soft_wrap=True)
+
+
+@store_app.command("verify")
+def store_verify(
+    path: Annotated[Path, typer.Argument(help="Folder of the store.")], as_json: JsonOption = False
+) -> None:
+    """Check a store: checksums, shapes, sortedness, value ranges, maxima."""
+    from semconv.activation_store import ActivationStore
+
+    store = ActivationStore(path)
+    nnz = store.verify()
+    facts = {
+        "path": str(path),
+        "n_tokens": store.n_tokens,
+        "n_features": store.n_features,
+        "nnz": nnz,
+        "sha256": store.sha256,
+    }
+    if as_json:
+        print(json.dumps(facts, indent=2))  # noqa: T201
+    else:
+        out.print(
+            f"{path} is good: {store.n_tokens} tokens, {store.n_features} features, {nnz} entries.", soft_wrap=True
+        )

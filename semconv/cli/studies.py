@@ -1,0 +1,242 @@
+"""Commands for whole studies: run one, check it, pack it up, read what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from semconv.cli.terminal import (
+    STUDIES,
+    AllLayersOption,
+    ClaimsOption,
+    DeviceOption,
+    JsonOption,
+    RunArgument,
+    SuiteArgument,
+    app,
+    out,
+    progress_bar,
+    run_folder,
+)
+
+if TYPE_CHECKING:
+    from semconv.claims import Checked
+    from semconv.reference_run import Comparison
+
+_SHOWN = 10  # differences from the reference that are listed
+
+
+def _claims_table(checked: list[Checked]) -> Table:
+    from semconv.report.tables import show
+
+    grid = Table("claim", "statement", "expected", "observed", "verdict", title="Claims")
+    colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
+    for c in checked:
+        expected = f"{c.claim.comparison} {show(c.claim.expected)}"
+        if c.claim.tolerance:
+            expected += f" ± {show(c.claim.tolerance)}"
+        verdict = f"[{colours[c.verdict]}]{c.verdict}[/]"
+        grid.add_row(c.claim.id, c.claim.statement, expected, show(c.observed), verdict)
+    return grid
+
+
+def _counts(checked: list[Checked]) -> str:
+    passed, failed, not_run = (sum(c.verdict == v for c in checked) for v in ("pass", "FAIL", "not run"))
+    return f"{passed} claims pass, {failed} fail, {not_run} were not run."
+
+
+def _reference_lines(found: Comparison) -> list[str]:
+    lines = [
+        f"Reference: {found.values} values, {found.identical} identical, {found.within} within their tolerance, "
+        f"{len(found.outside)} outside" + (f", {found.left_out} left out by --fast." if found.left_out else ".")
+    ]
+    for d in found.outside[:_SHOWN]:
+        lines.append(f"  {d.path}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
+    if len(found.outside) > _SHOWN:
+        lines.append(f"  and {len(found.outside) - _SHOWN} more (--json lists all)")
+    return lines
+
+
+def _finish(checked: list[Checked], as_json: bool, extra: dict[str, str], reference: Comparison | None = None) -> None:
+    """Prints the verdicts, and leaves with exit code 1 if a claim failed or a value is outside of its tolerance."""
+    from dataclasses import asdict
+
+    failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
+    if as_json:
+        claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in checked]
+        beside = {"reference": asdict(reference)} if reference else {}
+        print(json.dumps({"claims": claims, "failed": failed, **beside, **extra}, indent=2, default=repr))  # noqa: T201
+    else:
+        out.print(_claims_table(checked))
+        out.print(_counts(checked))
+        for line in _reference_lines(reference) if reference else ():
+            out.print(line, markup=False, soft_wrap=True)
+        for what, where in extra.items():
+            out.print(f"{what.capitalize()}: {where}", markup=False, soft_wrap=True)
+    if failed or (reference and reference.outside):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=STUDIES, epilog="Example: semconv reproduce mini --fast --out /tmp/first-look")
+def reproduce(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    claims: ClaimsOption = None,
+    device: DeviceOption = "auto",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
+    ] = False,
+    all_layers: AllLayersOption = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the disk or the GPU looks too small.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Regenerate every number of a suite: encode, correlate, match, compare, check the claims, write the report.
+
+    What a former run left in the folder is used again; an interrupted run continues.
+    """
+    from semconv.claims import default_claims_path, load_claims
+    from semconv.config import load_suite
+    from semconv.device import choose_device
+    from semconv.doctor import check_needs
+    from semconv.pipeline import publish
+    from semconv.pipeline import reproduce as run_suite
+    from semconv.run import Run
+
+    config, stated = load_suite(suite, all_layers), claims or default_claims_path()
+    load_claims(stated)  # a mistake in them is told before the run, not after
+    target, chosen = run_folder(suite, folder), choose_device(device)
+    if not anyway:
+        check_needs(config, target, chosen)
+    with progress_bar() as progress:
+        run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast)
+        checked = publish(run, run_suite(run), stated)
+    written = {"results": "results.json", "report": "report.md", "page": "index.html"}
+    _finish(checked, as_json, {what: str(target / name) for what, name in written.items()})
+
+
+@app.command(
+    rich_help_panel=STUDIES,
+    epilog="Example: semconv compare models/a models/b --sae-a saes/a --sae-b saes/b --text corpus.jsonl",
+)
+def compare(
+    model_a: Annotated[str, typer.Argument(help="Folder of a model, or OWNER/NAME[@COMMIT] on the hub.")],
+    model_b: Annotated[str, typer.Argument(help="The other model; both must share one tokenizer.")],
+    saes_a: Annotated[
+        list[str], typer.Option("--sae-a", help="SAE of A: a folder or RELEASE:SAE_ID, @LAYER if need be; repeatable.")
+    ],
+    saes_b: Annotated[list[str], typer.Option("--sae-b", help="SAE of B, likewise.")],
+    text: Annotated[
+        Path, typer.Option("--text", help="Text both read: .txt, .jsonl or .parquet, or a folder of such.")
+    ],
+    folder: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/pair"),
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json of both (default: that of A).")] = None,
+    column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
+    context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
+    tokens: Annotated[int, typer.Option(help="Positions to compare on.")] = 300_000,
+    align: Annotated[
+        str | None, typer.Option(help="max, mean or sum: pool over spans of text where the tokenizers differ.")
+    ] = None,
+    rematches: Annotated[int, typer.Option(help="Shifts of the rematch null; 0 leaves it and intervals out.")] = 20,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the SAE features of two models of your own, on your own text, by the pipeline of `reproduce`."""
+    from semconv.device import choose_device
+    from semconv.own_pair import model_of, suite_of_pair
+    from semconv.pipeline import publish
+    from semconv.pipeline import reproduce as run_suite
+    from semconv.report.markdown import headline
+    from semconv.run import Run
+
+    models = model_of("a", model_a, saes_a), model_of("b", model_b, saes_b)
+    suite = suite_of_pair(models, text, tokenizer, align, column, context, tokens, rematches)
+    with progress_bar() as progress:
+        run = Run(suite, folder, progress, device=choose_device(device))
+        results = run_suite(run)
+        publish(run, results)
+    if as_json:
+        print(json.dumps(results["summary"], indent=2))  # noqa: T201
+    else:
+        out.print(headline(results), markup=False)
+        out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+        out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
+
+
+@app.command(rich_help_panel=STUDIES, epilog="Example: semconv verify --bundle semconv-mini.zip")
+def verify(
+    run: RunArgument = Path("runs/mini"),
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Archive received from someone else: check its files, rebuild its results, then verify those."
+        ),
+    ] = None,
+    claims: ClaimsOption = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Folder of reference results (default: those that ship for the suite, if any).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a run with the claims and with the reference results. Exit code 1 if a claim or a value is off."""
+    from semconv.claims import check_claims, default_claims_path, load_claims, load_results
+    from semconv.reference_run import check_reference, reference_of
+
+    extra: dict[str, str] = {}
+    if bundle is None:
+        results = load_results(run)
+    else:
+        from semconv.archive import opened, rebuild
+
+        with opened(bundle) as folder:
+            results, _ = rebuild(folder)
+        extra["bundle"] = f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
+    checked = check_claims(load_claims(claims or default_claims_path()), results)
+    beside = reference or reference_of(results["suite"])
+    _finish(checked, as_json, extra, check_reference(results, beside) if beside else None)
+
+
+@app.command(rich_help_panel=STUDIES, epilog="Example: semconv archive runs/mini --out semconv-mini.zip")
+def archive(
+    run: RunArgument = Path("runs/mini"),
+    target: Annotated[Path | None, typer.Option("--out", help="File to write (default: semconv-RUN.zip).")] = None,
+) -> None:
+    """Pack a run's results, matches, decoder rows of the pairs and null draws into one zip, without models or text.
+
+    The contexts of features, short pieces of the text, are in it.
+    """
+    from semconv.archive import write_archive
+
+    path = target or Path(f"semconv-{run.resolve().name}.zip")
+    out.print(f"{path}: {write_archive(run, path) / 2**20:.1f} MiB.", soft_wrap=True)
+
+
+@app.command(rich_help_panel=STUDIES, epilog="Example: semconv report --from semconv-mini.zip --out report")
+def report(
+    source: Annotated[Path, typer.Option("--from", help="Archive of a run, or a run folder.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder to write, new or empty.")],
+) -> None:
+    """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
+    from semconv.archive import opened, write_rebuilt
+
+    with progress_bar() as progress:
+        progress("rebuild", 0, 1)
+        with opened(source) as folder:
+            same = write_rebuilt(folder, target)
+        progress("rebuild", 1, 1)
+    told = "the same bytes as in the archive" if same else "other bytes than in the archive, from the same numbers"
+    out.print(f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {told}.", soft_wrap=True)
+
+
+@app.command(rich_help_panel=STUDIES, epilog="Example: semconv export pairs.csv --run runs/mini")
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
+    run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path("runs/mini"),
+) -> None:
+    """Write the matched feature pairs of a run as a table: layers, features, r, top tokens, Neuronpedia links."""
+    from semconv.matched_pairs import export_pairs
+
+    out.print(f"{export_pairs(run, target)} feature pairs: {target}", soft_wrap=True)

@@ -1,0 +1,153 @@
+"""The terminal: the app and its shared options, consoles, progress, and errors as one sentence with exit code 2."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from semconv.types import SemconvError
+
+if TYPE_CHECKING:
+    from semconv.run import Progress
+
+STUDIES, STAGES, MACHINE = "Whole studies", "Stages, each usable alone", "This machine"
+"""The groups of `semconv --help`."""
+
+app = typer.Typer(
+    help="Do two language models represent the same features? Exit codes: 0 done, 1 a claim or a comparison with the "
+    "reference failed, 2 bad input.",
+    epilog="Begin with `semconv doctor`, then `semconv reproduce`. `semconv COMMAND --help` has an example each; "
+    "`--debug` anywhere shows tracebacks; `semconv --install-completion` teaches your shell the commands; NO_COLOR is "
+    "respected.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+store_app = typer.Typer(help="Look after activation stores.", no_args_is_help=True)
+app.add_typer(store_app, name="store", rich_help_panel=STAGES)
+
+out, err = Console(), Console(stderr=True)
+
+SuiteArgument = Annotated[str, typer.Argument(help="Name of a suite, or path of a suite's TOML file.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder that `semconv reproduce` wrote.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
+ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file (default: claims.toml).")]
+
+AllLayersOption = Annotated[
+    bool, typer.Option("--all-layers", help="Every layer of the models, where the suite lists some of a release.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
+]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        out.print(f"semconv {version('semconv')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors, and what --json asks for.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    out.quiet = quiet
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+def run_folder(suite: str, folder: Path | None) -> Path:
+    """Returns where a suite's run lives: the folder asked for, or `runs/<suite>`."""
+    return folder if folder is not None else Path("runs") / Path(suite).stem
+
+
+@contextmanager
+def progress_bar() -> Generator[Progress]:
+    """A progress bar on stderr; on something that is no terminal, one line when a stage begins."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if out.quiet:
+        yield silent
+        return
+    if not err.is_terminal:
+        seen: set[str] = set()
+
+        def line(stage: str, done: int, total: int) -> None:
+            if stage not in seen:
+                seen.add(stage)
+                err.print(f"semconv: {stage}")
+
+        yield line
+        return
+    with Progress(
+        TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def bar(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield bar
+
+
+@contextmanager
+def quiet_unless(first: bool) -> Generator[Progress]:
+    """The progress bar of the process that speaks for all, silence for the others."""
+    if first:
+        with progress_bar() as progress:
+            yield progress
+    else:
+        yield silent
+
+
+def main() -> None:
+    """Runs the command line; `--debug` anywhere (or SEMCONV_DEBUG=1) shows tracebacks."""
+    debug = "--debug" in sys.argv or os.environ.get("SEMCONV_DEBUG") == "1"
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app()
+    except SemconvError as error:
+        if debug:
+            raise
+        err.print(f"semconv: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if debug:
+            raise
+        err.print(
+            f"semconv: this command needs the package {error.name}, which is not installed (run `make setup`)",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+        sys.exit(2)
+    except RuntimeError as error:
+        if debug or type(error).__name__ != "OutOfMemoryError":  # torch is not loaded for its name
+            raise
+        err.print(
+            "semconv: the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu",
+            style="red",
+        )
+        sys.exit(2)
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        err.print(f"semconv: {error.strerror or error}{where}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)

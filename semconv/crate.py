@@ -1,0 +1,195 @@
+"""RO-Crate metadata of a run: its files with checksums, and what made them, when, with which versions, on what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from semconv.files import read_text, sha256_of_file, write_json
+from semconv.provenance import provenance
+from semconv.types import InputError
+
+METADATA = "ro-crate-metadata.json"
+FORMAT = 1
+"""Version of the layout of a run folder; a folder of another version is refused."""
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+_SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"
+_DESCRIBED = {
+    "results.json": "Every number of the run.",
+    "suite.json": "What was compared, and how: the resolved suite.",
+    "claims.toml": "What is claimed of the results.",
+    "report.md": "The report as Markdown.",
+    "index.html": "The report as one self-contained page.",
+    "pairs.parquet": "The matched feature pairs of every layer pair.",
+    "contexts.parquet": "The text that activates their features most.",
+    "nulls.safetensors": "Every draw of the nulls of the layer grid.",
+    "decoders.safetensors": "The SAE decoder rows of the pairs.",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a crate: path relative to it, SHA-256, bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+def portable_files(folder: Path) -> list[str]:
+    """Returns what of a run folder travels: everything but tokens, activation stores and whole decoders."""
+    found = [name for name in _DESCRIBED if (folder / name).is_file()]
+    for pattern in ("figures/*.png", "tasks/*.safetensors"):
+        found += sorted(str(path.relative_to(folder)) for path in folder.glob(pattern))
+    return found
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _properties(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            flat |= _properties(value, f"{prefix}{name}/")
+        elif value is not None:
+            flat[prefix + name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return flat
+
+
+def write_crate(folder: Path, suite: str, began: float, ended: float, facts: dict[str, Any]) -> None:
+    """Writes `ro-crate-metadata.json`, the one file of a run that differs from run to run (Process Run Crate 0.5).
+
+    Args:
+        folder: of the run; `portable_files` of it are listed.
+        suite: name of the suite.
+        began: when the run began, seconds since 1970.
+        ended: when it ended.
+        facts: of this run, beside what `provenance` says of the machine and the code; tables may nest.
+    """
+    from rocrate.model.contextentity import ContextEntity
+    from rocrate.rocrate import ROCrate
+
+    about = provenance()
+    versions: dict[str, str] = about.pop("versions")  # pyright: ignore - a table by its name
+    crate: Any = ROCrate()
+    crate.metadata.extra_terms = {"sha256": _SHA256}
+
+    def entity(identifier: str, kind: str, **properties: Any) -> Any:
+        return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+
+    def values(of: str, table: dict[str, str]) -> list[Any]:
+        return [entity(f"#{of}/{name}", "PropertyValue", name=name, value=table[name]) for name in sorted(table)]
+
+    files = [
+        crate.add_file(
+            dest_path=path,
+            properties={
+                "sha256": sha256_of_file(folder / path),
+                "contentSize": str((folder / path).stat().st_size),
+                **({"description": _DESCRIBED[path]} if path in _DESCRIBED else {}),
+            },
+        )
+        for path in portable_files(folder)
+    ]
+    crate.name = f"semconv run of suite {suite}"
+    crate.description = "SAE features of two language models, correlated, matched and compared layer by layer."
+    crate.datePublished = datetime.fromtimestamp(ended, UTC)
+    crate.license = entity("https://spdx.org/licenses/Apache-2.0", "CreativeWork", name="Apache License 2.0")
+    root = crate.root_dataset
+    root["conformsTo"] = entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
+    root["additionalProperty"] = values("layout", {"semconv format": str(FORMAT)})
+    packages = [
+        entity(f"#package/{name}", "SoftwareApplication", name=name, softwareVersion=version)
+        for name, version in sorted(versions.items())
+        if name != "semconv"
+    ]
+    software = entity(
+        "#semconv",
+        "SoftwareApplication",
+        name="semconv",
+        softwareVersion=versions["semconv"],
+        version=str(about["commit"]),
+        softwareRequirements=packages,
+    )
+    inputs = [file for file in files if file.id in ("suite.json", "claims.toml")]
+    action = crate.add_action(
+        software,
+        identifier="#run",
+        object=inputs,
+        result=[file for file in files if file not in inputs],
+        properties={
+            "name": f"semconv on suite {suite}",
+            "startTime": _time(began),
+            "endTime": _time(ended),
+            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        },
+    )
+    action["additionalProperty"] = values("run", _properties({**about, **facts}))
+    write_json(folder / METADATA, crate.metadata.generate())
+
+
+def _graph(folder: Path) -> list[dict[str, Any]]:
+    path = folder / METADATA
+    try:
+        graph = json.loads(read_text(path))["@graph"]
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no {METADATA}; it is no finished run of semconv") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged: it is no RO-Crate") from None
+    if not isinstance(graph, list) or not all(isinstance(item, dict) and "@id" in item for item in graph):
+        raise InputError(f"{path} is damaged: its @graph must be a list of entities")
+    return graph
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Returns what the crate says of the run: machine, commit, seconds of every stage, peak memory in MiB, times.
+
+    Raises:
+        InputError: there is no crate, or it is damaged.
+    """
+    graph = _graph(folder)
+    found = {str(item["name"]): str(item["value"]) for item in graph if str(item["@id"]).startswith("#run/")}
+    run = next((item for item in graph if item["@id"] == "#run"), {})
+    return {**found, **{key: str(run[key]) for key in ("startTime", "endTime") if key in run}}
+
+
+def check_crate(folder: Path) -> list[Entry]:
+    """Checks every file that the crate lists, and returns them.
+
+    Raises:
+        InputError: no crate, a damaged one, one of another format, or a file that is missing or not what was listed.
+    """
+    graph = _graph(folder)
+    layout = next((item for item in graph if item["@id"] == "#layout/semconv format"), None)
+    found = None if layout is None else layout.get("value")
+    if found != str(FORMAT):
+        raise InputError(
+            f"{folder} has format {found or 'none'}, this semconv reads format {FORMAT}; "
+            "read it with the version of semconv that wrote it"
+        )
+    entries: list[Entry] = []
+    for item in graph:
+        if item.get("@type") != "File":
+            continue
+        name = unquote(str(item["@id"]))
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{folder} lists {name}, which lies outside of it")
+        if not path.is_file():
+            raise InputError(f"{folder} lists {name}, which is missing")
+        entry = Entry(name, sha256_of_file(path), path.stat().st_size)
+        if (entry.sha256, str(entry.size)) != (item.get("sha256"), item.get("contentSize")):
+            raise InputError(
+                f"{name} in {folder} is not the file that was listed: SHA-256 {str(item.get('sha256'))[:16]}... "
+                f"expected, {entry.sha256[:16]}... found"
+            )
+        entries.append(entry)
+    if not any(entry.path == "results.json" for entry in entries):
+        raise InputError(f"{folder} lists no results.json; it is no finished run of semconv")
+    return entries
