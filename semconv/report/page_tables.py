@@ -82,8 +82,9 @@ def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict
 
 def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[str, Any]:
     if value is None:
-        return {"text": "none", "step": None, "weak": False}
-    return {"text": _rounded(value), "step": step_of(value, ends), "weak": q is not None and q >= LEVEL}
+        return {"text": "none", "step": None, "weak": False, "beats": False}
+    out = {"text": _rounded(value), "step": step_of(value, ends), "weak": False, "beats": False}
+    return out if q is None else {**out, "weak": q >= LEVEL, "beats": q < LEVEL}
 
 
 def grid_table(results: dict[str, Any], measure: str, null: str | None) -> dict[str, Any]:
