@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from semconv.claims import Checked
-from semconv.report.charts import step_of
 from semconv.report.figures import title_of, value_of
 from semconv.report.page_data import limits
 from semconv.report.rows import Rows, category_measures, null_names
 from semconv.report.tables import show
+from semconv.report.vega import step_of
 
 LEVEL = 0.05
 """q from which on a score is not told from its null."""
