@@ -1,14 +1,7 @@
-"""The static charts of the report page: Vega-Lite specifications, drawn as SVG whose colours are those of the page.
-
-Sizes and margins are fixed and text is placed, not measured, so a chart has the same bytes whatever fonts a machine
-has; colours are CSS custom properties, which the page sets for light, dark and print.
-"""
+"""The static charts of the report page, one function a chart: numbers of the results in, an SVG of the page's out."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -17,96 +10,12 @@ from semconv.report.figures import control_rows, grid_of, strongest_rows, title_
 from semconv.report.page_data import Draws, binned, hardest_null, heights
 from semconv.report.rows import null_names
 from semconv.report.tables import show
+from semconv.report.vega import INK, QUIET, ROW, WIDTH, Layer, draw, ends_of, marks, rows_chart, score_axis, step_of
 from semconv.report.verdict import null_of_strongest
 
-VEGA_LITE = "5.21"
-STEPS = 12
-"""Steps of the colour scale, `--h0` to `--h11` in page.css; `--t0` to `--t11` are what can be read on them."""
-WIDTH = 300  # of the plot, in CSS pixels: what a phone of 360 shows without shrinking it
 _NUMBERED = 8  # layers of a side up to which the cells of an overview hold their numbers
-_ROW = 30
-_INK, _QUIET, _LINE = "var(--ink)", "var(--quiet)", "var(--line)"
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
 NULL_COLOURS = {"shuffle": "var(--null1)", "frequency": "var(--null2)", "rematch": "var(--null3)"}
-
-Layer = dict[str, Any]
-
-
-def step_of(value: float, ends: Sequence[float]) -> int:
-    """Returns the step of the colour scale, 0 to STEPS - 1, of a value between two ends."""
-    share = (value - ends[0]) / (ends[1] - ends[0])
-    return max(0, min(STEPS - 1, int(share * STEPS)))
-
-
-def _svg(spec: dict[str, Any], label: str) -> str:
-    """Draws a specification; the drawing is one image to a screen reader, and `label` says what is in it."""
-    import vl_convert
-
-    axis = {
-        "labelColor": _QUIET,
-        "titleColor": _QUIET,
-        "gridColor": _LINE,
-        "domainColor": _LINE,
-        "tickColor": _LINE,
-        "labelFontSize": 11,
-        "titleFontSize": 11,
-        "titleFontWeight": "normal",
-        "labelFlush": False,
-        "labelBound": False,
-        "labelOverlap": False,
-    }
-    whole = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "autosize": {"type": "none"},
-        "background": None,
-        "config": {"view": {"stroke": None}, "axis": axis, "text": {"fontSize": 11, "fill": _INK}},
-        **spec,
-    }
-    svg = vl_convert.vegalite_to_svg(whole, vl_version=VEGA_LITE)
-    # The image has one label; what Vega says of every mark, empty frames and defaults are so many bytes.
-    svg = re.sub(r' (?:aria-[a-z]+|role|class|font-family|pointer-events|xmlns:xlink|version)="[^"]*"', "", svg)
-    svg = re.sub(r'<path(?: aria-hidden="true")? d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>', "", svg)
-    svg = re.sub(r' (?:opacity="1"|stroke-width="1"|text-anchor="start")', "", svg)
-    svg = re.sub(r' width="\d+" height="\d+" (viewBox="0 0 (\d+) (\d+)")', r' \1 width="\2" height="\3"', svg, count=1)
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
-
-
-def _rows_layer(labels: Sequence[str]) -> list[Layer]:
-    """Returns the labels of rows, each above its row at the left edge."""
-    values = [{"y": place * _ROW + 11, "label": label} for place, label in enumerate(labels)]
-    return [
-        {
-            "data": {"values": values},
-            "mark": {"type": "text", "align": "left", "baseline": "bottom", "fill": _QUIET},
-            "encoding": {"x": {"value": 0}, "y": _pixel("y"), "text": {"field": "label", "type": "nominal"}},
-        }
-    ]
-
-
-def _pixel(field: str) -> dict[str, Any]:
-    return {"field": field, "type": "quantitative", "scale": None, "axis": None}
-
-
-def _score_axis(field: str, title: str, ends: Sequence[float]) -> dict[str, Any]:
-    scale = {"domain": list(ends), "nice": True, "zero": False}
-    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": {"tickCount": 5}}
-
-
-def _rows_chart(labels: Sequence[str], layers: Sequence[Layer], label: str) -> str:
-    height = len(labels) * _ROW
-    padding = {"left": 14, "right": 18, "top": 4, "bottom": 38}
-    layer = [*layers, *_rows_layer(labels)]  # labels last, so that their outline covers lines
-    return _svg({"width": WIDTH, "height": height, "padding": padding, "layer": layer}, label)
-
-
-def _marks(values: list[dict[str, Any]], mark: dict[str, Any], x: dict[str, Any], **more: Any) -> Layer:
-    return {"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": _pixel("y"), **more}}
-
-
-def _ends(values: Sequence[float | None]) -> tuple[float, float]:
-    found = [0.0, *(value for value in values if value is not None)]
-    low, high = min(found), max(found)
-    return low, high if high > low else low + 1.0
 
 
 def verdict_chart(results: dict[str, Any]) -> str | None:
@@ -120,26 +29,26 @@ def verdict_chart(results: dict[str, Any]) -> str | None:
         zs = [value_of(cell, measure, f"{null}.z") for _, _, cell in rows]
         if None in zs:
             continue
-        y = len(labels) * _ROW + 19
+        y = len(labels) * ROW + 19
         labels.append(title_of(measure))
         points += [{"y": y, "x": z, "kind": kind} for (kind, _, _), z in zip(rows, zs, strict=True)]
     if not labels:
         return None
-    x = _score_axis("x", f"z: standard deviations above {null}", _ends([p["x"] for p in points]))
+    x = score_axis("x", f"z: standard deviations above {null}", ends_of([p["x"] for p in points]))
     dots = [
-        _marks(
+        marks(
             [p for p in points if p["kind"] == kind],
             {"type": "point", "filled": True, "size": 90, "opacity": 1, "shape": shape, "fill": KIND_COLOURS[kind]},
             x,
         )
         for kind, shape in (("floor", "diamond"), ("cross-model", "circle"))
     ]
-    zero = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": _QUIET}, "encoding": {"x": x}}
+    zero = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": QUIET}, "encoding": {"x": x}}
     said = "; ".join(
         f"{label}: twins {show(points[2 * i]['x'])}, trained {show(points[2 * i + 1]['x'])}"
         for i, label in enumerate(labels)
     )
-    return _rows_chart(labels, [zero, *dots], f"z against {null}. {said}.")
+    return rows_chart(labels, [zero, *dots], f"z against {null}. {said}.")
 
 
 def overview_chart(results: dict[str, Any], measure: str) -> str:
@@ -155,7 +64,7 @@ def overview_chart(results: dict[str, Any], measure: str) -> str:
             value = values[i, j]
             known = value == value
             step = step_of(float(value), ends) if known else None
-            fill, ink = ("var(--empty)", _QUIET) if step is None else (f"var(--h{step})", f"var(--t{step})")
+            fill, ink = ("var(--empty)", QUIET) if step is None else (f"var(--h{step})", f"var(--t{step})")
             text = f"{value:z.3f}" if known else "none"
             cells.append({"a": str(column), "b": str(row), "fill": fill, "ink": ink, "text": text})
 
@@ -177,7 +86,7 @@ def overview_chart(results: dict[str, Any], measure: str) -> str:
     spec = {"data": {"values": cells}, "encoding": {"x": x, "y": y}, "layer": layer}
     padding = {"left": 42, "right": 4, "top": 4, "bottom": 38}
     said = f"{title_of(measure)}: scores over the layer grid, {show(ends[0])} to {show(ends[1])} on the colour scale."
-    return _svg({"width": WIDTH, "height": round(height), "padding": padding, **spec}, said)
+    return draw({"width": WIDTH, "height": round(height), "padding": padding, **spec}, said)
 
 
 def null_chart(results: dict[str, Any], draws: Draws, measure: str, key: str) -> str | None:
@@ -189,7 +98,7 @@ def null_chart(results: dict[str, Any], draws: Draws, measure: str, key: str) ->
         histogram = None if array is None else binned(array)
         if histogram is None or score is None:
             continue
-        base = len(labels) * _ROW + 28
+        base = len(labels) * ROW + 28
         low, high, n, _ = histogram
         of_bins = heights(histogram)
         width = (high - low) / len(of_bins)
@@ -202,17 +111,17 @@ def null_chart(results: dict[str, Any], draws: Draws, measure: str, key: str) ->
         labels.append(f"{null}: {n} draws, p {show(scored[null]['p'])}")
     if not labels:
         return None
-    x = _score_axis("x", "score", (min(v["x"] for v in bars + scores), max(v.get("x2", v["x"]) for v in bars + scores)))
+    x = score_axis("x", "score", (min(v["x"] for v in bars + scores), max(v.get("x2", v["x"]) for v in bars + scores)))
     more = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
     layers = [
-        _marks([b for b in bars if b["null"] == null], {"type": "rect", "fill": colour}, x, **more)
+        marks([b for b in bars if b["null"] == null], {"type": "rect", "fill": colour}, x, **more)
         for null, colour in NULL_COLOURS.items()
         if any(b["null"] == null for b in bars)
     ]
     rule = {"type": "rule", "stroke": "var(--cross)", "strokeWidth": 3}
-    layers.append(_marks(scores, rule, x, y2={"field": "y2"}))
+    layers.append(marks(scores, rule, x, y2={"field": "y2"}))
     said = f"{title_of(measure)} at layers {key}: score {show(scores[-1]['x'])}; {'; '.join(labels)}."
-    return _rows_chart(labels, layers, said)
+    return rows_chart(labels, layers, said)
 
 
 def controls_chart(results: dict[str, Any], measure: str) -> str | None:
@@ -225,27 +134,27 @@ def controls_chart(results: dict[str, Any], measure: str) -> str | None:
     if not any(score is not None for _, _, score, _ in rows):
         return None
     labels = [f"{kind}: {name}" + (", too few pairs" if score is None else "") for kind, name, score, _ in rows]
-    x = _score_axis("x", "score", _ends([value for row in rows for value in row[2:]]))
+    x = score_axis("x", "score", ends_of([value for row in rows for value in row[2:]]))
     layers: list[Layer] = []
     for kind, colour in KIND_COLOURS.items():
         bars = [
-            {"y": place * _ROW + 15, "y2": place * _ROW + 25, "x": 0, "x2": score}
+            {"y": place * ROW + 15, "y2": place * ROW + 25, "x": 0, "x2": score}
             for place, (k, _, score, _) in enumerate(rows)
             if k == kind and score is not None
         ]
         more = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
-        layers.append(_marks(bars, {"type": "rect", "fill": colour}, x, **more))
+        layers.append(marks(bars, {"type": "rect", "fill": colour}, x, **more))
     ticks = [
-        {"y": place * _ROW + 12, "y2": place * _ROW + 28, "x": mean}
+        {"y": place * ROW + 12, "y2": place * ROW + 28, "x": mean}
         for place, (_, _, _, mean) in enumerate(rows)
         if mean is not None
     ]
-    rule = {"type": "rule", "stroke": _INK, "strokeWidth": 2}
-    layers.append(_marks(ticks, rule, x, y2={"field": "y2"}))
+    rule = {"type": "rule", "stroke": INK, "strokeWidth": 2}
+    layers.append(marks(ticks, rule, x, y2={"field": "y2"}))
     said = "; ".join(
         f"{label} {show(row[2])}, null mean {show(row[3])}" for label, row in zip(labels, rows, strict=True)
     )
-    return _rows_chart(labels, layers, f"{title_of(measure)}. {said}.")
+    return rows_chart(labels, layers, f"{title_of(measure)}. {said}.")
 
 
 def published_chart(results: dict[str, Any], column: str, title: str) -> str | None:
@@ -256,16 +165,16 @@ def published_chart(results: dict[str, Any], column: str, title: str) -> str | N
     ]
     if not any(score is not None for _, score, _ in rows):
         return None
-    x = _score_axis("x", f"{title} score", _ends([value for row in rows for value in row[1:]]))
+    x = score_axis("x", f"{title} score", ends_of([value for row in rows for value in row[1:]]))
     dots, ticks = (
-        [{"y": i * _ROW + 20, "y2": i * _ROW + 28, "x": row[at]} for i, row in enumerate(rows) if row[at] is not None]
+        [{"y": i * ROW + 20, "y2": i * ROW + 28, "x": row[at]} for i, row in enumerate(rows) if row[at] is not None]
         for at in (1, 2)
     )
     for tick in ticks:
         tick["y"] = tick["y2"] - 16
     layers = [
-        _marks(ticks, {"type": "rule", "stroke": _INK, "strokeWidth": 2}, x, y2={"field": "y2"}),
-        _marks(dots, {"type": "point", "filled": True, "size": 90, "opacity": 1, "fill": "var(--cross)"}, x),
+        marks(ticks, {"type": "rule", "stroke": INK, "strokeWidth": 2}, x, y2={"field": "y2"}),
+        marks(dots, {"type": "point", "filled": True, "size": 90, "opacity": 1, "fill": "var(--cross)"}, x),
     ]
     said = "; ".join(f"{step} {show(score)}, null mean {show(mean)}" for step, score, mean in rows)
-    return _rows_chart([step for step, _, _ in rows], layers, f"{title} by step. {said}.")
+    return rows_chart([step for step, _, _ in rows], layers, f"{title} by step. {said}.")

@@ -18,6 +18,7 @@ from semconv.report.explorer_data import Tables, explorer_data
 from semconv.report.figures import control_rows, title_of
 from semconv.report.page_data import Draws, default_measure, grid_data, hardest_null
 from semconv.report.tables import show
+from semconv.report.vega import STEPS
 from semconv.report.verdict import floor_comparison
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def page(results: dict[str, Any], checked: Sequence[Checked], tables: Tables, dr
             measure=measure,
             null=null,
             grid=page_tables.grid_table(results, measure, null),
-            steps=charts.STEPS,
+            steps=STEPS,
             explorer=explorer,
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,

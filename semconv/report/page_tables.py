@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from semconv.claims import Checked
-from semconv.report.charts import step_of
 from semconv.report.figures import title_of, value_of
 from semconv.report.page_data import limits
 from semconv.report.rows import Rows, category_measures, null_names
 from semconv.report.tables import show
+from semconv.report.vega import step_of
 
 LEVEL = 0.05
 """q from which on a score is not told from its null."""
@@ -82,8 +82,9 @@ def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict
 
 def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[str, Any]:
     if value is None:
-        return {"text": "none", "step": None, "weak": False}
-    return {"text": _rounded(value), "step": step_of(value, ends), "weak": q is not None and q >= LEVEL}
+        return {"text": "none", "step": None, "weak": False, "beats": False}
+    out = {"text": _rounded(value), "step": step_of(value, ends), "weak": False, "beats": False}
+    return out if q is None else {**out, "weak": q >= LEVEL, "beats": q < LEVEL}
 
 
 def grid_table(results: dict[str, Any], measure: str, null: str | None) -> dict[str, Any]:

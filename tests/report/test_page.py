@@ -266,7 +266,12 @@ def test_the_headline_has_every_measure_and_null():
 
 
 def test_category_maps_leave_out_what_has_no_score():
-    (one,) = category_maps(made())
+    found = made()
+    for key, q in (("0x2", 0.01), ("1x2", 0.2)):
+        found["subspaces"]["grid"][key]["Time"]["measures"]["rsa"]["nulls"]["shuffle"]["q"] = q
+    del found["subspaces"]["grid"]["0x2"]["Nature"]["measures"]["rsa"]["nulls"]["shuffle"]["q"]
+    (one,) = category_maps(found)
+    assert [[cell["beats"] for cell in cells] for _, cells in one["rows"]] == [[False, False], [True, False]]
     assert [name for name, _ in one["rows"]] == ["Nature", "Time"]
     assert one["columns"] == ["0x2", "1x2"]
     assert all(cell["step"] is not None for _, cells in one["rows"] for cell in cells)

@@ -1,0 +1,102 @@
+"""Vega-Lite specifications drawn as SVG whose colours are those of the page, and the parts that charts share.
+
+Sizes and margins are fixed and text is placed, not measured, so a chart has the same bytes whatever fonts a machine
+has; colours are CSS custom properties, which the page sets for light, dark and print.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+VEGA_LITE = "5.21"
+STEPS = 12
+"""Steps of the colour scale, `--h0` to `--h11` in page.css; `--t0` to `--t11` are what can be read on them."""
+WIDTH = 300  # of the plot, in CSS pixels: what a phone of 360 shows without shrinking it
+ROW = 30
+INK, QUIET, LINE = "var(--ink)", "var(--quiet)", "var(--line)"
+
+Layer = dict[str, Any]
+
+
+def step_of(value: float, ends: Sequence[float]) -> int:
+    """Returns the step of the colour scale, 0 to STEPS - 1, of a value between two ends."""
+    share = (value - ends[0]) / (ends[1] - ends[0])
+    return max(0, min(STEPS - 1, int(share * STEPS)))
+
+
+def draw(spec: dict[str, Any], label: str) -> str:
+    """Draws a specification; the drawing is one image to a screen reader, and `label` says what is in it."""
+    import vl_convert
+
+    axis = {
+        "labelColor": QUIET,
+        "titleColor": QUIET,
+        "gridColor": LINE,
+        "domainColor": LINE,
+        "tickColor": LINE,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelFlush": False,
+        "labelBound": False,
+        "labelOverlap": False,
+    }
+    whole = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "autosize": {"type": "none"},
+        "background": None,
+        "config": {"view": {"stroke": None}, "axis": axis, "text": {"fontSize": 11, "fill": INK}},
+        **spec,
+    }
+    svg = vl_convert.vegalite_to_svg(whole, vl_version=VEGA_LITE)
+    # The image has one label; what Vega says of every mark, empty frames and defaults are so many bytes.
+    svg = re.sub(r' (?:aria-[a-z]+|role|class|font-family|pointer-events|xmlns:xlink|version)="[^"]*"', "", svg)
+    svg = re.sub(r'<path(?: aria-hidden="true")? d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>', "", svg)
+    svg = re.sub(r' (?:opacity="1"|stroke-width="1"|text-anchor="start")', "", svg)
+    svg = re.sub(r' width="\d+" height="\d+" (viewBox="0 0 (\d+) (\d+)")', r' \1 width="\2" height="\3"', svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+def _rows_layer(labels: Sequence[str]) -> list[Layer]:
+    """Returns the labels of rows, each above its row at the left edge."""
+    values = [{"y": place * ROW + 11, "label": label} for place, label in enumerate(labels)]
+    return [
+        {
+            "data": {"values": values},
+            "mark": {"type": "text", "align": "left", "baseline": "bottom", "fill": QUIET},
+            "encoding": {"x": {"value": 0}, "y": _pixel("y"), "text": {"field": "label", "type": "nominal"}},
+        }
+    ]
+
+
+def _pixel(field: str) -> dict[str, Any]:
+    return {"field": field, "type": "quantitative", "scale": None, "axis": None}
+
+
+def score_axis(field: str, title: str, ends: Sequence[float]) -> dict[str, Any]:
+    """Returns a horizontal axis of numbers between two ends, rounded outwards."""
+    scale = {"domain": list(ends), "nice": True, "zero": False}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": {"tickCount": 5}}
+
+
+def rows_chart(labels: Sequence[str], layers: Sequence[Layer], label: str) -> str:
+    """Draws rows of marks, each row under its label; `label` says to a screen reader what is in it."""
+    height = len(labels) * ROW
+    padding = {"left": 14, "right": 18, "top": 4, "bottom": 38}
+    layer = [*layers, *_rows_layer(labels)]  # labels last, so that their outline covers lines
+    return draw({"width": WIDTH, "height": height, "padding": padding, "layer": layer}, label)
+
+
+def marks(values: list[dict[str, Any]], mark: dict[str, Any], x: dict[str, Any], **more: Any) -> Layer:
+    """Returns marks placed by their `x` on an axis and their `y` in pixels from the top."""
+    return {"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": _pixel("y"), **more}}
+
+
+def ends_of(values: Sequence[float | None]) -> tuple[float, float]:
+    """Returns the lowest and the highest of 0 and some values, never the same."""
+    found = [0.0, *(value for value in values if value is not None)]
+    low, high = min(found), max(found)
+    return low, high if high > low else low + 1.0
