@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/*)
 
-.PHONY: help setup build reproduce test check page-check cuda-check bench asan fuzz image image-check clean
+.PHONY: help setup build reproduce test check paper-numbers page-check cuda-check bench asan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
-	@echo "make check       format, lint and types"
+	@echo "make check       format, lint, types, and the numbers of the documents against their sources"
+	@echo "make paper-numbers  writes the tables, figures and quoted numbers of the documents from the result files"
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
 	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
 	@echo "make bench       the kernel against its peers on this machine"
@@ -45,6 +46,10 @@ check: build
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/* tests/fuzz/*.cpp tests/cuda/*.cpp
 	$(BIN)/shellcheck scripts/*.sh scripts/image/*.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+	$(BIN)/python scripts/paper_numbers.py --check
+
+paper-numbers: build
+	$(BIN)/python scripts/paper_numbers.py
 
 # Only this target needs a browser. axe-core comes out of a package for another driver, whose own needs are left out.
 page-check: build

@@ -204,3 +204,13 @@ def semconv_cli(
         env={**os.environ, "COLUMNS": "200", **(env or {})},
         timeout=300,
     )
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one finished tiny run, made by the command line; nobody changes it."""
+    folder = tmp_path_factory.mktemp("run") / "tiny"
+    done = semconv_cli("reproduce", tiny_suite, "--out", folder, "--claims", tiny_suite.with_name("claims.toml"))
+    assert done.returncode == 0, done.stderr
+    assert "1 claims pass, 0 fail" in done.stdout
+    return folder

@@ -30,16 +30,6 @@ from tests.conftest import requires_models, semconv_cli
 pytestmark = requires_models
 
 
-@pytest.fixture(scope="module")
-def finished(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of one finished tiny run, made by the command line."""
-    folder = tmp_path_factory.mktemp("run") / "tiny"
-    done = semconv_cli("reproduce", tiny_suite, "--out", folder, "--claims", tiny_suite.with_name("claims.toml"))
-    assert done.returncode == 0, done.stderr
-    assert "1 claims pass, 0 fail" in done.stdout
-    return folder
-
-
 def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     results = json.loads((finished / "results.json").read_text())
     assert set(results["grid"]) == {"0x2", "1x2"}

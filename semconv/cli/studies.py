@@ -222,11 +222,8 @@ def report(
     """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
     from semconv.archive import opened, write_rebuilt
 
-    with progress_bar() as progress:
-        progress("rebuild", 0, 1)
-        with opened(source) as folder:
-            same = write_rebuilt(folder, target)
-        progress("rebuild", 1, 1)
+    with opened(source) as folder:
+        same = write_rebuilt(folder, target)
     told = "the same bytes as in the archive" if same else "other bytes than in the archive, from the same numbers"
     out.print(f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {told}.", soft_wrap=True)
 

@@ -115,6 +115,12 @@ def test_claims_show_expected_observed_and_verdict():
     ]
 
 
+def test_claims_have_a_section(tmp_path: Path):
+    claim = Claim("C1", "It holds.", "here", "mini", "a.b", "equal", 1)
+    write_markdown(results(), [Checked(claim, 1, "pass")], tmp_path / "report.md")
+    assert "## Claims\n\n| claim |" in (tmp_path / "report.md").read_text()
+
+
 def written(made: dict[str, Any], tmp_path: Path) -> str:
     write_markdown(made, [], tmp_path / "report.md")
     return (tmp_path / "report.md").read_text()
@@ -128,7 +134,6 @@ def test_the_verdict_on_the_floor_is_the_first_paragraph_and_every_part_is_there
         "123,456 token positions of 1,789 documents, seed 99",
         "1234 permutations",
         "56 shifts",
-        "## Claims",
         "## Over the whole grid",
         "## Controls",
         "## From the published protocol to the corrected one",
@@ -151,5 +156,6 @@ def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
         del summary["nulls"]["rematch"]
     text = written(made, tmp_path)
     assert "published protocol" not in text
+    assert "## Claims" not in text
     assert "ubspaces" not in text
     assert "shifts" not in text

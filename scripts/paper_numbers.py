@@ -1,0 +1,169 @@
+"""Writes every table, figure and quoted number of the documents from the result files, or checks that they stand so.
+
+    python scripts/paper_numbers.py            # `make paper-numbers`
+    python scripts/paper_numbers.py --check    # part of `make check`; exit code 1 and one line for each that differs
+
+Sources are `expected/` (the reference run) and `measurements/` (what the scripts printed, each named in its document).
+In the documents an HTML comment says where a number comes from, and nothing else about it is typed:
+
+    <!-- made: NAME -->  ...  <!-- end -->                    a table that a function below makes
+    <!-- from FILE, parts 2 to 3 -->  ...  <!-- end -->       parts of a Markdown file, counted from 1, blank lines between;
+                                                              `, headings + 1` makes its headings one deeper
+    <!-- numbers: FILE 0.103 = a.b.c | 314 = a.d -->          after a paragraph: each literal in it is that value of the
+                                                              JSON file, rounded as the literal is
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from semconv.claims import check_claims, load_claims, value_at
+from semconv.files import write_atomically, write_text
+from semconv.report.figures import write_figures
+from semconv.report.order import in_order
+from semconv.report.tables import show, table
+from semconv.types import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "artifact.md", "docs/benchmarks.md", "docs/statistics.md")
+FIGURES = {"docs/figures/rsa.png": "rsa.png"}
+REFERENCE = "expected/mini/results.json"
+_BLOCK = re.compile(r"<!-- (made|from):? (.+?) -->\n.*?<!-- end -->", re.DOTALL)
+_QUOTES = re.compile(r"(?P<text>[^\n][^\x00]*?)\n<!-- numbers: (?P<file>\S+) (?P<quotes>.+?) -->", re.DOTALL)
+
+
+@cache
+def read_json(name: str) -> Any:
+    return json.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
+def claims_table() -> str:
+    """Returns the claims of the mini suite, expected and observed in the reference run."""
+    rows: list[list[object]] = []
+    for c in check_claims(load_claims(ROOT / "claims.toml"), read_json(REFERENCE)):
+        if c.verdict == "not run":
+            continue
+        sign = "" if c.claim.comparison in ("equal", "within") else f"{c.claim.comparison} "
+        expected = f"{sign}{show(c.claim.expected)}" + (f" ± {show(c.claim.tolerance)}" if c.claim.tolerance else "")
+        rows.append([c.claim.id, c.claim.statement, expected, show(c.observed), c.verdict])
+    return table(["claim", "statement", "expected", "observed", "verdict"], rows)
+
+
+def speed_table() -> str:
+    """Returns every peer on the main job."""
+    rows = [
+        [t["peer"], t["does"], f"{t['seconds']:.3g}", f"{t['ratio']:.2g}" if t["ratio"] < 10 else f"{t['ratio']:.0f}"]
+        for t in read_json("measurements/bench.json")["timings"]
+    ]
+    return table(["", "computes", "seconds", "ratio"], rows)
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def runs_table() -> str:
+    """Returns the commands of the walk-through with their wall times."""
+    rows = [[f"`{r['command']}`", duration(r["seconds"]), r["ended"]] for r in read_json("measurements/runs.json")["runs"]]
+    return table(["command", "wall time", "ended"], rows)
+
+
+MADE: dict[str, Callable[[], str]] = {"claims": claims_table, "speed": speed_table, "runs": runs_table}
+
+
+def parts_of(spec: str) -> str:
+    """Returns parts of a Markdown file as a block says."""
+    found = re.fullmatch(r"(\S+?)(?:, parts? (\d+)(?: to (\d+))?)?(?:, headings \+ (\d))?", spec)
+    if found is None:
+        raise InputError(f"a block must say FILE, parts N to M, headings + K, got {spec!r}")
+    parts = (ROOT / found[1]).read_text(encoding="utf-8").strip().split("\n\n")
+    first = int(found[2] or 1)
+    last = int(found[3] or found[2] or len(parts))
+    if not 1 <= first <= last <= len(parts):
+        raise InputError(f"{found[1]} has parts 1 to {len(parts)}, asked for {first} to {last}")
+    text = "\n\n".join(parts[first - 1 : last])
+    return re.sub(r"^#", "#" * (1 + int(found[4] or 0)), text, flags=re.MULTILINE)
+
+
+def block(match: re.Match[str]) -> str:
+    kind, spec = match.groups()
+    if kind == "made" and spec not in MADE:
+        raise InputError(f"no table is called {spec!r}; there are {', '.join(MADE)}")
+    body = MADE[spec]() if kind == "made" else parts_of(spec)
+    return f"<!-- {kind}{':' if kind == 'made' else ''} {spec} -->\n{body}\n<!-- end -->"
+
+
+def rounded(literal: str, value: Any) -> str:
+    """Returns a value with as many decimals as a literal has."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(f"{literal} = {value!r}: only numbers can be quoted")
+    return f"{value:,.{len(literal.partition('.')[2])}f}" if "," in literal else f"{value:.{len(literal.partition('.')[2])}f}"
+
+
+def quoted(match: re.Match[str]) -> str:
+    """Returns a paragraph whose quoted literals are what their source says."""
+    text, quotes = match["text"], list[str]()
+    before, gap, paragraph = text.rpartition("\n\n")
+    for quote in re.split(r"\s*\|\s*", match["quotes"].replace("\n", " ")):
+        literal, _, path = quote.partition(" = ")
+        now = rounded(literal, value_at(read_json(match["file"]), path.strip()))
+        pattern = rf"(?<![\d.,]){re.escape(literal)}(?![\d]|[.,]\d)"
+        if not re.search(pattern, paragraph):
+            raise InputError(f"the paragraph before '{quote}' does not say {literal}")
+        paragraph = re.sub(pattern, now, paragraph)
+        quotes.append(f"{now} = {path.strip()}")
+    # Line breaks of the comment are the writer's; they stay unless a number changed.
+    kept = match["quotes"] if " | ".join(quotes) == re.sub(r"\s*\|\s*", " | ", match["quotes"].replace("\n", " ")) else " | ".join(quotes)
+    return f"{before}{gap}{paragraph}\n<!-- numbers: {match['file']} {kept} -->"
+
+
+def document(name: str) -> str:
+    """Returns a document as its sources say it must be."""
+    text = _BLOCK.sub(block, (ROOT / name).read_text(encoding="utf-8"))
+    return _QUOTES.sub(quoted, text)
+
+
+def figures() -> dict[str, bytes]:
+    """Returns the figures of the documents, drawn from the reference run."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_figures(in_order(read_json(REFERENCE)), Path(folder))
+        return {name: (Path(folder) / source).read_bytes() for name, source in FIGURES.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing, say what differs")
+    check: bool = parser.parse_args().check
+    differ: list[str] = []
+    for name in DOCUMENTS:
+        old, new = (ROOT / name).read_text(encoding="utf-8"), document(name)
+        if old != new:
+            line = next(i for i, (a, b) in enumerate(zip(old.split("\n"), new.split("\n"), strict=False), 1) if a != b)
+            differ.append(f"{name}, line {line}")
+            if not check:
+                write_text(ROOT / name, new)
+    for name, drawn in figures().items():
+        path = ROOT / name
+        if not path.exists() or path.read_bytes() != drawn:
+            differ.append(name)
+            if not check:
+                write_atomically(path, lambda p, drawn=drawn: p.write_bytes(drawn) and None)
+    for what in differ:
+        print(f"{what}: {'differs from its source; run `make paper-numbers`' if check else 'written'}")
+    return 1 if check and differ else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (InputError, OSError) as error:
+        sys.exit(f"paper_numbers: {error}")

@@ -1,0 +1,158 @@
+"""Crate and archive of a run: complete, the same bytes twice, rebuilt without models, and refused when touched."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from semconv import InputError
+from semconv.archive import check_scores, opened, rebuild, write_archive
+from semconv.config import suite_from_json
+from semconv.crate import METADATA, check_crate, environment, portable_files
+from tests.conftest import requires_models, semconv_cli
+from tests.test_cli import assert_one_sentence
+
+pytestmark = requires_models
+
+
+@pytest.fixture(scope="module")
+def archive(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("archive") / "tiny.zip"
+    write_archive(finished, path)
+    return path
+
+
+@pytest.fixture
+def unpacked(archive: Path, tmp_path: Path) -> Path:
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path / "unpacked")
+    return tmp_path / "unpacked"
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        for one in sorted(p for p in folder.rglob("*") if p.is_file()):
+            file.write(one, one.relative_to(folder))
+    return path
+
+
+def test_the_crate_names_every_portable_file_what_made_it_and_when(finished: Path):
+    graph = {item["@id"]: item for item in json.loads((finished / METADATA).read_text())["@graph"]}
+    run, root = graph["#run"], graph["./"]
+    assert {part["@id"] for part in root["hasPart"]} == set(portable_files(finished))
+    assert run["@type"] == "CreateAction"
+    assert run["instrument"] == {"@id": "#semconv"}
+    assert run["startTime"] <= run["endTime"]
+    assert {e["@id"] for e in run["object"]} == {"suite.json", "claims.toml"}
+    assert graph["#package/torch"]["softwareVersion"]
+    about = environment(finished)
+    assert float(about["seconds/compare"]) > 0
+    assert int(about["peak_memory_mib"]) > 100
+    assert about["commit"]
+
+
+def test_an_archive_holds_no_activations_and_is_the_same_bytes_twice(archive: Path, finished: Path, tmp_path: Path):
+    write_archive(finished, tmp_path / "again.zip")
+    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+    with zipfile.ZipFile(archive) as file:
+        names = set(file.namelist())
+    assert names == {METADATA, *portable_files(finished)}
+    assert not [name for name in names if name.startswith(("stores", "tokens", "decoders/"))]
+
+
+def test_results_are_rebuilt_from_the_archive_alone_and_are_the_same_bytes(
+    archive: Path, finished: Path, tmp_path: Path
+):
+    done = semconv_cli("report", "--from", archive, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "the same bytes as in the archive" in done.stdout
+    for name in ("results.json", "report.md", "index.html", "figures/rsa.png", "nulls.safetensors"):
+        assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_scores_follow_from_the_decoder_rows(finished: Path):
+    suite, results = suite_from_json(finished / "suite.json"), json.loads((finished / "results.json").read_text())
+    assert check_scores(finished, suite, results) < 1e-12
+    results["grid"]["0x2"]["measures"]["rsa"]["score"] += 1e-6
+    with pytest.raises(InputError, match="rsa of layers 0x2 is .* 1e-06 away from what its decoder rows give"):
+        check_scores(finished, suite, results)
+
+
+def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
+    done = semconv_cli("verify", "--bundle", archive, "--claims", tiny_suite.with_name("claims.toml"))
+    assert done.returncode == 0, done.stderr
+    assert "1 claims pass, 0 fail" in done.stdout
+    assert "the results follow from the statistics beside them" in done.stdout
+
+
+def listed_again(folder: Path, name: str) -> None:
+    """Makes the crate say that a changed file is what it should be."""
+    from semconv.files import sha256_of_file
+
+    crate = json.loads((folder / METADATA).read_text())
+    entity = next(item for item in crate["@graph"] if item["@id"] == name)
+    entity |= {"sha256": sha256_of_file(folder / name), "contentSize": str((folder / name).stat().st_size)}
+    (folder / METADATA).write_text(json.dumps(crate))
+
+
+def test_a_touched_file_is_named_and_so_are_results_that_do_not_follow(unpacked: Path, tmp_path: Path):
+    path = unpacked / "results.json"
+    results = json.loads(path.read_text())
+    results["grid"]["0x2"]["measures"]["rsa"]["nulls"]["rematch"]["p"] = 0.001
+    path.write_text(json.dumps(results))
+    bundle = zipped(unpacked, tmp_path / "touched.zip")
+    assert_one_sentence(semconv_cli("verify", "--bundle", bundle), "results.json in", "is not the file that was listed")
+    listed_again(unpacked, "results.json")
+    bundle = zipped(unpacked, tmp_path / "listed.zip")
+    told = "grid in results.json is not what follows from the statistics beside it"
+    assert_one_sentence(semconv_cli("verify", "--bundle", bundle), told)
+
+
+def test_missing_unlisted_and_old_are_refused(unpacked: Path, tmp_path: Path):
+    (unpacked / "extra.txt").write_text("x")
+    with (
+        pytest.raises(InputError, match=r"holds extra\.txt, which its .* does not list"),
+        opened(zipped(unpacked, tmp_path / "extra.zip")),
+    ):
+        pass
+    (unpacked / "extra.txt").unlink()
+    task = next(unpacked.glob("tasks/0x2.rematch.*"))
+    task.rename(tmp_path / "away")
+    with pytest.raises(InputError, match=r"lists tasks/0x2\.rematch.*, which is missing"):
+        check_crate(unpacked)
+    crate = json.loads((unpacked / METADATA).read_text())
+    kept = [item for item in crate["@graph"] if item["@id"] != f"tasks/{task.name}"]
+    (unpacked / METADATA).write_text(json.dumps({**crate, "@graph": kept}))
+    with pytest.raises(InputError, match="must hold the finished task 0x2.rematch"):
+        rebuild(unpacked)
+    old = (unpacked / METADATA).read_text().replace('"value": "1"', '"value": "0"')
+    (unpacked / METADATA).write_text(old)
+    done = semconv_cli("verify", "--bundle", zipped(unpacked, tmp_path / "old.zip"))
+    assert_one_sentence(done, "has format 0, this semconv reads format 1")
+
+
+def test_what_is_no_archive_is_refused(finished: Path, tmp_path: Path):
+    (tmp_path / "no.zip").write_text("no zip")
+    cases = {
+        ("verify", "--bundle", tmp_path / "no.zip"): "no.zip is no archive of a run",
+        ("verify", "--bundle", tmp_path / "none.zip"): "none.zip does not exist",
+        ("archive", tmp_path, "--out", tmp_path / "a.zip"): f"holds no {METADATA}",
+        ("archive", finished, "--out", tmp_path / "a.tar"): "an archive is a .zip file, got a.tar",
+        ("report", "--from", finished, "--out", tmp_path): "must be a new or empty folder",
+    }
+    for arguments, told in cases.items():
+        assert_one_sentence(semconv_cli(*arguments), told)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != ".lock") == ["no.zip"]
+
+
+def test_a_crate_cannot_name_files_outside_of_its_folder(unpacked: Path):
+    (unpacked.parent / "outside").write_text("x")
+    shutil.copy(unpacked / METADATA, unpacked / "kept")
+    text = (unpacked / METADATA).read_text().replace('"@id": "suite.json"', '"@id": "../outside"')
+    (unpacked / METADATA).write_text(text)
+    with pytest.raises(InputError, match=r"lists \.\./outside, which lies outside of it"):
+        check_crate(unpacked)

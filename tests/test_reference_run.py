@@ -1,0 +1,112 @@
+"""Results beside reference results: what is the same, what is near enough, what is not, and nothing is passed over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semconv import InputError
+from semconv.reference_run import (
+    Comparison,
+    Tolerance,
+    check_reference,
+    compare_with_reference,
+    load_tolerances,
+    reference_of,
+)
+from tests.conftest import semconv_cli
+
+REFERENCE: dict[str, Any] = {
+    "suite": "mini",
+    "fast": False,
+    "grid": {"0x1": {"score": 0.5, "pairs": 200, "sha256": "ab", "filters": [1, 2], "reason": None}},
+    "empty": {},
+}
+TOLERANCES = [
+    Tolerance("*.score", absolute=0.01),
+    Tolerance("*.pairs", relative=0.02),
+    Tolerance("*.sha256", compared=False),
+]
+
+
+def compared(**cell: Any) -> Comparison:
+    results = json.loads(json.dumps(REFERENCE))
+    results["grid"]["0x1"] |= cell
+    return compare_with_reference(results, REFERENCE, TOLERANCES)
+
+
+def test_the_same_results_are_identical_and_empty_tables_count():
+    assert compared() == Comparison(values=8, identical=8, within=0, outside=[], left_out=0)
+
+
+def test_within_and_outside_of_a_tolerance():
+    assert compared(score=0.51, pairs=204).within == 2
+    found = compared(score=0.5101, pairs=205)
+    assert found.within == 0
+    assert [(d.path, d.expected, d.observed) for d in found.outside] == [
+        ("grid.0x1.pairs", 200, 205),
+        ("grid.0x1.score", 0.5, 0.5101),
+    ]
+    assert found.outside[0].allowed == 4
+
+
+@pytest.mark.parametrize("change", [{"score": None}, {"score": "0.5"}, {"pairs": True}, {"filters": [1]}, {"new": 1}])
+def test_another_kind_a_missing_and_a_new_value_are_outside(change: dict[str, Any]):
+    assert len(compared(**change).outside) == 1
+
+
+def test_what_must_differ_is_not_compared():
+    assert compared(sha256="cd") == compared()
+
+
+def test_a_fast_run_leaves_out_what_it_did_not_do():
+    results = json.loads(json.dumps(REFERENCE)) | {"fast": True}
+    del results["empty"]
+    found = compare_with_reference(results, REFERENCE, TOLERANCES)
+    assert (found.outside, found.left_out) == ([], 2)
+    results["grid"]["0x1"]["score"] = 0.6
+    assert [d.path for d in compare_with_reference(results, REFERENCE, TOLERANCES).outside] == ["grid.0x1.score"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[tolerance]]\npath = 'a'\nabsolut = 1", "did you mean 'absolute'"),
+        ("[[tolerance]]\nabsolute = 1", "needs a path, got None"),
+        ("[[tolerance]]\npath = 'a'\nabsolute = -1", "must be a number of at least 0, got -1"),
+        ("tolerance = 3", "must hold \\[\\[tolerance\\]\\] tables"),
+        ("[", "is not TOML"),
+    ],
+)
+def test_bad_tolerances_are_refused(text: str, message: str, tmp_path: Path):
+    (tmp_path / "tolerances.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_tolerances(tmp_path / "tolerances.toml")
+
+
+def test_the_reference_of_another_suite_is_refused(tmp_path: Path):
+    (tmp_path / "results.json").write_text(json.dumps(REFERENCE))
+    with pytest.raises(InputError, match="holds the reference of suite mini, the run is of other"):
+        check_reference({"suite": "other"}, tmp_path)
+
+
+def test_the_reference_that_ships_is_itself_and_verifies(tmp_path: Path):
+    """A changed score fails the command, with its path and what was allowed."""
+    folder = reference_of("mini")
+    assert folder is not None
+    results = json.loads((folder / "results.json").read_text())
+    assert check_reference(results, folder).outside == []
+    assert all(t.reason for t in load_tolerances(folder / "tolerances.toml"))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    good = semconv_cli("verify", tmp_path)
+    assert good.returncode == 0, good.stdout
+    assert "0 outside" in good.stdout
+    results["grid"]["2x4"]["measures"]["rsa"]["score"] += 0.05
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    bad = semconv_cli("verify", tmp_path)
+    assert bad.returncode == 1
+    assert "1 outside" in bad.stdout
+    assert "grid.2x4.measures.rsa.score: expected" in bad.stdout
