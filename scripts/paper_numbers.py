@@ -6,11 +6,11 @@
 Sources are `expected/` (the reference run) and `measurements/` (what the scripts printed, each named in its document).
 In the documents an HTML comment says where a number comes from, and nothing else about it is typed:
 
-    <!-- made: NAME -->  ...  <!-- end -->                    a table that a function below makes
-    <!-- from FILE, parts 2 to 3 -->  ...  <!-- end -->       parts of a Markdown file, counted from 1, blank lines between;
-                                                              `, headings + 1` makes its headings one deeper
-    <!-- numbers: FILE 0.103 = a.b.c | 314 = a.d -->          after a paragraph: each literal in it is that value of the
-                                                              JSON file, rounded as the literal is
+    <!-- made: NAME -->  ...  <!-- end -->                  a table that a function below makes
+    <!-- from FILE, parts 2 to 3 -->  ...  <!-- end -->     parts of a Markdown file, from 1, blank lines between;
+                                                            `, headings + 1` makes its headings one deeper
+    <!-- numbers: FILE 0.103 = a.b.c | 314 = a.d -->        after a paragraph: each literal in it is that value of the
+                                                            JSON file, rounded as the literal is
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def duration(seconds: float) -> str:
 
 def runs_table() -> str:
     """Returns the commands of the walk-through with their wall times."""
-    rows = [[f"`{r['command']}`", duration(r["seconds"]), r["ended"]] for r in read_json("measurements/runs.json")["runs"]]
+    rows = [
+        [f"`{r['command']}`", duration(r["seconds"]), r["ended"]] for r in read_json("measurements/runs.json")["runs"]
+    ]
     return table(["command", "wall time", "ended"], rows)
 
 
@@ -106,7 +108,11 @@ def rounded(literal: str, value: Any) -> str:
     """Returns a value with as many decimals as a literal has."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(f"{literal} = {value!r}: only numbers can be quoted")
-    return f"{value:,.{len(literal.partition('.')[2])}f}" if "," in literal else f"{value:.{len(literal.partition('.')[2])}f}"
+    return (
+        f"{value:,.{len(literal.partition('.')[2])}f}"
+        if "," in literal
+        else f"{value:.{len(literal.partition('.')[2])}f}"
+    )
 
 
 def quoted(match: re.Match[str]) -> str:
@@ -122,7 +128,11 @@ def quoted(match: re.Match[str]) -> str:
         paragraph = re.sub(pattern, now, paragraph)
         quotes.append(f"{now} = {path.strip()}")
     # Line breaks of the comment are the writer's; they stay unless a number changed.
-    kept = match["quotes"] if " | ".join(quotes) == re.sub(r"\s*\|\s*", " | ", match["quotes"].replace("\n", " ")) else " | ".join(quotes)
+    kept = (
+        match["quotes"]
+        if " | ".join(quotes) == re.sub(r"\s*\|\s*", " | ", match["quotes"].replace("\n", " "))
+        else " | ".join(quotes)
+    )
     return f"{before}{gap}{paragraph}\n<!-- numbers: {match['file']} {kept} -->"
 
 

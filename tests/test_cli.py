@@ -94,7 +94,7 @@ def test_a_full_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     def fill() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr("semconv.cli.app", fill)
+    monkeypatch.setattr("semconv.cli.terminal.app", fill)
     monkeypatch.setattr(sys, "argv", ["semconv"])
     with pytest.raises(SystemExit) as left:
         main()
@@ -199,3 +199,27 @@ def test_cuda_asked_for_without_nvcc_is_an_error(tmp_path: Path):
     )
     assert done.returncode != 0
     assert "SEMCONV_CUDA=1 needs" in done.stderr
+
+
+def test_help_is_in_groups_and_every_command_has_an_example():
+    text = semconv_cli("--help").stdout
+    places = [text.index(group) for group in ("Whole studies", "Stages, each usable alone", "This machine")]
+    assert places == sorted(places)
+    assert text.index("reproduce") < text.index("doctor ")
+    for command in ("reproduce", "compare", "verify", "archive", "report", "export", "correlate", "dictionary"):
+        assert f"Example: semconv {command}" in semconv_cli(command, "--help").stdout
+
+
+def test_quiet_prints_errors_and_json_only(run: Path):
+    quiet = semconv_cli("--quiet", "verify", run, "--claims", run / "good.toml")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    told = semconv_cli("-q", "verify", run, "--claims", run / "bad.toml", "--json")
+    assert told.returncode == 1
+    assert len(json.loads(told.stdout)["failed"]) == 1
+    assert_one_sentence(semconv_cli("-q", "verify", run, "--claims", "none.toml"), "none.toml does not exist")
+
+
+def test_version_and_no_colour_off_a_terminal(run: Path):
+    assert semconv_cli("--version").stdout.startswith("semconv 0.")
+    coloured = semconv_cli("verify", run, "--claims", run / "good.toml", env={"TERM": "xterm-256color"})
+    assert "\x1b[" not in coloured.stdout

@@ -43,7 +43,7 @@ def test_the_same_results_are_identical_and_empty_tables_count():
 
 
 def test_within_and_outside_of_a_tolerance():
-    assert compared(score=0.51, pairs=204).within == 2
+    assert compared(score=0.509, pairs=204).within == 2
     found = compared(score=0.5101, pairs=205)
     assert found.within == 0
     assert [(d.path, d.expected, d.observed) for d in found.outside] == [

@@ -26,34 +26,6 @@ from semconv.cli.terminal import (
 )
 
 
-@app.command(rich_help_panel=MACHINE, epilog="Example: semconv doctor gemma2")
-def doctor(
-    suite: SuiteArgument = "mini",
-    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
-    all_layers: AllLayersOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
-    from dataclasses import asdict
-
-    from semconv.config import load_suite
-    from semconv.doctor import examine
-
-    findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
-    missing = [f for f in findings if f.fine is False]
-    if as_json:
-        print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
-    else:
-        grid = Table("what", "needed", "found", "")
-        marks = {True: "[green]ok[/]", False: "[bold red]missing[/]", None: ""}
-        for f in findings:
-            grid.add_row(f.what, f.needed, f.found, marks[f.fine])
-        out.print(grid)
-        out.print(f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.")
-    if missing:
-        raise typer.Exit(2)
-
-
 @app.command(rich_help_panel=STAGES, epilog="Example: torchrun --nproc-per-node 2 -m semconv encode mini")
 def encode(
     suite: SuiteArgument = "mini",
@@ -158,6 +130,34 @@ def dictionary(
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
     as_sae(found, centre, layer).save_model(target)
     out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
+
+
+@app.command(rich_help_panel=MACHINE, epilog="Example: semconv doctor gemma2")
+def doctor(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    all_layers: AllLayersOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
+    from dataclasses import asdict
+
+    from semconv.config import load_suite
+    from semconv.doctor import examine
+
+    findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
+    missing = [f for f in findings if f.fine is False]
+    if as_json:
+        print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
+    else:
+        grid = Table("what", "needed", "found", "")
+        marks = {True: "[green]ok[/]", False: "[bold red]missing[/]", None: ""}
+        for f in findings:
+            grid.add_row(f.what, f.needed, f.found, marks[f.fine])
+        out.print(grid)
+        out.print(f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.")
+    if missing:
+        raise typer.Exit(2)
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv bench --full --out bench")
