@@ -77,7 +77,7 @@ def write_crate(folder: Path, suite: str, began: float, ended: float, facts: dic
 
     about = provenance()
     versions: dict[str, str] = about.pop("versions")  # pyright: ignore - a table by its name
-    crate: Any = ROCrate()
+    crate: Any = ROCrate(version="1.1")  # what the profile is made for
     crate.metadata.extra_terms = {"sha256": _SHA256}
 
     def entity(identifier: str, kind: str, **properties: Any) -> Any:

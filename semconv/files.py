@@ -79,8 +79,23 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:  # its I/O errors are no OSError, although they are nothing else
             raise OSError(f"cannot write {path}: {error}") from error
+        if metadata:
+            _sort_metadata(temporary)
 
     write_atomically(path, write)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sorts the metadata of a safetensors file, which the library writes in another order every time."""
+    with path.open("rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        sorted_header = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
+        if len(sorted_header) != length:  # both write JSON without spaces and with the same escapes
+            raise OSError(f"cannot sort the metadata of {path}")
+        file.seek(8)
+        file.write(sorted_header)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
