@@ -207,7 +207,7 @@ def semconv_cli(
 
 
 @pytest.fixture(scope="session")
-def finished(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_run(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of one finished tiny run, made by the command line; nobody changes it."""
     folder = tmp_path_factory.mktemp("run") / "tiny"
     done = semconv_cli("reproduce", tiny_suite, "--out", folder, "--claims", tiny_suite.with_name("claims.toml"))

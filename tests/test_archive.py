@@ -20,9 +20,9 @@ pytestmark = requires_models
 
 
 @pytest.fixture(scope="module")
-def archive(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("archive") / "tiny.zip"
-    write_archive(finished, path)
+    write_archive(tiny_run, path)
     return path
 
 
@@ -40,46 +40,46 @@ def zipped(folder: Path, path: Path) -> Path:
     return path
 
 
-def test_the_crate_names_every_portable_file_what_made_it_and_when(finished: Path):
-    graph = {item["@id"]: item for item in json.loads((finished / METADATA).read_text())["@graph"]}
+def test_the_crate_names_every_portable_file_what_made_it_and_when(tiny_run: Path):
+    graph = {item["@id"]: item for item in json.loads((tiny_run / METADATA).read_text())["@graph"]}
     run, root = graph["#run"], graph["./"]
-    assert {part["@id"] for part in root["hasPart"]} == set(portable_files(finished))
+    assert {part["@id"] for part in root["hasPart"]} == set(portable_files(tiny_run))
     assert run["@type"] == "CreateAction"
     assert run["instrument"] == {"@id": "#semconv"}
     assert run["startTime"] <= run["endTime"]
     assert {e["@id"] for e in run["object"]} == {"suite.json", "claims.toml"}
     assert graph["#package/torch"]["softwareVersion"]
-    about = environment(finished)
+    about = environment(tiny_run)
     assert float(about["seconds/compare"]) > 0
     assert int(about["peak_memory_mib"]) > 100
     assert about["commit"]
 
 
-def test_an_archive_holds_no_activations_and_is_the_same_bytes_twice(archive: Path, finished: Path, tmp_path: Path):
-    write_archive(finished, tmp_path / "again.zip")
+def test_an_archive_holds_no_activations_and_is_the_same_bytes_twice(archive: Path, tiny_run: Path, tmp_path: Path):
+    write_archive(tiny_run, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     with zipfile.ZipFile(archive) as file:
         names = set(file.namelist())
-    assert names == {METADATA, *portable_files(finished)}
+    assert names == {METADATA, *portable_files(tiny_run)}
     assert not [name for name in names if name.startswith(("stores", "tokens", "decoders/"))]
 
 
 def test_results_are_rebuilt_from_the_archive_alone_and_are_the_same_bytes(
-    archive: Path, finished: Path, tmp_path: Path
+    archive: Path, tiny_run: Path, tmp_path: Path
 ):
     done = semconv_cli("report", "--from", archive, "--out", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "the same bytes as in the archive" in done.stdout
     for name in ("results.json", "report.md", "index.html", "figures/rsa.png", "nulls.safetensors"):
-        assert (tmp_path / "out" / name).read_bytes() == (finished / name).read_bytes(), name
+        assert (tmp_path / "out" / name).read_bytes() == (tiny_run / name).read_bytes(), name
 
 
-def test_scores_follow_from_the_decoder_rows(finished: Path):
-    suite, results = suite_from_json(finished / "suite.json"), json.loads((finished / "results.json").read_text())
-    assert check_scores(finished, suite, results) < 1e-12
+def test_scores_follow_from_the_decoder_rows(tiny_run: Path):
+    suite, results = suite_from_json(tiny_run / "suite.json"), json.loads((tiny_run / "results.json").read_text())
+    assert check_scores(tiny_run, suite, results) < 1e-12
     results["grid"]["0x2"]["measures"]["rsa"]["score"] += 1e-6
     with pytest.raises(InputError, match="rsa of layers 0x2 is .* 1e-06 away from what its decoder rows give"):
-        check_scores(finished, suite, results)
+        check_scores(tiny_run, suite, results)
 
 
 def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
@@ -135,14 +135,14 @@ def test_missing_unlisted_and_old_are_refused(unpacked: Path, tmp_path: Path):
     assert_one_sentence(done, "has format 0, this semconv reads format 1")
 
 
-def test_what_is_no_archive_is_refused(finished: Path, tmp_path: Path):
+def test_what_is_no_archive_is_refused(tiny_run: Path, tmp_path: Path):
     (tmp_path / "no.zip").write_text("no zip")
     cases = {
         ("verify", "--bundle", tmp_path / "no.zip"): "no.zip is no archive of a run",
         ("verify", "--bundle", tmp_path / "none.zip"): "none.zip does not exist",
         ("archive", tmp_path, "--out", tmp_path / "a.zip"): f"holds no {METADATA}",
-        ("archive", finished, "--out", tmp_path / "a.tar"): "an archive is a .zip file, got a.tar",
-        ("report", "--from", finished, "--out", tmp_path): "must be a new or empty folder",
+        ("archive", tiny_run, "--out", tmp_path / "a.tar"): "an archive is a .zip file, got a.tar",
+        ("report", "--from", tiny_run, "--out", tmp_path): "must be a new or empty folder",
     }
     for arguments, told in cases.items():
         assert_one_sentence(semconv_cli(*arguments), told)
