@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -22,7 +23,7 @@ from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SuiteConfig, suite_from_json
 from semconv.crate import METADATA, check_crate
-from semconv.files import only_writer, read_tensors, write_atomically, write_json
+from semconv.files import read_tensors, write_atomically, write_json
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol
 from semconv.matched_pairs import read_pairs
@@ -63,17 +64,19 @@ def write_archive(folder: Path, target: Path) -> int:
     """
     if target.suffix != ".zip":
         raise InputError(f"an archive is a .zip file, got {target.name}")
-    with only_writer(folder):
-        names = [entry.path for entry in check_crate(folder)]
+    listed = {entry.path: entry.sha256 for entry in check_crate(folder)}
 
-        def write(temporary: Path) -> None:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name in (METADATA, *names):
-                    info = zipfile.ZipInfo(name, _EPOCH)
-                    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                    archive.writestr(info, (folder / name).read_bytes())
+    def write(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in (METADATA, *listed):
+                content = (folder / name).read_bytes()
+                if name in listed and hashlib.sha256(content).hexdigest() != listed[name]:
+                    raise InputError(f"{name} in {folder} changed while it was read; wait for the run to end")
+                info = zipfile.ZipInfo(name, _EPOCH)
+                info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(info, content)
 
-        write_atomically(target, write)
+    write_atomically(target, write)
     return target.stat().st_size
 
 

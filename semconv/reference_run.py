@@ -135,7 +135,7 @@ def compare_with_reference(
             continue
         one, other = observed.get(path, MISSING), expected.get(path, MISSING)
         settings = path in ("fast", "suite_sha256") or path.startswith("null.")
-        if fast and (settings or other is MISSING or (one in (MISSING, None) and other is not None)):
+        if fast and (settings or MISSING in (one, other) or (one is None and other is not None)):
             left_out += 1
             continue
         values += 1

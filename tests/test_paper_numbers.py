@@ -1,0 +1,87 @@
+"""Documents and their sources: numbers are written from the result files, and a document that differs is found."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from semconv import InputError
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "paper_numbers.py"
+TEXT = """# Title
+
+The score is 0.103, and there are 1,314 pairs; 10.103 is not it.
+<!-- numbers: r.json 0.103 = grid.score |
+1,314 = pairs -->
+
+<!-- from t.md, part 2, headings + 1 -->
+old
+<!-- end -->
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("paper_numbers", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "DOCUMENTS", ("d.md",))
+    monkeypatch.setattr(module, "figures", dict)
+    (tmp_path / "r.json").write_text(json.dumps({"grid": {"score": 0.10349}, "pairs": 1314, "name": "x"}))
+    (tmp_path / "t.md").write_text("# One\n\n# Two\ntext\n")
+    (tmp_path / "d.md").write_text(TEXT)
+    return module
+
+
+def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["paper_numbers", *arguments])
+    script.read_json.cache_clear()
+    return script.main()
+
+
+def test_a_document_is_written_once_and_then_stands(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert run(script, monkeypatch, "--check") == 1
+    assert "d.md, line 8: differs from its source" in capsys.readouterr().out
+    assert (tmp_path / "d.md").read_text() == TEXT
+    assert run(script, monkeypatch) == 0
+    assert (tmp_path / "d.md").read_text() == TEXT.replace("old", "## Two\ntext")
+    assert run(script, monkeypatch, "--check") == 0
+
+
+def test_a_number_that_moved_is_found_and_written(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run(script, monkeypatch)
+    (tmp_path / "r.json").write_text(json.dumps({"grid": {"score": 0.2096}, "pairs": 1300}))
+    assert run(script, monkeypatch, "--check") == 1
+    assert run(script, monkeypatch) == 0
+    text = (tmp_path / "d.md").read_text()
+    assert "The score is 0.210, and there are 1,300 pairs; 10.103 is not it." in text
+    assert "0.210 = grid.score | 1,300 = pairs -->" in text
+    assert run(script, monkeypatch, "--check") == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("score is 0.103", "score is 0.104", "does not say 0.103"),
+        ("grid.score", "grid.scor", "did you mean 'score'"),
+        ("= pairs", "= name", "only numbers can be quoted"),
+        ("part 2", "part 3", "has parts 1 to 2, asked for 3 to 3"),
+        ("from t.md, part 2, headings + 1", "made: none", "no table is called 'none'"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, message: str
+):
+    (tmp_path / "d.md").write_text(TEXT.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        run(script, monkeypatch, "--check")
