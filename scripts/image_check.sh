@@ -35,6 +35,8 @@ if [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" != 3.
 fi
 
 work=$(mktemp -d)
+export TMPDIR="$work/tmp"  # what buildah keeps of cache mounts goes with the rest
+mkdir "$TMPDIR"
 builder=(buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs)
 cleanup() {
   if [ -n "$keep" ]; then
