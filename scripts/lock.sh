@@ -9,7 +9,7 @@ command -v "$uv" >/dev/null || { echo "semconv: uv is needed to write the lock f
 
 # The public index serves torch with CUDA on Linux. PyTorch's own CPU index serves the same version as 2.13.0+cpu, in other
 # files, so these hashes stand beside those of the public index. That of cp311 x86_64 was computed from the file; that
-# index was out of reach, so the others were taken from two public lock files, which agree.
+# index was out of reach, so the others were taken from two public listings of them, which agree.
 torch_cpu_hashes() {
   cat <<'HASHES'
 84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7 cp311 aarch64
