@@ -7,9 +7,10 @@ import json
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from semconv.compare import Measure, make_measures
 from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SuiteConfig, suite_from_json
-from semconv.crate import METADATA, check_crate
+from semconv.crate import CATEGORIES, METADATA, check_crate
 from semconv.files import read_tensors, write_atomically, write_json
 from semconv.labels import TopTokens
-from semconv.layer_pairs import Protocol
+from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import read_pairs
 from semconv.model_activations import hook_layer
 from semconv.report import write_report
@@ -94,13 +95,13 @@ def opened(archive: Path) -> Generator[Path]:
     if not archive.exists():
         raise InputError(f"archive {archive} does not exist")
     with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
-        folder = Path(temporary) / archive.stem
+        folder = Path(temporary) / "archive"
         try:
             with zipfile.ZipFile(archive) as file:
                 names = [name for name in file.namelist() if not name.endswith("/")]
                 file.extractall(folder)  # zipfile keeps names inside of the folder
-        except (zipfile.BadZipFile, EOFError) as error:
-            raise InputError(f"{archive} is no archive of a run: {error}") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise InputError(f"{archive} is no archive of a run, or a damaged one: {error}") from None
         try:
             listed = {METADATA, *(entry.path for entry in check_crate(folder))}
         except InputError as error:
@@ -147,19 +148,30 @@ def rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     Raises:
         InputError: a statistic is missing or damaged, or the results in the archive are not what follows from them.
     """
+    try:
+        return _rebuild(folder)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"what {folder.name} holds is damaged: {type(error).__name__} {error}") from None
+
+
+def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     suite, archived = suite_from_json(folder / "suite.json"), load_results(folder)
     if suite.sha256 != archived["suite_sha256"]:
         raise InputError(f"{folder.name}: results.json is of another suite than suite.json")
+    if suite.subspaces is not None and (folder / CATEGORIES).exists():  # the run's own, which may be nowhere else
+        suite = replace(suite, subspaces=replace(suite.subspaces, categories=str(folder / CATEGORIES)))
     no_starts = np.zeros(0, dtype=np.int64)
     cache = KeptTasks(folder / "tasks")
     protocol = _Replayed(tuple(_measures(suite)), suite.match, suite.null, no_starts, cache, _no_tick)
-    compared, nulls = compare_all(suite, protocol, _encoded(suite), [])
+    encoded = _encoded(suite)
+    compared, nulls = compare_all(suite, protocol, encoded, [])
     results = json.loads(json.dumps({**{key: archived[key] for key in HEAD}, **compared}))
     for section in sorted({*results, *archived}):
         if results.get(section) != archived.get(section):
             raise InputError(
                 f"{folder.name}: {section} in results.json is not what follows from the statistics beside it"
             )
+    _check_pairs(folder, protocol, encoded)
     check_scores(folder, suite, results)
     return results, nulls
 
@@ -186,11 +198,24 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
         for path in sorted(target.rglob("*"))
         if path.is_file() and path.suffix in (".json", ".md", ".html", ".png")
     ]
-    return all((folder / path.relative_to(target)).read_bytes() == path.read_bytes() for path in made)
+    beside = [(path, folder / path.relative_to(target)) for path in made]
+    return all(other.is_file() and other.read_bytes() == path.read_bytes() for path, other in beside)
 
 
 def _no_tick(stage: str, steps: int) -> None:
     """Nothing takes long enough here to tell of."""
+
+
+def _check_pairs(folder: Path, protocol: Protocol, encoded: Encoded) -> None:
+    table = read_pairs(folder)
+    columns = [table[name].to_numpy() for name in ("layer_a", "layer_b", "feature_a", "feature_b", "r")]
+    for a in encoded.sides_a:
+        for b in encoded.sides_b:
+            key = f"{a.layer}x{b.layer}"
+            here = (columns[0] == a.layer) & (columns[1] == b.layer)
+            kept = observed_pairs(protocol, key, a, b)
+            if not all(np.array_equal(column[here], part) for column, part in zip(columns[2:], kept, strict=True)):
+                raise InputError(f"{folder.name}: pairs.parquet holds other pairs of layers {key} than were scored")
 
 
 def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> float:
@@ -212,7 +237,7 @@ def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> f
             with collected_saturation():  # the results have said so
                 distance = abs(measure.score(measure.prepare(X), measure.prepare(Y)) - kept)
             largest = max(largest, distance)
-            if distance > SCORE_TOLERANCE:
+            if not distance <= SCORE_TOLERANCE:  # NaN is not
                 raise InputError(
                     f"{folder.name}: {measure.name} of layers {key} is {kept:.6g} in results.json and "
                     f"{distance:.2g} away from what its decoder rows give"

@@ -114,6 +114,18 @@ def load_claims(path: Path) -> list[Claim]:
     return claims
 
 
+def claims_of(folder: Path, suite: str) -> list[Claim]:
+    """Returns the shipped claims if any is about this suite, and otherwise those that the run was checked against.
+
+    Raises:
+        InputError: as `load_claims`.
+    """
+    shipped_claims, own = load_claims(default_claims_path()), folder / "claims.toml"
+    if any(claim.suite == suite for claim in shipped_claims) or not own.exists():
+        return shipped_claims
+    return load_claims(own)
+
+
 def load_results(run: str | Path) -> dict[str, Any]:
     """Reads `results.json` of a run folder.
 

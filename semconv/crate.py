@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +19,12 @@ FORMAT = 1
 """Version of the layout of a run folder; a folder of another version is refused."""
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"
+CATEGORIES = "categories.toml"
 _DESCRIBED = {
     "results.json": "Every number of the run.",
     "suite.json": "What was compared, and how: the resolved suite.",
     "claims.toml": "What is claimed of the results.",
+    CATEGORIES: "Keyword lists of the suite's own.",
     "report.md": "The report as Markdown.",
     "index.html": "The report as one self-contained page.",
     "pairs.parquet": "The matched feature pairs of every layer pair.",
@@ -40,12 +43,16 @@ class Entry:
     size: int
 
 
-def portable_files(folder: Path) -> list[str]:
-    """Returns what of a run folder travels: everything but tokens, activation stores and whole decoders."""
+def portable_files(folder: Path, tasks: Iterable[str]) -> list[str]:
+    """Returns what of a run folder travels: everything but tokens, activation stores and whole decoders.
+
+    Args:
+        folder: of the run.
+        tasks: names of the finished tasks that the results were made of; those of other runs in the folder stay.
+    """
     found = [name for name in _DESCRIBED if (folder / name).is_file()]
-    for pattern in ("figures/*.png", "tasks/*.safetensors"):
-        found += sorted(str(path.relative_to(folder)) for path in folder.glob(pattern))
-    return found
+    found += sorted(str(path.relative_to(folder)) for path in folder.glob("figures/*.png"))
+    return found + sorted(f"tasks/{name}.safetensors" for name in tasks)
 
 
 def _time(seconds: float) -> str:
@@ -62,12 +69,15 @@ def _properties(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def write_crate(folder: Path, suite: str, began: float, ended: float, facts: dict[str, Any]) -> None:
+def write_crate(
+    folder: Path, suite: str, tasks: Iterable[str], began: float, ended: float, facts: dict[str, Any]
+) -> None:
     """Writes `ro-crate-metadata.json`, the one file of a run that differs from run to run (Process Run Crate 0.5).
 
     Args:
         folder: of the run; `portable_files` of it are listed.
         suite: name of the suite.
+        tasks: names of the finished tasks.
         began: when the run began, seconds since 1970.
         ended: when it ended.
         facts: of this run, beside what `provenance` says of the machine and the code; tables may nest.
@@ -95,7 +105,7 @@ def write_crate(folder: Path, suite: str, began: float, ended: float, facts: dic
                 **({"description": _DESCRIBED[path]} if path in _DESCRIBED else {}),
             },
         )
-        for path in portable_files(folder)
+        for path in portable_files(folder, tasks)
     ]
     crate.name = f"semconv run of suite {suite}"
     crate.description = "SAE features of two language models, correlated, matched and compared layer by layer."
@@ -154,7 +164,8 @@ def environment(folder: Path) -> dict[str, str]:
         InputError: there is no crate, or it is damaged.
     """
     graph = _graph(folder)
-    found = {str(item["name"]): str(item["value"]) for item in graph if str(item["@id"]).startswith("#run/")}
+    about = [item for item in graph if str(item["@id"]).startswith("#run/")]
+    found = {str(item.get("name")): str(item.get("value")) for item in about}
     run = next((item for item in graph if item["@id"] == "#run"), {})
     return {**found, **{key: str(run[key]) for key in ("startTime", "endTime") if key in run}}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from semconv.claims import Checked, check_claims, load_claims
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
-from semconv.crate import METADATA, write_crate
+from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
 from semconv.files import only_writer, read_tensors, read_text, sha256_of_file, write_json, write_tensors, write_text
@@ -320,7 +321,8 @@ def _reproduce(run: Run) -> dict[str, Any]:
             counted[stage] = counted.get(stage, 0) + steps
             run.progress(stage, counted[stage], n_steps(suite, stage))
 
-    protocol = Protocol(tuple(measures), suite.match, suite.null, starts, TaskCache(run.folder / "tasks"), tick)
+    cache = TaskCache(run.folder / "tasks", run.tasks)
+    protocol = Protocol(tuple(measures), suite.match, suite.null, starts, cache, tick)
     texts = labels.token_texts(load_tokenizer(tokenizer_file(suite.corpus)))
     with run.timed("compare"):
         compared, nulls = compare_all(suite, protocol, encoded, texts)
@@ -369,12 +371,18 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
     """
     checked = check_claims(load_claims(claims), results) if claims else []
     with only_writer(run.folder):
+        # Nothing of an earlier run in the folder may pass for a part of this one.
+        for name in ("claims.toml", CATEGORIES):
+            (run.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(run.folder / "figures", ignore_errors=True)
         if claims:
             write_text(run.folder / "claims.toml", read_text(claims))
+        if run.suite.subspaces is not None and run.suite.subspaces.categories.endswith(".toml"):
+            write_text(run.folder / CATEGORIES, read_text(Path(run.suite.subspaces.categories)))
         with run.timed("report"):
             write_report(results, checked, run.folder)
         facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
-        write_crate(run.folder, run.suite.name, run.began, time.time(), facts)
+        write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts)
     return checked
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -21,14 +21,14 @@ class Tolerance:
     """How far some numbers may lie from the reference.
 
     Attributes:
-        path: pattern of their dot-separated paths in `results.json`; `*` stands for anything.
+        paths: patterns of their dot-separated paths in `results.json`; `*` stands for anything.
         absolute: distance allowed.
         relative: distance allowed as a share of the reference; the wider of the two counts.
         compared: False for what must differ between machines.
         reason: why, one sentence.
     """
 
-    path: str
+    paths: tuple[str, ...]
     absolute: float = 0.0
     relative: float = 0.0
     compared: bool = True
@@ -36,6 +36,22 @@ class Tolerance:
 
     def allowed(self, reference: float) -> float:
         return max(self.absolute, self.relative * abs(reference))
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """All that is allowed; of the tolerances that fit a path the first counts, and without one values must be equal.
+
+    Attributes:
+        each: the tolerances.
+        optional: patterns of what may be in only one of two runs.
+    """
+
+    each: tuple[Tolerance, ...]
+    optional: tuple[str, ...] = ()
+
+    def of(self, path: str) -> Tolerance:
+        return next((tolerance for tolerance in self.each if _fits(path, tolerance.paths)), _EQUAL)
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class Comparison:
         identical: how many are the same.
         within: how many differ by no more than allowed.
         outside: the others.
-        left_out: of the reference, not in the run because `--fast` leaves it out.
+        left_out: in only one of the two, where `--fast` or the tolerances say so.
     """
 
     values: int
@@ -73,6 +89,16 @@ class _Missing:
 
 
 MISSING = _Missing()
+_EQUAL = Tolerance(())
+_FAST_SETTINGS = ("fast", "suite_sha256", "null.n_rematch", "null.n_bootstrap")
+_FAST_LEAVES_OUT = (
+    *("published", "published.*", "*.interval*", "*_interval*", "*.rematch.*", "*.strongest_pairs_score"),
+    *("controls.against.*.ceiling", "controls.against.*.below_ceiling"),
+)
+
+
+def _fits(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -92,50 +118,79 @@ def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def load_tolerances(path: Path) -> list[Tolerance]:
-    """Reads `[[tolerance]]` tables; the first whose pattern fits a path counts.
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def load_tolerances(path: Path) -> Tolerances:
+    """Reads `optional` and the `[[tolerance]]` tables.
 
     Raises:
         InputError: no such file, TOML that does not parse, an unknown or missing key, a value of the wrong kind.
     """
     try:
-        tables = tomllib.loads(read_text(path)).get("tolerance", [])
+        document = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"tolerances {path} do not exist") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    known = [f.name for f in fields(Tolerance)]
+
+    def check(where: str, values: dict[str, Any], kinds: dict[str, tuple[str, Callable[[Any], bool]]]) -> None:
+        for key, value in values.items():
+            if key not in kinds:
+                raise InputError(f"unknown key {key!r} in {where} of {path}{nearest(key, list(kinds))}")
+            wanted, right = kinds[key]
+            if not right(value):
+                raise InputError(f"{key} in {where} of {path} must be {wanted}, got {value!r}")
+
+    tables = document.pop("tolerance", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path} must hold [[tolerance]] tables")
+    check("the head", document, {"optional": _KINDS["paths"]})
     for table in tables:
-        for key, value in table.items():
-            if key not in known:
-                raise InputError(f"unknown key {key!r} in a tolerance of {path}{nearest(key, known)}")
-            if key in ("absolute", "relative") and not (_number(value) and value >= 0):
-                raise InputError(f"{key} in a tolerance of {path} must be a number of at least 0, got {value!r}")
-        if not isinstance(table.get("path"), str):
-            raise InputError(f"a tolerance of {path} needs a path, got {table.get('path')!r}")
-    return [Tolerance(**table) for table in tables]
+        check("a tolerance", table, _KINDS)
+        if "paths" not in table:
+            raise InputError(f"a tolerance of {path} needs paths, got {sorted(table)}")
+    each = tuple(Tolerance(tuple(table.pop("paths")), **table) for table in tables)
+    return Tolerances(each, tuple(document.get("optional", ())))
 
 
-def compare_with_reference(
-    results: dict[str, Any], reference: dict[str, Any], tolerances: list[Tolerance]
-) -> Comparison:
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "paths": ("a list of patterns", _texts),
+    "absolute": ("a number of at least 0", lambda value: _number(value) and value >= 0),
+    "relative": ("a number of at least 0", lambda value: _number(value) and value >= 0),
+    "compared": ("true or false", lambda value: isinstance(value, bool)),
+    "reason": ("a sentence", lambda value: isinstance(value, str)),
+}
+
+
+def _left_out_by_fast(reference: dict[str, Any]) -> tuple[str, ...]:
+    controls = reference.get("controls", {}).get("pairs", {})
+    ceilings = [f"controls.pairs.{name}.*" for name, pair in controls.items() if pair.get("kind") == "ceiling"]
+    return (*_FAST_LEAVES_OUT, *ceilings)
+
+
+def compare_with_reference(results: dict[str, Any], reference: dict[str, Any], tolerances: Tolerances) -> Comparison:
     """Compares every value of the results with the reference; a value that only one of them has is outside.
 
-    Of a fast run, what `--fast` leaves out is counted apart.
+    Of a fast run, what `--fast` leaves out is counted apart, and so is what the tolerances call optional.
     """
     observed, expected = dict(_leaves(results)), dict(_leaves(reference))
     fast = bool(results.get("fast")) and not reference.get("fast")
+    lenient = _left_out_by_fast(reference) if fast else ()
     values = identical = within = left_out = 0
     outside: list[Difference] = []
     for path in sorted({*observed, *expected}):
-        tolerance = next((t for t in tolerances if fnmatchcase(path, t.path)), Tolerance(path))
+        tolerance = tolerances.of(path)
         if not tolerance.compared:
             continue
         one, other = observed.get(path, MISSING), expected.get(path, MISSING)
-        settings = path in ("fast", "suite_sha256") or path.startswith("null.")
-        if fast and (settings or MISSING in (one, other) or (one is None and other is not None)):
+        dropped = one in (MISSING, None) and _fits(path, lenient)
+        if (
+            (fast and path in _FAST_SETTINGS)
+            or dropped
+            or (MISSING in (one, other) and _fits(path, tolerances.optional))
+        ):
             left_out += 1
             continue
         values += 1

@@ -31,6 +31,7 @@ class Run:
         device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
         fast: the suite was cut short by `SuiteConfig.fast`, and the results say so.
         began: when, seconds since 1970.
+        tasks: names of the finished tasks that the results are made of.
     """
 
     suite: SuiteConfig
@@ -40,6 +41,7 @@ class Run:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     fast: bool = False
     began: float = field(default_factory=time.time)
+    tasks: set[str] = field(default_factory=set[str])
 
     def store_path(self, model: ModelConfig, hook: str) -> Path:
         return self.folder / "stores" / model.name / hook

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,9 +38,11 @@ class TaskCache:
 
     Attributes:
         folder: where they are kept.
+        used: names of the tasks that were asked for are added here.
     """
 
     folder: Path
+    used: set[str] = field(default_factory=set[str])
 
     def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
         """Returns the kept result of a task, or makes and keeps it.
@@ -51,6 +53,7 @@ class TaskCache:
                 other code is not used, nor one whose file is not byte for byte what was kept.
             make: does the work.
         """
+        self.used.add(name)
         key = hashlib.sha256(json.dumps([code_sha256(), inputs], sort_keys=True).encode()).hexdigest()
         path = self.folder / f"{name}.safetensors"
         kept = _read(path, key)

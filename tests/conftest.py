@@ -214,3 +214,10 @@ def tiny_run(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert done.returncode == 0, done.stderr
     assert "1 claims pass, 0 fail" in done.stdout
     return folder
+
+
+def portable(folder: Path) -> set[str]:
+    """What of a run folder travels: every file but text, activation stores, whole decoders, the lock and the crate."""
+    stays = ("stores/", "decoders/", "tokens-", ".lock", "ro-crate-metadata.json")
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return {name for name in found if not name.startswith(stays)}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from semconv import InputError
 from semconv.archive import check_scores, opened, rebuild, write_archive
 from semconv.config import suite_from_json
-from semconv.crate import METADATA, check_crate, environment, portable_files
-from tests.conftest import requires_models, semconv_cli
+from semconv.crate import METADATA, check_crate, environment
+from tests.conftest import portable, requires_models, semconv_cli
 from tests.test_cli import assert_one_sentence
 
 pytestmark = requires_models
@@ -43,7 +43,7 @@ def zipped(folder: Path, path: Path) -> Path:
 def test_the_crate_names_every_portable_file_what_made_it_and_when(tiny_run: Path):
     graph = {item["@id"]: item for item in json.loads((tiny_run / METADATA).read_text())["@graph"]}
     run, root = graph["#run"], graph["./"]
-    assert {part["@id"] for part in root["hasPart"]} == set(portable_files(tiny_run))
+    assert {part["@id"] for part in root["hasPart"]} == portable(tiny_run)
     assert run["@type"] == "CreateAction"
     assert run["instrument"] == {"@id": "#semconv"}
     assert run["startTime"] <= run["endTime"]
@@ -60,7 +60,7 @@ def test_an_archive_holds_no_activations_and_is_the_same_bytes_twice(archive: Pa
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     with zipfile.ZipFile(archive) as file:
         names = set(file.namelist())
-    assert names == {METADATA, *portable_files(tiny_run)}
+    assert names == {METADATA, *portable(tiny_run)}
     assert not [name for name in names if name.startswith(("stores", "tokens", "decoders/"))]
 
 
@@ -83,10 +83,28 @@ def test_scores_follow_from_the_decoder_rows(tiny_run: Path):
 
 
 def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
-    done = semconv_cli("verify", "--bundle", archive, "--claims", tiny_suite.with_name("claims.toml"))
-    assert done.returncode == 0, done.stderr
-    assert "1 claims pass, 0 fail" in done.stdout
-    assert "the results follow from the statistics beside them" in done.stdout
+    """By its own claims, since none of those that ship is about this suite, or by others."""
+    for options in ((), ("--claims", tiny_suite.with_name("claims.toml"))):
+        done = semconv_cli("verify", "--bundle", archive, *options)
+        assert done.returncode == 0, done.stderr
+        assert "1 claims pass, 0 fail" in done.stdout
+        assert "the results follow from the statistics beside them" in done.stdout
+        assert "Made: commit " in done.stdout
+    both = semconv_cli("verify", tiny_suite.parent, "--bundle", archive)
+    assert_one_sentence(both, "takes a run folder or --bundle, got both")
+
+
+def test_a_flipped_byte_anywhere_in_a_member_is_refused(archive: Path, tmp_path: Path):
+    """Compressed data that no longer unpacks, and data that unpacks to something else, both end in one sentence."""
+    content = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("report.md")
+    start = info.header_offset + 30 + len(info.filename)
+    for place in (start, start + info.compress_size // 2):
+        broken = tmp_path / "broken.zip"
+        broken.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        with pytest.raises(InputError, match="broken.zip is no archive of a run, or a damaged one"), opened(broken):
+            pass
 
 
 def listed_again(folder: Path, name: str) -> None:
@@ -110,6 +128,20 @@ def test_a_touched_file_is_named_and_so_are_results_that_do_not_follow(unpacked:
     bundle = zipped(unpacked, tmp_path / "listed.zip")
     told = "grid in results.json is not what follows from the statistics beside it"
     assert_one_sentence(semconv_cli("verify", "--bundle", bundle), told)
+
+
+def test_pairs_that_were_not_scored_and_settings_of_no_suite_are_refused(unpacked: Path):
+    table = parquet.read_table(unpacked / "pairs.parquet")
+    r = table["r"].to_numpy().copy()
+    r[0] += 0.25
+    place = table.column_names.index("r")
+    parquet.write_table(table.set_column(place, table.field("r"), [r]), unpacked / "pairs.parquet")
+    with pytest.raises(InputError, match=r"pairs\.parquet holds other pairs of layers \d+x\d+ than were scored"):
+        rebuild(unpacked)
+    suite = json.loads((unpacked / "suite.json").read_text())
+    (unpacked / "suite.json").write_text(json.dumps({**suite, "name": 3}))
+    with pytest.raises(InputError):
+        rebuild(unpacked)
 
 
 def test_missing_unlisted_and_old_are_refused(unpacked: Path, tmp_path: Path):
@@ -152,7 +184,6 @@ def test_what_is_no_archive_is_refused(tiny_run: Path, tmp_path: Path):
 
 def test_a_crate_cannot_name_files_outside_of_its_folder(unpacked: Path):
     (unpacked.parent / "outside").write_text("x")
-    shutil.copy(unpacked / METADATA, unpacked / "kept")
     text = (unpacked / METADATA).read_text().replace('"@id": "suite.json"', '"@id": "../outside"')
     (unpacked / METADATA).write_text(text)
     with pytest.raises(InputError, match=r"lists \.\./outside, which lies outside of it"):

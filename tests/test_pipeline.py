@@ -19,13 +19,13 @@ from safetensors.torch import load_file
 from semconv import InputError
 from semconv.activation_store import ActivationStore
 from semconv.config import load_suite, suite_from_json
-from semconv.crate import METADATA, check_crate, environment, portable_files
+from semconv.crate import METADATA, check_crate, environment
 from semconv.feature_contexts import read_contexts
 from semconv.files import only_writer
 from semconv.matched_pairs import read_pairs
 from semconv.pipeline import Run, encode_model, load_corpus
 from semconv.pipeline import reproduce as run_suite
-from tests.conftest import requires_models, semconv_cli
+from tests.conftest import portable, requires_models, semconv_cli
 
 pytestmark = requires_models
 
@@ -55,7 +55,7 @@ def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     for name in results["summary"]:
         assert (finished / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert suite_from_json(finished / "suite.json").sha256 == results["suite_sha256"]
-    assert {entry.path for entry in check_crate(finished)} == set(portable_files(finished))
+    assert {entry.path for entry in check_crate(finished)} == portable(finished)
 
 
 def test_draws_and_contexts_belong_to_the_results(finished: Path):
@@ -124,6 +124,32 @@ def test_a_fast_run_says_so_and_leaves_out_what_takes_long(tiny_suite: Path, tmp
     assert set(next(iter(results["grid"].values()))["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency"}
     assert set(results["controls"]["pairs"]) == {"twin"}
     assert "pairs_interval" not in next(iter(results["grid"].values()))
+
+
+def test_what_an_earlier_run_left_in_the_folder_is_no_part_of_the_next(
+    tiny_run: Path, tiny_suite: Path, tmp_path: Path
+):
+    """A fast run with keyword lists of its own, where a full one was: its archive holds its own tasks and lists."""
+    folder = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    (folder / "figures" / "old.png").write_bytes(b"x")
+    own = 'name = "own"\nrule = "contains"\n[keywords]\nArticles = ["the", "an"]\nOthers = ["of", "to", "is", "in"]\n'
+    (tmp_path / "own.toml").write_text(own)
+    suite = tmp_path / "tiny.toml"
+    suite.write_text(tiny_suite.read_text().replace('categories = "mini"', f'categories = "{tmp_path}/own.toml"'))
+    full = {entry.path for entry in check_crate(folder)}
+    assert [name for name in full if "rematch" in name]
+    done = semconv_cli("reproduce", suite, "--out", folder, "--claims", tiny_suite.with_name("claims.toml"), "--fast")
+    assert done.returncode == 0, done.stderr
+    listed = {entry.path for entry in check_crate(folder)}
+    assert not [name for name in listed if "rematch" in name or name.endswith("old.png")]
+    assert "categories.toml" in listed
+    assert listed < portable(folder), "tasks of the full run stay in the folder, for the next full run"
+    archive = tmp_path / "run.zip"
+    assert semconv_cli("archive", folder, "--out", archive).returncode == 0
+    (tmp_path / "own.toml").unlink()
+    shutil.rmtree(folder)
+    verified = semconv_cli("verify", "--bundle", archive)
+    assert verified.returncode == 0, verified.stderr
 
 
 def test_tokens_are_conserved_from_corpus_to_store(finished: Path, tiny_suite: Path):

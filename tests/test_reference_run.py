@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from semconv import InputError
 from semconv.reference_run import (
     Comparison,
     Tolerance,
+    Tolerances,
     check_reference,
     compare_with_reference,
     load_tolerances,
@@ -22,14 +24,20 @@ from tests.conftest import semconv_cli
 REFERENCE: dict[str, Any] = {
     "suite": "mini",
     "fast": False,
-    "grid": {"0x1": {"score": 0.5, "pairs": 200, "sha256": "ab", "filters": [1, 2], "reason": None}},
+    "grid": {
+        "0x1": {"score": 0.5, "pairs": 200, "sha256": "ab", "filters": [1, 2], "reason": None, "interval": [0, 1]}
+    },
+    "controls": {"pairs": {"seed": {"kind": "ceiling", "pairs": 9}, "twins": {"kind": "floor", "pairs": 8}}},
     "empty": {},
 }
-TOLERANCES = [
-    Tolerance("*.score", absolute=0.01),
-    Tolerance("*.pairs", relative=0.02),
-    Tolerance("*.sha256", compared=False),
-]
+TOLERANCES = Tolerances(
+    (
+        Tolerance(("*.score",), absolute=0.01),
+        Tolerance(("*.count", "*.pairs"), relative=0.02),
+        Tolerance(("*.sha256",), compared=False),
+    ),
+    optional=("*.perhaps",),
+)
 
 
 def compared(**cell: Any) -> Comparison:
@@ -39,7 +47,7 @@ def compared(**cell: Any) -> Comparison:
 
 
 def test_the_same_results_are_identical_and_empty_tables_count():
-    assert compared() == Comparison(values=8, identical=8, within=0, outside=[], left_out=0)
+    assert compared() == Comparison(values=14, identical=14, within=0, outside=[], left_out=0)
 
 
 def test_within_and_outside_of_a_tolerance():
@@ -62,21 +70,42 @@ def test_what_must_differ_is_not_compared():
     assert compared(sha256="cd") == compared()
 
 
-def test_a_fast_run_leaves_out_what_it_did_not_do():
+def test_what_is_optional_may_be_in_only_one():
+    found = compared(perhaps=1, surely=1)
+    assert found.left_out == 1
+    assert [d.path for d in found.outside] == ["grid.0x1.surely"]
+
+
+def fast_run() -> dict[str, Any]:
+    """The reference as a fast run has it: without intervals and ceilings."""
     results = json.loads(json.dumps(REFERENCE)) | {"fast": True}
-    del results["empty"]
+    del results["grid"]["0x1"]["interval"], results["controls"]["pairs"]["seed"]
+    return results
+
+
+def test_a_fast_run_leaves_out_what_it_did_not_do_and_nothing_else():
+    results = fast_run()
     found = compare_with_reference(results, REFERENCE, TOLERANCES)
-    assert (found.outside, found.left_out) == ([], 2)
+    assert (found.outside, found.left_out) == ([], 5)  # fast, two ends of the interval, kind and pairs of the ceiling
     results["grid"]["0x1"]["score"] = 0.6
-    assert [d.path for d in compare_with_reference(results, REFERENCE, TOLERANCES).outside] == ["grid.0x1.score"]
+    del results["controls"]["pairs"]["twins"]["pairs"]
+    found = compare_with_reference(results, REFERENCE, TOLERANCES)
+    assert [d.path for d in found.outside] == ["controls.pairs.twins.pairs", "grid.0x1.score"]
+    nothing = compare_with_reference({"suite": "mini", "fast": True}, REFERENCE, TOLERANCES)
+    assert len(nothing.outside) == 8
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[tolerance]]\npath = 'a'\nabsolut = 1", "did you mean 'absolute'"),
-        ("[[tolerance]]\nabsolute = 1", "needs a path, got None"),
-        ("[[tolerance]]\npath = 'a'\nabsolute = -1", "must be a number of at least 0, got -1"),
+        ("[[tolerance]]\npaths = ['a']\nabsolut = 1", "did you mean 'absolute'"),
+        ("[[tolerance]]\nabsolute = 1", r"needs paths, got \['absolute'\]"),
+        ("[[tolerance]]\npaths = 'a'", "must be a list of patterns, got 'a'"),
+        ("[[tolerance]]\npaths = ['a']\nabsolute = -1", "must be a number of at least 0, got -1"),
+        ("[[tolerance]]\npaths = ['a']\ncompared = 'no'", "must be true or false, got 'no'"),
+        ("[[tolerance]]\npaths = ['a']\nreason = 3", "must be a sentence, got 3"),
+        ("optionel = ['a']", "did you mean 'optional'"),
+        ("optional = 'a'", "must be a list of patterns, got 'a'"),
         ("tolerance = 3", "must hold \\[\\[tolerance\\]\\] tables"),
         ("[", "is not TOML"),
     ],
@@ -93,13 +122,37 @@ def test_the_reference_of_another_suite_is_refused(tmp_path: Path):
         check_reference({"suite": "other"}, tmp_path)
 
 
+def paths_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from paths_of(inner, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def test_the_tolerances_that_ship_are_narrow_and_have_reasons():
+    folder = reference_of("mini")
+    assert folder is not None
+    tolerances = load_tolerances(folder / "tolerances.toml")
+    assert all(t.reason for t in tolerances.each)
+    limits = {"score": 0.005, "mean": 0.005, "p": 0.03, "saturated": 0.0, "n_permutations": 0.0, "kind": 0.0}
+    seen = dict.fromkeys(limits, 0)
+    values = list(paths_of(json.loads((folder / "results.json").read_text()), "results"))
+    for path, value in values:
+        name = path.rpartition(".")[2]
+        if name in limits:
+            allowed = tolerances.of(path).allowed(value if isinstance(value, float) else 0.0)
+            assert allowed <= limits[name], path
+            seen[name] += 1
+    assert all(seen.values()), seen
+
+
 def test_the_reference_that_ships_is_itself_and_verifies(tmp_path: Path):
     """A changed score fails the command, with its path and what was allowed."""
     folder = reference_of("mini")
     assert folder is not None
     results = json.loads((folder / "results.json").read_text())
     assert check_reference(results, folder).outside == []
-    assert all(t.reason for t in load_tolerances(folder / "tolerances.toml"))
     (tmp_path / "results.json").write_text(json.dumps(results))
     good = semconv_cli("verify", tmp_path)
     assert good.returncode == 0, good.stdout

@@ -22,6 +22,7 @@ from semconv.cli.terminal import (
     progress_bar,
     run_folder,
 )
+from semconv.types import InputError
 
 if TYPE_CHECKING:
     from semconv.claims import Checked
@@ -52,7 +53,8 @@ def _counts(checked: list[Checked]) -> str:
 def _reference_lines(found: Comparison) -> list[str]:
     lines = [
         f"Reference: {found.values} values, {found.identical} identical, {found.within} within their tolerance, "
-        f"{len(found.outside)} outside" + (f", {found.left_out} left out by --fast." if found.left_out else ".")
+        f"{len(found.outside)} outside"
+        + (f", {found.left_out} in only one of the two, as --fast or the tolerances say." if found.left_out else ".")
     ]
     for d in found.outside[:_SHOWN]:
         lines.append(f"  {d.path}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
@@ -168,33 +170,47 @@ def compare(
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv verify --bundle semconv-mini.zip")
 def verify(
-    run: RunArgument = Path("runs/mini"),
+    run: Annotated[
+        Path | None, typer.Argument(help="Run folder that `semconv reproduce` wrote (default: runs/mini).")
+    ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
             help="Archive received from someone else: check its files, rebuild its results, then verify those."
         ),
     ] = None,
-    claims: ClaimsOption = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option(help="Claims file (default: those that ship; for a suite that none is about, the run's own)."),
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Folder of reference results (default: those that ship for the suite, if any).")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a run with the claims and with the reference results. Exit code 1 if a claim or a value is off."""
-    from semconv.claims import check_claims, default_claims_path, load_claims, load_results
+    from semconv.claims import check_claims, claims_of, load_claims, load_results
     from semconv.reference_run import check_reference, reference_of
 
+    if run is not None and bundle is not None:
+        raise InputError(f"verify takes a run folder or --bundle, got both {run} and {bundle}")
     extra: dict[str, str] = {}
     if bundle is None:
-        results = load_results(run)
+        folder = run or Path("runs/mini")
+        results = load_results(folder)
+        stated = load_claims(claims) if claims else claims_of(folder, results["suite"])
     else:
         from semconv.archive import opened, rebuild
+        from semconv.crate import environment
 
         with opened(bundle) as folder:
             results, _ = rebuild(folder)
+            stated = load_claims(claims) if claims else claims_of(folder, results["suite"])
+            about = environment(folder)
         extra["bundle"] = f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
-    checked = check_claims(load_claims(claims or default_claims_path()), results)
+        told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
+        extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
+    checked = check_claims(stated, results)
     beside = reference or reference_of(results["suite"])
     _finish(checked, as_json, extra, check_reference(results, beside) if beside else None)
 
