@@ -10,7 +10,8 @@ In the documents an HTML comment says where a number comes from, and nothing els
     <!-- from FILE, parts 2 to 3 -->  ...  <!-- end -->     parts of a Markdown file, from 1, blank lines between;
                                                             `, headings + 1` makes its headings one deeper
     <!-- numbers: FILE 0.103 = a.b.c | 314 = a.d -->        after a paragraph: each literal in it is that value of the
-                                                            JSON file, rounded as the literal is
+                                                            JSON file, rounded as the literal is; one that stands
+                                                            there twice is quoted twice, in that order
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -109,32 +111,35 @@ def rounded(literal: str, value: Any) -> str:
     """Returns a value with as many decimals as a literal has."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(f"{literal} = {value!r}: only numbers can be quoted")
-    return (
-        f"{value:,.{len(literal.partition('.')[2])}f}"
-        if "," in literal
-        else f"{value:.{len(literal.partition('.')[2])}f}"
-    )
+    decimals = len(literal.partition(".")[2])
+    return f"{value:,.{decimals}f}" if "," in literal else f"{value:.{decimals}f}"
 
 
 def quoted(match: re.Match[str]) -> str:
-    """Returns a paragraph whose quoted literals are what their source says."""
-    text, quotes = match["text"], list[str]()
+    """Returns a paragraph whose quoted literals are what their source says.
+
+    A literal must stand in the paragraph as often as it is quoted; its first quote is for its first place, and so on.
+    """
+    text, told = match["text"], match["quotes"]
     before, gap, paragraph = text.rpartition("\n\n")
-    for quote in re.split(r"\s*\|\s*", match["quotes"].replace("\n", " ")):
-        literal, _, path = quote.partition(" = ")
-        now = rounded(literal, value_at(read_json(match["file"]), path.strip()))
-        pattern = rf"(?<![\d.,]){re.escape(literal)}(?![\d]|[.,]\d)"
-        if not re.search(pattern, paragraph):
-            raise InputError(f"the paragraph before '{quote}' does not say {literal}")
-        paragraph = re.sub(pattern, now, paragraph)
-        quotes.append(f"{now} = {path.strip()}")
-    # Line breaks of the comment are the writer's; they stay unless a number changed.
-    kept = (
-        match["quotes"]
-        if " | ".join(quotes) == re.sub(r"\s*\|\s*", " | ", match["quotes"].replace("\n", " "))
-        else " | ".join(quotes)
-    )
-    return f"{before}{gap}{paragraph}\n<!-- numbers: {match['file']} {kept} -->"
+    spans: list[tuple[int, int, str]] = []
+    quotes = [quote.partition(" = ")[::2] for quote in re.split(r"\s*\|\s*", told.replace("\n", " "))]
+    literals = [literal for literal, _ in quotes]
+    now = [rounded(literal, value_at(read_json(match["file"]), path.strip())) for literal, path in quotes]
+    for literal in dict.fromkeys(literals):
+        places = list(re.finditer(rf"(?<![\d.,]){re.escape(literal)}(?![\d]|[.,]\d)", paragraph))
+        if len(places) != literals.count(literal):
+            raise InputError(
+                f"{literal} is quoted {literals.count(literal)} times and stands {len(places)} times in the paragraph "
+                f"that begins {paragraph.strip()[:40]!r}"
+            )
+        values = [value for other, value in zip(literals, now, strict=True) if other == literal]
+        spans += [(place.start(), place.end(), value) for place, value in zip(places, values, strict=True)]
+    for start, end, value in sorted(spans, reverse=True):
+        paragraph = paragraph[:start] + value + paragraph[end:]
+    in_turn = iter(now)
+    told = re.sub(r"\S+(?= = )", lambda _: next(in_turn), told)
+    return f"{before}{gap}{paragraph}\n<!-- numbers: {match['file']} {told} -->"
 
 
 def document(name: str) -> str:
@@ -158,7 +163,8 @@ def main() -> int:
     for name in DOCUMENTS:
         old, new = (ROOT / name).read_text(encoding="utf-8"), document(name)
         if old != new:
-            line = next(i for i, (a, b) in enumerate(zip(old.split("\n"), new.split("\n"), strict=False), 1) if a != b)
+            lines = zip_longest(old.split("\n"), new.split("\n"))
+            line = next(i for i, (a, b) in enumerate(lines, 1) if a != b)
             differ.append(f"{name}, line {line}")
             if not check:
                 write_text(ROOT / name, new)
@@ -176,5 +182,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (InputError, OSError) as error:
+    except (InputError, OSError, ValueError, KeyError) as error:
         sys.exit(f"paper_numbers: {error}")

@@ -65,14 +65,30 @@ def test_a_number_that_moved_is_found_and_written(script: ModuleType, tmp_path: 
     assert run(script, monkeypatch) == 0
     text = (tmp_path / "d.md").read_text()
     assert "The score is 0.210, and there are 1,300 pairs; 10.103 is not it." in text
-    assert "0.210 = grid.score | 1,300 = pairs -->" in text
+    assert "0.210 = grid.score |\n1,300 = pairs -->" in text
     assert run(script, monkeypatch, "--check") == 0
+
+
+def test_equal_numbers_are_told_apart_by_their_order_and_never_written_over(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One that takes the other's old value, too."""
+    (tmp_path / "d.md").write_text(
+        "\n0.5 here, 0.5 there, 0.7 last.\n<!-- numbers: r.json 0.7 = c | 0.5 = a | 0.5 = b -->\n"
+    )
+    (tmp_path / "r.json").write_text(json.dumps({"a": 0.7, "b": 0.6, "c": 0.5}))
+    run(script, monkeypatch)
+    assert (
+        "0.7 here, 0.6 there, 0.5 last.\n<!-- numbers: r.json 0.5 = c | 0.7 = a | 0.6 = b -->"
+        in (tmp_path / "d.md").read_text()
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("score is 0.103", "score is 0.104", "does not say 0.103"),
+        ("score is 0.103", "score is 0.104", "0.103 is quoted 1 times and stands 0 times in the paragraph that begins"),
+        ("10.103", "0.103", "0.103 is quoted 1 times and stands 2 times"),
         ("grid.score", "grid.scor", "did you mean 'score'"),
         ("= pairs", "= name", "only numbers can be quoted"),
         ("part 2", "part 3", "has parts 1 to 2, asked for 3 to 3"),
