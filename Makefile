@@ -24,6 +24,8 @@ help:
 setup: $(VENV)/.locked
 $(VENV)/.locked: requirements.lock requirements-dev.lock requirements-cuda.lock scripts/install_locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semconv: Python 3.11 or newer is needed, found " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "semconv: Python's venv module is needed, $(PYTHON) has none (Debian: apt-get install python3-venv)" >&2; exit 2; }
+	@$(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists())' || { echo "semconv: Python.h is needed to build the native core, $(PYTHON) has none (Debian: apt-get install python3-dev)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	scripts/install_locked.sh $(BIN)/python --dev
 	@touch $@

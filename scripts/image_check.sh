@@ -8,19 +8,24 @@
 # Needs root, Debian with debootstrap and buildah, 12 GB under TMPDIR. The base is made by debootstrap with this machine's apt
 # sources; Debian's snapshot service is not used, so APT_SNAPSHOT is not run here.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-python=${1:?which python}
+[ $# -gt 0 ] || { echo "semconv: image_check.sh needs the path of a Python, got nothing" >&2 && exit 2; }
+python=$(command -v "$1") || { echo "semconv: image_check.sh needs the path of a Python, got '$1'" >&2 && exit 2; }
+python=$(cd "$(dirname "$python")" && pwd)/$(basename "$python")
 shift
 options=() keep=""
 while [ $# -gt 0 ]; do
   case $1 in
     --fast) options+=(--fast) ;;
     --keep) keep=1 ;;
-    --results) options+=(--results "$2") && shift ;;
+    --results)
+      [ -f "${2:-}" ] || { echo "semconv: --results must be a results.json, got '${2:-}'" >&2 && exit 2; }
+      options+=(--results "$(realpath "$2")") && shift
+      ;;
     *) echo "semconv: image_check.sh knows --fast, --results FILE and --keep, got '$1'" >&2 && exit 2 ;;
   esac
   shift
 done
+cd "$(dirname "$0")/.."
 
 lacking=()
 [ "$(id -u)" = 0 ] || lacking+=("root")

@@ -6,12 +6,14 @@
 #   --reports   keep pip's installation reports there, for scripts/sbom.py
 #   --download  only fetch the files, into that folder
 set -euo pipefail
-python=${1:?which python}
+[ $# -gt 0 ] || { echo "semconv: install_locked.sh needs the path of a Python, got nothing" >&2 && exit 2; }
+python=$1
 shift
 root=$(dirname "$0")/..
 dev="" cpu="" reports="" folder=""
 while [ $# -gt 0 ]; do
   case $1 in
+    --reports | --download) [ -n "${2:-}" ] || { echo "semconv: $1 needs a folder, got nothing" >&2 && exit 2; } ;;&
     --dev) dev=1 ;;
     --cpu) cpu=1 ;;
     --reports) reports=$2 && mkdir -p "$reports" && shift ;;

@@ -116,6 +116,34 @@ esac"""
 # The wheel
 
 
+@pytest.mark.parametrize(
+    ("lacks", "told"),
+    [("ensurepip", "python3-venv"), ("Python.h", "python3-dev")],
+)
+def test_a_python_that_cannot_build_is_one_sentence(lacks: str, told: str, tmp_path: Path):
+    """The checks of `make setup`, with a Python that fails the one that names what it lacks."""
+    fake(tmp_path / "bin", "python", f'case "$2" in *{lacks}*) exit 1 ;; esac')
+    command = ["make", "-f", ROOT / "Makefile", "setup", f"PYTHON={tmp_path / 'bin' / 'python'}", "VENV=none"]
+    done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("semconv: ")
+    assert told in done.stderr
+    assert not (ROOT / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("install_locked.sh",), "needs the path of a Python, got nothing"),
+        (("install_locked.sh", sys.executable, "--reports"), "--reports needs a folder, got nothing"),
+        (("image_check.sh",), "needs the path of a Python, got nothing"),
+        (("image_check.sh", sys.executable, "--results", "none.json"), "must be a results.json, got 'none.json'"),
+    ],
+)
+def test_an_option_without_its_value_is_one_sentence(arguments: tuple[str, ...], told: str):
+    assert_refused(script(*arguments), told)
+
+
 def test_the_wheel_carries_the_claims_and_expected_results(tmp_path: Path):
     tree = tmp_path / "tree"
     tree.mkdir()
