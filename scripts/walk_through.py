@@ -42,10 +42,12 @@ COMMANDS = (
 
 
 def last_line(text: str) -> str:
-    """Returns the last line with words in it, without colours and frames."""
+    """Returns the last line with words in it that is no command of make's and no warning of pip's."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [line.strip(" =\r") for line in plain.splitlines()]
-    return next((line for line in reversed(lines) if re.search(r"[a-z]", line)), "")
+    told = [line for line in lines if re.search(r"[a-z]", line)]
+    others = (".venv/", "scripts/", "SEMCONV_", "PATH=", "WARNING")
+    return next((line for line in reversed(told) if not line.startswith(others)), "")
 
 
 def main() -> int:

@@ -317,6 +317,8 @@ def _reproduce(run: Run) -> dict[str, Any]:
     counted, lock = dict[str, int](), Lock()
 
     def tick(stage: str, steps: int) -> None:
+        if steps == 0:  # --fast leaves whole stages out; they are not announced
+            return
         with lock:  # tasks run side by side
             counted[stage] = counted.get(stage, 0) + steps
             run.progress(stage, counted[stage], n_steps(suite, stage))
@@ -370,15 +372,17 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
         OSError: the folder cannot be written, or the disk is full.
     """
     checked = check_claims(load_claims(claims), results) if claims else []
+    subspaces = run.suite.subspaces
+    own_lists = Path(subspaces.categories) if subspaces and subspaces.categories.endswith(".toml") else None
+    kept = {"claims.toml": claims, CATEGORIES: own_lists}
+    texts = {name: read_text(path) if path else None for name, path in kept.items()}
     with only_writer(run.folder):
-        # Nothing of an earlier run in the folder may pass for a part of this one.
-        for name in ("claims.toml", CATEGORIES):
-            (run.folder / name).unlink(missing_ok=True)
+        for name, text in texts.items():
+            if text is None:  # nothing of an earlier run in the folder may pass for a part of this one
+                (run.folder / name).unlink(missing_ok=True)
+            else:
+                write_text(run.folder / name, text)
         shutil.rmtree(run.folder / "figures", ignore_errors=True)
-        if claims:
-            write_text(run.folder / "claims.toml", read_text(claims))
-        if run.suite.subspaces is not None and run.suite.subspaces.categories.endswith(".toml"):
-            write_text(run.folder / CATEGORIES, read_text(Path(run.suite.subspaces.categories)))
         with run.timed("report"):
             write_report(results, checked, run.folder)
         facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}

@@ -118,6 +118,8 @@ def test_a_fast_run_says_so_and_leaves_out_what_takes_long(tiny_suite: Path, tmp
     claims = tiny_suite.with_name("claims.toml")
     done = semconv_cli("reproduce", tiny_suite, "--out", tmp_path, "--claims", claims, "--fast")
     assert done.returncode == 0, done.stderr
+    assert "semconv: compare" in done.stderr
+    assert "semconv: rematch" not in done.stderr
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["fast"] is True
     assert "published" not in results

@@ -54,7 +54,7 @@ def _reference_lines(found: Comparison) -> list[str]:
     lines = [
         f"Reference: {found.values} values, {found.identical} identical, {found.within} within their tolerance, "
         f"{len(found.outside)} outside"
-        + (f", {found.left_out} in only one of the two, as --fast or the tolerances say." if found.left_out else ".")
+        + (f", {found.left_out} in one run only, as allowed." if found.left_out else ".")
     ]
     for d in found.outside[:_SHOWN]:
         lines.append(f"  {d.path}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
