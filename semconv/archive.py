@@ -10,7 +10,8 @@ import zipfile
 import zlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,27 @@ from numpy import ndarray
 from semconv.claims import check_claims, load_claims, load_results
 from semconv.compare import Measure, make_measures
 from semconv.compare.measure import collected_saturation
-from semconv.comparison import Encoded, Nulls, compare_all
+from semconv.comparison import Encoded, Nulls, compare_all, side_by_side
 from semconv.config import ModelConfig, SuiteConfig, suite_from_json
-from semconv.crate import CATEGORIES, METADATA, check_crate
+from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
 from semconv.files import read_tensors, write_atomically, write_json
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import read_pairs
 from semconv.model_activations import hook_layer
 from semconv.report import write_report
-from semconv.run_files import DECODERS, write_nulls
+from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls
 from semconv.sides import Side
 from semconv.sparse import SparseActivations
 from semconv.task_cache import KeptTasks
 from semconv.types import InputError, TokenBlocks
 
-HEAD = ("suite", "suite_sha256", "fast", "null", "corpus", "model_a", "model_b")
-"""What of the results says what was compared; everything else is rebuilt."""
+STATED = ("suite_sha256", "fast", "corpus", "model_a", "model_b")
+"""What of the results is as the archive states it: counts of text, sources and activity of the SAEs need the models."""
 SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
 _COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")
+_MOST_METADATA = 2**26
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same run gives the same bytes
 
 
@@ -83,33 +85,67 @@ def write_archive(folder: Path, target: Path) -> int:
 
 @contextmanager
 def opened(archive: Path) -> Generator[Path]:
-    """Gives the folder of an archive, unpacked if it is a zip, every file checked against what it lists.
+    """Gives a folder with what an archive, or a run folder, lists, every file checked, and nothing else.
+
+    What is refused inside of the `with` is told of the archive, not of that folder.
 
     Raises:
         InputError: no archive, a damaged one, a file that it does not list, or what `check_crate` refuses.
     """
-    if archive.is_dir():
-        check_crate(archive)
-        yield archive
-        return
     if not archive.exists():
         raise InputError(f"archive {archive} does not exist")
     with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
         folder = Path(temporary) / "archive"
+        folder.mkdir()
         try:
-            with zipfile.ZipFile(archive) as file:
-                names = [name for name in file.namelist() if not name.endswith("/")]
-                file.extractall(folder)  # zipfile keeps names inside of the folder
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise InputError(f"{archive} is no archive of a run, or a damaged one: {error}") from None
-        try:
-            listed = {METADATA, *(entry.path for entry in check_crate(folder))}
+            if archive.is_dir():
+                _link(archive, folder)
+            else:
+                _unpack(archive, folder)
+            check_crate(folder)
+            yield folder
         except InputError as error:
             raise InputError(str(error).replace(str(folder), str(archive))) from None
-        for name in names:
-            if name not in listed:
-                raise InputError(f"{archive} holds {name}, which its {METADATA} does not list")
-        yield folder
+
+
+def _link(source: Path, folder: Path) -> None:
+    for name in (METADATA, *(entry.path for entry in listed_files(source))):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to((source / name).resolve())
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpacks what the crate lists, each file up to the size that it lists; zipfile checks size and CRC."""
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = {info.filename: info for info in file.infolist() if not info.is_dir()}
+            if len(members) < len([info for info in file.infolist() if not info.is_dir()]):
+                raise InputError(f"{archive} holds a file twice")
+            for name, info in members.items():
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise InputError(f"{name} in {archive} must be stored or deflated, got {info.compress_type}")
+            if METADATA not in members or members[METADATA].file_size > _MOST_METADATA:
+                raise InputError(f"{archive} holds no {METADATA} of at most {_MOST_METADATA} bytes")
+            file.extract(METADATA, folder)
+            entries = {entry.path: entry for entry in listed_files(folder)}
+            for name, info in members.items():
+                if name == METADATA:
+                    continue
+                if name not in entries:
+                    raise InputError(f"{archive} holds {name}, which its {METADATA} does not list")
+                if info.file_size != entries[name].size:
+                    raise InputError(
+                        f"{name} in {archive} is not the file that was listed: {entries[name].size} bytes expected, "
+                        f"{info.file_size} found"
+                    )
+                file.extract(name, folder)  # zipfile keeps names inside of the folder
+    except InputError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise InputError(f"{archive} is no archive of a run, or a damaged one: {error}") from None
+    except OSError as error:
+        raise InputError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
 
 
 def _side(model: ModelConfig, layer: int) -> Side:
@@ -150,14 +186,16 @@ def rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     """
     try:
         return _rebuild(folder)
+    except InputError:
+        raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"what {folder.name} holds is damaged: {type(error).__name__} {error}") from None
+        raise InputError(f"what {folder} holds is damaged: {type(error).__name__} {error}") from None
 
 
 def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     suite, archived = suite_from_json(folder / "suite.json"), load_results(folder)
     if suite.sha256 != archived["suite_sha256"]:
-        raise InputError(f"{folder.name}: results.json is of another suite than suite.json")
+        raise InputError(f"results.json in {folder} is of another suite than suite.json")
     if suite.subspaces is not None and (folder / CATEGORIES).exists():  # the run's own, which may be nowhere else
         suite = replace(suite, subspaces=replace(suite.subspaces, categories=str(folder / CATEGORIES)))
     no_starts = np.zeros(0, dtype=np.int64)
@@ -165,12 +203,15 @@ def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     protocol = _Replayed(tuple(_measures(suite)), suite.match, suite.null, no_starts, cache, _no_tick)
     encoded = _encoded(suite)
     compared, nulls = compare_all(suite, protocol, encoded, [])
-    results = json.loads(json.dumps({**{key: archived[key] for key in HEAD}, **compared}))
+    head = {key: archived[key] for key in STATED}
+    for key, model in (("model_a", suite.model_a), ("model_b", suite.model_b)):
+        head[key] = {**head[key], "name": model.name, "path": model.path, "revision": model.revision}
+    head |= {"suite": suite.name, "null": asdict(suite.null)}
+    results = json.loads(json.dumps({**head, **compared}))
     for section in sorted({*results, *archived}):
         if results.get(section) != archived.get(section):
-            raise InputError(
-                f"{folder.name}: {section} in results.json is not what follows from the statistics beside it"
-            )
+            raise InputError(f"{section} in results.json of {folder} is not what follows from the statistics beside it")
+    _check_nulls(folder, nulls)
     _check_pairs(folder, protocol, encoded)
     check_scores(folder, suite, results)
     return results, nulls
@@ -180,30 +221,39 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
     """Writes results, figures, report and page, rebuilt from an opened archive; True if all are its own to the byte.
 
     Raises:
-        InputError: the target is not a new or empty folder, or what `rebuild` refuses.
+        InputError: the target is not a new or empty folder, or what `rebuild` refuses; nothing is written then.
         OSError: the target cannot be written.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"--out must be a new or empty folder, got {target}")
     results, nulls = rebuild(folder)
     checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
-    for name in _COPIED:
-        if (folder / name).exists():
-            write_atomically(target / name, lambda path, name=name: shutil.copyfile(folder / name, path) and None)
-    write_json(target / "results.json", results)
-    write_nulls(target, nulls)
-    write_report(results, checked, target)
-    made = [
-        path
-        for path in sorted(target.rglob("*"))
-        if path.is_file() and path.suffix in (".json", ".md", ".html", ".png")
-    ]
-    beside = [(path, folder / path.relative_to(target)) for path in made]
-    return all(other.is_file() and other.read_bytes() == path.read_bytes() for path, other in beside)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
+        made = Path(temporary) / "made"
+        made.mkdir()
+        for name in _COPIED:
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, made / name)
+        write_json(made / "results.json", results)
+        write_nulls(made, nulls)
+        write_report(results, checked, made)
+        written = [path for path in sorted(made.rglob("*")) if path.is_file()]
+        beside = [(path, folder / path.relative_to(made)) for path in written]
+        same = all(other.is_file() and other.read_bytes() == path.read_bytes() for path, other in beside)
+        made.replace(target)
+    return same
 
 
 def _no_tick(stage: str, steps: int) -> None:
     """Nothing takes long enough here to tell of."""
+
+
+def _check_nulls(folder: Path, nulls: Nulls) -> None:
+    kept, _ = read_tensors(folder / NULLS)
+    draws = null_tensors(nulls)
+    if kept.keys() != draws.keys() or not all(torch.equal(kept[name], draws[name]) for name in draws):
+        raise InputError(f"{NULLS} in {folder} holds other draws than the finished tasks beside it")
 
 
 def _check_pairs(folder: Path, protocol: Protocol, encoded: Encoded) -> None:
@@ -215,7 +265,7 @@ def _check_pairs(folder: Path, protocol: Protocol, encoded: Encoded) -> None:
             here = (columns[0] == a.layer) & (columns[1] == b.layer)
             kept = observed_pairs(protocol, key, a, b)
             if not all(np.array_equal(column[here], part) for column, part in zip(columns[2:], kept, strict=True)):
-                raise InputError(f"{folder.name}: pairs.parquet holds other pairs of layers {key} than were scored")
+                raise InputError(f"pairs.parquet in {folder} holds other pairs of layers {key} than were scored")
 
 
 def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> float:
@@ -225,24 +275,29 @@ def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> f
         InputError: a score differs by more than `SCORE_TOLERANCE`, or there are no rows.
     """
     decoders, _ = read_tensors(folder / DECODERS)
-    pairs, largest = read_pairs(folder), 0.0
+    pairs = read_pairs(folder)
     columns = {name: pairs[name].to_numpy() for name in ("layer_a", "layer_b", "feature_a", "feature_b")}
-    for key, cell in results["grid"].items():
+
+    def distances(key: str, cell: dict[str, Any]) -> list[float]:
         here = (columns["layer_a"] == cell["layer_a"]) & (columns["layer_b"] == cell["layer_b"])
         X, Y = (_rows(decoders, name, cell[f"layer_{name}"], columns[f"feature_{name}"][here]) for name in ("a", "b"))
+        found: list[float] = []
         for measure in _measures(suite):
             kept = cell["measures"][measure.name].get("score")
             if kept is None:
                 continue
             with collected_saturation():  # the results have said so
                 distance = abs(measure.score(measure.prepare(X), measure.prepare(Y)) - kept)
-            largest = max(largest, distance)
             if not distance <= SCORE_TOLERANCE:  # NaN is not
                 raise InputError(
-                    f"{folder.name}: {measure.name} of layers {key} is {kept:.6g} in results.json and "
-                    f"{distance:.2g} away from what its decoder rows give"
+                    f"{measure.name} of layers {key} is {kept:.6g} in results.json of {folder} and {distance:.2g} away "
+                    "from what its decoder rows give"
                 )
-    return largest
+            found.append(distance)
+        return found
+
+    cells = side_by_side([partial(distances, key, cell) for key, cell in results["grid"].items()], on_cpu=True)
+    return max((distance for found in cells for distance in found), default=0.0)
 
 
 def _rows(decoders: dict[str, torch.Tensor], name: str, layer: int, features: ndarray) -> ndarray:

@@ -46,6 +46,9 @@ class Claim:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("id", "statement", "source", "suite", "path"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"claim {self.id}: {name} must be text, got {getattr(self, name)!r}")
         if self.comparison not in _COMPARISONS:
             raise InputError(
                 f"claim {self.id}: comparison must be one of {', '.join(_COMPARISONS)}, got {self.comparison!r}"
@@ -83,22 +86,30 @@ def default_claims_path() -> Path:
     return shipped("claims.toml")
 
 
-def load_claims(path: Path) -> list[Claim]:
+def load_claims(path: Path, about: str | None = None) -> list[Claim]:
     """Reads the claims.
 
+    Args:
+        path: TOML file of `[[claim]]` tables.
+        about: a suite that some claim must be about.
+
     Raises:
-        InputError: no such file, TOML that does not parse, an unknown key, a missing one, or an id used twice.
+        InputError: no such file, TOML that does not parse, an unknown key, a missing one, an id used twice, no claim.
     """
     try:
-        tables = tomllib.loads(read_text(path)).get("claim", [])
+        document = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"claims file {path} does not exist") from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     known = [f.name for f in fields(Claim)]
     claims: list[Claim] = []
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InputError(f"{path} must hold [[claim]] tables")
+    tables = document.get("claim", [])
+    if not tables or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path} must hold [[claim]] tables, found {', '.join(document) or 'nothing'}")
+    for key in document:
+        if key != "claim":
+            raise InputError(f"{path} must hold [[claim]] tables only, found {key!r}")
     for table in tables:
         for key in table:
             if key not in known:
@@ -111,6 +122,9 @@ def load_claims(path: Path) -> list[Claim]:
     for claim_id in ids:
         if ids.count(claim_id) > 1:
             raise InputError(f"claim {claim_id} stands twice in {path}")
+    suites = sorted({claim.suite for claim in claims})
+    if about is not None and about not in suites:
+        raise InputError(f"{path} holds no claim about suite {about}, only about {', '.join(suites)}")
     return claims
 
 
@@ -137,9 +151,11 @@ def load_results(run: str | Path) -> dict[str, Any]:
         results = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{run} holds no results.json; run `semconv reproduce` first") from None
-    except json.JSONDecodeError:
+    except NotADirectoryError:
+        raise InputError(f"{run} is a file, a run folder is needed (an archive is verified with --bundle)") from None
+    except (json.JSONDecodeError, RecursionError):
         raise InputError(f"{path} is damaged: it is not JSON") from None
-    if not isinstance(results, dict) or "suite" not in results:
+    if not isinstance(results, dict) or not isinstance(results.get("suite"), str):
         raise InputError(f"{path} is no result of semconv: it names no suite")
     return results
 

@@ -528,7 +528,7 @@ def suite_from_json(path: Path) -> SuiteConfig:
         table = json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"suite {path} does not exist") from None
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         raise InputError(f"{path} is damaged: it is not JSON") from None
     return _build(SuiteConfig, _without_none(table), path.name)
 

@@ -148,9 +148,9 @@ def _graph(folder: Path) -> list[dict[str, Any]]:
     path = folder / METADATA
     try:
         graph = json.loads(read_text(path))["@graph"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder} holds no {METADATA}; it is no finished run of semconv") from None
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (json.JSONDecodeError, RecursionError, KeyError, TypeError):
         raise InputError(f"{path} is damaged: it is no RO-Crate") from None
     if not isinstance(graph, list) or not all(isinstance(item, dict) and "@id" in item for item in graph):
         raise InputError(f"{path} is damaged: its @graph must be a list of entities")
@@ -170,11 +170,11 @@ def environment(folder: Path) -> dict[str, str]:
     return {**found, **{key: str(run[key]) for key in ("startTime", "endTime") if key in run}}
 
 
-def check_crate(folder: Path) -> list[Entry]:
-    """Checks every file that the crate lists, and returns them.
+def listed_files(folder: Path) -> list[Entry]:
+    """Returns the files that the crate lists, without looking at them.
 
     Raises:
-        InputError: no crate, a damaged one, one of another format, or a file that is missing or not what was listed.
+        InputError: no crate, a damaged one, one of another format, one that lists no results or a path outside of it.
     """
     graph = _graph(folder)
     layout = next((item for item in graph if item["@id"] == "#layout/semconv format"), None)
@@ -188,19 +188,30 @@ def check_crate(folder: Path) -> list[Entry]:
     for item in graph:
         if item.get("@type") != "File":
             continue
-        name = unquote(str(item["@id"]))
-        path = folder / name
+        name, size = unquote(str(item["@id"])), str(item.get("contentSize"))
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"{folder} lists {name}, which lies outside of it")
-        if not path.is_file():
-            raise InputError(f"{folder} lists {name}, which is missing")
-        entry = Entry(name, sha256_of_file(path), path.stat().st_size)
-        if (entry.sha256, str(entry.size)) != (item.get("sha256"), item.get("contentSize")):
-            raise InputError(
-                f"{name} in {folder} is not the file that was listed: SHA-256 {str(item.get('sha256'))[:16]}... "
-                f"expected, {entry.sha256[:16]}... found"
-            )
-        entries.append(entry)
+        entries.append(Entry(name, str(item.get("sha256")), int(size) if size.isdecimal() else -1))
     if not any(entry.path == "results.json" for entry in entries):
         raise InputError(f"{folder} lists no results.json; it is no finished run of semconv")
+    return entries
+
+
+def check_crate(folder: Path) -> list[Entry]:
+    """Checks every file that the crate lists, and returns them.
+
+    Raises:
+        InputError: what `listed_files` refuses, or a file that is missing or not what was listed.
+    """
+    entries = listed_files(folder)
+    for entry in entries:
+        path = folder / entry.path
+        if not path.is_file():
+            raise InputError(f"{folder} lists {entry.path}, which is missing")
+        found = Entry(entry.path, sha256_of_file(path), path.stat().st_size)
+        if found != entry:
+            raise InputError(
+                f"{entry.path} in {folder} is not the file that was listed: SHA-256 {entry.sha256[:16]}... and "
+                f"{entry.size} bytes expected, {found.sha256[:16]}... and {found.size} bytes found"
+            )
     return entries

@@ -95,9 +95,12 @@ def read_pairs(run: Path) -> Any:
     if not path.exists():
         raise InputError(f"{run} holds no pairs.parquet; run `semconv reproduce` first")
     try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
+    if table.column_names != list(COLUMNS):
+        raise InputError(f"{path} must have columns {', '.join(COLUMNS)}, found {', '.join(table.column_names)}")
+    return table
 
 
 def export_pairs(run: Path, target: Path) -> int:

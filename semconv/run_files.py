@@ -23,6 +23,7 @@ from semconv.task_cache import Result
 from semconv.types import TokenBlocks
 
 DECODERS = "decoders.safetensors"
+NULLS = "nulls.safetensors"
 Name = Literal["a", "b"]
 
 
@@ -102,11 +103,15 @@ def write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) 
     write_tensors(run.folder / DECODERS, tensors)
 
 
-def write_nulls(folder: Path, nulls: Nulls) -> None:
-    """Writes `nulls.safetensors`: every draw over the layer grid, float64, named like `0x2.shuffle.rsa`."""
-    draws = {
+def null_tensors(nulls: Nulls) -> dict[str, torch.Tensor]:
+    """Returns every draw over the layer grid, float64, named like `0x2.shuffle.rsa`."""
+    return {
         f"{key}.{name}": torch.from_numpy(np.ascontiguousarray(array))
         for key, arrays in nulls.items()
         for name, array in arrays.items()
     }
-    write_tensors(folder / "nulls.safetensors", draws)
+
+
+def write_nulls(folder: Path, nulls: Nulls) -> None:
+    """Writes `nulls.safetensors`: what `null_tensors` names."""
+    write_tensors(folder / NULLS, null_tensors(nulls))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pyarrow import parquet
+from safetensors.torch import load_file, save_file
 
 from semconv import InputError
 from semconv.archive import check_scores, opened, rebuild, write_archive
@@ -126,8 +127,45 @@ def test_a_touched_file_is_named_and_so_are_results_that_do_not_follow(unpacked:
     assert_one_sentence(semconv_cli("verify", "--bundle", bundle), "results.json in", "is not the file that was listed")
     listed_again(unpacked, "results.json")
     bundle = zipped(unpacked, tmp_path / "listed.zip")
-    told = "grid in results.json is not what follows from the statistics beside it"
+    told = f"grid in results.json of {bundle} is not what follows from the statistics beside it"
     assert_one_sentence(semconv_cli("verify", "--bundle", bundle), told)
+
+
+def test_settings_and_draws_that_are_not_the_suites_are_refused(unpacked: Path):
+    """What the archive says of itself is compared with suite.json, and the draws with the finished tasks."""
+    results = json.loads((unpacked / "results.json").read_text())
+    for section, key in (("null", "n_permutations"), ("model_a", "name")):
+        changed = json.loads(json.dumps(results))
+        changed[section][key] = "x" if key == "name" else 10**6
+        (unpacked / "results.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=f"{section} in results.json of .* is not what follows"):
+            rebuild(unpacked)
+    (unpacked / "results.json").write_text(json.dumps(results))
+    tensors = load_file(unpacked / "nulls.safetensors")
+    next(iter(tensors.values()))[0] += 0.5
+    save_file(tensors, unpacked / "nulls.safetensors")
+    with pytest.raises(InputError, match=r"nulls\.safetensors in .* holds other draws than the finished tasks"):
+        rebuild(unpacked)
+
+
+def test_a_file_twice_and_one_that_a_folder_does_not_list_are_refused(archive: Path, unpacked: Path, tmp_path: Path):
+    twice = tmp_path / "twice.zip"
+    twice.write_bytes(archive.read_bytes())
+    with zipfile.ZipFile(twice, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("results.json", "{}")
+    assert_one_sentence(semconv_cli("verify", "--bundle", twice), f"{twice} holds a file twice")
+    crate = json.loads((unpacked / METADATA).read_text())
+    kept = [item for item in crate["@graph"] if item.get("@type") != "File" or item["@id"] == "results.json"]
+    (unpacked / METADATA).write_text(json.dumps({**crate, "@graph": kept}))
+    assert_one_sentence(semconv_cli("verify", "--bundle", unpacked), f"suite {unpacked}/suite.json does not exist")
+
+
+def test_a_report_that_cannot_be_made_leaves_nothing(unpacked: Path, tmp_path: Path):
+    (unpacked / "contexts.parquet").write_text("junk")
+    listed_again(unpacked, "contexts.parquet")
+    done = semconv_cli("report", "--from", unpacked, "--out", tmp_path / "out")
+    assert_one_sentence(done, "contexts.parquet is damaged")
+    assert [path.name for path in tmp_path.iterdir()] == ["unpacked"]
 
 
 def test_pairs_that_were_not_scored_and_settings_of_no_suite_are_refused(unpacked: Path):
@@ -136,7 +174,7 @@ def test_pairs_that_were_not_scored_and_settings_of_no_suite_are_refused(unpacke
     r[0] += 0.25
     place = table.column_names.index("r")
     parquet.write_table(table.set_column(place, table.field("r"), [r]), unpacked / "pairs.parquet")
-    with pytest.raises(InputError, match=r"pairs\.parquet holds other pairs of layers \d+x\d+ than were scored"):
+    with pytest.raises(InputError, match=r"pairs\.parquet in .* holds other pairs of layers \d+x\d+ than were scored"):
         rebuild(unpacked)
     suite = json.loads((unpacked / "suite.json").read_text())
     (unpacked / "suite.json").write_text(json.dumps({**suite, "name": 3}))
@@ -176,6 +214,7 @@ def test_what_is_no_archive_is_refused(tiny_run: Path, tmp_path: Path):
         ("archive", tmp_path / "none", "--out", tmp_path / "a.zip"): f"holds no {METADATA}",
         ("archive", tiny_run, "--out", tmp_path / "a.tar"): "an archive is a .zip file, got a.tar",
         ("report", "--from", tiny_run, "--out", tmp_path): "must be a new or empty folder",
+        ("verify", tmp_path / "no.zip"): "no.zip is a file, a run folder is needed",
     }
     for arguments, told in cases.items():
         assert_one_sentence(semconv_cli(*arguments), told)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from semconv.cli.terminal import (
@@ -41,7 +42,7 @@ def _claims_table(checked: list[Checked]) -> Table:
         if c.claim.tolerance:
             expected += f" ± {show(c.claim.tolerance)}"
         verdict = f"[{colours[c.verdict]}]{c.verdict}[/]"
-        grid.add_row(c.claim.id, c.claim.statement, expected, show(c.observed), verdict)
+        grid.add_row(*map(escape, (c.claim.id, c.claim.statement, expected, show(c.observed))), verdict)
     return grid
 
 
@@ -53,8 +54,7 @@ def _counts(checked: list[Checked]) -> str:
 def _reference_lines(found: Comparison) -> list[str]:
     lines = [
         f"Reference: {found.values} values, {found.identical} identical, {found.within} within their tolerance, "
-        f"{len(found.outside)} outside"
-        + (f", {found.left_out} in one run only, as allowed." if found.left_out else ".")
+        f"{len(found.outside)} outside" + (f", {found.left_out} left out, as allowed." if found.left_out else ".")
     ]
     for d in found.outside[:_SHOWN]:
         lines.append(f"  {d.path}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
@@ -109,7 +109,7 @@ def reproduce(
     from semconv.run import Run
 
     config, stated = load_suite(suite, all_layers), claims or default_claims_path()
-    load_claims(stated)  # a mistake in them is told before the run, not after
+    load_claims(stated, config.name if claims else None)  # a mistake in them is told before the run, not after
     target, chosen = run_folder(suite, folder), choose_device(device)
     if not anyway:
         check_needs(config, target, chosen)
@@ -198,16 +198,17 @@ def verify(
     if bundle is None:
         folder = run or Path("runs/mini")
         results = load_results(folder)
-        stated = load_claims(claims) if claims else claims_of(folder, results["suite"])
+        stated = load_claims(claims, results["suite"]) if claims else claims_of(folder, results["suite"])
     else:
         from semconv.archive import opened, rebuild
         from semconv.crate import environment
 
         with opened(bundle) as folder:
             results, _ = rebuild(folder)
-            stated = load_claims(claims) if claims else claims_of(folder, results["suite"])
+            stated = load_claims(claims, results["suite"]) if claims else claims_of(folder, results["suite"])
             about = environment(folder)
         extra["bundle"] = f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
+        extra["as stated"] = "counts of text, and sources and activity of the SAEs, need the models"
         told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
         extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
     checked = check_claims(stated, results)

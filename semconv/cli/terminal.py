@@ -125,7 +125,8 @@ def main() -> None:
     except SemconvError as error:
         if debug:
             raise
-        err.print(f"semconv: {error}", style="red", markup=False, soft_wrap=True)
+        text = "".join(c if c.isprintable() else " " for c in str(error))  # names in a bundle are anybody's
+        err.print(f"semconv: {text}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
         if debug:
