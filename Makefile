@@ -1,5 +1,5 @@
 # Every target works from a bare clone: it makes .venv, installs the locked packages and builds the native core itself.
-# Needs Python 3.11 or newer, a C++20 compiler and make.
+# Needs Python 3.11 or newer with its headers and venv, a C++20 compiler and make.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -74,5 +74,5 @@ start=$SECONDS
 SEMCONV_BUILDER="${builder[*]}" PIP_EXTRA_INDEX_URL="" scripts/build_image.sh cpu --isolation chroot --network host \
   --build-arg CPU_BASE=localhost/semconv-base --build-arg APT_SNAPSHOT= --build-context wheels="$work/wheels" \
   >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; exit 1; }
-grep -E '^[0-9]+ passed' "$work/build.log"
+grep -E '^[0-9]+ passed' "$work/build.log" || { echo "semconv: the build ran no test" >&2; exit 1; }
 "$python" scripts/image_trial.py "${builder[*]}" semconv:cpu --work "$work" --build-seconds $((SECONDS - start)) "${options[@]}"

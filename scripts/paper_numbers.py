@@ -126,7 +126,12 @@ def duration(seconds: float) -> str:
 def runs_table() -> str:
     """Returns the commands of the walk-through with their wall times."""
     rows: list[list[object]] = []
-    for r in read_json("measurements/runs.json")["runs"]:
+    runs = read_json("measurements/runs.json")["runs"]
+    if not runs or any(r["exit_code"] for r in runs):
+        raise InputError(
+            "measurements/runs.json must hold a walk-through in which every command ended with exit code 0"
+        )
+    for r in runs:
         said = f": {r['said']}" if r["said"] else ""
         rows.append([f"`{r['command']}`", duration(r["seconds"]), f"exit code {r['exit_code']}{said}"])
     return table(["command", "wall time", "ended"], rows)
@@ -199,8 +204,12 @@ def quoted(match: re.Match[str]) -> str:
 
 def document(name: str) -> str:
     """Returns a document as its sources say it must be."""
-    text = _BLOCK.sub(block, (ROOT / name).read_text(encoding="utf-8"))
-    return _QUOTES.sub(quoted, text)
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for what, pattern in (("made:|from ", _BLOCK), ("numbers", _QUOTES), ("end -->", _BLOCK)):
+        stand, fit = len(re.findall(rf"^<!-- (?:{what})", text, re.MULTILINE)), len(pattern.findall(text))
+        if stand != fit:
+            raise InputError(f"{name} has {stand} comments that begin with '<!-- {what}', of which {fit} can be read")
+    return _QUOTES.sub(quoted, _BLOCK.sub(block, text))
 
 
 def figures() -> dict[str, bytes]:

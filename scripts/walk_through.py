@@ -1,10 +1,10 @@
-"""Runs what artifact.md tells a reviewer to run, in its order, and keeps the wall times in measurements/runs.json.
+"""Runs the experiments of artifact.md and the checks it names in a fresh clone, and keeps their wall times.
 
-    python3 scripts/walk_through.py --work FOLDER                       # clones the last commit into FOLDER, runs all
-    python3 scripts/walk_through.py --work FOLDER --only "make test"    # in that clone, what begins with these words
+    python3 scripts/walk_through.py FOLDER    # clones the last commit into FOLDER/semconv; logs and times beside it
 
-Needs nothing but Python, a C++ compiler, make and git; the page check and the image check say what else they want. Exit
-code 1 if a command ended otherwise than it should; the others still run. Outputs lie in FOLDER/*.log.
+FOLDER/runs.json, copied to measurements/runs.json, becomes the table *What was run*. Needs Python, a C++ compiler, make
+and git; the checks of page and image say what else they want. Exit code 1 if a command ended otherwise than it should;
+the others still run.
 """
 
 from __future__ import annotations
@@ -20,24 +20,25 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "make build",
+    ".venv/bin/semconv doctor",
     ".venv/bin/semconv reproduce mini --fast --out runs/fast",
     ".venv/bin/semconv verify runs/fast",
     "make reproduce",
+    ".venv/bin/semconv verify runs/mini",
     "cp -r runs/mini runs/first",
     "make reproduce",
     "diff -r -x ro-crate-metadata.json runs/first runs/mini",
-    "cmp runs/mini/results.json expected/mini/results.json",
-    ".venv/bin/semconv verify runs/mini",
+    "make test",
     ".venv/bin/semconv archive runs/mini --out mini.zip",
     ".venv/bin/semconv verify --bundle mini.zip",
     ".venv/bin/semconv report --from mini.zip --out rebuilt",
+    "make bench",
     "make check",
-    "make test",
     "make page-check",
     "make cuda-check",
-    "make bench",
-    ".venv/bin/python scripts/calibration.py",
     'make image-check IMAGE_CHECK_ARGS="--results runs/mini/results.json"',
+    "make asan",
+    ".venv/bin/python scripts/calibration.py",
 )
 
 
@@ -53,28 +54,29 @@ def last_line(text: str) -> str:
 def main() -> int:
     """Runs the commands; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the clone and the logs")
-    parser.add_argument("--only", default="", help="how the commands to run begin (default: all)")
-    arguments = parser.parse_args()
-    work: Path = arguments.work.resolve()
+    parser.add_argument("work", type=Path, metavar="FOLDER", help="new folder for the clone, the logs and the times")
+    work: Path = parser.parse_args().work.resolve()
     clone = work / "semconv"
-    if not arguments.only:
-        if clone.exists():
-            sys.exit(f"walk_through: {clone} is there already; give a new folder")
-        work.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    if clone.exists():
+        sys.exit(f"walk_through: {clone} is there already; give a new folder")
+    work.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout
-    chosen = [(place, command) for place, command in enumerate(COMMANDS) if command.startswith(arguments.only)]
     runs: list[dict[str, object]] = []
-    for place, command in chosen:
-        start = time.monotonic()
+    for place, command in enumerate(COMMANDS):
         log = work / f"{place:02}.log"
+        start = time.monotonic()
         with log.open("w", encoding="utf-8") as file:
             code = subprocess.run(command, shell=True, cwd=clone, stdout=file, stderr=subprocess.STDOUT).returncode
         seconds = time.monotonic() - start
         said = last_line(log.read_text(encoding="utf-8", errors="replace"))
-        minutes = round(seconds / 60, 1)
-        row = {"command": command, "seconds": round(seconds, 1), "minutes": minutes, "exit_code": code, "said": said}
+        row = {
+            "command": command,
+            "seconds": round(seconds, 1),
+            "minutes": seconds / 60,
+            "exit_code": code,
+            "said": said,
+        }
         runs.append(row)
         print(json.dumps(row), flush=True)
         (work / "runs.json").write_text(json.dumps({"commit": commit.strip(), "runs": runs}, indent=1) + "\n")

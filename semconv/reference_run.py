@@ -45,10 +45,12 @@ class Tolerances:
     Attributes:
         each: the tolerances.
         optional: patterns of what may be in only one of two runs.
+        most: so many of them at most; with more, each is outside.
     """
 
     each: tuple[Tolerance, ...]
     optional: tuple[str, ...] = ()
+    most: int = 0
 
     def of(self, path: str) -> Tolerance:
         return next((tolerance for tolerance in self.each if _fits(path, tolerance.paths)), _EQUAL)
@@ -123,7 +125,7 @@ def _texts(value: Any) -> bool:
 
 
 def load_tolerances(path: Path) -> Tolerances:
-    """Reads `optional` and the `[[tolerance]]` tables.
+    """Reads the table `optional` and the `[[tolerance]]` tables.
 
     Raises:
         InputError: no such file, TOML that does not parse, an unknown or missing key, a value of the wrong kind.
@@ -146,15 +148,22 @@ def load_tolerances(path: Path) -> Tolerances:
     tables = document.pop("tolerance", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path} must hold [[tolerance]] tables")
-    check("the head", document, {"optional": _KINDS["paths"]})
+    optional = document.pop("optional", {"paths": [], "most": 0})
+    if document or not isinstance(optional, dict) or optional.keys() != {"paths", "most"}:
+        raise InputError(
+            f"{path} must hold [[tolerance]] tables and perhaps [optional] with paths and most, "
+            f"found {', '.join(document) or optional}"
+        )
+    check("[optional]", optional, _KINDS | {"most": _COUNT})
     for table in tables:
         check("a tolerance", table, _KINDS)
         if "paths" not in table:
             raise InputError(f"a tolerance of {path} needs paths, got {sorted(table)}")
     each = tuple(Tolerance(tuple(table.pop("paths")), **table) for table in tables)
-    return Tolerances(each, tuple(document.get("optional", ())))
+    return Tolerances(each, tuple(optional["paths"]), optional["most"])
 
 
+_COUNT: tuple[str, Callable[[Any], bool]] = ("a count", lambda value: type(value) is int and value >= 0)
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "paths": ("a list of patterns", _texts),
     "absolute": ("a number of at least 0", lambda value: _number(value) and value >= 0),
@@ -178,29 +187,30 @@ def compare_with_reference(results: dict[str, Any], reference: dict[str, Any], t
     observed, expected = dict(_leaves(results)), dict(_leaves(reference))
     fast = bool(results.get("fast")) and not reference.get("fast")
     lenient = _left_out_by_fast(reference) if fast else ()
-    values = identical = within = left_out = 0
+    identical = within = left_out = 0
     outside: list[Difference] = []
+    only_one: list[Difference] = []
     for path in sorted({*observed, *expected}):
         tolerance = tolerances.of(path)
         if not tolerance.compared:
             continue
         one, other = observed.get(path, MISSING), expected.get(path, MISSING)
-        dropped = one in (MISSING, None) and _fits(path, lenient)
-        if (
-            (fast and path in _FAST_SETTINGS)
-            or dropped
-            or (MISSING in (one, other) and _fits(path, tolerances.optional))
-        ):
+        allowed = tolerance.allowed(other) if _number(other) else 0.0
+        if fast and (path in _FAST_SETTINGS or (one in (MISSING, None) and _fits(path, lenient))):
             left_out += 1
-            continue
-        values += 1
-        if type(one) is type(other) and one == other:
+        elif MISSING in (one, other) and _fits(path, tolerances.optional):
+            only_one.append(Difference(path, other, one, allowed))
+        elif type(one) is type(other) and one == other:
             identical += 1
-        elif _number(one) and _number(other) and abs(one - other) <= tolerance.allowed(other):
+        elif _number(one) and _number(other) and abs(one - other) <= allowed:
             within += 1
         else:
-            allowed = tolerance.allowed(other) if _number(other) else 0.0
             outside.append(Difference(path, other, one, allowed))
+    if len(only_one) > tolerances.most:
+        outside = sorted([*outside, *only_one], key=lambda difference: difference.path)
+    else:
+        left_out += len(only_one)
+    values = identical + within + len(outside)
     return Comparison(values, identical, within, outside, left_out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,24 @@ def test_verify_refuses(run: Path, tmp_path: Path):
     assert_one_sentence(semconv_cli("verify", run, "--claims", "none.toml"), "claims file none.toml does not exist")
     (run / "typo.toml").write_text(CLAIM.format(expected=2).replace("layer_pairs", "layer_pair"))
     assert_one_sentence(semconv_cli("verify", run, "--claims", run / "typo.toml"), "did you mean 'layer_pairs'")
+    claim = CLAIM.format(expected=2)
+    cases = {
+        claim.replace("[[claim]]", "[[claims]]"): "must hold [[claim]] tables, found claims",
+        "": "must hold [[claim]] tables, found nothing",
+        f"x = 1\n{claim}": "must hold [[claim]] tables only, found 'x'",
+        claim.replace('suite = "', 'suite = "other'): "holds no claim about suite ",
+        re.sub(r"path = .*", "path = 3", claim): "path must be text, got 3",
+    }
+    for text, told in cases.items():
+        (run / "odd.toml").write_text(text)
+        assert_one_sentence(semconv_cli("verify", run, "--claims", run / "odd.toml"), told)
+
+
+def test_markup_in_a_claim_is_text(run: Path):
+    (run / "odd.toml").write_text(re.sub(r"statement = .*", 'statement = "[/bold] x"', CLAIM.format(expected=2)))
+    done = semconv_cli("verify", run, "--claims", run / "odd.toml")
+    assert done.returncode == 0, done.stderr
+    assert "[/bold] x" in done.stdout
 
 
 def test_unknown_suite_names_the_nearest_and_usage_errors_exit_2():

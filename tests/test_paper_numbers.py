@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -93,6 +94,8 @@ def test_equal_numbers_are_told_apart_by_their_order_and_never_written_over(
         ("= pairs", "= name", "only numbers can be quoted"),
         ("part 2", "part 3", "has parts 1 to 2, asked for 3 to 3"),
         ("from t.md, part 2, headings + 1", "made: none", "no table is called 'none'"),
+        ("<!-- end -->", "<!-- end-->", "has 1 comments that begin with '<!-- made:|from ', of which 0 can be read"),
+        ("numbers: r", "numbers:r", "has 1 comments that begin with '<!-- numbers', of which 0 can be read"),
     ],
 )
 def test_what_cannot_be_made_is_refused(
@@ -101,3 +104,20 @@ def test_what_cannot_be_made_is_refused(
     (tmp_path / "d.md").write_text(TEXT.replace(old, new))
     with pytest.raises(InputError, match=message):
         run(script, monkeypatch, "--check")
+
+
+def test_the_walk_through_runs_every_experiment_that_artifact_md_says_was_run():
+    """And what it ran and measured stands in `measurements/runs.json`."""
+    spec = importlib.util.spec_from_file_location("walk_through", SCRIPT.with_name("walk_through.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    walk = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(walk)
+    text = (SCRIPT.parent.parent / "artifact.md").read_text()
+    experiments = text[text.index("**E1, ") : text.index("**E6, ")]
+    told = re.findall(r"`((?:make|\.venv/bin/)[^`]*)`", experiments)
+    assert len(told) >= 6
+    assert set(told) <= set(walk.COMMANDS)
+    assert walk.last_line("one\n\x1b[31m== 3 passed ==\x1b[0m\n.venv/bin/python x\n───\n") == "3 passed"
+    runs = json.loads((SCRIPT.parent.parent / "measurements" / "runs.json").read_text())["runs"]
+    assert {run["command"] for run in runs} <= set(walk.COMMANDS)
