@@ -119,8 +119,9 @@ def _unpack(archive: Path, folder: Path) -> None:
     """Unpacks what the crate lists, each file up to the size that it lists; zipfile checks size and CRC."""
     try:
         with zipfile.ZipFile(archive) as file:
-            members = {info.filename: info for info in file.infolist() if not info.is_dir()}
-            if len(members) < len([info for info in file.infolist() if not info.is_dir()]):
+            files = [info for info in file.infolist() if not info.is_dir()]
+            members = {info.filename: info for info in files}
+            if len(members) < len(files):
                 raise InputError(f"{archive} holds a file twice")
             for name, info in members.items():
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -252,7 +253,8 @@ def _no_tick(stage: str, steps: int) -> None:
 def _check_nulls(folder: Path, nulls: Nulls) -> None:
     kept, _ = read_tensors(folder / NULLS)
     draws = null_tensors(nulls)
-    if kept.keys() != draws.keys() or not all(torch.equal(kept[name], draws[name]) for name in draws):
+    same = [np.array_equal(kept[name].numpy(), draws[name].numpy(), equal_nan=True) for name in draws if name in kept]
+    if kept.keys() != draws.keys() or not all(same):
         raise InputError(f"{NULLS} in {folder} holds other draws than the finished tasks beside it")
 
 

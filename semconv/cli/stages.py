@@ -165,7 +165,7 @@ def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="One job with every peer, and the other ops (default).")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="Also along every axis; takes about 10 minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also along every axis; takes up to 10 minutes.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda; the peers follow the device.")] = "cpu",
     tokens: Annotated[
         int | None, typer.Option(help="Tokens of the synthetic job (default: 100,000; cuda: 1,000,000).")
