@@ -45,7 +45,7 @@ COMMANDS = (
 def last_line(text: str) -> str:
     """Returns the last line with words in it that is no command of make's and no warning of pip's."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [line.strip(" =\r") for line in plain.splitlines()]
+    lines = [" ".join(line.strip(" =\r").split()) for line in plain.splitlines()]
     told = [line for line in lines if re.search(r"[a-z]", line)]
     others = (".venv/", "scripts/", "SEMCONV_", "PATH=", "WARNING")
     return next((line for line in reversed(told) if not line.startswith(others)), "")
@@ -73,7 +73,7 @@ def main() -> int:
         row = {
             "command": command,
             "seconds": round(seconds, 1),
-            "minutes": seconds / 60,
+            "minutes": round(seconds / 60, 2),
             "exit_code": code,
             "said": said,
         }
