@@ -1,4 +1,4 @@
-"""Runs the experiments of artifact.md and the checks it names in a fresh clone, and keeps their wall times.
+"""Runs the experiments of artifact.md that were run, and most of its checks, in a fresh clone, and keeps their times.
 
     python3 scripts/walk_through.py FOLDER    # clones the last commit into FOLDER/semconv; logs and times beside it
 

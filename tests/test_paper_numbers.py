@@ -26,13 +26,19 @@ old
 """
 
 
-@pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("paper_numbers", SCRIPT)
+def loaded(path: Path) -> ModuleType:
+    """Imports a script, which lies in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = loaded(SCRIPT)
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "DOCUMENTS", ("d.md",))
     monkeypatch.setattr(module, "figures", dict)
@@ -108,11 +114,7 @@ def test_what_cannot_be_made_is_refused(
 
 def test_the_walk_through_runs_every_experiment_that_artifact_md_says_was_run():
     """And what it ran and measured stands in `measurements/runs.json`."""
-    spec = importlib.util.spec_from_file_location("walk_through", SCRIPT.with_name("walk_through.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    walk = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(walk)
+    walk = loaded(SCRIPT.with_name("walk_through.py"))
     text = (SCRIPT.parent.parent / "artifact.md").read_text()
     experiments = text[text.index("**E1, ") : text.index("**E6, ")]
     told = re.findall(r"`((?:make|\.venv/bin/)[^`]*)`", experiments)
