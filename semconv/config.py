@@ -57,6 +57,13 @@ class CorpusConfig:
     """Commit of the model whose tokenizer it is."""
     column: str = "text"
     """Field of the text in JSONL and Parquet files."""
+    rows: Literal["packed", "documents"] = "packed"
+    """How documents become rows of `context` tokens: `packed` one after the other, so that rows begin in the middle of
+    documents, or `documents`, each at the beginning of a row of its own."""
+    bos: Literal["auto", "yes", "no"] = "auto"
+    """Whether a row begins with BOS: `auto` where the tokenizer or the model has one."""
+    skip_positions: int = 0
+    """Positions after the first of every row, or of every document where `rows` is `documents`, that do not count."""
     packages: dict[str, str] = field(default_factory=dict[str, str])
     """Distribution -> exact version, for kind `docstrings`."""
     text_sha256: str = ""
@@ -67,6 +74,9 @@ class CorpusConfig:
     def __post_init__(self) -> None:
         _choice("corpus.kind", self.kind, ("docstrings", "file", "hub"))
         _choice("corpus.split", self.split, ("train", "heldout", "all"))
+        _choice("corpus.rows", self.rows, ("packed", "documents"))
+        _choice("corpus.bos", self.bos, ("auto", "yes", "no"))
+        _at_least("corpus.skip_positions", self.skip_positions, 0)
         _at_least("corpus.context", self.context, 2)
         _at_least("corpus.max_tokens", self.max_tokens, 1)
         if self.kind == "file" and not self.path:
@@ -102,6 +112,9 @@ class SaeConfig:
     """Release in sae-lens's list, or OWNER/NAME of a repository."""
     sae_id: str = ""
     """SAE of the release."""
+    name: str = ""
+    """Short name in files and tables, needed where a model has two SAEs at one hook; by default the block's number, and
+    the stream where it is not the output of the block."""
     revision: str = ""
     """Commit of the release's repository; sae-lens reads the main branch, so a run refuses one that has moved."""
     loader: str = ""
@@ -132,6 +145,8 @@ class ModelConfig:
     """Commit of the hub repository; empty takes what its main branch has."""
     untrained_seed: int | None = None
     """Take only the shape of the model and draw its weights from this seed: an untrained twin."""
+    bidirectional: bool = False
+    """The model reads in both directions (BERT and its kind), which must be meant: without this it is refused."""
 
     def __post_init__(self) -> None:
         if not self.saes:
@@ -235,6 +250,11 @@ class MatchConfig:
     """Best partners of every feature, in both directions, that `greedy` and `optimal` choose from."""
     min_activations: int = 0
     """A pair is dropped when one of its features is active on fewer tokens; 0 keeps all."""
+    min_documents: int = 0
+    """A pair is dropped when one of its features is active in fewer documents; 0 keeps all."""
+    sink_norm: float = 0.0
+    """Attention sinks do not count: positions where the norm of the stream that an SAE reads is above so many times its
+    median over the text, for any SAE of either model; 0 keeps them, and the report says how many there are."""
     strongest: int = 0
     """Of the pairs that pass everything else, keep so many of the highest r; 0 keeps all."""
 
@@ -244,6 +264,9 @@ class MatchConfig:
         _choice("match.strategy", self.strategy, ("best", "mutual", "greedy", "optimal"))
         _at_least("match.candidates", self.candidates, 1)
         _at_least("match.min_activations", self.min_activations, 0)
+        _at_least("match.min_documents", self.min_documents, 0)
+        if self.sink_norm and self.sink_norm <= 1:
+            raise InputError(f"match.sink_norm must be 0 or above 1 (times the median), got {self.sink_norm}")
         _at_least("match.min_pairs", self.min_pairs, 3)
         if not -1 <= self.min_r < 1:
             raise InputError(f"match.min_r must be in [-1, 1), got {self.min_r}")
@@ -456,6 +479,9 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "bool": bool,
     "int | None": int,
 }
+
+PUBLISHED_STOP_TOKENS = (".", "\n", "", "-", ",", "!", "?", "<bos>", "<pad>", "<eos>", "<|endoftext|>")
+"""The stop list of the published protocol and the EOS of Gemma; spaces around a token are stripped before."""
 
 Config = TypeVar("Config")
 

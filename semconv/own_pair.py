@@ -5,16 +5,56 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from semconv.config import AlignConfig, CompareConfig, CorpusConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
+from semconv.config import (
+    PUBLISHED_STOP_TOKENS,
+    AlignConfig,
+    CompareConfig,
+    CorpusConfig,
+    EncodeConfig,
+    MatchConfig,
+    ModelConfig,
+    NullConfig,
+    SaeConfig,
+    SuiteConfig,
+)
 from semconv.model_activations import hook_name
 from semconv.sources import HUB, model_folder
 from semconv.types import InputError
 
 _LAYER = re.compile(r"(?:blocks\.|layer_|layers?[._])(\d+)")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def models_of_pair(
+    where: tuple[str, str],
+    saes: tuple[Sequence[str], Sequence[str]],
+    names: tuple[str, str] = ("", ""),
+    bidirectional: bool = False,
+) -> tuple[ModelConfig, ModelConfig]:
+    """Returns the two models of a pair, named after their folders or repositories where no name is given.
+
+    Two models that would have one name get `-a` and `-b` after it.
+
+    Raises:
+        InputError: what `model_of` refuses.
+    """
+    a, b = (name or _short_name(place) for name, place in zip(names, where, strict=True))
+    if a == b:
+        a, b = f"{a}-a", f"{b}-b"
+    one, other = (
+        replace(model_of(*parts), bidirectional=bidirectional) for parts in zip((a, b), where, saes, strict=True)
+    )
+    return one, other
+
+
+def _short_name(where: str) -> str:
+    """Returns the last part of a folder or of OWNER/NAME, with what cannot stand in a file's name replaced."""
+    name = Path(where).resolve().name if Path(where).is_dir() else where.partition("@")[0].rpartition("/")[2]
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
 
 
 def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
@@ -99,28 +139,83 @@ def check_same_tokenizer(a: ModelConfig, b: ModelConfig) -> Path:
     return files[0]
 
 
-def suite_of_pair(
-    models: tuple[ModelConfig, ModelConfig],
-    text: Path,
-    tokenizer: Path | None,
-    align: str | None,
-    column: str,
-    context: int,
-    max_tokens: int,
-    rematches: int,
-) -> SuiteConfig:
+@dataclass(frozen=True)
+class PairOptions:
+    """What a user may say of a pair beside models, SAEs and text; the defaults are those of `semconv compare`."""
+
+    tokenizer: Path | None = None
+    """`tokenizer.json` of both models, or of A where `align` is given; that of A's folder by default."""
+    tokenizer_b: Path | None = None
+    """`tokenizer.json` of B, with `align`; that of B's folder by default."""
+    align: Literal["max", "mean", "sum"] | None = None
+    """How activations are pooled over spans of text where the tokenizers differ."""
+    column: str = "text"
+    """Field of the text in JSONL and Parquet files."""
+    context: int = 256
+    """Tokens per row, BOS included."""
+    tokens: int = 300_000
+    """Positions to compare on."""
+    rows: Literal["packed", "documents"] = "packed"
+    """As in `CorpusConfig`."""
+    bos: Literal["auto", "yes", "no"] = "auto"
+    """As in `CorpusConfig`."""
+    skip_positions: int = 0
+    """As in `CorpusConfig`."""
+    batch: int = 32
+    """Rows per forward pass."""
+    precision: Literal["sae", "float32", "tf32", "bfloat16"] = "sae"
+    """What the SAEs compute in."""
+    model_precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """What the models compute in."""
+    min_activations: int = 20
+    """Tokens on which both features of a pair must be active."""
+    min_documents: int = 3
+    """Documents in which both features of a pair must be active."""
+    sink_norm: float = 10.0
+    """As in `MatchConfig`."""
+    stop_tokens: tuple[str, ...] = PUBLISHED_STOP_TOKENS
+    """As in `MatchConfig`."""
+    rematches: int | None = None
+    """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes as many as the grid needs."""
+
+
+def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: PairOptions) -> SuiteConfig:
     """Returns the suite that compares two models on a user's own text.
 
     Raises:
         InputError: what `check_same_tokenizer` refuses when no tokenizer is named, or settings out of range.
     """
     a, b = models
-    brought = AlignConfig(str(tokenizer_of(b)), how=align) if align is not None else None  # pyright: ignore
-    shared = tokenizer or (check_same_tokenizer(a, b) if brought is None else tokenizer_of(a))
-    corpus = CorpusConfig("file", str(shared), context, max_tokens, split="all", path=str(text), column=column)
-    measures = ("svcca_pc1", "svcca_fixed_k", "rsa", "cka_unbiased", "procrustes", "mutual_knn")
-    null = NullConfig(n_rematch=rematches, n_bootstrap=10 if rematches else 0)
-    compare = CompareConfig(measures)
+    o = options
+    brought = AlignConfig(str(o.tokenizer_b or tokenizer_of(b)), how=o.align) if o.align is not None else None
+    shared = o.tokenizer or (check_same_tokenizer(a, b) if brought is None else tokenizer_of(a))
+    corpus = CorpusConfig(
+        "file",
+        str(shared),
+        o.context,
+        o.tokens,
+        split="all",
+        path=str(text),
+        column=o.column,
+        rows=o.rows,
+        bos=o.bos,
+        skip_positions=o.skip_positions,
+    )
+    rematches = 20 if o.rematches is None else o.rematches
     return SuiteConfig(
-        f"{a.name}-{b.name}", "A user's own pair.", corpus, a, b, compare=compare, null=null, align=brought
+        f"{a.name}-{b.name}",
+        "A user's own pair.",
+        corpus,
+        a,
+        b,
+        encode=EncodeConfig(o.batch, precision=o.precision, model_precision=o.model_precision),
+        match=MatchConfig(
+            min_activations=o.min_activations,
+            min_documents=o.min_documents,
+            sink_norm=o.sink_norm,
+            stop_tokens=o.stop_tokens,
+        ),
+        compare=CompareConfig(("svcca_pc1", "svcca_fixed_k", "rsa", "cka_unbiased", "procrustes", "mutual_knn")),
+        null=NullConfig(n_rematch=rematches, n_bootstrap=10 if rematches else 0),
+        align=brought,
     )

@@ -135,27 +135,79 @@ def compare(
         Path, typer.Option("--text", help="Text both read: .txt, .jsonl or .parquet, or a folder of such.")
     ],
     folder: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/pair"),
-    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json of both (default: that of A).")] = None,
-    column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
-    context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
-    tokens: Annotated[int, typer.Option(help="Positions to compare on.")] = 300_000,
+    name_a: Annotated[str, typer.Option(help="Name of A in files and tables (default: that of its folder).")] = "",
+    name_b: Annotated[str, typer.Option(help="Name of B, likewise.")] = "",
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="tokenizer.json of both models; of A, with --align (default: that of A).")
+    ] = None,
+    tokenizer_b: Annotated[
+        Path | None, typer.Option(help="tokenizer.json of B, with --align (default: that of B).")
+    ] = None,
     align: Annotated[
         str | None, typer.Option(help="max, mean or sum: pool over spans of text where the tokenizers differ.")
     ] = None,
-    rematches: Annotated[int, typer.Option(help="Shifts of the rematch null; 0 leaves it and intervals out.")] = 20,
+    column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
+    context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
+    tokens: Annotated[int, typer.Option(help="Positions to compare on.")] = 300_000,
+    rows: Annotated[
+        str, typer.Option(help="packed: documents one after the other; documents: a row for each of them.")
+    ] = "packed",
+    bos: Annotated[
+        str, typer.Option(help="Whether rows begin with BOS: auto (where the tokenizer or model has one), yes or no.")
+    ] = "auto",
+    skip_positions: Annotated[int, typer.Option(help="Positions after the first of every row that do not count.")] = 0,
+    sink_norm: Annotated[
+        float,
+        typer.Option(help="Positions whose stream norm is above so many medians do not count; 0 keeps them."),
+    ] = 10.0,
+    min_activations: Annotated[int, typer.Option(help="Tokens on which both features of a pair must be active.")] = 20,
+    min_documents: Annotated[int, typer.Option(help="Documents in which both features of a pair must be active.")] = 3,
+    stop_tokens: Annotated[
+        bool, typer.Option(help="Drop pairs with punctuation or a control token among the top tokens.")
+    ] = True,
+    rematches: Annotated[
+        int | None,
+        typer.Option(help="Shifts of the rematch null; 0 leaves it and intervals out (default: what the grid needs)."),
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
+    precision: Annotated[str, typer.Option(help="Of the SAEs: sae (what each was trained in), float32, ...")] = "sae",
+    model_precision: Annotated[str, typer.Option(help="Of the models: float32, tf32 or bfloat16.")] = "float32",
+    bidirectional: Annotated[
+        bool, typer.Option("--bidirectional", help="Take models that read in both directions, such as BERT.")
+    ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Compare the SAE features of two models of your own, on your own text, by the pipeline of `reproduce`."""
+    from semconv.config import PUBLISHED_STOP_TOKENS
     from semconv.device import choose_device
-    from semconv.own_pair import model_of, suite_of_pair
+    from semconv.own_pair import PairOptions, models_of_pair, suite_of_pair
     from semconv.pipeline import publish
     from semconv.pipeline import reproduce as run_suite
     from semconv.report.markdown import headline
     from semconv.run import Run
 
-    models = model_of("a", model_a, saes_a), model_of("b", model_b, saes_b)
-    suite = suite_of_pair(models, text, tokenizer, align, column, context, tokens, rematches)
+    models = models_of_pair((model_a, model_b), (saes_a, saes_b), (name_a, name_b), bidirectional)
+    options = PairOptions(
+        tokenizer,
+        tokenizer_b,
+        align,  # pyright: ignore[reportArgumentType] - the suite checks the choices
+        column,
+        context,
+        tokens,
+        rows,  # pyright: ignore[reportArgumentType]
+        bos,  # pyright: ignore[reportArgumentType]
+        skip_positions,
+        batch,
+        precision,  # pyright: ignore[reportArgumentType]
+        model_precision,  # pyright: ignore[reportArgumentType]
+        min_activations,
+        min_documents,
+        sink_norm,
+        PUBLISHED_STOP_TOKENS if stop_tokens else (),
+        rematches,
+    )
+    suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:
         run = Run(suite, folder, progress, device=choose_device(device))
         results = run_suite(run)
@@ -164,8 +216,8 @@ def compare(
         print(json.dumps(results["summary"], indent=2))  # noqa: T201
     else:
         out.print(headline(results), markup=False)
-        out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-        out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
+        out.print(f"Report: {folder / 'report.md'}", markup=False, soft_wrap=True)
+        out.print(f"Page: {folder / 'index.html'}", markup=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv verify --bundle semconv-mini.zip")
