@@ -138,8 +138,7 @@ def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
     if config.separate_halves:
         pairs = _matched_on_one_half(a, b, config, at)
     else:
-        active = (a.active_counts(), b.active_counts())
-        pairs = match_features(matches, a.tokens, b.tokens, config, *active)
+        pairs = match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
     measures, arrays = _compare(protocol, a, b, pairs)
     arrays |= {"pairs.a": pairs.a, "pairs.b": pairs.b, "pairs.r": pairs.r}
     if protocol.null.n_rematch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -31,6 +32,28 @@ class FilterCount:
     step: str
     before: int
     after: int
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """How often the features of a side are active; None where no filter asks.
+
+    Attributes:
+        tokens: int64 [F], on how many tokens; needed by `min_activations`.
+        documents: int64 [F], in how many documents; needed by `min_documents`.
+    """
+
+    tokens: Int[ndarray, " F"] | None = None
+    documents: Int[ndarray, " F"] | None = None
+
+    def at_least(self, name: str, least: int, n_features: int) -> Bool[ndarray, " F"]:
+        """Marks the features that are active on at least so many `tokens`, or in so many `documents`."""
+        active = self.tokens if name == "tokens" else self.documents
+        if active is None or active.shape != (n_features,):
+            found = "none" if active is None else f"shape {list(active.shape)}"
+            setting = "min_activations" if name == "tokens" else "min_documents"
+            raise InputError(f"{setting} needs the {name} of {n_features} features counted, got {found}")
+        return active >= least
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +91,8 @@ def match_features(
     top_tokens_a: TopTokens | Sequence[Sequence[str]],
     top_tokens_b: TopTokens | Sequence[Sequence[str]],
     config: MatchConfig,
-    active_a: Int[ndarray, " F_a"] | None = None,
-    active_b: Int[ndarray, " F_b"] | None = None,
+    active_a: Activity = Activity(),
+    active_b: Activity = Activity(),
 ) -> FeaturePairs:
     """Pairs features by the strategy of the config, then applies the published filters in their published order.
 
@@ -79,7 +102,7 @@ def match_features(
             the same features are matched many times.
         top_tokens_b: [F_b], of the same kind; tables must come from one call.
         config: strategy and filters, with their settings; a filter that is off is not listed in the counts.
-        active_a: on how many tokens each A feature is active; needed by `min_activations`.
+        active_a: how often each A feature is active.
         active_b: the same for B.
 
     Raises:
@@ -98,10 +121,14 @@ def match_features(
         counts.append(FilterCount(step, len(pairs), len(left)))
         pairs = left
 
-    if config.min_activations:
-        often_a, often_b = _often(config.min_activations, active_a, n_a), _often(config.min_activations, active_b, n_b)
-        step = f"both features active on at least {config.min_activations} tokens"
-        apply(step, lambda p: often_a[p.a] & often_b[p.b])
+    for least, where, name in (
+        (config.min_activations, "on", "tokens"),
+        (config.min_documents, "in", "documents"),
+    ):
+        if least:
+            often_a, often_b = active_a.at_least(name, least, n_a), active_b.at_least(name, least, n_b)
+            kept = partial(_both, often_a, often_b)
+            apply(f"both features active {where} at least {least} {name}", kept)
     if config.stop_tokens:
         apply("no stop token among the top tokens", lambda p: ~(tokens_a.stopped[p.a] | tokens_b.stopped[p.b]))
     if config.need_shared_token:
@@ -122,6 +149,7 @@ def match_subset(
     top_tokens_a: TopTokens,
     top_tokens_b: TopTokens,
     config: MatchConfig,
+    documents: Tensor | None = None,
 ) -> FeaturePairs:
     """Matches some features of A with some of B as if there were no others, as for a semantic subspace.
 
@@ -133,6 +161,7 @@ def match_subset(
         top_tokens_a: of all A features, as for `match_features`.
         top_tokens_b: of all B features.
         config: as for `match_features`.
+        documents: integer [n_tokens] document of every token; needed by `min_documents`.
 
     Returns:
         Pairs in the numbers of the whole dictionaries; r is what it is there, a correlation knowing only two features.
@@ -147,8 +176,12 @@ def match_subset(
         top_tokens_a.take(numbers_a),
         top_tokens_b.take(numbers_b),
         config,
-        part_a.active_counts().numpy(),
-        part_b.active_counts().numpy(),
+        *(
+            Activity(
+                part.active_counts().numpy(), None if documents is None else part.document_counts(documents).numpy()
+            )
+            for part in (part_a, part_b)
+        ),
     )
     return FeaturePairs(numbers_a[pairs.a], numbers_b[pairs.b], pairs.r, pairs.counts)
 
@@ -189,12 +222,9 @@ def _paired(matches: BestMatches, config: MatchConfig) -> tuple[Candidates, list
     return pairs, [*counts, FilterCount(_STRATEGY_STEPS[config.strategy], len(best), len(pairs))]
 
 
-def _often(least: int, active: Int[ndarray, " F"] | None, n_features: int) -> Bool[ndarray, " F"]:
-    """Marks the features that are active on at least so many tokens."""
-    if active is None or active.shape != (n_features,):
-        found = "none" if active is None else f"shape {list(active.shape)}"
-        raise InputError(f"min_activations needs the activation counts of {n_features} features, got {found}")
-    return active >= least
+def _both(often_a: Bool[ndarray, " F_a"], often_b: Bool[ndarray, " F_b"], pairs: Candidates) -> Bool[ndarray, " n"]:
+    """Marks the pairs both of whose features are marked."""
+    return often_a[pairs.a] & often_b[pairs.b]
 
 
 def _share(x: Int[ndarray, "n k"], y: Int[ndarray, "n l"]) -> Bool[ndarray, " n"]:

@@ -54,8 +54,7 @@ def without_agreement(config: MatchConfig) -> MatchConfig:
 def ranked_pairs(matches: BestMatches, a: Side, b: Side, config: MatchConfig) -> Pairs:
     """Pairs features without the filters that ask for agreement, however many there are; by falling r."""
     free = replace(without_agreement(config), strongest=0)
-    active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
-    pairs = match_features(matches, a.tokens, b.tokens, free, *active)
+    pairs = match_features(matches, a.tokens, b.tokens, free, a.activity(free), b.activity(free))
     order = np.argsort(-pairs.r, kind="stable")
     return pairs.a[order], pairs.b[order]
 
@@ -92,7 +91,7 @@ def rematch(
     shifts = [document_shift(starts, seed, number) for number in numbers]
     k = needed_partners(config, n_a, n_b)
     found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
-    active = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
+    active = a.activity(config), b.activity(config)  # whole documents are shifted, so no shift changes it
     passed, ranked = np.zeros(len(shifts), dtype=np.int64), list[Pairs]()
     nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and nobody reads it here
     for i in range(len(shifts)):

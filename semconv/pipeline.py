@@ -174,7 +174,7 @@ def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) ->
     bounds = torch.stack([spans.starts, spans.ends]).numpy().tobytes()
     identity = hashlib.sha256(f"{side.store_sha256} {how} ".encode() + bounds).hexdigest()
     acts = pool(side.acts.to("cpu"), spans, how).to(side.acts.device)
-    return replace(side, acts=acts, store_sha256=identity)
+    return replace(side, acts=acts, store_sha256=identity, documents=spans.document)
 
 
 def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[list[Side]]:
@@ -206,10 +206,11 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
                 store.sha256,
                 decoder_rows(run.decoder_path(model, sae.hook)),
                 next(tables),
+                blocks.document[blocks.mask],
             )
             for sae, one, store in zip(model.saes, acts[i], stores[i], strict=True)
         ]
-        for i, (model, _) in enumerate(models)
+        for i, (model, blocks) in enumerate(models)
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from semconv.compare.measure import RowSubsets, collected_saturation
 from semconv.config import MatchConfig
 from semconv.correlate import best_matches
 from semconv.labels import TopTokens
-from semconv.matching import FeaturePairs, match_features, needed_partners
+from semconv.matching import Activity, FeaturePairs, match_features, needed_partners
 from semconv.sparse import SparseActivations
 from semconv.streaming import StreamingCorrelation
 from semconv.types import InputError
@@ -42,6 +43,7 @@ class Side:
         store_sha256: of the store they come from.
         decoder: float64 [F, d_model].
         tokens: table of the top-activating tokens of every feature.
+        documents: integer [n_tokens], which document each token is from; None where nothing asks.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Side:
     store_sha256: str
     decoder: Float[ndarray, "F d"]
     tokens: TopTokens
+    documents: Tensor | None = None
     _spaces: _Spaces = field(default_factory=dict[str, tuple[ndarray, RowSubsets[Any]]])
 
     @property
@@ -59,6 +62,25 @@ class Side:
     def active_counts(self) -> Int[ndarray, " F"]:
         """On how many tokens each feature is active, int64 [F]."""
         return self.acts.active_counts().cpu().numpy()
+
+    def activity(self, config: MatchConfig) -> Activity:
+        """How often each feature is active, as far as the filters of the config ask; counted once.
+
+        Raises:
+            InputError: `min_documents` where the documents are not known.
+        """
+        tokens = self._active_tokens if config.min_activations else None
+        return Activity(tokens, self._active_documents if config.min_documents else None)
+
+    @cached_property
+    def _active_tokens(self) -> Int[ndarray, " F"]:
+        return self.active_counts()
+
+    @cached_property
+    def _active_documents(self) -> Int[ndarray, " F"]:
+        if self.documents is None:
+            raise InputError(f"match.min_documents needs the documents of the text of {self.name}, which are not known")
+        return self.acts.document_counts(self.documents.to(self.acts.device)).cpu().numpy()
 
     def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"]) -> Any:
         """Returns some decoder rows as the measure's prepared space, sharing what their subsets share.
@@ -77,14 +99,15 @@ class Side:
     def at(self, positions: Tensor) -> Side:
         """Returns the same side over other tokens, int64 [n] positions of these; features keep their top tokens."""
         acts = self.acts.tokens(positions.to(self.acts.device))
-        return Side(self.model, self.layer, acts, self.store_sha256, self.decoder, self.tokens, self._spaces)
+        documents = None if self.documents is None else self.documents[positions.to(self.documents.device)]
+        return replace(self, acts=acts, documents=documents)
 
 
 def match_sides(a: Side, b: Side, config: MatchConfig) -> FeaturePairs:
     """Correlates and pairs the features of two sides over the same tokens."""
     k = needed_partners(config, a.acts.n_features, b.acts.n_features)
-    counts = (a.active_counts(), b.active_counts()) if config.min_activations else (None, None)
-    return match_features(best_matches(a.acts, b.acts, k).to("cpu"), a.tokens, b.tokens, config, *counts)
+    matches = best_matches(a.acts, b.acts, k).to("cpu")
+    return match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
 
 
 @dataclass(frozen=True, eq=False)

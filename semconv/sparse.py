@@ -13,6 +13,8 @@ from torch import Tensor
 from semconv import ops
 from semconv.types import InputError
 
+_MARKS = 2**26  # flags of a document and a feature held at once, a byte each
+
 
 @dataclass(frozen=True, eq=False)
 class SparseActivations:
@@ -133,6 +135,34 @@ class SparseActivations:
     def active_counts(self) -> Tensor:
         """Returns on how many tokens each feature is stored, int64 [n_features]."""
         return torch.bincount(self.indices.long(), minlength=self.n_features)
+
+    def document_counts(self, documents: Tensor) -> Tensor:
+        """Returns in how many documents each feature is stored, int64 [n_features].
+
+        Documents are taken some at a time, so that no more than `_MARKS` flags are held.
+
+        Args:
+            documents: integer [n_tokens] document of every token, in any order, on the device of these.
+
+        Raises:
+            InputError: another number of tokens.
+        """
+        if documents.shape != (self.n_tokens,):
+            raise InputError(f"documents must be [{self.n_tokens}], one for every token, got {list(documents.shape)}")
+        if bool((documents.diff() < 0).any()):
+            order = torch.argsort(documents, stable=True)
+            return self.tokens(order).document_counts(documents[order])
+        place, sizes = torch.unique_consecutive(documents, return_inverse=True, return_counts=True)[1:]
+        ends = [0, *sizes.cumsum(0).tolist()]  # document i has the tokens ends[i] to ends[i + 1]
+        counts = torch.zeros(self.n_features, dtype=torch.int64, device=self.device)
+        at_once = max(_MARKS // self.n_features, 1)
+        for first in range(0, len(sizes), at_once):
+            last = min(first + at_once, len(sizes))
+            part = self.rows(ends[first], ends[last])
+            marks = torch.zeros((last - first, self.n_features), dtype=torch.bool, device=self.device)
+            marks[(place[ends[first] : ends[last]] - first)[part.token_of_entry()], part.indices.long()] = True
+            counts += marks.sum(dim=0)
+        return counts
 
     def feature_max(self) -> Tensor:
         """Returns the largest stored value of every feature, float32 [n_features], 0 where there is none."""

@@ -34,7 +34,8 @@ def category_members(side: Side, categories: Categories) -> Members:
 def _part(side: Side, features: Int[ndarray, " n"]) -> Side:
     """Returns the side as if its dictionary held some features only, ascending."""
     acts = side.acts.columns(torch.from_numpy(features).to(side.acts.device))
-    return Side(side.model, side.layer, acts, side.store_sha256, side.decoder[features], side.tokens.take(features))
+    tokens = side.tokens.take(features)
+    return Side(side.model, side.layer, acts, side.store_sha256, side.decoder[features], tokens, side.documents)
 
 
 class CategoryParts:
@@ -132,4 +133,5 @@ def spans_of(config: SpanConfig, blocks: TokenBlocks, texts: list[str]) -> Spans
 
 def pooled(side: Side, spans: Spans, config: SpanConfig) -> Side:
     """Returns the side over spans instead of tokens; features keep their top tokens."""
-    return replace(side, acts=pool(side.acts.to("cpu"), spans, config.how).to(side.acts.device))
+    acts = pool(side.acts.to("cpu"), spans, config.how).to(side.acts.device)
+    return replace(side, acts=acts, documents=spans.document)

@@ -124,6 +124,8 @@ batch = 8
 need_shared_token = true
 stop_tokens = ["."]
 min_pairs = 10
+min_activations = 5
+min_documents = 3
 [compare]
 svcca_k = 4
 [null]

@@ -66,7 +66,7 @@ def test_every_shipped_suite_loads():
         ('stop_tokens = ["."]', 'stop_tokens = "."', "stop_tokens must be a list"),
         ("min_pairs = 10", 'strategy = "optimum"', r"best, mutual, greedy, optimal, got 'optimum' \(did you mean 'opt"),
         ("min_pairs = 10", "candidates = 0", "match.candidates must be at least 1, got 0"),
-        ("min_pairs = 10", "min_activations = -1", "match.min_activations must be at least 0, got -1"),
+        ("min_activations = 5", "min_activations = -1", "match.min_activations must be at least 0, got -1"),
         ("context = 32", 'context = 32\npackages = "numpy"', "packages must be a table"),
         ("context = 32", "context = 32\npackages = { numpy = 2 }", "packages must be a table"),
         ('name = "tiny"', 'name = "teeny"', "must have name = 'tiny', got 'teeny'"),

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from semconv import InputError, best_matches, labels, reference
+from semconv import InputError, best_matches, labels, reference, sparse
 from semconv.config import MatchConfig
 from semconv.correlate import BestMatches, TopMatches
 from semconv.labels import TopTokens, top_positions, top_tokens
-from semconv.matching import FeaturePairs, match_features, match_subset, needed_partners
+from semconv.matching import Activity, FeaturePairs, match_features, match_subset, needed_partners
 from tests.conftest import random_activations
 
 
@@ -124,13 +124,44 @@ def test_features_without_tokens_share_none():
 def test_features_must_be_active_often_enough():
     m = matches([0, 1, 2], [0.9, 0.8, 0.7], n_a=3)
     config = MatchConfig(need_shared_token=False, min_activations=5)
-    pairs = match_features(m, [[]] * 3, [[]] * 3, config, np.array([5, 9, 4]), np.array([5, 4, 9]))
+    often_a = Activity(np.array([5, 9, 4]))
+    pairs = match_features(m, [[]] * 3, [[]] * 3, config, often_a, Activity(np.array([5, 4, 9])))
     assert pairs.b.tolist() == [0]
     step = pairs.counts[1]
     assert (step.step, step.before, step.after) == ("both features active on at least 5 tokens", 3, 1)
-    for active_b, found in ((None, "got none"), (np.array([1, 2]), r"3 features, got shape \[2\]")):
+    for active_b, found in ((None, "got none"), (np.array([1, 2]), r"3 features counted, got shape \[2\]")):
         with pytest.raises(InputError, match=found):
-            match_features(m, [[]] * 3, [[]] * 3, config, np.array([5, 9, 4]), active_b)
+            match_features(m, [[]] * 3, [[]] * 3, config, often_a, Activity(active_b))
+
+
+def test_features_must_be_active_in_enough_documents():
+    m = matches([0, 1, 2], [0.9, 0.8, 0.7], n_a=3)
+    config = MatchConfig(need_shared_token=False, min_activations=5, min_documents=2)
+    often = Activity(np.array([9, 9, 9]), np.array([2, 1, 2]))
+    pairs = match_features(m, [[]] * 3, [[]] * 3, config, often, Activity(np.array([9, 9, 9]), np.array([3, 3, 1])))
+    assert pairs.b.tolist() == [0]
+    assert [(c.step, c.after) for c in pairs.counts[1:3]] == [
+        ("both features active on at least 5 tokens", 3),
+        ("both features active in at least 2 documents", 1),
+    ]
+    with pytest.raises(InputError, match="min_documents needs the documents of 3 features counted, got none"):
+        match_features(m, [[]] * 3, [[]] * 3, config, often, Activity(np.array([9, 9, 9])))
+
+
+@pytest.mark.parametrize("order", ["as they come", "mixed"])
+@pytest.mark.parametrize("marks", [1, 40, 2**26])
+def test_documents_of_features_are_counted_one_by_one(order: str, marks: int, monkeypatch: pytest.MonkeyPatch):
+    acts = random_activations(0, 60, 13, 0.1)
+    documents = torch.arange(60, dtype=torch.int32) // 7 * 3  # document 3, 6, ...: some numbers are missing
+    if order == "mixed":
+        documents = documents[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+    monkeypatch.setattr(sparse, "_MARKS", marks)
+    dense = acts.to_dense()
+    expected = [len({int(documents[t]) for t in range(60) if dense[t, f] > 0}) for f in range(13)]
+    assert acts.document_counts(documents).tolist() == expected
+    assert len(set(expected)) > 2
+    with pytest.raises(InputError, match=r"documents must be \[60\], one for every token, got \[59\]"):
+        acts.document_counts(documents[1:])
 
 
 def test_only_the_strongest_pairs_are_kept():

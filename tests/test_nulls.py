@@ -40,7 +40,8 @@ def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
     """One draw of `rematch` with np.roll of the dense activations, matched by `best_matches`, scored from arrays."""
     shift = document_shift(WORLD.starts, 3, number)
     dense = torch.from_numpy(np.roll(WORLD.b.acts.to_dense().numpy(), -shift, axis=0).copy())
-    shifted = replace(WORLD.b, acts=SparseActivations.from_dense(dense))
+    assert WORLD.b.documents is not None
+    shifted = replace(WORLD.b, acts=SparseActivations.from_dense(dense), documents=WORLD.b.documents.roll(-shift))
     passed = match_sides(WORLD.a, shifted, config)
     free = match_sides(WORLD.a, shifted, replace(config, need_shared_token=False, min_r=-1.0))
     order = sorted(range(len(free)), key=lambda i: (-free.r[i], i))
@@ -50,7 +51,15 @@ def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"strategy": "mutual"}, {"strategy": "greedy", "candidates": 3}, {"min_activations": 45}], ids=str
+    "changes",
+    [
+        {},
+        {"strategy": "mutual"},
+        {"strategy": "greedy", "candidates": 3},
+        {"min_activations": 45},
+        {"min_documents": 28},
+    ],
+    ids=str,
 )
 def test_rematch_equals_rolling_the_dense_activations(changes: dict[str, Any]):
     config = replace(MATCH, min_r=0.05, **changes)

@@ -58,6 +58,16 @@ def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):
     assert {entry.path for entry in check_crate(finished)} == portable(finished)
 
 
+def test_filters_of_activity_are_counted_wherever_features_are_matched(finished: Path):
+    results = json.loads((finished / "results.json").read_text())
+    steps = ["both features active on at least 5 tokens", "both features active in at least 3 documents"]
+    studied = [*results["grid"].values(), *results["controls"]["pairs"].values()]
+    studied += [cell for both in results["controls"]["strongest"].values() for cell in both.values()]
+    assert len(studied) >= 4
+    for cell in studied:
+        assert [count["step"] for count in cell["filters"]][1:3] == steps
+
+
 def test_draws_and_contexts_belong_to_the_results(finished: Path):
     results = json.loads((finished / "results.json").read_text())
     draws = load_file(finished / "nulls.safetensors")

@@ -53,6 +53,33 @@ def test_min_activations_counts_the_tokens_of_the_sides_at_hand():
     assert (counts_b[pairs.b] >= 60).all()
 
 
+def documents_of(side: Side) -> np.ndarray:
+    """In how many documents each feature is active, by a loop."""
+    assert side.documents is not None
+    dense, documents = side.acts.to_dense() > 0, side.documents.numpy()
+    return np.array([len(set(documents[column.numpy()].tolist())) for column in dense.T])
+
+
+@pytest.mark.parametrize("positions", ["all", "some documents", "some documents twice"])
+def test_min_documents_counts_the_documents_of_the_sides_at_hand(positions: str):
+    """A document that is drawn twice is one document."""
+    a, b = WORLD.a, WORLD.b
+    least = 28
+    if positions != "all":
+        drawn = torch.arange(350)
+        drawn = torch.cat([drawn, drawn]) if "twice" in positions else drawn
+        a, b, least = a.at(drawn), b.at(drawn), 14
+    pairs, every = match_sides(a, b, replace(MATCH, min_documents=least)), match_sides(a, b, MATCH)
+    assert 0 < len(pairs) < len(every)
+    assert [c.step for c in pairs.counts][1] == f"both features active in at least {least} documents"
+    often = (documents_of(a) >= least)[every.a] & (documents_of(b) >= least)[every.b]
+    assert set(zip(pairs.a, pairs.b, strict=True)) >= set(zip(every.a[often], every.b[often], strict=True))
+    assert (documents_of(a)[pairs.a] >= least).all()
+    assert (documents_of(b)[pairs.b] >= least).all()
+    with pytest.raises(InputError, match=r"needs the documents of the text of a/1, which are not known"):
+        match_sides(replace(a, documents=None), b, replace(MATCH, min_documents=least))
+
+
 @pytest.mark.parametrize("at_once", [1, 5, 2048])
 def test_r_of_given_pairs_equals_dense_numpy(at_once: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(semconv.sides, "_PAIRS_AT_ONCE", at_once)

@@ -195,6 +195,8 @@ def test_pooled_then_matched_equals_doing_it_by_hand(how: str, tmp_path: Path):
     protocol = WORLD.protocol(tmp_path)
     cell = study_spans(protocol, a, b)
     by_hand = [pooled_by_hand(side, how) for side in (WORLD.a, WORLD.b)]
+    assert a.documents is not None
+    assert torch.equal(a.documents, spans.document)
     pairs: FeaturePairs = match_sides(*by_hand, protocol.match)
     assert cell["pairs"] == len(pairs) >= 8
     scores = scores_of(protocol.measures, *by_hand, pairs.a, pairs.b)

@@ -88,7 +88,8 @@ def make_world(seed: int = 0, n_a: int = 30, n_b: int = 34, n_shared: int = 24, 
         decoder = latent[own] @ rng.normal(size=(5, d)) + 0.5 * rng.normal(size=(len(own), d))
         labels = top_tokens(acts, counted_ids(blocks), texts, MATCH.top_tokens)
         tables.append(labels)
-        return Side(model, layer, acts, acts.sha256, decoder, TopTokens.of_sides([labels], ())[0])
+        tokens = TopTokens.of_sides([labels], ())[0]
+        return Side(model, layer, acts, acts.sha256, decoder, tokens, blocks.document[blocks.mask])
 
     tables: list[list[list[str]]] = []
     of_b = np.empty(n_b, dtype=np.int64)
