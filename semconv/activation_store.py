@@ -23,6 +23,7 @@ VERSION = 1
 SHARD_TOKENS = 65536
 """Default tokens per shard; part of a store's identity, whatever the batch size or number of writers."""
 
+_NORM = "stream_norm"  # tensor of a shard: the norm of the stream at every token; stores of others may lack it
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _MANIFEST = "manifest.json"
 _PARTS = "manifest.part-*.json"
@@ -141,7 +142,8 @@ def _check_shard(path: Path, index: int, shard: Shard, identity: StoreIdentity) 
         raise InputError(f"{file} is altered: expected SHA-256 {shard.sha256[:16]}..., found {found[:16]}...")
 
 
-def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActivations:
+def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> tuple[SparseActivations, torch.Tensor | None]:
+    """Returns the activations of a shard and the norms of the stream, None where it has none, both checked."""
     tensors, _ = read_tensors(file)
     maxima = tensors.get("feature_max", torch.empty(0))
     if maxima.shape != (identity.n_features,):  # before anything as wide as the manifest says is made
@@ -161,7 +163,24 @@ def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> SparseActi
         )
     if not torch.equal(maxima, acts.feature_max()):
         raise InputError(f"{file} is malformed: feature_max does not match the values")
-    return acts
+    norms = tensors.get(_NORM)
+    if norms is not None and not _are_norms(norms, shard.n_tokens):
+        raise InputError(
+            f"{file} is malformed: {_NORM} must be float32 [{shard.n_tokens}], finite and >= 0, "
+            f"got {norms.dtype} {list(norms.shape)}"
+        )
+    return acts, norms
+
+
+def _are_norms(norms: torch.Tensor, n_tokens: int) -> bool:
+    if norms.dtype != torch.float32 or norms.shape != (n_tokens,):
+        return False
+    return bool(norms.isfinite().all()) and bool((norms >= 0).all())
+
+
+def _has_norms(file: Path) -> bool:
+    """Whether a shard that is known to be good holds the norms of the stream."""
+    return _NORM in read_tensors(file)[0]
 
 
 class ActivationStore:
@@ -203,13 +222,33 @@ class ActivationStore:
         Raises:
             InputError: a shard is missing, altered or malformed.
         """
+        return (acts for acts, _ in self._verified())
+
+    def _verified(self) -> Iterator[tuple[SparseActivations, torch.Tensor | None]]:
+        """Yields activations and norms of every shard in order, each verified."""
         for index, shard in enumerate(self._shards):
             _check_shard(self.path, index, shard, self.identity)
             yield _read_shard(self.path / shard.file, shard, self.identity)
 
     def load(self, device: torch.device | str = "cpu") -> SparseActivations:
         """Reads the whole store into the memory of a device, shard by shard, with room for twice the store."""
-        return SparseActivations.concatenate([acts.to(device) for acts in self.shards()])
+        return self.load_with_norms(device)[0]
+
+    def load_with_norms(self, device: torch.device | str = "cpu") -> tuple[SparseActivations, torch.Tensor | None]:
+        """Reads the whole store like `load`, and the norm of the stream that the SAE took at every token.
+
+        Returns:
+            The activations, and the norms float32 [n_tokens] on the CPU, None where a shard has none.
+
+        Raises:
+            InputError: a shard is missing, altered or malformed.
+        """
+        acts, norms = list[SparseActivations](), list[torch.Tensor | None]()
+        for part, of_part in self._verified():
+            acts.append(part.to(device))
+            norms.append(of_part)
+        known = [one for one in norms if one is not None]
+        return SparseActivations.concatenate(acts), torch.cat(known) if len(known) == len(norms) else None
 
     def feature_max(self) -> torch.Tensor:
         """Returns the largest value of every feature over all tokens, float32 [n_features], 0 where there is none."""
@@ -239,16 +278,24 @@ class StoreWriter:
         path: the store's folder, made if need be.
         identity: what the store will hold.
         ranks: this process among those that write; all must open the store before one of them appends.
+        norms: whether every shard must hold the norm of the stream; those that lack it are written again.
 
     Raises:
         InputError: the folder holds a store of another identity.
     """
 
-    def __init__(self, path: str | Path, identity: StoreIdentity, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        path: str | Path,
+        identity: StoreIdentity,
+        ranks: Ranks = Ranks(),  # noqa: B008 - frozen
+        norms: bool = False,
+    ) -> None:
         self.path = Path(path)
         self.identity = identity
         self._ranks = ranks
-        self._pending: list[SparseActivations] = []
+        self._norms = norms
+        self._pending: list[tuple[SparseActivations, torch.Tensor | None]] = []
         self._versions = {**package_versions(), "commit": code_commit()}
         self._shards = self._found()
         missing = [i for i in range(identity.n_shards) if i not in self._shards]
@@ -273,16 +320,19 @@ class StoreWriter:
         size = self.identity.shard_tokens
         return any(index * size < end_token and first_token < (index + 1) * size for index in self._mine)
 
-    def append(self, chunk: SparseActivations, first_token: int) -> None:
+    def append(self, chunk: SparseActivations, first_token: int, norms: torch.Tensor | None = None) -> None:
         """Adds a chunk; tokens that are not wanted are passed over, so a resumed run may send them again.
 
         Args:
             chunk: activations of consecutive counted tokens, on any device: a shard is copied to the host when it is
                 full, in one piece, and what is not yet a shard stays where it is.
             first_token: position of the chunk's first token in the corpus.
+            norms: norm of the stream that the SAE took, float32 [n_tokens], finite and >= 0, on any device; all chunks
+                of a shard have norms, or none has.
 
         Raises:
-            InputError: the chunk leaves a gap, passes the end, or has another width or dtype.
+            InputError: the chunk leaves a gap, passes the end, or has another width or dtype; norms that are not as
+                above, or that are missing.
             OSError: the disk is full; shards already written stay good.
         """
         end_token = first_token + chunk.n_tokens
@@ -295,10 +345,16 @@ class StoreWriter:
                 f"chunk must have {self.identity.n_features} features in {self.identity.dtype}, "
                 f"got {chunk.n_features} in {chunk.values.dtype}"
             )
+        if norms is not None and not _are_norms(norms, chunk.n_tokens):
+            raise InputError(
+                f"norms must be float32 [{chunk.n_tokens}], finite and >= 0, got {norms.dtype} {list(norms.shape)}"
+            )
+        if norms is None and self._norms:
+            raise InputError(f"{self.path} is to hold the norm of the stream at every token, got a chunk without norms")
         while self._mine:
             begin = self._mine[0] * self.identity.shard_tokens
             end = begin + self.identity.shard_size(self._mine[0])
-            position = begin + sum(part.n_tokens for part in self._pending)
+            position = begin + sum(part.n_tokens for part, _ in self._pending)
             if end_token <= position:
                 return
             if first_token > position:
@@ -307,17 +363,22 @@ class StoreWriter:
                     f"got tokens {first_token} to {end_token}"
                 )
             take = min(end, end_token)
-            self._pending.append(chunk.rows(position - first_token, take - first_token))
+            part = slice(position - first_token, take - first_token)
+            self._pending.append((chunk.rows(part.start, part.stop), None if norms is None else norms[part]))
             if take == end:
                 self._flush()
 
     def _flush(self) -> None:
-        acts = SparseActivations.concatenate(self._pending).to("cpu")
+        acts = SparseActivations.concatenate([part for part, _ in self._pending]).to("cpu")
+        norms = [of_part for _, of_part in self._pending if of_part is not None]
+        if norms and len(norms) < len(self._pending):
+            raise InputError(f"all chunks of a shard have norms, or none has, got {len(norms)} of {len(self._pending)}")
         tensors = {
             "indptr": acts.indptr,
             "indices": acts.indices.to(_index_dtype(acts.n_features)),
             "values": acts.values,
             "feature_max": acts.feature_max(),
+            **({_NORM: torch.cat(norms).cpu()} if norms else {}),
         }
         index = self._mine[0]
         file = self.path / _shard_name(index)
@@ -374,6 +435,8 @@ class StoreWriter:
             try:
                 _check_shard(self.path, index, shard, self.identity)
             except InputError:
+                continue
+            if self._norms and not _has_norms(self.path / shard.file):
                 continue
             good[index] = shard
         return good

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,55 @@ def test_best_matches_of_stores_equals_that_of_activations(
     from_stores, direct = best_matches(store, write(tmp_path / "b", b), k=2), best_matches(acts, b, k=2)
     assert torch.equal(from_stores.a_to_b.index, direct.a_to_b.index)
     assert torch.equal(from_stores.a_to_b.r, direct.a_to_b.r)
+
+
+NORMS = torch.rand(N_TOKENS, generator=torch.Generator().manual_seed(3)) * 9
+
+
+def write_with_norms(path: Path, acts: SparseActivations, chunk: int = 7) -> ActivationStore:
+    writer, position = StoreWriter(path, identity(), norms=True), 0
+    for part in acts.to_dense().split(chunk):
+        writer.append(SparseActivations.from_dense(part), position, NORMS[position : position + len(part)])
+        position += len(part)
+    return ActivationStore(path)
+
+
+def test_norms_of_the_stream_are_kept_beside_the_activations(tmp_path: Path, acts: SparseActivations):
+    store, other = (write_with_norms(tmp_path / str(chunk), acts, chunk) for chunk in (7, 33))
+    loaded, norms = store.load_with_norms()
+    assert norms is not None
+    assert torch.equal(norms, NORMS)
+    assert loaded.sha256 == acts.sha256 == store.load().sha256
+    assert store.sha256 == other.sha256
+    assert store.verify() == acts.nnz
+    assert StoreWriter(store.path, identity()).complete
+
+
+def test_a_store_without_norms_is_written_again_where_norms_are_wanted(store: ActivationStore, acts: SparseActivations):
+    assert store.load_with_norms()[1] is None
+    assert StoreWriter(store.path, identity()).complete
+    writer = StoreWriter(store.path, identity(), norms=True)
+    assert writer.tokens_written == 0
+    with pytest.raises(InputError, match="to hold the norm of the stream at every token, got a chunk without norms"):
+        writer.append(acts, 0)
+    writer.append(acts, 0, NORMS)
+    again, norms = ActivationStore(store.path).load_with_norms()
+    assert norms is not None
+    assert torch.equal(norms, NORMS)
+    assert again.sha256 == acts.sha256
+
+
+def test_norms_that_are_none_are_refused(tmp_path: Path, acts: SparseActivations):
+    told = r"norms must be float32 \[100\], finite and >= 0, got torch.float32 \[100\]"
+    for wrong in (-NORMS, NORMS / 0, NORMS.double(), NORMS[1:]):
+        with pytest.raises(
+            InputError, match=told if wrong.shape == (100,) and wrong.dtype == torch.float32 else "norms"
+        ):
+            StoreWriter(tmp_path / "s", identity()).append(acts, 0, wrong)
+    writer = StoreWriter(tmp_path / "s", identity())
+    writer.append(acts.rows(0, 5), 0, NORMS[:5])
+    with pytest.raises(InputError, match="all chunks of a shard have norms, or none has, got 1 of 2"):
+        writer.append(acts.rows(5, 50), 5)
 
 
 def test_resume_continues_after_the_last_good_shard(tmp_path: Path, store: ActivationStore, acts: SparseActivations):
@@ -243,6 +293,14 @@ def _wrong_max(tensors: dict[str, torch.Tensor]) -> None:
     tensors["feature_max"] = tensors["feature_max"] + 1
 
 
+def _negative_norms(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["stream_norm"] = -torch.ones(SHARD)
+
+
+def _few_norms(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["stream_norm"] = torch.ones(SHARD - 1)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -258,11 +316,13 @@ def _wrong_max(tensors: dict[str, torch.Tensor]) -> None:
         (_rewrite_shard(_negate), "finite and >= 0"),
         (_rewrite_shard(_forget_values), "values"),
         (_rewrite_shard(_wrong_max), "feature_max"),
+        (_rewrite_shard(_negative_norms), "stream_norm must be float32 [32], finite and >= 0"),
+        (_rewrite_shard(_few_norms), "got torch.float32 [31]"),
     ],
 )
 def test_damage_is_one_sentence_and_exit_code_2(store: ActivationStore, damage, message: str):
     damage(store)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(message)):
         ActivationStore(store.path).verify()
     done = semconv_cli("store", "verify", store.path)
     assert done.returncode == 2
