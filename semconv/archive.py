@@ -31,6 +31,7 @@ from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import read_pairs
 from semconv.model_activations import hook_layer
 from semconv.report import write_report
+from semconv.result_warnings import warnings_of
 from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls
 from semconv.sides import Side
 from semconv.sparse import SparseActivations
@@ -155,7 +156,7 @@ def _side(model: ModelConfig, layer: int) -> Side:
     return Side(model.name, layer, no_acts, "", np.zeros((0, 0)), TopTokens.of_sides([[]], ())[0])
 
 
-def _encoded(suite: SuiteConfig) -> Encoded:
+def _encoded(suite: SuiteConfig, archived: dict[str, Any]) -> Encoded:
     def sides(model: ModelConfig) -> list[Side]:
         return [_side(model, hook_layer(sae.hook)) for sae in model.saes]
 
@@ -168,7 +169,9 @@ def _encoded(suite: SuiteConfig) -> Encoded:
     controls = {control.name: pair((control.model_a, control.model_b)) for control in suite.controls}
     both = pair((suite.model_a, suite.model_b))
     published = dict.fromkeys((True, False), both) if suite.published else {}
-    return Encoded(blocks, sides(suite.model_a), sides(suite.model_b), controls, published)
+    pairs = archived["controls"]["pairs"]
+    unfair = frozenset(name for name in controls if pairs[name].get("trained_saes"))  # needs the SAEs: as stated
+    return Encoded(blocks, sides(suite.model_a), sides(suite.model_b), controls, published, unfair=unfair)
 
 
 def _measures(suite: SuiteConfig) -> list[Measure[Any]]:
@@ -202,13 +205,14 @@ def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     no_starts = np.zeros(0, dtype=np.int64)
     cache = KeptTasks(folder / "tasks")
     protocol = _Replayed(tuple(_measures(suite)), suite.match, suite.null, no_starts, cache, _no_tick)
-    encoded = _encoded(suite)
+    encoded = _encoded(suite, archived)
     compared, nulls = compare_all(suite, protocol, encoded, [])
     head = {key: archived[key] for key in STATED}
     for key, model in (("model_a", suite.model_a), ("model_b", suite.model_b)):
         head[key] = {**head[key], "name": model.name, "path": model.path, "revision": model.revision}
     head |= {"suite": suite.name, "null": asdict(suite.null)}
     results = json.loads(json.dumps({**head, **compared}))
+    results["warnings"] = warnings_of(results)
     for section in sorted({*results, *archived}):
         if results.get(section) != archived.get(section):
             raise InputError(f"{section} in results.json of {folder} is not what follows from the statistics beside it")

@@ -46,6 +46,7 @@ class Encoded:
         controls: control -> its two sides.
         published: whether layers are shifted -> the two sides of the published layer pair, over every position.
         spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
+        unfair: floors that read untrained models through an SAE of A or B, which are a floor of nothing.
     """
 
     blocks: TokenBlocks
@@ -54,6 +55,7 @@ class Encoded:
     controls: dict[str, tuple[Side, Side]]
     published: dict[bool, tuple[Side, Side]]
     spans: tuple[Spans, Spans] | None = None
+    unfair: frozenset[str] = frozenset()
 
     @property
     def on_cpu(self) -> bool:
@@ -260,6 +262,8 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Gr
     tasks = [partial(study, protocol, f"control.{name}", a, b) for name, (a, b) in encoded.controls.items()]
     for (name, (a, b)), (values, _) in zip(encoded.controls.items(), side_by_side(tasks, encoded.on_cpu), strict=True):
         out["pairs"][name] = {"kind": kinds[name], "model_a": a.model, "model_b": b.model, **values}
+        if kinds[name] == "floor":
+            out["pairs"][name]["trained_saes"] = name in encoded.unfair
     out["strongest"] = _strongest_pairs(protocol, encoded, grid, kinds)
     out["against"] = {m.name: _against(grid, out["pairs"], m.name) for m in protocol.measures}
     scores = [s for match in out["self_match"].values() for s in match["scores"].values()]
@@ -300,11 +304,20 @@ def _strongest_pairs(
 
 
 def _against(grid: Grid, pairs: dict[str, dict[str, Any]], measure: str) -> dict[str, Any]:
-    """Returns for one measure the lowest ceiling, the cross-model score at the layers of the floor, and the floor."""
+    """Returns for one measure the lowest ceiling, the cross-model score at the layers of the floors, and the floor.
+
+    A floor at layers that are not in the grid has no cross-model score to be held against, and is left out, like one
+    that is none (`Encoded.unfair`).
+    """
     scores: dict[str, list[float]] = {"ceiling": [], "floor": []}
-    keys = {f"{pair['layer_a']}x{pair['layer_b']}" for pair in pairs.values() if pair["kind"] == "floor"}
+    keys = set[str]()
     for pair in pairs.values():
-        if "score" in pair["measures"][measure]:
+        key = f"{pair['layer_a']}x{pair['layer_b']}"
+        if pair["kind"] == "floor":
+            if key not in grid:
+                continue
+            keys.add(key)
+        if "score" in pair["measures"][measure] and not pair.get("trained_saes"):
             scores[pair["kind"]].append(pair["measures"][measure]["score"])
     cross = [grid[key]["measures"][measure]["score"] for key in keys if "score" in grid[key]["measures"][measure]]
     ceiling, floor = min(scores["ceiling"], default=None), max(scores["floor"], default=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from numpy import ndarray
@@ -31,6 +32,7 @@ from semconv.model_activations import hook_layer, hook_name
 from semconv.ranks import Ranks, launched
 from semconv.report import write_report
 from semconv.resampling import document_starts, spans_document_starts
+from semconv.result_warnings import warnings_of
 from semconv.run import Run
 from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
 from semconv.sides import Side
@@ -267,7 +269,14 @@ def load_encoded(
             [_over_spans(side, s, suite.align.how) for side in group] for s, group in zip(spans, sides, strict=True)
         ]
         starts = spans_document_starts(spans[0].document)
-    return Encoded(blocks[0], sides[0], sides[1], controls, published, spans), starts
+    trained = [side.decoder for side in (*sides[0], *sides[1])]
+    unfair = frozenset(
+        control.name
+        for control in suite.controls
+        if control.kind == "floor"
+        and any(np.array_equal(side.decoder, rows) for side in controls[control.name] for rows in trained)
+    )
+    return Encoded(blocks[0], sides[0], sides[1], controls, published, spans, unfair), starts
 
 
 def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.device) -> torch.Tensor:
@@ -346,6 +355,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "model_b": _describe(run, suite.model_b, encoded.sides_b),
         **compared,
     }
+    results["warnings"] = warnings_of(results)
     groups = write_matched_pairs(run, protocol, encoded)
     with run.timed("contexts"):
         all_texts = (

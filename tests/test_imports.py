@@ -95,6 +95,7 @@ def files_of(module: str) -> list[Path]:
             {"compare", "config", "correlate", "matching", "ops", "permutation", "resampling", "sides"},
         ),
         ("task_cache", {"files", "types"}),
+        ("result_warnings", set()),
         (
             "layer_pairs",
             {
@@ -166,6 +167,7 @@ def files_of(module: str) -> list[Path]:
                 "matched_pairs",
                 "model_activations",
                 "report",
+                "result_warnings",
                 "run_files",
                 "sides",
                 "sparse",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -22,6 +22,7 @@ from semconv.cli.terminal import (
     out,
     progress_bar,
     run_folder,
+    warn,
 )
 from semconv.types import InputError
 
@@ -63,15 +64,23 @@ def _reference_lines(found: Comparison) -> list[str]:
     return lines
 
 
-def _finish(checked: list[Checked], as_json: bool, extra: dict[str, str], reference: Comparison | None = None) -> None:
-    """Prints the verdicts, and leaves with exit code 1 if a claim failed or a value is outside of its tolerance."""
+def _finish(
+    results: dict[str, Any],
+    checked: list[Checked],
+    as_json: bool,
+    extra: dict[str, str],
+    reference: Comparison | None = None,
+) -> None:
+    """Prints warnings and verdicts; exit code 1 if a claim failed or a value is outside of its tolerance."""
     from dataclasses import asdict
 
+    warn(results)
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
         claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in checked]
+        told = {"claims": claims, "failed": failed, "warnings": results.get("warnings", [])}
         beside = {"reference": asdict(reference)} if reference else {}
-        print(json.dumps({"claims": claims, "failed": failed, **beside, **extra}, indent=2, default=repr))  # noqa: T201
+        print(json.dumps({**told, **beside, **extra}, indent=2, default=repr))  # noqa: T201
     else:
         out.print(_claims_table(checked))
         out.print(_counts(checked))
@@ -115,9 +124,10 @@ def reproduce(
         check_needs(config, target, chosen)
     with progress_bar() as progress:
         run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast)
-        checked = publish(run, run_suite(run), stated)
+        results = run_suite(run)
+        checked = publish(run, results, stated)
     written = {"results": "results.json", "report": "report.md", "page": "index.html"}
-    _finish(checked, as_json, {what: str(target / name) for what, name in written.items()})
+    _finish(results, checked, as_json, {what: str(target / name) for what, name in written.items()})
 
 
 @app.command(
@@ -212,6 +222,7 @@ def compare(
         run = Run(suite, folder, progress, device=choose_device(device))
         results = run_suite(run)
         publish(run, results)
+    warn(results)
     if as_json:
         print(json.dumps(results["summary"], indent=2))  # noqa: T201
     else:
@@ -265,7 +276,7 @@ def verify(
         extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
     checked = check_claims(stated, results)
     beside = reference or reference_of(results["suite"])
-    _finish(checked, as_json, extra, check_reference(results, beside) if beside else None)
+    _finish(results, checked, as_json, extra, check_reference(results, beside) if beside else None)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv archive runs/mini --out semconv-mini.zip")

@@ -106,6 +106,12 @@ def progress_bar() -> Generator[Progress]:
         yield bar
 
 
+def warn(results: dict[str, Any]) -> None:
+    """Tells on stderr what must be known before the results are believed."""
+    for sentence in () if out.quiet else results.get("warnings", ()):
+        err.print(f"semconv: warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def quiet_unless(first: bool) -> Generator[Progress]:
     """The progress bar of the process that speaks for all, silence for the others."""

@@ -11,7 +11,7 @@ from semconv.report.page_data import Draws, binned, hardest_null, heights
 from semconv.report.rows import null_names
 from semconv.report.tables import show
 from semconv.report.vega import INK, QUIET, ROW, WIDTH, Layer, draw, ends_of, marks, rows_chart, score_axis, step_of
-from semconv.report.verdict import null_of_strongest
+from semconv.report.verdict import compared_floor, null_of_strongest
 
 _NUMBERED = 8  # layers of a side up to which the cells of an overview hold their numbers
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
@@ -20,18 +20,18 @@ NULL_COLOURS = {"shuffle": "var(--null1)", "frequency": "var(--null2)", "rematch
 
 def verdict_chart(results: dict[str, Any]) -> str | None:
     """Draws how far trained models and untrained twins lie from chance, on as many pairs; None without both."""
-    rows = strongest_rows(results)[:2]
-    null = null_of_strongest(results)
-    if len(rows) < 2:
+    both = results["controls"]["strongest"].get(compared_floor(results))
+    if both is None:
         return None
+    null, rows = null_of_strongest(results), [("floor", both["floor"]), ("cross-model", both["trained"])]
     points, labels = list[dict[str, Any]](), list[str]()
     for measure in results["summary"]:
-        zs = [value_of(cell, measure, f"{null}.z") for _, _, cell in rows]
+        zs = [value_of(cell, measure, f"{null}.z") for _, cell in rows]
         if None in zs:
             continue
         y = len(labels) * ROW + 19
         labels.append(title_of(measure))
-        points += [{"y": y, "x": z, "kind": kind} for (kind, _, _), z in zip(rows, zs, strict=True)]
+        points += [{"y": y, "x": z, "kind": kind} for (kind, _), z in zip(rows, zs, strict=True)]
     if not labels:
         return None
     x = score_axis("x", f"z: standard deviations above {null}", ends_of([p["x"] for p in points]))

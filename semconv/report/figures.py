@@ -99,10 +99,14 @@ def _save(figure: Figure, path: Path) -> None:
     write_atomically(path, lambda p: figure.savefig(p, dpi=150, metadata={"Software": None}))
 
 
+def _floor_name(name: str, cell: dict[str, Any]) -> str:
+    return f"{name} (SAEs of the trained models)" if cell.get("trained_saes") else name
+
+
 def control_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     """Returns kind, name and layer pair of the floors, the cross-model pairs at the same layers, and the ceilings."""
     controls = results["controls"]["pairs"].items()
-    rows = [("floor", name, cell) for name, cell in controls if cell["kind"] == "floor"]
+    rows = [("floor", _floor_name(name, cell), cell) for name, cell in controls if cell["kind"] == "floor"]
     layers = dict.fromkeys((cell["layer_a"], cell["layer_b"]) for _, _, cell in rows)
     for layer_a, layer_b in layers:
         key = f"{layer_a}x{layer_b}"
@@ -116,6 +120,7 @@ def strongest_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, An
     rows: list[tuple[str, str, dict[str, Any]]] = []
     for name, both in results["controls"]["strongest"].items():
         floor, trained = both["floor"], both["trained"]
+        name = _floor_name(name, results["controls"]["pairs"].get(name, {}))
         where = f"layers {trained['layer_a']}x{trained['layer_b']}"
         rows.append(("floor", f"{name}, {floor['pairs']} strongest", floor))
         rows.append(("cross-model", f"{where}, {trained['pairs']} strongest", trained))

@@ -52,6 +52,12 @@ def headline(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def warnings_section(results: dict[str, Any]) -> list[str]:
+    """Returns the paragraphs that stand before all else where there is something to know first; none where not."""
+    said = "\n".join(f"- {sentence}" for sentence in results["warnings"])
+    return ["**Read this first.**", said] if said else []
+
+
 def _nulls_text(results: dict[str, Any]) -> str:
     null = results["null"]
     parts = {
@@ -73,6 +79,7 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
     ]
     parts = [
         f"# semconv report: suite {results['suite']}",
+        *warnings_section(results),
         floor_verdict(results),
         f"Models A = {results['model_a']['name']} and B = {results['model_b']['name']} over {corpus['n_tokens']:,} "
         f"token positions of {corpus['n_documents']:,} documents, seed {null['seed']}. Nulls: {_nulls_text(results)}",

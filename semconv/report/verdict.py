@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from semconv.report.figures import control_rows, strongest_rows, title_of
+from semconv.report.figures import title_of
 from semconv.report.tables import show
 
 
@@ -55,16 +55,13 @@ def floor_verdict(results: dict[str, Any]) -> str:
 
 def floor_comparison(results: dict[str, Any]) -> Verdict:
     """Returns whether the trained models agree more than their untrained twins, at the first floor's layers."""
-    rows = control_rows(results)
-    floors = [cell for kind, _, cell in rows if kind == "floor"]
-    crosses = {(cell["layer_a"], cell["layer_b"]): cell for kind, _, cell in rows if kind == "cross-model"}
-    compared = [cell for cell in floors if (cell["layer_a"], cell["layer_b"]) in crosses]
-    if not compared:
+    name = compared_floor(results)
+    if name is None:
         return Verdict(
             "No untrained twin was compared at layers of the grid, so nothing here says that the agreement was learned."
         )
-    floor = compared[0]
-    cross = crosses[floor["layer_a"], floor["layer_b"]]
+    floor = results["controls"]["pairs"][name]
+    cross = results["grid"][f"{floor['layer_a']}x{floor['layer_b']}"]
     where = f"layers {cross['layer_a']} x {cross['layer_b']}"
     above, below = _compared(results, cross, floor, "shuffle")
     if above or below:
@@ -76,19 +73,28 @@ def floor_comparison(results: dict[str, Any]) -> Verdict:
         f"At {where}, {cross['pairs']} feature pairs of the trained models pass every filter, and "
         f"{floor['pairs']} of their untrained twins."
     )
-    strongest = strongest_rows(results)
-    if len(strongest) < 2:
+    strongest = results["controls"]["strongest"].get(name)
+    if strongest is None:
         return Verdict(
             f"{counts} With so few no measure scores both, so the number of pairs is all that this floor says: whether "
             "the geometry of what is shared was learned remains open."
         )
-    (_, _, floor), (_, _, cross) = strongest[:2]
+    floor, cross = strongest["floor"], strongest["trained"]
     null = null_of_strongest(results)
     beaten = (
         f"On the {cross['pairs']} strongest pairs of each, whether they agree or not, the trained models beat "
         f"their twins, in score and in distance from `{null}`,"
     )
     return Verdict(counts, beaten, *_compared(results, cross, floor, null))
+
+
+def compared_floor(results: dict[str, Any]) -> str | None:
+    """Returns the floor that the verdict is about: the first at layers of the grid, through SAEs of its own models."""
+    for name, cell in results["controls"]["pairs"].items():
+        fair = cell["kind"] == "floor" and not cell.get("trained_saes")
+        if fair and f"{cell['layer_a']}x{cell['layer_b']}" in results["grid"]:
+            return name
+    return None
 
 
 def null_of_strongest(results: dict[str, Any]) -> str:

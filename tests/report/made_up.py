@@ -85,6 +85,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
     return {
         "suite": "made-up",
         "suite_sha256": "a" * 64,
+        "warnings": [],
         "null": {"n_permutations": 1234, "n_rematch": 56, "n_bootstrap": 7, "seed": 99},
         "corpus": {"n_tokens": 123456, "n_documents": 1789, "tokens_sha256": "b" * 64},
         "model_a": {"name": "small", "saes": {"0": sae, "1": sae}},

@@ -1,0 +1,23 @@
+"""What a reader must know before believing the results: sentences made from the results alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def warnings_of(results: dict[str, Any]) -> list[str]:
+    """Returns the sentences for `results["warnings"]`, most serious first; none where all is well.
+
+    They follow from the rest of the results, so that an archive without models gives the same ones.
+    """
+    checks = (_floors_through_trained_saes,)
+    return [sentence for check in checks for sentence in check(results)]
+
+
+def _floors_through_trained_saes(results: dict[str, Any]) -> list[str]:
+    return [
+        f"The floor {name} reads untrained models through an SAE of the trained ones, which says nothing of them; the "
+        "verdict leaves this floor out. Train SAEs on the untrained models, by the recipe of the others."
+        for name, pair in results["controls"]["pairs"].items()
+        if pair.get("trained_saes")
+    ]

@@ -1,0 +1,89 @@
+"""What must be known before the results are believed: found, and said first in report, page and command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from semconv.claims import load_results
+from semconv.report.figures import control_rows
+from semconv.report.markdown import write_markdown
+from semconv.report.page import page
+from semconv.report.verdict import floor_verdict
+from semconv.result_warnings import warnings_of
+from tests.conftest import requires_models, semconv_cli
+from tests.report.made_up import results
+from tests.report.made_up_page import tables
+
+Change = Callable[[dict[str, Any]], object]
+CASES: dict[str, tuple[Change, list[str]]] = {
+    "nothing": (lambda r: None, []),
+    "a floor through an SAE of the trained models": (
+        lambda r: r["controls"]["pairs"]["untrained"].update(trained_saes=True),
+        ["The floor untrained reads untrained models through an SAE of the trained ones"],
+    ),
+    "a floor through SAEs of its own": (
+        lambda r: r["controls"]["pairs"]["untrained"].update(trained_saes=False),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), CASES.values(), ids=list(CASES))
+def test_what_is_warned_of(change: Change, told: list[str]):
+    made = results()
+    change(made)
+    found = warnings_of(made)
+    assert len(found) == len(told)
+    for sentence, part in zip(found, told, strict=True):
+        assert part in sentence
+
+
+def test_the_verdict_leaves_out_a_floor_that_is_none():
+    made = results(0.34, 4.0, 0.61, 9.0)
+    assert "by 0 of 2 measures" in floor_verdict(made)
+    unfair = {**made["controls"]["pairs"]["untrained"], "trained_saes": True}
+    made["controls"]["pairs"]["untrained"] = unfair
+    assert floor_verdict(made).startswith("No untrained twin was compared")
+    assert ("floor", "untrained (SAEs of the trained models)", unfair) in control_rows(made)
+    made["controls"]["pairs"]["z"] = {**unfair, "trained_saes": False}
+    made["controls"]["strongest"]["z"] = made["controls"]["strongest"].pop("untrained")
+    assert "by 0 of 2 measures" in floor_verdict(made)
+
+
+def test_warnings_stand_first_in_report_and_page(tmp_path: Path):
+    made = results()
+    for sentences in ([], ["One <b>thing</b>.", "Another."]):
+        made["warnings"] = sentences
+        write_markdown(made, [], tmp_path / "report.md")
+        text = (tmp_path / "report.md").read_text()
+        first = text.split("\n\n")[1:3]
+        assert (first == ["**Read this first.**", "- One <b>thing</b>.\n- Another."]) == bool(sentences)
+        shown = page(made, [], tables(), {})
+        assert ("<li>One &lt;b&gt;thing&lt;/b&gt;.</li><li>Another.</li>" in shown) == bool(sentences)
+        assert ("Read this first." in shown) == bool(sentences)
+        if sentences:
+            assert shown.index("Read this first.") < shown.index('class="lead"')
+
+
+def test_warnings_are_told_on_stderr_and_in_json(tmp_path: Path):
+    made = {"suite": "tiny", "summary": {"rsa": {"layer_pairs": 2}}, "warnings": ["Mind [bold]this[/x]."]}
+    (tmp_path / "results.json").write_text(json.dumps(made))
+    told = semconv_cli("verify", tmp_path)
+    assert "semconv: warning: Mind [bold]this[/x].\n" in told.stderr
+    as_json = semconv_cli("verify", tmp_path, "--json")
+    assert json.loads(as_json.stdout)["warnings"] == made["warnings"]
+    assert semconv_cli("--quiet", "verify", tmp_path).stderr == ""
+
+
+@requires_models
+def test_the_twins_of_the_tiny_suite_have_the_saes_of_its_models(tiny_run: Path):
+    made = load_results(tiny_run)
+    assert len(made["warnings"]) == 1
+    assert made["warnings"][0].startswith("The floor twin reads untrained models through an SAE of the trained ones")
+    assert made["controls"]["against"]["rsa"]["floor"] is None
+    assert (tiny_run / "report.md").read_text().split("\n\n")[2] == f"- {made['warnings'][0]}"
