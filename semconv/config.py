@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -524,6 +525,10 @@ def _build(cls: type[Config], table: Any, where: str, all_layers: bool = False) 
         kind = _KINDS.get(str(known[key].type))
         if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise InputError(f"{where}.{key} must be {known[key].type}, got {value!r}")
+        if str(known[key].type).startswith("Literal") and not isinstance(value, str):
+            raise InputError(f"{where}.{key} must be text, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{where}.{key} must be a finite number, got {value}")
         if key in _NESTED:
             value = _build(_NESTED[key], value, f"{where}.{key}", all_layers)
         elif key == "saes" and not isinstance(given, tuple):
@@ -533,7 +538,9 @@ def _build(cls: type[Config], table: Any, where: str, all_layers: bool = False) 
                 _build(ControlConfig, control, f"{where}.controls") for control in _list(given, f"{where}.{key}")
             )
         elif key in _LISTS_OF_TEXT:
-            value = tuple(str(item) for item in _list(given, f"{where}.{key}"))
+            value = tuple(_list(given, f"{where}.{key}"))
+            if not all(isinstance(item, str) for item in value):
+                raise InputError(f"{where}.{key} must be a list of text, got {given!r}")
         elif key == "packages" and not (isinstance(given, dict) and all(isinstance(v, str) for v in given.values())):
             raise InputError(f"{where}.packages must be a table of name = version, got {given!r}")
         values[key] = value

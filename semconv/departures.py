@@ -50,9 +50,9 @@ STEPS = {
     "shrunk_r": "exact Pearson r",
     "no_concept_filters": "filters on top tokens in effect",
     "few_shuffles": "all shuffles, p = (b + 1) / (m + 1)",
-    "one_component": "SVCCA on 99% of the variance",
+    "one_component": "SVCCA on {threshold:g}% of the variance",
 }
-"""What turning a departure off does, in the order of the table."""
+"""What turning a departure off does, in the order of the table; `threshold` is the suite's."""
 
 SideOf = Callable[[bool, bool], tuple[Side, Side]]
 """Takes layer_shift and all_positions, gives both sides encoded that way."""
@@ -64,7 +64,8 @@ def step_by_step(protocol: Protocol, compare: CompareConfig, sides: SideOf) -> l
     rows = [{"step": "as published", **_row(protocol, compare, sides, departures)}]
     for name, label in STEPS.items():
         departures = replace(departures, **{name: False})
-        rows.append({"step": label, **_row(protocol, compare, sides, departures)})
+        step = label.format(threshold=100 * compare.svcca_threshold)
+        rows.append({"step": step, **_row(protocol, compare, sides, departures)})
     return rows
 
 

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.files import write_atomically
 from semconv.labels import Context, contexts, top_positions
+from semconv.parquet import read_table, write_table
 from semconv.spans import Spans
 from semconv.sparse import SparseActivations
-from semconv.types import InputError, TokenBlocks
+from semconv.types import TokenBlocks
 
 COLUMNS = ("side", "layer", "feature", "rank", "document", "before", "token", "after", "activation")
 N_CONTEXTS = 4
@@ -129,32 +129,28 @@ def write_contexts(path: Path, wanted: Sequence[Wanted]) -> None:
     comes again is left out.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    text = pa.string()
-    types = (text, pa.int32(), pa.int64(), pa.int32(), pa.int32(), text, text, text, pa.float32())
-    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    schema = _schema()
     tables = [schema.empty_table()]
     for one in wanted:
         columns = list(zip(*_rows(one), strict=True))
         if columns:
             tables.append(pa.table([list(column) for column in columns], schema=schema))
-    write_atomically(path, lambda p: pq.write_table(pa.concat_tables(tables), p))
+    write_table(path, pa.concat_tables(tables))
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    text = pa.string()
+    types = (text, pa.int32(), pa.int64(), pa.int32(), pa.int32(), text, text, text, pa.float32())
+    return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 
 def read_contexts(run: Path) -> Any:
     """Reads the contexts of a run as a pyarrow table, a row per context, columns `COLUMNS`.
 
     Raises:
-        InputError: the folder holds none, or the file is damaged.
+        InputError: the folder holds none, or the file is not what `write_contexts` writes.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = run / "contexts.parquet"
-    if not path.exists():
-        raise InputError(f"{run} holds no contexts.parquet; run `semconv reproduce` first")
-    try:
-        return pq.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    return read_table(run / "contexts.parquet", _schema())

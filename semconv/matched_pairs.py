@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from semconv.files import write_atomically
 from semconv.labels import TopTokens
+from semconv.parquet import read_table, write_table
 from semconv.types import InputError
 
 COLUMNS = ("layer_a", "layer_b", "feature_a", "feature_b", "r", "top_tokens_a", "top_tokens_b", "link_a", "link_b")
@@ -57,11 +58,8 @@ def _links(sae: str, features: Int[ndarray, " n"]) -> list[str | None]:
 def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
     """Writes the pairs of all layer pairs as Parquet, a row per pair, columns `COLUMNS`."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    texts, link = pa.list_(pa.string()), pa.string()
-    types = (pa.int32(), pa.int32(), pa.int64(), pa.int64(), pa.float64(), texts, texts, link, link)
-    schema = pa.schema(list(zip(COLUMNS, types, strict=True)))
+    schema = _schema()
     tables = [
         pa.table(
             [
@@ -79,28 +77,24 @@ def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
         )
         for g in groups
     ]
-    write_atomically(path, lambda p: pq.write_table(pa.concat_tables(tables), p))
+    write_table(path, pa.concat_tables(tables))
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    texts, link = pa.list_(pa.string()), pa.string()
+    types = (pa.int32(), pa.int32(), pa.int64(), pa.int64(), pa.float64(), texts, texts, link, link)
+    return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 
 def read_pairs(run: Path) -> Any:
     """Reads the matched pairs of a run as a pyarrow table, a row per pair, columns `COLUMNS`.
 
     Raises:
-        InputError: the folder holds none, or the file is damaged.
+        InputError: the folder holds none, or the file is not what `write_pairs` writes.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = run / "pairs.parquet"
-    if not path.exists():
-        raise InputError(f"{run} holds no pairs.parquet; run `semconv reproduce` first")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}") from None
-    if table.column_names != list(COLUMNS):
-        raise InputError(f"{path} must have columns {', '.join(COLUMNS)}, found {', '.join(table.column_names)}")
-    return table
+    return read_table(run / "pairs.parquet", _schema(), optional=("link_a", "link_b"))
 
 
 def export_pairs(run: Path, target: Path) -> int:
@@ -111,11 +105,10 @@ def export_pairs(run: Path, target: Path) -> int:
     """
     import pyarrow as pa
     import pyarrow.csv as csv
-    import pyarrow.parquet as pq
 
     table = read_pairs(run)
     if target.suffix == ".parquet":
-        write_atomically(target, partial(pq.write_table, table))
+        write_table(target, table)
     elif target.suffix == ".csv":
         flat: Any = table
         for name in ("top_tokens_a", "top_tokens_b"):

@@ -10,7 +10,7 @@ def warnings_of(results: dict[str, Any]) -> list[str]:
 
     They follow from the rest of the results, so that an archive without models gives the same ones.
     """
-    checks = (_floors_through_trained_saes,)
+    checks = (_floors_through_trained_saes, _floors_outside_the_grid)
     return [sentence for check in checks for sentence in check(results)]
 
 
@@ -20,4 +20,13 @@ def _floors_through_trained_saes(results: dict[str, Any]) -> list[str]:
         "verdict leaves this floor out. Train SAEs on the untrained models, by the recipe of the others."
         for name, pair in results["controls"]["pairs"].items()
         if pair.get("trained_saes")
+    ]
+
+
+def _floors_outside_the_grid(results: dict[str, Any]) -> list[str]:
+    return [
+        f"The floor {name} is at layers {pair['layer_a']} x {pair['layer_b']}, which are not in the grid, so no score "
+        "of the trained models stands beside it."
+        for name, pair in results["controls"]["pairs"].items()
+        if pair["kind"] == "floor" and f"{pair['layer_a']}x{pair['layer_b']}" not in results["grid"]
     ]

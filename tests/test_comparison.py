@@ -233,6 +233,33 @@ def test_controls_hold_the_floor_and_every_self_match(
     assert controls["lowest_self_score"] == pytest.approx(1.0, abs=1e-9)
 
 
+def test_a_floor_outside_of_the_grid_stands_beside_nothing(tmp_path: Path):
+    suite, encoded = small(spans=None, subspaces=None, published=None)
+    floor, b = encoded.controls["untrained"]
+    both = {"untrained": (replace(floor, layer=9), b), "inside": (floor, b)}
+    controls = (*suite.controls, replace(suite.controls[0], name="inside"))
+    for kept in (("untrained",), ("untrained", "inside")):
+        here = replace(encoded, controls={name: both[name] for name in kept})
+        of_kept = replace(suite, controls=tuple(c for c in controls if c.name in kept))
+        results = compare_all(of_kept, WORLD.protocol(tmp_path / str(len(kept)), ("rsa",)), here, TEXTS)[0]
+        against, inside = results["controls"]["against"]["rsa"], "inside" in kept
+        assert set(results["controls"]["strongest"]) == set(kept) - {"untrained"}
+        assert (against["cross_model"] is not None) == inside
+        assert (against["above_floor"] is not None) == (inside and against["floor"] is not None)
+
+
+def test_a_floor_that_is_none_is_marked_and_held_against_nothing(tmp_path: Path):
+    suite, encoded = small(spans=None, subspaces=None, published=None)
+    same = {"untrained": (replace(encoded.sides_a[0], model="u"), encoded.sides_b[0])}
+    for unfair in (frozenset[str](), frozenset({"untrained"})):
+        protocol = WORLD.protocol(tmp_path / str(len(unfair)), ("rsa",))
+        results = compare_all(suite, protocol, replace(encoded, controls=same, unfair=unfair), TEXTS)[0]
+        assert results["controls"]["pairs"]["untrained"]["trained_saes"] == bool(unfair)
+        against = results["controls"]["against"]["rsa"]
+        assert (against["floor"] is None) == bool(unfair)
+        assert against["cross_model"] is not None
+
+
 def test_a_silent_side_does_not_stop_the_controls(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None)
     silent = SparseActivations.from_dense(torch.zeros_like(encoded.sides_a[1].acts.to_dense()))

@@ -52,8 +52,9 @@ def files_of(module: str) -> list[Path]:
         ("baselines", {"model_activations", "types"}),
         ("alignment", {"spans", "types"}),
         ("delphi_cache", {"activation_store", "files", "sparse", "types"}),
-        ("matched_pairs", {"files", "labels", "types"}),
-        ("feature_contexts", {"files", "labels", "sparse", "spans", "types"}),
+        ("parquet", {"files", "types"}),
+        ("matched_pairs", {"files", "labels", "parquet", "types"}),
+        ("feature_contexts", {"labels", "parquet", "sparse", "spans", "types"}),
         ("own_pair", {"config", "model_activations", "sources", "types"}),
         ("decoders", {"config", "device", "files", "sae_encode", "sources", "types"}),
         (

@@ -56,3 +56,10 @@ def test_what_is_no_run_or_damaged_is_refused(tmp_path: Path):
     (tmp_path / "pairs.parquet").write_bytes(b"junk")
     with pytest.raises(InputError, match="pairs.parquet is damaged"):
         read_pairs(tmp_path)
+
+
+def test_an_exported_parquet_is_the_same_table(tmp_path: Path):
+    write_pairs(tmp_path / "pairs.parquet", [GROUP])
+    (tmp_path / "again").mkdir()
+    assert export_pairs(tmp_path, tmp_path / "again" / "pairs.parquet") == 2
+    assert read_pairs(tmp_path / "again").equals(read_pairs(tmp_path))

@@ -1,0 +1,86 @@
+"""Tables of a run folder: what is not what a run writes is refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from semconv import InputError, TokenBlocks
+from semconv.feature_contexts import ReadText, Wanted, read_contexts, write_contexts
+from semconv.labels import TopTokens
+from semconv.matched_pairs import MatchedPairs, read_pairs, write_pairs
+from semconv.report.explorer_data import Tables
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+pc = pytest.importorskip("pyarrow.compute")
+
+Change = Callable[[Any], Any]
+SIDES = TopTokens.of_sides([[["x"], ["z"]], [["u"], ["v"]]], ())
+
+
+def write_both(folder: Path) -> None:
+    """Two pairs, and a context of two features."""
+    import torch
+
+    at = np.array([0, 1])
+    write_pairs(folder / "pairs.parquet", [MatchedPairs(3, 5, at, at, np.array([0.5, 0.25]), *SIDES, "", "m/5-res")])
+    ids = torch.arange(4, dtype=torch.int32)[None]
+    text = ReadText(TokenBlocks(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)), list("abcd"))
+    values = np.ones((2, 1), dtype=np.float32)
+    write_contexts(folder / "contexts.parquet", [Wanted("a", 3, at, at[:, None], values, text)])
+
+
+def emptied(name: str) -> Change:
+    return lambda t: t.set_column(t.column_names.index(name), t.schema.field(name), pa.nulls(len(t), t[name].type))
+
+
+def typed(name: str, kind: Any) -> Change:
+    return lambda t: t.set_column(t.column_names.index(name), name, pc.cast(t[name], kind))
+
+
+CASES = [
+    ("contexts", lambda t: t.drop_columns(["rank"]), "must have columns side, layer, feature, rank, .* found side"),
+    ("contexts", lambda t: t.rename_columns([*t.column_names[:-1], "x"]), "must have columns .*activation, found .*x"),
+    ("contexts", typed("layer", pa.string()), "column layer of .*contexts.parquet must be int32, found string"),
+    ("contexts", typed("activation", pa.float64()), "column activation of .* must be float, found double"),
+    ("contexts", emptied("token"), "column token of .* must have a value in every row, one is missing"),
+    ("pairs", lambda t: t.append_column("more", t["r"]), "must have columns .*, found .*more"),
+    ("pairs", typed("feature_a", pa.float64()), "column feature_a of .*pairs.parquet must be int64, found double"),
+    ("pairs", emptied("r"), "column r of .* must have a value in every row"),
+    (
+        "pairs",
+        lambda t: t.set_column(5, t.schema.field(5), pa.array([["x"], [None]])),
+        "column top_tokens_a of .* must have a value in every row",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "told"), CASES)
+def test_other_tables_are_refused(tmp_path: Path, name: str, change: Change, told: str):
+    write_both(tmp_path)
+    path = tmp_path / f"{name}.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    with pytest.raises(InputError, match=told):
+        Tables.of_run(tmp_path)
+
+
+def test_what_was_written_is_read(tmp_path: Path):
+    write_both(tmp_path)
+    assert read_pairs(tmp_path)["link_a"].to_pylist() == [None, None]
+    assert read_contexts(tmp_path)["token"].to_pylist() == ["a", "b"]
+    assert Tables.of_run(tmp_path).pairs
+
+
+@pytest.mark.parametrize("read", [read_pairs, read_contexts])
+def test_none_and_a_damaged_one_are_refused(tmp_path: Path, read: Callable[[Path], Any]):
+    name = {read_pairs: "pairs", read_contexts: "contexts"}[read]
+    with pytest.raises(InputError, match=f"holds no {name}.parquet; run"):
+        read(tmp_path)
+    (tmp_path / f"{name}.parquet").write_bytes(b"junk")
+    with pytest.raises(InputError, match=f"{name}.parquet is damaged"):
+        read(tmp_path)
