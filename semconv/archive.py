@@ -23,7 +23,7 @@ from semconv.claims import check_claims, load_claims, load_results
 from semconv.compare import Measure, make_measures
 from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all, side_by_side
-from semconv.config import ModelConfig, SuiteConfig, suite_from_json
+from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
 from semconv.files import read_tensors, write_atomically, write_json
 from semconv.labels import TopTokens
@@ -33,7 +33,7 @@ from semconv.model_activations import hook_layer
 from semconv.report import write_report
 from semconv.result_warnings import warnings_of
 from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls
-from semconv.sides import Side
+from semconv.sides import Side, key_of
 from semconv.sparse import SparseActivations
 from semconv.task_cache import KeptTasks
 from semconv.types import InputError, TokenBlocks
@@ -150,15 +150,16 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise InputError(f"{archive} cannot be unpacked: {error.strerror or error}") from None
 
 
-def _side(model: ModelConfig, layer: int) -> Side:
+def _side(model: ModelConfig, sae: SaeConfig) -> Side:
     """Returns a side that has a name and nothing else: all that finished tasks ask of one."""
     no_acts = SparseActivations(torch.zeros(2, dtype=torch.int64), torch.zeros(0, dtype=torch.int32), torch.zeros(0), 1)
-    return Side(model.name, layer, no_acts, "", np.zeros((0, 0)), TopTokens.of_sides([[]], ())[0])
+    no_tokens = TopTokens.of_sides([[]], ())[0]
+    return Side(model.name, hook_layer(sae.hook), no_acts, "", np.zeros((0, 0)), no_tokens, sae=sae.label)
 
 
 def _encoded(suite: SuiteConfig, archived: dict[str, Any]) -> Encoded:
     def sides(model: ModelConfig) -> list[Side]:
-        return [_side(model, hook_layer(sae.hook)) for sae in model.saes]
+        return [_side(model, sae) for sae in model.saes]
 
     def pair(models: Iterable[ModelConfig]) -> tuple[Side, Side]:
         a, b = (sides(model)[0] for model in models)
@@ -264,11 +265,11 @@ def _check_nulls(folder: Path, nulls: Nulls) -> None:
 
 def _check_pairs(folder: Path, protocol: Protocol, encoded: Encoded) -> None:
     table = read_pairs(folder)
-    columns = [table[name].to_numpy() for name in ("layer_a", "layer_b", "feature_a", "feature_b", "r")]
+    columns = [table[name].to_numpy() for name in ("sae_a", "sae_b", "feature_a", "feature_b", "r")]
     for a in encoded.sides_a:
         for b in encoded.sides_b:
-            key = f"{a.layer}x{b.layer}"
-            here = (columns[0] == a.layer) & (columns[1] == b.layer)
+            key = key_of(a, b)
+            here = (columns[0] == a.label) & (columns[1] == b.label)
             kept = observed_pairs(protocol, key, a, b)
             if not all(np.array_equal(column[here], part) for column, part in zip(columns[2:], kept, strict=True)):
                 raise InputError(f"pairs.parquet in {folder} holds other pairs of layers {key} than were scored")
@@ -282,11 +283,11 @@ def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> f
     """
     decoders, _ = read_tensors(folder / DECODERS)
     pairs = read_pairs(folder)
-    columns = {name: pairs[name].to_numpy() for name in ("layer_a", "layer_b", "feature_a", "feature_b")}
+    columns = {name: pairs[name].to_numpy() for name in ("sae_a", "sae_b", "feature_a", "feature_b")}
 
     def distances(key: str, cell: dict[str, Any]) -> list[float]:
-        here = (columns["layer_a"] == cell["layer_a"]) & (columns["layer_b"] == cell["layer_b"])
-        X, Y = (_rows(decoders, name, cell[f"layer_{name}"], columns[f"feature_{name}"][here]) for name in ("a", "b"))
+        here = (columns["sae_a"] == cell["sae_a"]) & (columns["sae_b"] == cell["sae_b"])
+        X, Y = (_rows(decoders, name, cell[f"sae_{name}"], columns[f"feature_{name}"][here]) for name in ("a", "b"))
         found: list[float] = []
         for measure in _measures(suite):
             kept = cell["measures"][measure.name].get("score")
@@ -306,12 +307,12 @@ def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> f
     return max((distance for found in cells for distance in found), default=0.0)
 
 
-def _rows(decoders: dict[str, torch.Tensor], name: str, layer: int, features: ndarray) -> ndarray:
+def _rows(decoders: dict[str, torch.Tensor], name: str, sae: str, features: ndarray) -> ndarray:
     try:
-        known, rows = (decoders[f"{name}.{layer}.{part}"] for part in ("features", "rows"))
+        known, rows = (decoders[f"{name}.{sae}.{part}"] for part in ("features", "rows"))
     except KeyError:
-        raise InputError(f"{DECODERS} holds no rows of layer {layer} of model {name.upper()}") from None
+        raise InputError(f"{DECODERS} holds no rows of SAE {sae} of model {name.upper()}") from None
     places = np.searchsorted(known.numpy(), features)
     if not np.array_equal(known.numpy()[np.minimum(places, max(len(known) - 1, 0))], features):
-        raise InputError(f"{DECODERS} lacks rows of layer {layer} of model {name.upper()} that a pair names")
+        raise InputError(f"{DECODERS} lacks rows of SAE {sae} of model {name.upper()} that a pair names")
     return rows.double().numpy()[places]

@@ -163,18 +163,24 @@ def load_results(run: str | Path) -> dict[str, Any]:
 def value_at(results: dict[str, Any], path: str) -> Any:
     """Returns what stands at a dot-separated path; a number in it is the place in a list.
 
+    Names that hold dots themselves, as those of SAEs may, are found whole: of several names that fit, the longest.
+
     Raises:
         InputError: no such path, with the nearest name at the level where it breaks.
     """
     value: Any = results
-    for part in path.split("."):
+    parts = path.split(".")
+    while parts:
+        part, n = parts[0], 1
         if isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
-            continue
-        if not isinstance(value, dict) or part not in value:
-            known = list(value) if isinstance(value, dict) else []
-            raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, known)}")
-        value = value[part]
+        else:
+            known: list[str] = list(value) if isinstance(value, dict) else []
+            n = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 0)
+            if n == 0:
+                raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, known)}")
+            value = dict(value)[".".join(parts[:n])]
+        del parts[:n]
     return value
 
 

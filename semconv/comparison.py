@@ -21,7 +21,8 @@ from semconv.departures import step_by_step
 from semconv.layer_pairs import Protocol, bootstrap, study
 from semconv.nulls import without_agreement
 from semconv.permutation import max_statistic
-from semconv.sides import Side
+from semconv.sae_labels import key_of_cell
+from semconv.sides import Side, key_of
 from semconv.spans import Spans
 from semconv.subspaces import CategoryParts, pooled, relations, shared_features, spans_of, study_category, study_spans
 from semconv.task_cache import Result
@@ -108,7 +109,7 @@ def compare_all(
     suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list[str]
 ) -> tuple[dict[str, Any], Nulls]:
     """Returns every section of the results that compares, and the draws of the grid: layer pair -> `NULL.MEASURE`."""
-    cells = [(f"{a.layer}x{b.layer}", a, b) for a in encoded.sides_a for b in encoded.sides_b]
+    cells = [(key_of(a, b), a, b) for a in encoded.sides_a for b in encoded.sides_b]
     studied = side_by_side([partial(study, protocol, *cell) for cell in cells], encoded.on_cpu)
     grid: Grid = {key: values for (key, _, _), (values, _) in zip(cells, studied, strict=True)}
     nulls: Nulls = {key: arrays for (key, _, _), (_, arrays) in zip(cells, studied, strict=True)}
@@ -223,7 +224,7 @@ def _add_intervals(protocol: Protocol, encoded: Encoded, grid: Grid) -> None:
     all_counts, all_scores = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
     for i, a in enumerate(encoded.sides_a):
         for j, b in enumerate(encoded.sides_b):
-            cell = grid[f"{a.layer}x{b.layer}"]
+            cell = grid[key_of(a, b)]
             cell["pairs_interval"] = interval(cell["pairs"], all_counts[:, i, j].astype(np.float64))
             for place, measure in enumerate(protocol.measures):
                 scored = cell["measures"][measure.name]
@@ -252,7 +253,7 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Gr
     selves = {
         side.name: _kept(
             protocol,
-            f"self.{side.model}.{side.layer}",
+            f"self.{side.model}.{side.label}",
             protocol.inputs(side, side),
             partial(self_match, protocol, side),
         )
@@ -282,10 +283,10 @@ def _strongest_pairs(
     the trained models have after the filters, or all it has, and the trained models give as many, so that the geometry
     of both is scored on the same number of pairs, each beside its nulls.
     """
-    cells = {f"{a.layer}x{b.layer}": (a, b) for a in encoded.sides_a for b in encoded.sides_b}
+    cells = {key_of(a, b): (a, b) for a in encoded.sides_a for b in encoded.sides_b}
 
     def both(name: str, floor: tuple[Side, Side]) -> dict[str, Any]:
-        key = f"{floor[0].layer}x{floor[1].layer}"
+        key = key_of(*floor)
         n = grid[key]["pairs"] if key in grid else 0
         if n < protocol.match.min_pairs:
             protocol.tick("compare", 2)
@@ -312,7 +313,7 @@ def _against(grid: Grid, pairs: dict[str, dict[str, Any]], measure: str) -> dict
     scores: dict[str, list[float]] = {"ceiling": [], "floor": []}
     keys = set[str]()
     for pair in pairs.values():
-        key = f"{pair['layer_a']}x{pair['layer_b']}"
+        key = key_of_cell(pair)
         if pair["kind"] == "floor":
             if key not in grid:
                 continue
@@ -352,7 +353,7 @@ def _subspaces(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict
     pairs = [(a, b) for a in parts_a for b in parts_b]
     studied = side_by_side([partial(layer_pair, *pair) for pair in pairs], encoded.on_cpu)
     for (a, b), (cells, related) in zip(pairs, studied, strict=True):
-        key = f"{a.side.layer}x{b.side.layer}"
+        key = key_of(a.side, b.side)
         out["grid"][key], out["relations"][key] = cells, related
     for measure in measures:
         tables = [cell["measures"].get(measure.name, {}) for cells in out["grid"].values() for cell in cells.values()]
@@ -373,7 +374,7 @@ def _spans(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list
 
     pairs = [(a, b) for a in sides_a for b in sides_b]
     studied = side_by_side([partial(layer_pair, *pair) for pair in pairs], encoded.on_cpu)
-    grid: Grid = {f"{a.layer}x{b.layer}": values for (a, b), values in zip(pairs, studied, strict=True)}
+    grid: Grid = {key_of(a, b): values for (a, b), values in zip(pairs, studied, strict=True)}
     for measure in protocol.measures:
         add_q_values([cell["measures"].get(measure.name, {}) for cell in grid.values()])
     lengths = spans.lengths.double()
@@ -389,9 +390,9 @@ def _spans(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, texts: list
 def _published(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict[str, Any]:
     config = suite.published
     assert config is not None
-    ends = encoded.sides_a, encoded.sides_b
-    layers = (config.layer_a, config.layer_b)
-    corrected = tuple(next(s for s in sides if s.layer == layer) for sides, layer in zip(ends, layers, strict=True))
+    labels = suite.model_a.sae_at(config.layer_a).label, suite.model_b.sae_at(config.layer_b).label
+    ends = zip((encoded.sides_a, encoded.sides_b), labels, strict=True)
+    corrected = tuple(next(side for side in sides if side.label == label) for sides, label in ends)
 
     def sides(layer_shift: bool, all_positions: bool) -> tuple[Side, Side]:
         return encoded.published[layer_shift] if all_positions else (corrected[0], corrected[1])

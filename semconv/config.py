@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import tomllib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any, Literal, TypeVar
 from semconv.compare import MEASURES
 from semconv.files import read_text
 from semconv.model_activations import hook_layer, hook_name
+from semconv.sae_labels import hook_label
 from semconv.types import InputError, nearest
 
 SUITES = Path(__file__).parent / "suites"
 ASSETS = Path(__file__).parent / "assets"
+_NAME = re.compile(r"[\w.-]+")
 
 
 def resolve(path: str) -> Path:
@@ -125,6 +128,18 @@ class SaeConfig:
         hook_layer(self.hook)
         if bool(self.path) == bool(self.release) or bool(self.release) != bool(self.sae_id):
             raise InputError(f"the SAE at {self.hook} needs either a path, or a release and a sae_id")
+        if self.name and not _NAME.fullmatch(self.name):
+            raise InputError(f"the name of an SAE must be of letters, digits, _, . and -, got {self.name!r}")
+
+    @property
+    def label(self) -> str:
+        """Which SAE of its model this is, in files and tables."""
+        return self.name or hook_label(self.hook)
+
+    @property
+    def place(self) -> str:
+        """Name of its files in a run folder."""
+        return f"{self.hook}.{self.name}" if self.name else self.hook
 
     @property
     def source(self) -> str:
@@ -141,7 +156,8 @@ class ModelConfig:
     path: str
     """Folder in transformers' format, or `hub:OWNER/NAME`."""
     saes: tuple[SaeConfig, ...]
-    """At least one SAE, each at its own hook; in a suite file `sae_grid` may stand for them (`SaeGrid`)."""
+    """At least one SAE, each at its own hook or of its own name; in a suite file `sae_grid` may stand for them
+    (`SaeGrid`)."""
     revision: str = ""
     """Commit of the hub repository; empty takes what its main branch has."""
     untrained_seed: int | None = None
@@ -152,9 +168,29 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not self.saes:
             raise InputError(f"model {self.name} needs at least one SAE")
-        hooks = [sae.hook for sae in self.saes]
-        if len(set(hooks)) != len(hooks):
-            raise InputError(f"model {self.name} names a hook twice: {', '.join(hooks)}")
+        labels = [sae.label for sae in self.saes]
+        for label in labels:
+            if labels.count(label) > 1:
+                same = " and ".join(sae.source for sae in self.saes if sae.label == label)
+                raise InputError(f"model {self.name} has two SAEs called {label} ({same}); each needs its own `name`")
+
+    @property
+    def by_label(self) -> dict[str, SaeConfig]:
+        """The SAEs by what files and tables call them."""
+        return {sae.label: sae for sae in self.saes}
+
+    def sae_at(self, layer: int) -> SaeConfig:
+        """Returns the one SAE on the output of a block.
+
+        Raises:
+            InputError: there is none, or several.
+        """
+        found = [sae for sae in self.saes if sae.hook == hook_name(layer)]
+        if len(found) != 1:
+            names = ", ".join(sae.label for sae in found)
+            got = f"got {len(found)} ({names})" if found else "got none"
+            raise InputError(f"published needs one SAE of model {self.name} on the output of block {layer}, {got}")
+        return found[0]
 
     @property
     def label(self) -> str:
@@ -442,9 +478,8 @@ class SuiteConfig:
                 f"which match on all documents, got {self.null.n_rematch} and {self.null.n_bootstrap}"
             )
         if self.published is not None:
-            for model, layer in ((self.model_a, self.published.layer_a), (self.model_b, self.published.layer_b)):
-                if layer not in [hook_layer(sae.hook) for sae in model.saes]:
-                    raise InputError(f"published needs an SAE of model {model.name} at layer {layer}, got none")
+            self.model_a.sae_at(self.published.layer_a)
+            self.model_b.sae_at(self.published.layer_b)
 
     def fast(self) -> SuiteConfig:
         """Returns the suite without what takes longest: no rematches, intervals, ceilings or published steps."""

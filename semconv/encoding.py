@@ -38,21 +38,21 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
         ranks.wait()  # the first process downloads, and keeps the decoders
     folder = model_folder(model)
     model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
-    kept = {sae.hook: keep_decoder(run.decoder_path(model, sae.hook), sae) for sae in model.saes}
+    kept = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
     if ranks.first:
         ranks.wait()
     writers = {
-        sae.hook: StoreWriter(
-            run.store_path(model, sae.hook),
+        label: StoreWriter(
+            run.store_path(model, sae),
             StoreIdentity(
                 model=model.label,
                 model_sha256=model_sha256,
                 sae=sae.source,
-                sae_sha256=kept[sae.hook].sae_sha256,
+                sae_sha256=kept[label].sae_sha256,
                 hook=sae.hook,
                 tokens_sha256=tokens_sha256,
                 n_tokens=blocks.n_tokens,
-                n_features=kept[sae.hook].shape[0],
+                n_features=kept[label].shape[0],
                 dtype=encode.dtype,
                 precision=sae_precision(sae, encode.precision, run.device),
                 shard_tokens=encode.shard_tokens,
@@ -60,19 +60,19 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
             ),
             ranks,
         )
-        for sae in model.saes
+        for label, sae in model.by_label.items()
     }
-    incomplete = [sae.hook for sae in model.saes if not writers[sae.hook].complete]
+    incomplete = [label for label, writer in writers.items() if not writer.complete]
     ranks.wait()  # nobody writes before all know what is missing
-    todo = [sae for sae in model.saes if not writers[sae.hook].done]
+    todo = {label: sae for label, sae in model.by_label.items() if not writers[label].done}
     stage = f"encode {model.name}"
     if todo:
         with run.timed(stage):
             _encode_missing(run, stage, model, folder, todo, kept, writers, blocks)
     ranks.wait()
     if ranks.first and ranks.size > 1:
-        for hook in incomplete:
-            writers[hook].finish()
+        for label in incomplete:
+            writers[label].finish()
     run.progress(stage, 1, 1)
 
 
@@ -99,7 +99,7 @@ def _encode_missing(
     stage: str,
     model: ModelConfig,
     folder: Path,
-    todo: list[SaeConfig],
+    todo: dict[str, SaeConfig],
     kept: dict[str, KeptDecoder],
     writers: dict[str, StoreWriter],
     blocks: TokenBlocks,
@@ -109,24 +109,27 @@ def _encode_missing(
     precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
     network = load_model(folder, device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed)
     _check_fit(model, network.config, todo, kept, blocks)
-    sizes = [2 * kept[sae.hook].shape[0] * kept[sae.hook].shape[1] * 4 for sae in todo]
-    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(kept[sae.hook].shape[0] for sae in todo)
+    shapes = [kept[label].shape for label in todo]
+    sizes = [2 * d_sae * d_model * 4 for d_sae, d_model in shapes]
+    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(d_sae for d_sae, _ in shapes)
     passes = plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)
+    labels = list(todo)
     for number, part in enumerate(passes):
         name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
-        _encode_together(run, name, network, [todo[i] for i in part], writers, blocks, precision == "tf32")
+        together = {labels[i]: todo[labels[i]] for i in part}
+        _encode_together(run, name, network, together, writers, blocks, precision == "tf32")
 
 
 def _check_fit(
-    model: ModelConfig, config: object, todo: list[SaeConfig], kept: dict[str, KeptDecoder], blocks: TokenBlocks
+    model: ModelConfig, config: object, todo: dict[str, SaeConfig], kept: dict[str, KeptDecoder], blocks: TokenBlocks
 ) -> None:
     """Refuses hooks that the model does not have, SAEs of another width and tokens that it does not know."""
     n_layers, width, known = (int(getattr(config, name)) for name in ("num_hidden_layers", "hidden_size", "vocab_size"))
-    for sae in todo:
+    for label, sae in todo.items():
         if hook_layer(sae.hook) >= n_layers:
             hint = nearest(sae.hook, [hook_name(i) for i in range(n_layers)])
             raise InputError(f"model {model.name} has no hook {sae.hook!r}{hint}; it has {n_layers} blocks")
-        d_model = kept[sae.hook].shape[1]
+        d_model = kept[label].shape[1]
         if d_model != width:
             raise InputError(f"SAE {sae.source} takes vectors of {d_model}, model {model.name} gives {width}")
     highest = int(blocks.ids.max())
@@ -138,7 +141,7 @@ def _encode_together(
     run: Run,
     stage: str,
     network: object,
-    part: list[SaeConfig],
+    part: dict[str, SaeConfig],
     writers: dict[str, StoreWriter],
     blocks: TokenBlocks,
     model_tf32: bool,
@@ -149,16 +152,19 @@ def _encode_together(
     encoding = run.suite.encode
     batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
     saes = {
-        sae.hook: open_sae(sae, DTYPES[sae_precision(sae, encoding.precision, run.device)], run.device) for sae in part
+        label: open_sae(sae, DTYPES[sae_precision(sae, encoding.precision, run.device)], run.device)
+        for label, sae in part.items()
     }
+    hooks = {label: sae.hook for label, sae in part.items()}
     tf32 = encoding.precision == "tf32"
     # Batches never shift, so that a run that was resumed or shared has the same bits.
     ends = torch.nn.functional.pad(blocks.mask.sum(dim=1).cumsum(0), (1, 0))[
         torch.arange(0, len(blocks.ids) + batch, batch).clamp(max=len(blocks.ids))
     ].tolist()
-    wanted = [i for i, span in enumerate(pairwise(ends)) if any(writers[hook].wants(*span) for hook in saes)]
-    for position, chunks in encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32):  # pyright: ignore
-        for hook, chunk in chunks.items():
-            if writers[hook].wants(position, position + chunk.n_tokens):
-                writers[hook].append(chunk, position)
+    wanted = [i for i, span in enumerate(pairwise(ends)) if any(writers[label].wants(*span) for label in saes)]
+    encoded = encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32, hooks)  # pyright: ignore
+    for position, chunks in encoded:
+        for label, chunk in chunks.items():
+            if writers[label].wants(position, position + chunk.n_tokens):
+                writers[label].append(chunk, position)
         run.progress(stage, position, blocks.n_tokens)

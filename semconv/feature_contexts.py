@@ -18,7 +18,7 @@ from semconv.spans import Spans
 from semconv.sparse import SparseActivations
 from semconv.types import TokenBlocks
 
-COLUMNS = ("side", "layer", "feature", "rank", "document", "before", "token", "after", "activation")
+COLUMNS = ("side", "layer", "sae", "feature", "rank", "document", "before", "token", "after", "activation")
 N_CONTEXTS = 4
 """Distinct contexts kept of every feature."""
 _LOOKED_AT = 12  # strongest positions among which distinct contexts are sought: text repeats itself
@@ -47,6 +47,7 @@ class Wanted:
     Attributes:
         side: model A or B.
         layer: of the SAE.
+        sae: label of the SAE.
         features: int64 [n], each once.
         positions: int64 [n, k] where each is strongest, as `strongest` gives them: counted tokens, or spans of `text`.
         values: float32 [n, k] activations there.
@@ -55,6 +56,7 @@ class Wanted:
 
     side: Literal["a", "b"]
     layer: int
+    sae: str
     features: Int[ndarray, " n"]
     positions: Int[ndarray, "n k"]
     values: Float[ndarray, "n k"]
@@ -112,14 +114,14 @@ def strongest(
     return positions.numpy(), torch.where(positions < 0, 0.0, held[at]).numpy()
 
 
-def _rows(wanted: Wanted) -> Iterator[tuple[str, int, int, int, int, str, str, str, float]]:
+def _rows(wanted: Wanted) -> Iterator[tuple[str, int, str, int, int, int, str, str, str, float]]:
     shown = _contexts(wanted.text, torch.from_numpy(wanted.positions))
     for feature, found, row in zip(wanted.features.tolist(), shown, wanted.values.tolist(), strict=True):
         distinct = dict[tuple[str, str, str], tuple[_Shown, float]]()
         for context, value in zip(found, row, strict=False):  # positions that are none come last
             distinct.setdefault((context.before, context.token, context.after), (context, value))
         for rank, (c, value) in enumerate(list(distinct.values())[:N_CONTEXTS]):
-            yield wanted.side, wanted.layer, feature, rank, c.document, c.before, c.token, c.after, value
+            yield wanted.side, wanted.layer, wanted.sae, feature, rank, c.document, c.before, c.token, c.after, value
 
 
 def write_contexts(path: Path, wanted: Sequence[Wanted]) -> None:
@@ -143,7 +145,7 @@ def _schema() -> Any:
     import pyarrow as pa
 
     text = pa.string()
-    types = (text, pa.int32(), pa.int64(), pa.int32(), pa.int32(), text, text, text, pa.float32())
+    types = (text, pa.int32(), text, pa.int64(), pa.int32(), pa.int32(), text, text, text, pa.float32())
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

@@ -147,6 +147,8 @@ def _observe(protocol: Protocol, a: Side, b: Side) -> Result:
     values: dict[str, Any] = {
         "layer_a": a.layer,
         "layer_b": b.layer,
+        "sae_a": a.label,
+        "sae_b": b.label,
         "pairs": len(pairs),
         "mean_r": number(float(pairs.r.mean())) if len(pairs) else None,
         "filters": [asdict(count) for count in pairs.counts],

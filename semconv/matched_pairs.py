@@ -16,7 +16,10 @@ from semconv.labels import TopTokens
 from semconv.parquet import read_table, write_table
 from semconv.types import InputError
 
-COLUMNS = ("layer_a", "layer_b", "feature_a", "feature_b", "r", "top_tokens_a", "top_tokens_b", "link_a", "link_b")
+COLUMNS = (
+    *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
+    *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
+)
 NEURONPEDIA = "https://www.neuronpedia.org"
 
 
@@ -27,6 +30,8 @@ class MatchedPairs:
     Attributes:
         layer_a: of model A.
         layer_b: of model B.
+        sae_a: label of A's SAE.
+        sae_b: of B's.
         a: int64 [n] features of A.
         b: int64 [n] features of B.
         r: float64 [n].
@@ -38,6 +43,8 @@ class MatchedPairs:
 
     layer_a: int
     layer_b: int
+    sae_a: str
+    sae_b: str
     a: Int[ndarray, " n"]
     b: Int[ndarray, " n"]
     r: Float[ndarray, " n"]
@@ -65,6 +72,8 @@ def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
             [
                 [g.layer_a] * len(g.a),
                 [g.layer_b] * len(g.a),
+                [g.sae_a] * len(g.a),
+                [g.sae_b] * len(g.a),
                 g.a,
                 g.b,
                 g.r,
@@ -83,8 +92,8 @@ def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
 def _schema() -> Any:
     import pyarrow as pa
 
-    texts, link = pa.list_(pa.string()), pa.string()
-    types = (pa.int32(), pa.int32(), pa.int64(), pa.int64(), pa.float64(), texts, texts, link, link)
+    text, texts = pa.string(), pa.list_(pa.string())
+    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), pa.float64(), texts, texts, text, text)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

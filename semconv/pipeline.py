@@ -191,7 +191,7 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
         labels.token_texts(load_tokenizer(tokenizer_file(corpus)))
         for corpus in (run.suite.corpus, corpus_of_b(run.suite))
     )
-    stores = [[ActivationStore(run.store_path(model, sae.hook)) for sae in model.saes] for model, _ in models]
+    stores = [[ActivationStore(run.store_path(model, sae)) for sae in model.saes] for model, _ in models]
     acts = [[store.load() for store in group] for group in stores]
     tokens = [
         labels.top_tokens(one, labels.counted_ids(blocks), of_b if place == 1 else of_a, match.top_tokens)
@@ -206,9 +206,10 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
                 hook_layer(sae.hook),
                 one.to(run.device),
                 store.sha256,
-                decoder_rows(run.decoder_path(model, sae.hook)),
+                decoder_rows(run.decoder_path(model, sae)),
                 next(tables),
                 blocks.document[blocks.mask],
+                sae.label,
             )
             for sae, one, store in zip(model.saes, acts[i], stores[i], strict=True)
         ]
@@ -218,7 +219,7 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
 
 def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
     """Returns the model with the one SAE of a layer, read where the published code reads it."""
-    sae = next(sae for sae in model.saes if hook_layer(sae.hook) == layer)
+    sae = model.sae_at(layer)
     hook = hook_name(layer - 1) if layer_shift else sae.hook
     name = f"{model.name}-as-published{'-shifted' if layer_shift else ''}"
     return replace(model, name=name, saes=(replace(sae, hook=hook),))
@@ -407,8 +408,10 @@ def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]
         "path": model.path,
         "revision": model.revision,
         "saes": {
-            str(side.layer): {
-                "source": decoder_source(run.decoder_path(model, hook_name(side.layer))),
+            side.label: {
+                "layer": side.layer,
+                "hook": model.by_label[side.label].hook,
+                "source": decoder_source(run.decoder_path(model, model.by_label[side.label])),
                 "n_features": side.acts.n_features,
                 "l0": side.acts.l0,
                 "dead_share": float((side.acts.active_counts() == 0).double().mean()),

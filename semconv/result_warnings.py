@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from semconv.sae_labels import key_of_cell
+
 
 def warnings_of(results: dict[str, Any]) -> list[str]:
     """Returns the sentences for `results["warnings"]`, most serious first; none where all is well.
@@ -25,8 +27,8 @@ def _floors_through_trained_saes(results: dict[str, Any]) -> list[str]:
 
 def _floors_outside_the_grid(results: dict[str, Any]) -> list[str]:
     return [
-        f"The floor {name} is at layers {pair['layer_a']} x {pair['layer_b']}, which are not in the grid, so no score "
+        f"The floor {name} is at layers {pair['sae_a']} x {pair['sae_b']}, which are not in the grid, so no score "
         "of the trained models stands beside it."
         for name, pair in results["controls"]["pairs"].items()
-        if pair["kind"] == "floor" and f"{pair['layer_a']}x{pair['layer_b']}" not in results["grid"]
+        if pair["kind"] == "floor" and key_of_cell(pair) not in results["grid"]
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from semconv.config import ModelConfig, SuiteConfig
+from semconv.config import ModelConfig, SaeConfig, SuiteConfig
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
@@ -43,11 +43,11 @@ class Run:
     began: float = field(default_factory=time.time)
     tasks: set[str] = field(default_factory=set[str])
 
-    def store_path(self, model: ModelConfig, hook: str) -> Path:
-        return self.folder / "stores" / model.name / hook
+    def store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
+        return self.folder / "stores" / model.name / sae.place
 
-    def decoder_path(self, model: ModelConfig, hook: str) -> Path:
-        return self.folder / "decoders" / model.name / f"{hook}.safetensors"
+    def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
+        return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"
 
     @contextmanager
     def timed(self, stage: str):

@@ -15,9 +15,8 @@ from semconv.feature_contexts import ReadText, Wanted, strongest, write_contexts
 from semconv.files import write_tensors
 from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import MatchedPairs, write_pairs
-from semconv.model_activations import hook_layer
 from semconv.run import Run
-from semconv.sides import Side
+from semconv.sides import Side, key_of
 from semconv.sources import neuronpedia_id
 from semconv.task_cache import Result
 from semconv.types import TokenBlocks
@@ -29,16 +28,18 @@ Name = Literal["a", "b"]
 
 def write_matched_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> list[MatchedPairs]:
     """Writes `pairs.parquet`; returns the pairs of every layer pair."""
-    saes = [{hook_layer(sae.hook): sae for sae in model.saes} for model in (run.suite.model_a, run.suite.model_b)]
+    saes_a, saes_b = run.suite.model_a.by_label, run.suite.model_b.by_label
     groups = [
         MatchedPairs(
             a.layer,
             b.layer,
-            *observed_pairs(protocol, f"{a.layer}x{b.layer}", a, b),
+            a.label,
+            b.label,
+            *observed_pairs(protocol, key_of(a, b), a, b),
             a.tokens,
             b.tokens,
-            neuronpedia_id(saes[0][a.layer]),
-            neuronpedia_id(saes[1][b.layer]),
+            neuronpedia_id(saes_a[a.label]),
+            neuronpedia_id(saes_b[b.label]),
         )
         for a in encoded.sides_a
         for b in encoded.sides_b
@@ -47,10 +48,10 @@ def write_matched_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> list[
     return groups
 
 
-def _paired(groups: list[MatchedPairs], name: Name, layer: int) -> Int[ndarray, " n"]:
+def _paired(groups: list[MatchedPairs], name: Name, label: str) -> Int[ndarray, " n"]:
     """Returns the features of one side that stand in any pair, ascending."""
-    of_layers = [(g.a, g.layer_a) if name == "a" else (g.b, g.layer_b) for g in groups]
-    return np.unique(np.concatenate([found for found, at in of_layers if at == layer]))
+    of_saes = [(g.a, g.sae_a) if name == "a" else (g.b, g.sae_b) for g in groups]
+    return np.unique(np.concatenate([found for found, sae in of_saes if sae == label]))
 
 
 def _sides(encoded: Encoded) -> list[tuple[Name, Side]]:
@@ -79,27 +80,27 @@ def write_texts(
     of_a, of_b = (ReadText(*parts) for parts in zip(blocks, texts, spans, strict=True))
 
     def wanted(name: Name, side: Side) -> Wanted:
-        features = _paired(groups, name, side.layer)
+        features = _paired(groups, name, side.label)
 
         def make() -> Result:
             positions, values = strongest(side.acts, features)
             return {}, {"positions": positions, "values": values}
 
         inputs = [side.store_sha256, features.tolist()]
-        _, kept = protocol.cache.get(f"contexts.{name}.{side.layer}", inputs, make)
+        _, kept = protocol.cache.get(f"contexts.{name}.{side.label}", inputs, make)
         text = of_a if name == "a" else of_b
-        return Wanted(name, side.layer, features, kept["positions"], kept["values"], text)
+        return Wanted(name, side.layer, side.label, features, kept["positions"], kept["values"], text)
 
     write_contexts(run.folder / "contexts.parquet", [wanted(name, side) for name, side in _sides(encoded)])
 
 
 def write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) -> None:
-    """Writes the decoder rows of the paired features: `a.LAYER.rows` float32 [n, d], `a.LAYER.features` int64 [n]."""
+    """Writes the decoder rows of the paired features: `a.SAE.rows` float32 [n, d], `a.SAE.features` int64 [n]."""
     tensors: dict[str, torch.Tensor] = {}
     for name, side in _sides(encoded):
-        features = _paired(groups, name, side.layer)
-        tensors[f"{name}.{side.layer}.features"] = torch.from_numpy(features)
-        tensors[f"{name}.{side.layer}.rows"] = torch.from_numpy(side.decoder[features].astype(np.float32))
+        features = _paired(groups, name, side.label)
+        tensors[f"{name}.{side.label}.features"] = torch.from_numpy(features)
+        tensors[f"{name}.{side.label}.rows"] = torch.from_numpy(side.decoder[features].astype(np.float32))
     write_tensors(run.folder / DECODERS, tensors)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,9 @@ def encode(
     batches: Sequence[int] | None = None,
     tf32: bool = False,
     model_tf32: bool = False,
+    hooks: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[int, dict[str, SparseActivations]]]:
-    """Yields, batch by batch, the position of its first counted token and the activations at every hook.
+    """Yields, batch by batch, the position of its first counted token and the activations of every SAE.
 
     One forward pass feeds all SAEs. Batches always hold the same rows, so a run that takes some of them yields what an
     unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`. Token ids go to
@@ -131,18 +132,19 @@ def encode(
 
     Args:
         model: a causal LM in evaluation mode.
-        saes: hook name -> SAE, on the model's device.
+        saes: label -> SAE, on the model's device.
         blocks: the corpus.
         batch: rows per forward pass.
         dtype: of the stored values.
         batches: which batches to take, by number; all of them by default.
         tf32: whether float32 products of the SAEs are taken in TF32, on CUDA.
         model_tf32: the same of the model's.
+        hooks: label -> hook name; by default the labels are hook names.
 
     Raises:
         InputError: an unknown hook, an SAE that does not fit, or an overflow.
     """
-    layers = {hook: hook_layer(hook) for hook in saes}
+    layers = {label: hook_layer((hooks or {}).get(label, label)) for label in saes}
     counted = blocks.mask.sum(dim=1)
     for number in range(-(-len(blocks.ids) // batch)) if batches is None else batches:
         start = number * batch
@@ -153,7 +155,8 @@ def encode(
         if len(places):
             with float32_products(tf32):
                 chunks = {
-                    hook: encode_stream(sae, _rows(streams[layers[hook]], places), dtype) for hook, sae in saes.items()
+                    label: encode_stream(sae, _rows(streams[layers[label]], places), dtype)
+                    for label, sae in saes.items()
                 }
             yield position, chunks
 

@@ -20,6 +20,7 @@ from semconv.config import MatchConfig
 from semconv.correlate import best_matches
 from semconv.labels import TopTokens
 from semconv.matching import Activity, FeaturePairs, match_features, needed_partners
+from semconv.sae_labels import pair_key
 from semconv.sparse import SparseActivations
 from semconv.streaming import StreamingCorrelation
 from semconv.types import InputError
@@ -38,12 +39,13 @@ class Side:
 
     Attributes:
         model: short name of the model.
-        layer: block whose output the SAE reads.
+        layer: block at which the SAE reads.
         acts: its activations over the counted tokens, on the device that correlates.
         store_sha256: of the store they come from.
         decoder: float64 [F, d_model].
         tokens: table of the top-activating tokens of every feature.
         documents: integer [n_tokens], which document each token is from; None where nothing asks.
+        sae: which SAE of the model it is (`SaeConfig.label`); empty for the layer.
     """
 
     model: str
@@ -53,11 +55,17 @@ class Side:
     decoder: Float[ndarray, "F d"]
     tokens: TopTokens
     documents: Tensor | None = None
+    sae: str = ""
     _spaces: _Spaces = field(default_factory=dict[str, tuple[ndarray, RowSubsets[Any]]])
 
     @property
+    def label(self) -> str:
+        """Which SAE of the model it is, in keys and file names."""
+        return self.sae or str(self.layer)
+
+    @property
     def name(self) -> str:
-        return f"{self.model}/{self.layer}"
+        return f"{self.model}/{self.label}"
 
     def active_counts(self) -> Int[ndarray, " F"]:
         """On how many tokens each feature is active, int64 [F]."""
@@ -101,6 +109,11 @@ class Side:
         acts = self.acts.tokens(positions.to(self.acts.device))
         documents = None if self.documents is None else self.documents[positions.to(self.documents.device)]
         return replace(self, acts=acts, documents=documents)
+
+
+def key_of(a: Side, b: Side) -> str:
+    """Returns what the results call two sides, such as `0x2`."""
+    return pair_key(a.label, b.label)
 
 
 def match_sides(a: Side, b: Side, config: MatchConfig) -> FeaturePairs:

@@ -34,8 +34,8 @@ def category_members(side: Side, categories: Categories) -> Members:
 def _part(side: Side, features: Int[ndarray, " n"]) -> Side:
     """Returns the side as if its dictionary held some features only, ascending."""
     acts = side.acts.columns(torch.from_numpy(features).to(side.acts.device))
-    tokens = side.tokens.take(features)
-    return Side(side.model, side.layer, acts, side.store_sha256, side.decoder[features], tokens, side.documents)
+    rows, tokens = side.decoder[features], side.tokens.take(features)
+    return Side(side.model, side.layer, acts, side.store_sha256, rows, tokens, side.documents, side.sae)
 
 
 class CategoryParts:

@@ -57,7 +57,12 @@ def test_every_shipped_suite_loads():
         ('kind = "file"', 'kind = "docstring"', r"did you mean 'docstrings'\?"),
         ("context = 32\n", "", "incomplete: 'context'"),
         ("blocks.0.hook_resid_post", "blocks.0.resid_post", "must look like 'blocks.3.hook_resid_post'"),
-        ("blocks.1.hook_resid_post", "blocks.0.hook_resid_post", "names a hook twice"),
+        (
+            "blocks.1.hook_resid_post",
+            "blocks.0.hook_resid_post",
+            r"model a has two SAEs called 0 \(.*each needs its own `",
+        ),
+        ("/sae_a1", '/sae_a1", name = "a/1', "the name of an SAE must be of letters, digits, _, . and -, got 'a/1'"),
         ('name = "b"', 'name = "a"', "different names"),
         ("[match]", "[match", "is not TOML"),
         ("n_permutations = 99", "n_permutations = 0", "n_permutations must be at least 1"),
@@ -185,8 +190,8 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
         ("width = 6", "width = 0", "spans.width must be at least 1, got 0"),
         ("layer_a = 1", "layer_a = 0", "published.layer_a must be at least 1, got 0"),
         ("layer_b = 2", "layer_b = 0", "published.layer_b must be at least 1, got 0"),
-        ("layer_b = 2", "layer_b = 1", "published needs an SAE of model b at layer 1, got none"),
-        ("layer_a = 1", "layer_a = 3", "published needs an SAE of model a at layer 3, got none"),
+        ("layer_b = 2", "layer_b = 1", "published needs one SAE of model b on the output of block 1, got none"),
+        ("layer_a = 1", "layer_a = 3", "published needs one SAE of model a on the output of block 3, got none"),
         ("layer_b = 2", "layer_c = 2", r"unknown key 'layer_c' in .*published \(did you mean 'layer_"),
     ],
 )
@@ -298,3 +303,11 @@ def test_bad_claims_are_refused(tmp_path: Path):
         load_claims(tmp_path / "none.toml")
     with pytest.raises(InputError, match=r"no 'rsaa' \(did you mean 'rsa'\?\)"):
         value_at({"summary": {"rsa": 1}}, "summary.rsaa")
+
+
+def test_paths_of_claims_find_names_that_hold_dots():
+    """As the labels of SAEs may; of two that fit, the longer."""
+    results = {"grid": {"2.mlp_out x 5": {"pairs": [7, 8]}, "2": {"mlp_out x 5": "the shorter"}}}
+    assert value_at(results, "grid.2.mlp_out x 5.pairs.1") == 8
+    with pytest.raises(InputError, match=r"no 'pair' \(did you mean 'pairs'"):
+        value_at(results, "grid.2.mlp_out x 5.pair")

@@ -46,7 +46,7 @@ def test_one_pass_and_two_write_the_same_stores(tiny_suite: Path, tmp_path: Path
         blocks = load_blocks(run)[0]
         monkeypatch.setattr(encoding, "free_memory", {torch.device("cpu"): room}.__getitem__)
         encode_model(run, suite.model_a, blocks)
-        stores.append([ActivationStore(run.store_path(suite.model_a, sae.hook)).sha256 for sae in suite.model_a.saes])
+        stores.append([ActivationStore(run.store_path(suite.model_a, sae)).sha256 for sae in suite.model_a.saes])
     assert stores[0] == stores[1]
     assert {stage for stage in stages if "pass" in stage} == {"encode a, pass 1 of 2", "encode a, pass 2 of 2"}
 

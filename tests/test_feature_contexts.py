@@ -32,7 +32,7 @@ def acts(values: dict[tuple[int, int], float], n_tokens: int = 13, n_features: i
 
 def wanted(side: Literal["a", "b"], layer: int, features: list[int], of: SparseActivations, text: ReadText) -> Wanted:
     rows = np.array(features, dtype=np.int64)
-    return Wanted(side, layer, rows, *strongest(of, rows), text)
+    return Wanted(side, layer, str(layer), rows, *strongest(of, rows), text)
 
 
 def written(folder: Path, *features: Wanted) -> list[dict[str, object]]:

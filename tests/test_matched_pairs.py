@@ -15,21 +15,22 @@ from semconv.matched_pairs import COLUMNS, MatchedPairs, export_pairs, read_pair
 pytest.importorskip("pyarrow")
 
 TOKENS_A, TOKENS_B = TopTokens.of_sides([[["x", " y"], ["z"], []], [["u"], ["v,w"]]], ())
-GROUP = MatchedPairs(
-    3, 5, np.array([2, 0]), np.array([0, 1]), np.array([0.5, 0.1234567890123456]), TOKENS_A, TOKENS_B, "", "m/5-res"
-)
+R = np.array([0.5, 0.1234567890123456])
+GROUP = MatchedPairs(3, 5, "3", "5.mlp_out", np.array([2, 0]), np.array([0, 1]), R, TOKENS_A, TOKENS_B, "", "m/5-res")
 
 
 def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
     write_pairs(
         tmp_path / "pairs.parquet",
-        [GROUP, MatchedPairs(3, 6, *[np.array([], dtype=t) for t in "llf"], TOKENS_A, TOKENS_B)],
+        [GROUP, MatchedPairs(3, 6, "3", "6", *[np.array([], dtype=t) for t in "llf"], TOKENS_A, TOKENS_B)],
     )
     rows = read_pairs(tmp_path).to_pylist()
     assert [list(row) for row in rows] == [list(COLUMNS)] * 2
     assert rows[1] == {
         "layer_a": 3,
         "layer_b": 5,
+        "sae_a": "3",
+        "sae_b": "5.mlp_out",
         "feature_a": 0,
         "feature_b": 1,
         "r": 0.1234567890123456,

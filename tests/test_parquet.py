@@ -27,12 +27,12 @@ def write_both(folder: Path) -> None:
     """Two pairs, and a context of two features."""
     import torch
 
-    at = np.array([0, 1])
-    write_pairs(folder / "pairs.parquet", [MatchedPairs(3, 5, at, at, np.array([0.5, 0.25]), *SIDES, "", "m/5-res")])
+    at, r = np.array([0, 1]), np.array([0.5, 0.25])
+    write_pairs(folder / "pairs.parquet", [MatchedPairs(3, 5, "3", "5", at, at, r, *SIDES, "", "m/5-res")])
     ids = torch.arange(4, dtype=torch.int32)[None]
     text = ReadText(TokenBlocks(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)), list("abcd"))
     values = np.ones((2, 1), dtype=np.float32)
-    write_contexts(folder / "contexts.parquet", [Wanted("a", 3, at, at[:, None], values, text)])
+    write_contexts(folder / "contexts.parquet", [Wanted("a", 3, "3", at, at[:, None], values, text)])
 
 
 def emptied(name: str) -> Change:
@@ -44,7 +44,11 @@ def typed(name: str, kind: Any) -> Change:
 
 
 CASES = [
-    ("contexts", lambda t: t.drop_columns(["rank"]), "must have columns side, layer, feature, rank, .* found side"),
+    (
+        "contexts",
+        lambda t: t.drop_columns(["rank"]),
+        "must have columns side, layer, sae, feature, rank, .* found side",
+    ),
     ("contexts", lambda t: t.rename_columns([*t.column_names[:-1], "x"]), "must have columns .*activation, found .*x"),
     ("contexts", typed("layer", pa.string()), "column layer of .*contexts.parquet must be int32, found string"),
     ("contexts", typed("activation", pa.float64()), "column activation of .* must be float, found double"),
@@ -54,7 +58,7 @@ CASES = [
     ("pairs", emptied("r"), "column r of .* must have a value in every row"),
     (
         "pairs",
-        lambda t: t.set_column(5, t.schema.field(5), pa.array([["x"], [None]])),
+        lambda t: t.set_column(7, t.schema.field(7), pa.array([["x"], [None]])),
         "column top_tokens_a of .* must have a value in every row",
     ),
 ]

@@ -31,11 +31,11 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         [],
     ),
     "a floor at layers that were not compared": (
-        lambda r: r["controls"]["pairs"]["untrained"].update(layer_a=7),
+        lambda r: r["controls"]["pairs"]["untrained"].update(sae_a="7"),
         ["The floor untrained is at layers 7 x 2, which are not in the grid"],
     ),
     "a ceiling at layers that were not compared": (
-        lambda r: r["controls"]["pairs"]["other SAE"].update(layer_a=7),
+        lambda r: r["controls"]["pairs"]["other SAE"].update(sae_a="7"),
         [],
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from semconv.report.vega import INK, QUIET, ROW, WIDTH, Layer, draw, ends_of, ma
 from semconv.report.verdict import compared_floor, null_of_strongest
 
 _NUMBERED = 8  # layers of a side up to which the cells of an overview hold their numbers
+_NUMBER = 36  # pixels that a number of an overview needs
+_SHORT, _LONGEST = 3, 18  # letters of a label: up to which it stands in one cell, from which it is cut
+_LETTER = 6.0  # pixels of a letter of a label
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
 NULL_COLOURS = {"shuffle": "var(--null1)", "frequency": "var(--null2)", "rematch": "var(--null3)"}
 
@@ -56,7 +60,11 @@ def overview_chart(results: dict[str, Any], measure: str) -> str:
     rows, columns, values = grid_of(results, measure, "score")
     ends = [float(np.nanmin(values)), float(np.nanmax(values))] if np.isfinite(values).any() else [0.0, 1.0]
     ends[1] = ends[1] if ends[1] > ends[0] else ends[0] + 1.0
-    side = WIDTH / len(columns)
+    long = max(map(len, (*rows, *columns))) > _SHORT
+    shown = {label: label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…" for label in (*rows, *columns)}
+    room = _LETTER * max(len(shown[label]) for label in rows) if long else 0.0
+    width = WIDTH - room
+    side = width / len(columns)
     height = min(side, 42.0) * len(rows)
     cells: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
@@ -66,27 +74,33 @@ def overview_chart(results: dict[str, Any], measure: str) -> str:
             step = step_of(float(value), ends) if known else None
             fill, ink = ("var(--empty)", QUIET) if step is None else (f"var(--h{step})", f"var(--t{step})")
             text = f"{value:z.3f}" if known else "none"
-            cells.append({"a": str(column), "b": str(row), "fill": fill, "ink": ink, "text": text})
+            cells.append({"a": column, "b": row, "fill": fill, "ink": ink, "text": text})
 
-    def place(field: str, layers: list[int], title: str) -> dict[str, Any]:
-        some = [str(layer) for layer in layers[:: -(-len(layers) // 14)]]  # as many labels as fit
-        scale = {"domain": [str(layer) for layer in layers], "paddingInner": 0, "paddingOuter": 0}
-        axis = {"ticks": False, "domain": False, "labelAngle": 0, "values": some}
+    def place(field: str, labels: list[str], title: str, **more: Any) -> dict[str, Any]:
+        some = labels[:: -(-len(labels) // 14)]  # as many labels as fit
+        scale = {"domain": labels, "paddingInner": 0, "paddingOuter": 0}
+        axis = {"ticks": False, "domain": False, "labelAngle": 0, "values": some, **more}
         return {"field": field, "type": "ordinal", "sort": None, "scale": scale, "title": title, "axis": axis}
 
-    x = place("a", columns, f"layer of A ({results['model_a']['name']})")
-    y = place("b", rows[::-1], f"layer of B ({results['model_b']['name']})")
+    padding = {"left": 42 + room, "right": 4, "top": 4, "bottom": 38}
+    across, up = dict[str, Any](), dict[str, Any]()
+    if long:  # titles are placed, for where Vega puts them follows from the width of the labels in some font
+        written = {"labelExpr": f"({json.dumps(shown)})[datum.value]"}
+        padding["bottom"] += _LETTER * max(len(shown[label]) for label in columns)
+        across = {**written, "labelAngle": -90, "titleY": padding["bottom"] - 16, "titleX": width / 2}
+        up = {**written, "titleX": 14 - padding["left"], "titleY": height / 2, "titleAngle": -90}
+    x = place("a", columns, f"layer of A ({results['model_a']['name']})", **across)
+    y = place("b", rows[::-1], f"layer of B ({results['model_b']['name']})", **up)
     literal = {"type": "nominal", "scale": None}
     fill = {"mark": {"type": "rect", "stroke": "var(--paper)"}, "encoding": {"fill": {"field": "fill", **literal}}}
     text = {
         "mark": {"type": "text", "fontSize": 11},
         "encoding": {"fill": {"field": "ink", **literal}, "text": {"field": "text", "type": "nominal"}},
     }
-    layer = [fill, text] if max(len(rows), len(columns)) <= _NUMBERED else [fill]
+    layer = [fill, text] if max(len(rows), len(columns)) <= _NUMBERED and side >= _NUMBER else [fill]
     spec = {"data": {"values": cells}, "encoding": {"x": x, "y": y}, "layer": layer}
-    padding = {"left": 42, "right": 4, "top": 4, "bottom": 38}
     said = f"{title_of(measure)}: scores over the layer grid, {show(ends[0])} to {show(ends[1])} on the colour scale."
-    return draw({"width": WIDTH, "height": round(height), "padding": padding, **spec}, said)
+    return draw({"width": round(width), "height": round(height), "padding": padding, **spec}, said)
 
 
 def null_chart(results: dict[str, Any], draws: Draws, measure: str, key: str) -> str | None:

@@ -19,6 +19,7 @@ _VISIBLE |= {ord("\n"): "↵", ord("\t"): "⇥", ord("\r"): "␍"}
 _VISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x2028, 0x2029], "\ufffd")
 
 Table = list[dict[str, Any]]
+_Feature = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -50,27 +51,31 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
+def _strongest_first(pair: dict[str, Any]) -> tuple[Any, ...]:
+    return -pair["r"], *(pair[f"{what}_{side}"] for what in ("layer", "sae", "feature") for side in "ab")
+
+
 def _chosen(pairs: Table) -> Table:
     """Returns the strongest pairs, at most `MOST_PAIRS`, from every layer pair as many as it has of an equal share."""
-    ordered = sorted(pairs, key=lambda p: (-p["r"], p["layer_a"], p["layer_b"], p["feature_a"], p["feature_b"]))
+    ordered = sorted(pairs, key=_strongest_first)
     if len(ordered) <= MOST_PAIRS:
         return ordered
-    share, seen = MOST_PAIRS // len({(p["layer_a"], p["layer_b"]) for p in ordered}), Counter[tuple[int, int]]()
+    share, seen = MOST_PAIRS // len({(p["sae_a"], p["sae_b"]) for p in ordered}), Counter[tuple[str, str]]()
     kept: Table = []
     for pair in ordered:
-        key = pair["layer_a"], pair["layer_b"]
+        key = pair["sae_a"], pair["sae_b"]
         seen[key] += 1
         if seen[key] <= share:
             kept.append(pair)
     return kept
 
 
-def _contexts_of(contexts: Table | None) -> dict[tuple[str, int, int], list[list[Any]]]:
-    """Returns side, layer and feature -> its contexts as [document, before, token, after, share of the strongest]."""
-    out: dict[tuple[str, int, int], list[list[Any]]] = {}
-    strongest: dict[tuple[str, int, int], float] = {}
-    for row in sorted(contexts or [], key=lambda row: (row["side"], row["layer"], row["feature"], row["rank"])):
-        key = row["side"], row["layer"], row["feature"]
+def _contexts_of(contexts: Table | None) -> dict[_Feature, list[list[Any]]]:
+    """Returns side, SAE and feature -> its contexts as [document, before, token, after, share of the strongest]."""
+    out: dict[_Feature, list[list[Any]]] = {}
+    strongest: dict[_Feature, float] = {}
+    for row in sorted(contexts or [], key=lambda row: (row["side"], row["sae"], row["feature"], row["rank"])):
+        key = row["side"], row["sae"], row["feature"]
         top = strongest.setdefault(key, row["activation"] or 1.0)
         before, after = visible(row["before"])[-_BEFORE:], visible(row["after"])[:_AFTER]
         share = round(100 * row["activation"] / top)
@@ -86,17 +91,17 @@ def _tokens(tokens: list[str]) -> list[list[Any]]:
 def explorer_data(tables: Tables) -> dict[str, Any] | None:
     """Returns the pairs for the script and the static excerpt, strongest first; None where the run has no pairs.
 
-    `pairs` holds [place in `a`, place in `b`, r]; `a` and `b` hold, once for every feature, [layer, feature,
+    `pairs` holds [place in `a`, place in `b`, r]; `a` and `b` hold, once for every feature, [SAE, feature,
     [[token, times], ...], contexts, link or empty].
     """
     if tables.pairs is None:
         return None
     contexts = _contexts_of(tables.contexts)
-    chosen, places = _chosen(tables.pairs), {"a": dict[tuple[int, int], int](), "b": dict[tuple[int, int], int]()}
+    chosen, places = _chosen(tables.pairs), {"a": dict[tuple[str, int], int](), "b": dict[tuple[str, int], int]()}
     features: dict[str, list[list[Any]]] = {"a": [], "b": []}
 
     def place(pair: dict[str, Any], side: str) -> int:
-        key = pair[f"layer_{side}"], pair[f"feature_{side}"]
+        key = pair[f"sae_{side}"], pair[f"feature_{side}"]
         if key not in places[side]:
             places[side][key] = len(features[side])
             link = pair[f"link_{side}"] or ""

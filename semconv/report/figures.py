@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy import ndarray
 
 from semconv.compare import MEASURES
 from semconv.files import write_atomically
+from semconv.report.order import label_order
+from semconv.sae_labels import key_of_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,16 +45,21 @@ def value_of(cell: dict[str, Any], measure: str, field: str) -> float | None:
     return scored.get("nulls", {}).get(null, {}).get(of_null)
 
 
-def grid_of(results: dict[str, Any], measure: str, field: str) -> tuple[list[int], list[int], ndarray]:
-    """Returns layers of B (rows), layers of A (columns) and the values of one field, NaN where there is none."""
-    layers_a = sorted({cell["layer_a"] for cell in results["grid"].values()})
-    layers_b = sorted({cell["layer_b"] for cell in results["grid"].values()})
-    values = np.full((len(layers_b), len(layers_a)), np.nan)
+def saes_of(results: dict[str, Any], side: Literal["a", "b"]) -> list[str]:
+    """Returns the labels of the SAEs of one model in the grid, by layer."""
+    found = {cell[f"sae_{side}"]: cell[f"layer_{side}"] for cell in results["grid"].values()}
+    return sorted(found, key=lambda label: label_order(found[label], label))
+
+
+def grid_of(results: dict[str, Any], measure: str, field: str) -> tuple[list[str], list[str], ndarray]:
+    """Returns SAEs of B (rows), SAEs of A (columns) and the values of one field, NaN where there is none."""
+    saes_a, saes_b = saes_of(results, "a"), saes_of(results, "b")
+    values = np.full((len(saes_b), len(saes_a)), np.nan)
     for cell in results["grid"].values():
         value = value_of(cell, measure, field)
         if value is not None:
-            values[layers_b.index(cell["layer_b"]), layers_a.index(cell["layer_a"])] = value
-    return layers_b, layers_a, values
+            values[saes_b.index(cell["sae_b"]), saes_a.index(cell["sae_a"])] = value
+    return saes_b, saes_a, values
 
 
 def _heat_map(ax: Axes, results: dict[str, Any], measure: str, field: str, limits: tuple[float, float]) -> None:
@@ -70,8 +77,9 @@ def _heat_map(ax: Axes, results: dict[str, Any], measure: str, field: str, limit
             light = share > 0.5 if counts else share < 0.6  # Greys darkens with the value, viridis lightens
             text = f"{values[i, j]:.0f}" if counts else f"{values[i, j]:z.3f}"
             ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
-    ax.set_xticks(range(len(columns)), [str(c) for c in columns])
-    ax.set_yticks(range(len(rows)), [str(r) for r in rows])
+    long = max(map(len, columns)) * len(columns) > 40
+    ax.set_xticks(range(len(columns)), columns, rotation=45 if long else 0, ha="right" if long else "center")
+    ax.set_yticks(range(len(rows)), rows)
     ax.set_title(_PANELS[field], fontsize=10)
     ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03)
 
@@ -107,9 +115,7 @@ def control_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
     """Returns kind, name and layer pair of the floors, the cross-model pairs at the same layers, and the ceilings."""
     controls = results["controls"]["pairs"].items()
     rows = [("floor", _floor_name(name, cell), cell) for name, cell in controls if cell["kind"] == "floor"]
-    layers = dict.fromkeys((cell["layer_a"], cell["layer_b"]) for _, _, cell in rows)
-    for layer_a, layer_b in layers:
-        key = f"{layer_a}x{layer_b}"
+    for key in dict.fromkeys(key_of_cell(cell) for _, _, cell in rows):
         if key in results["grid"]:
             rows.append(("cross-model", f"layers {key}", results["grid"][key]))
     return rows + [("ceiling", name, cell) for name, cell in controls if cell["kind"] == "ceiling"]
@@ -121,7 +127,7 @@ def strongest_rows(results: dict[str, Any]) -> list[tuple[str, str, dict[str, An
     for name, both in results["controls"]["strongest"].items():
         floor, trained = both["floor"], both["trained"]
         name = _floor_name(name, results["controls"]["pairs"].get(name, {}))
-        where = f"layers {trained['layer_a']}x{trained['layer_b']}"
+        where = f"layers {key_of_cell(trained)}"
         rows.append(("floor", f"{name}, {floor['pairs']} strongest", floor))
         rows.append(("cross-model", f"{where}, {trained['pairs']} strongest", trained))
     return rows

@@ -265,8 +265,8 @@
     found = explorer.pairs.filter(([a, b, r]) => {
       const [one, other] = [explorer.a[a], explorer.b[b]];
       if (r < min || r > max) return false;
-      if (fields.a.value && one[0] !== Number(fields.a.value)) return false;
-      if (fields.b.value && other[0] !== Number(fields.b.value)) return false;
+      if (fields.a.value && one[0] !== fields.a.value) return false;
+      if (fields.b.value && other[0] !== fields.b.value) return false;
       if (!query) return true;
       if (asNumber !== null && (one[1] === asNumber || other[1] === asNumber)) return true;
       return hasText && where.some((texts) => texts.a[a].includes(query) || texts.b[b].includes(query));
@@ -278,8 +278,8 @@
     showMore();
   };
   const showLayers = (a, b) => {
-    fields.a.value = String(a);
-    fields.b.value = String(b);
+    fields.a.value = a;
+    fields.b.value = b;
     fields.query.value = "";
     search();
     byId("features").scrollIntoView();

@@ -91,15 +91,15 @@ def _measured(cell: dict[str, Any], key: str, measure: str, draws: Draws) -> dic
 
 
 def grid_data(results: dict[str, Any], draws: Draws) -> dict[str, Any]:
-    """Returns the layer grid for the script: layers, feature pairs, every measure's scores, nulls and histograms."""
+    """Returns the layer grid for the script: SAEs, feature pairs, every measure's scores, nulls and histograms."""
     grid = results["grid"]
     cells: list[dict[str, Any]] = []
     for cell in grid.values():
         within, again = cell.get("pairs_interval"), cell.get("rematch", {})
         cells.append(
             {
-                "a": cell["layer_a"],
-                "b": cell["layer_b"],
+                "a": cell["sae_a"],
+                "b": cell["sae_b"],
                 "pairs": cell["pairs"],
                 "interval": [short(end) for end in within] if within else None,
                 "r": short(cell["mean_r"]),

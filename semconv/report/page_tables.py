@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semconv.claims import Checked
-from semconv.report.figures import title_of, value_of
+from semconv.report.figures import saes_of, title_of, value_of
 from semconv.report.page_data import limits
 from semconv.report.rows import Rows, category_measures, null_names
 from semconv.report.tables import show
@@ -90,21 +90,22 @@ def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[s
 def grid_table(results: dict[str, Any], measure: str, null: str | None) -> dict[str, Any]:
     """Returns the scores of one measure as a table of coloured cells, deep layers of B on top.
 
-    Cells are None where there is no such layer pair; `index` is the place of a layer pair in the grid.
+    Cells are None where there is no such layer pair; `index` is the place of a layer pair in the grid; `long` says that
+    labels are more than the numbers of layers.
     """
     grid, ends = results["grid"], limits(results, measure)["score"]
-    places = {key: place for place, key in enumerate(grid)}
-    layers_a = sorted({cell["layer_a"] for cell in grid.values()})
-    layers_b = sorted({cell["layer_b"] for cell in grid.values()}, reverse=True)
+    places = {(cell["sae_a"], cell["sae_b"]): (place, cell) for place, cell in enumerate(grid.values())}
+    saes_a, saes_b = saes_of(results, "a"), saes_of(results, "b")[::-1]
 
-    def cell(a: int, b: int) -> dict[str, Any] | None:
-        key = f"{a}x{b}"
-        if key not in grid:
+    def heat(a: str, b: str) -> dict[str, Any] | None:
+        if (a, b) not in places:
             return None
-        q = value_of(grid[key], measure, f"{null}.q")
-        return {**_heat(value_of(grid[key], measure, "score"), ends, q), "index": places[key], "a": a, "b": b}
+        place, cell = places[a, b]
+        q = value_of(cell, measure, f"{null}.q")
+        return {**_heat(value_of(cell, measure, "score"), ends, q), "index": place, "a": a, "b": b}
 
-    return {"columns": layers_a, "rows": [(b, [cell(a, b) for a in layers_a]) for b in layers_b], "ends": ends}
+    rows = [(b, [heat(a, b) for a in saes_a]) for b in saes_b]
+    return {"columns": saes_a, "rows": rows, "ends": ends, "long": not all(map(str.isdecimal, (*saes_a, *saes_b)))}
 
 
 def category_maps(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from semconv.report.figures import title_of
 from semconv.report.tables import show
+from semconv.sae_labels import key_of_cell
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def floor_comparison(results: dict[str, Any]) -> Verdict:
             "No untrained twin was compared at layers of the grid, so nothing here says that the agreement was learned."
         )
     floor = results["controls"]["pairs"][name]
-    cross = results["grid"][f"{floor['layer_a']}x{floor['layer_b']}"]
-    where = f"layers {cross['layer_a']} x {cross['layer_b']}"
+    cross = results["grid"][key_of_cell(floor)]
+    where = f"layers {cross['sae_a']} x {cross['sae_b']}"
     above, below = _compared(results, cross, floor, "shuffle")
     if above or below:
         beaten = (
@@ -92,7 +93,7 @@ def compared_floor(results: dict[str, Any]) -> str | None:
     """Returns the floor that the verdict is about: the first at layers of the grid, through SAEs of its own models."""
     for name, cell in results["controls"]["pairs"].items():
         fair = cell["kind"] == "floor" and not cell.get("trained_saes")
-        if fair and f"{cell['layer_a']}x{cell['layer_b']}" in results["grid"]:
+        if fair and key_of_cell(cell) in results["grid"]:
             return name
     return None
 

@@ -40,6 +40,8 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         return {
             "layer_a": int(layer_a),
             "layer_b": int(layer_b),
+            "sae_a": layer_a,
+            "sae_b": layer_b,
             "pairs": 200 + int(layer_b) + 10 * int(layer_a),
             "mean_r": next(number),
             "filters": [
@@ -88,8 +90,8 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         "warnings": [],
         "null": {"n_permutations": 1234, "n_rematch": 56, "n_bootstrap": 7, "seed": 99},
         "corpus": {"n_tokens": 123456, "n_documents": 1789, "tokens_sha256": "b" * 64},
-        "model_a": {"name": "small", "saes": {"0": sae, "1": sae}},
-        "model_b": {"name": "large", "saes": {"2": sae}},
+        "model_a": {"name": "small", "saes": {"0": {**sae, "layer": 0}, "1": {**sae, "layer": 1}}},
+        "model_b": {"name": "large", "saes": {"2": {**sae, "layer": 2}}},
         "grid": grid,
         "summary": {name: over_the_grid() for name in MEASURES},
         "controls": {
@@ -127,3 +129,28 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
             },
         },
     }
+
+
+LABELS_A = {"0": "2.mlp_out", "1": "2.res-16k"}
+LABELS_B = {"2": "5", "10": "5.width_131k"}
+
+
+def labelled() -> dict[str, Any]:
+    """The same results of SAEs that have labels, two at one block of either model."""
+    keys = {f"{a}x{b}": f"{LABELS_A[a]} x {LABELS_B[b]}" for a, b in (key.split("x") for key in LAYER_PAIRS)}
+    layers = {"layer_a": 2, "layer_b": 5}
+
+    def renamed(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {keys.get(key, key): renamed(inner, key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [renamed(inner) for inner in value]
+        labels = {"sae_a": LABELS_A, "sae_b": LABELS_B | LABELS_A, "best_layer_pair": keys}.get(name, {})
+        return layers.get(name, labels.get(value, value))
+
+    made = renamed(results())
+    for model, labels, layer in (("model_a", LABELS_A, 2), ("model_b", LABELS_B, 5)):
+        made[model]["saes"] = {
+            labels[old]: {**sae, "layer": layer} for old, sae in made[model]["saes"].items() if old in labels
+        }
+    return made

@@ -21,6 +21,8 @@ def pairs(n: int = 40) -> list[dict[str, Any]]:
         {
             "layer_a": place % 2,
             "layer_b": 2,
+            "sae_a": str(place % 2),
+            "sae_b": "2",
             "feature_a": 100 + place,
             "feature_b": 500 + place,
             "r": 0.99 - place / 100,
@@ -42,6 +44,7 @@ def contexts(n: int = 40) -> list[dict[str, Any]]:
                 {
                     "side": side,
                     "layer": pair[f"layer_{side}"],
+                    "sae": pair[f"sae_{side}"],
                     "feature": pair[f"feature_{side}"],
                     "rank": rank,
                     "document": 7,
@@ -91,12 +94,19 @@ def large(layers_a: int = 26, layers_b: int = 42) -> dict[str, Any]:
     made = results()
     cell = made["grid"]["0x2"]
     made["grid"] = {
-        f"{a}x{b}": {**deepcopy(cell), "layer_a": a, "layer_b": b, "pairs": 100 + a + b}
+        f"{a}x{b}": {
+            **deepcopy(cell),
+            "layer_a": a,
+            "layer_b": b,
+            "sae_a": str(a),
+            "sae_b": str(b),
+            "pairs": 100 + a + b,
+        }
         for a in range(layers_a)
         for b in range(layers_b)
     }
     for model, n in ((made["model_a"], layers_a), (made["model_b"], layers_b)):
-        model["saes"] = dict.fromkeys(map(str, range(n)), next(iter(model["saes"].values())))
+        model["saes"] = {str(layer): {**model["saes"][min(model["saes"])], "layer": layer} for layer in range(n)}
     for summary in made["summary"].values():
         summary["best_layer_pair"] = "1x2"
     for section in ("subspaces", "spans"):

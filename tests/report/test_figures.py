@@ -13,7 +13,7 @@ from tests.report.made_up import MEASURES, results
 def test_a_grid_is_sorted_by_number_and_has_gaps_where_nothing_is():
     made = results()
     layers_b, layers_a, values = grid_of(made, "rsa", "score")
-    assert (layers_b, layers_a) == ([2, 10], [0, 1])  # 10 after 2
+    assert (layers_b, layers_a) == (["2", "10"], ["0", "1"])  # 10 after 2
     score = made["grid"]["0x2"]["measures"]["rsa"]["score"]
     assert np.array_equal(values, [[score, 0.61], [np.nan, np.nan]], equal_nan=True)
     assert np.array_equal(grid_of(made, "rsa", "pairs")[2], [[202, 212], [np.nan, 220]], equal_nan=True)
@@ -46,7 +46,7 @@ def test_control_rows_hold_the_cross_model_pair_of_every_floor_once():
         ("ceiling", "other SAE"),
     ]
     assert rows[2][2] is made["grid"]["1x2"]
-    made["controls"]["pairs"]["untrained"].update(layer_a=7)
+    made["controls"]["pairs"]["untrained"].update(sae_a="7")
     made["controls"]["pairs"].pop("second")
     assert [kind for kind, _, _ in control_rows(made)] == ["floor", "ceiling"]
 

@@ -48,13 +48,13 @@ def test_without_a_floor_nothing_is_said_to_be_learned():
     del made["controls"]["pairs"]["untrained"]
     assert floor_verdict(made).startswith("No untrained twin was compared")
     made = results()
-    made["controls"]["pairs"]["untrained"].update(layer_a=7)  # not in the grid
+    made["controls"]["pairs"]["untrained"].update(sae_a="7")  # not in the grid
     assert floor_verdict(made).startswith("No untrained twin was compared at layers of the grid")
 
 
 def test_a_floor_is_compared_with_the_layers_it_has():
     made = results()
-    elsewhere = {**made["controls"]["pairs"]["untrained"], "layer_a": 7}
+    elsewhere = {**made["controls"]["pairs"]["untrained"], "sae_a": "7"}
     made["controls"]["pairs"] = {"elsewhere": elsewhere, "untrained": made["controls"]["pairs"]["untrained"]}
     elsewhere["measures"] = {name: {"reason": "of other layers"} for name in MEASURES}
     assert "by 2 of 2 measures" in floor_verdict(made)

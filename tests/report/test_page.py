@@ -17,11 +17,11 @@ import pytest
 from semconv import InputError
 from semconv.report import write_report
 from semconv.report.explorer_data import MOST_PAIRS, Tables, explorer_data, visible
-from semconv.report.order import in_order
+from semconv.report.order import in_order, label_order
 from semconv.report.page import embedded, inline, page, read_draws, write_page
 from semconv.report.page_data import N_BINS, binned, grid_data, heights, limits
 from semconv.report.page_tables import category_maps, grid_table, headline_rows
-from tests.report.made_up import MEASURES, results
+from tests.report.made_up import MEASURES, labelled, results
 from tests.report.made_up_page import LINK, NASTY, claims, draws, large, pairs, tables
 
 pytest.importorskip("vl_convert")
@@ -205,7 +205,7 @@ def test_the_same_inputs_give_the_same_bytes_also_read_back_from_json(whole: str
 def test_in_order_sorts_layers_by_number_and_measures_by_the_registry():
     shuffled = results()
     shuffled["grid"] = dict(reversed(shuffled["grid"].items()))
-    shuffled["grid"]["10x2"] = {**shuffled["grid"]["1x2"], "layer_a": 10}
+    shuffled["grid"]["10x2"] = {**shuffled["grid"]["1x2"], "layer_a": 10, "sae_a": "10"}
     ordered = in_order(shuffled)
     assert list(ordered["grid"]) == ["0x2", "1x2", "1x10", "10x2"]
     assert list(ordered["summary"]) == ["svcca_pc1", "rsa"]
@@ -217,8 +217,8 @@ def test_the_layer_grid_holds_the_scores_and_what_is_not_told_from_the_null():
     for null, q in (("rematch", 0.2), ("shuffle", 0.01)):
         found["grid"]["1x2"]["measures"]["rsa"]["nulls"][null]["q"] = q
     table = grid_table(found, "rsa", "rematch")
-    assert table["columns"] == [0, 1]
-    assert [b for b, _ in table["rows"]] == [10, 2]
+    assert table["columns"] == ["0", "1"]
+    assert [b for b, _ in table["rows"]] == ["10", "2"]
     (absent, none), (first, second) = (cells for _, cells in table["rows"])
     assert absent is None
     assert (none["text"], none["step"], none["weak"]) == ("none", None, False)
@@ -230,7 +230,8 @@ def test_the_layer_grid_holds_the_scores_and_what_is_not_told_from_the_null():
 def test_the_data_of_the_grid_are_those_of_the_results():
     found = made()
     data = grid_data(found, draws(found))
-    assert [(cell["a"], cell["b"], cell["pairs"]) for cell in data["cells"]] == [(0, 2, 202), (1, 2, 212), (1, 10, 220)]
+    shown = [(cell["a"], cell["b"], cell["pairs"]) for cell in data["cells"]]
+    assert shown == [("0", "2", 202), ("1", "2", 212), ("1", "10", 220)]
     scored = found["grid"]["1x2"]["measures"]["rsa"]
     shown = data["measures"]["rsa"]["cells"][1]
     assert shown["score"] == 0.61
@@ -282,7 +283,7 @@ def test_the_explorer_shows_the_strongest_of_every_layer_pair():
     for place, pair in enumerate(many):
         many[place] = {
             **pair,
-            "layer_a": int(place % 8 == 0),
+            "sae_a": str(int(place % 8 == 0)),
             "feature_a": place,
             "feature_b": place,
             "r": 1 / (1 + place),
@@ -291,7 +292,7 @@ def test_the_explorer_shows_the_strongest_of_every_layer_pair():
     assert data is not None
     assert data["total"] == 8000
     layers = [data["a"][a][0] for a, _, _ in data["pairs"]]
-    assert (layers.count(0), layers.count(1)) == (MOST_PAIRS // 2, 1000)
+    assert (layers.count("0"), layers.count("1")) == (MOST_PAIRS // 2, 1000)
     rs = [r for _, _, r in data["pairs"]]
     assert rs == sorted(rs, reverse=True)
     assert data["contexts"] is False
@@ -302,12 +303,12 @@ def test_features_are_held_once_with_their_contexts():
     data = explorer_data(tables())
     assert data is not None
     layer, feature, tokens, contexts, link = data["a"][0]
-    assert (layer, feature, link) == (0, 100, LINK)
+    assert (layer, feature, link) == ("0", 100, LINK)
     assert tokens == [[visible(NASTY[0]), 1], ["word0", 2]]
     assert [(c[0], c[1], c[4]) for c in contexts] == [(7, "before100 ↵", 100), (7, "before100 ↵", 50)]
     assert data["a"][1][4] == ""  # a link that leads elsewhere is none
     shared = pairs(2)
-    shared[1] |= {"layer_a": 0, "feature_a": 100}
+    shared[1] |= {"layer_a": 0, "sae_a": "0", "feature_a": 100}
     again = explorer_data(Tables(shared, None))
     assert again is not None
     assert (len(again["a"]), len(again["b"]), again["pairs"]) == (1, 2, [[0, 0, 0.99], [0, 1, 0.98]])
@@ -405,3 +406,25 @@ def test_draws_are_read_under_the_names_the_pipeline_writes(tmp_path: Path):
     assert read_draws(tmp_path) == {}
     write_tensors(tmp_path / "nulls.safetensors", {"0x2.shuffle.rsa": torch.arange(3.0, dtype=torch.float64)})
     assert read_draws(tmp_path)["0x2.shuffle.rsa"].tolist() == [0.0, 1.0, 2.0]
+
+
+def test_saes_with_labels_stand_where_layers_do():
+    """Order is by layer and label, and what tables, heat maps, charts and filters show are the labels."""
+    found = in_order(labelled())
+    assert list(found["grid"]) == ["2.mlp_out x 5", "2.res-16k x 5", "2.res-16k x 5.width_131k"]
+    assert list(found["model_a"]["saes"]) == ["2.mlp_out", "2.res-16k"]
+    table = grid_table(found, "rsa", "rematch")
+    assert (table["columns"], table["long"]) == (["2.mlp_out", "2.res-16k"], True)
+    assert [(b, [cell and cell["index"] for cell in cells]) for b, cells in table["rows"]] == [
+        ("5.width_131k", [None, 2]),
+        ("5", [0, 1]),
+    ]
+    whole = page(found, [], tables(), draws(found))
+    for shown in ("<option>2.res-16k</option>", "cross-model: layers 2.res-16k x 5", ">2.mlp_out</text>"):
+        assert shown in whole, shown
+    assert in_order(json.loads(json.dumps(found, sort_keys=True))) == found
+
+
+def test_numbers_in_labels_are_sorted_by_their_value():
+    labels = ["2.width_131k", "2.width_16k", "2.mlp_out", "2"]
+    assert sorted(labels, key=lambda label: label_order(2, label)) == ["2", "2.mlp_out", "2.width_16k", "2.width_131k"]

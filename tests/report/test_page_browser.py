@@ -188,8 +188,8 @@ def test_numbers_layers_and_r_narrow_the_search(opened: Any):
     matching = f"{data}.pairs.filter(([a, b]) => {data}.a[a][1] === {feature} || {data}.b[b][1] === {feature}).length"
     assert narrowed("query", f"#{feature}") == script(opened, matching)
     layer = script(opened, f"{data}.a[0][0]")
-    assert narrowed("layer-a", str(layer)) == script(
-        opened, f"{data}.pairs.filter(([a]) => {data}.a[a][0] === {layer}).length"
+    assert narrowed("layer-a", layer) == script(
+        opened, f"{data}.pairs.filter(([a]) => {data}.a[a][0] === '{layer}').length"
     )
     middle = script(opened, f"{data}.pairs[Math.floor({data}.pairs.length / 2)][2]")
     assert narrowed("r-min", str(middle)) == script(opened, f"{data}.pairs.filter((p) => p[2] >= {middle}).length")

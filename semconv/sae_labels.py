@@ -1,0 +1,27 @@
+"""What the SAEs of a model are called in files and tables, and the keys of their pairs in the results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from semconv.model_activations import hook_layer
+
+
+def hook_label(hook: str) -> str:
+    """Returns what an SAE without a name is called: the block's number."""
+    return str(hook_layer(hook))
+
+
+def pair_key(label_a: str, label_b: str) -> str:
+    """Returns the key of two SAEs, one of each model, in the results: `0x2` for layers, else `0.mlp_out x 2`.
+
+    Labels hold no spaces, so that no two pairs have one key. It is never split again: what is under it says which SAEs
+    it is of.
+    """
+    layers = label_a.isdecimal() and label_b.isdecimal()
+    return f"{label_a}x{label_b}" if layers else f"{label_a} x {label_b}"
+
+
+def key_of_cell(cell: dict[str, Any]) -> str:
+    """Returns the key of the SAEs that a part of the results is of."""
+    return pair_key(cell["sae_a"], cell["sae_b"])

@@ -1,0 +1,86 @@
+"""Several SAEs of one model side by side: what they are called, and that nothing of one stands for another."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from semconv import InputError
+from semconv.archive import opened, rebuild, write_archive
+from semconv.config import ModelConfig, SaeConfig, SuiteConfig, load_suite
+from semconv.feature_contexts import read_contexts
+from semconv.matched_pairs import read_pairs
+from semconv.pipeline import publish, reproduce
+from semconv.run import Run
+from semconv.sae_labels import pair_key
+from tests.conftest import _make_sae, requires_models
+
+
+def test_keys_of_layers_are_as_ever_and_those_of_labels_can_be_told_apart():
+    assert pair_key("0", "2") == "0x2"
+    assert pair_key("1x2", "3") != pair_key("1", "2x3")
+
+
+def sae(hook: str, name: str = "") -> SaeConfig:
+    return SaeConfig(hook, "somewhere", name=name)
+
+
+def test_two_saes_at_one_hook_need_names():
+    at = "blocks.2.hook_resid_post"
+    model = ModelConfig("m", "m", (sae(at), sae(at, "2.wide")))
+    assert list(model.by_label) == ["2", "2.wide"]
+    with pytest.raises(InputError, match=r"model m has two SAEs called 2 \(somewhere and somewhere\); each needs"):
+        ModelConfig("m", "m", (sae(at), sae(at)))
+    with pytest.raises(InputError, match="published needs one SAE of model m on the output of block 2, got 2 "):
+        model.sae_at(2)
+
+
+def two_at_one_hook(tiny_suite: Path, small: Path) -> SuiteConfig:
+    """The tiny pair, model A with two SAEs on the output of block 1, and nothing that takes long."""
+    suite = load_suite(tiny_suite)
+    _make_sae(small, 16, 80, seed=3)
+    only = suite.model_a.saes[1]
+    both = (replace(only, path=str(small), name="1.small"), only)
+    floors = tuple(control for control in suite.controls if control.kind == "floor")
+    null = replace(suite.null, n_rematch=2, n_bootstrap=2)
+    return replace(
+        suite,
+        model_a=replace(suite.model_a, saes=both),
+        null=null,
+        controls=floors,
+        published=None,
+        subspaces=None,
+        spans=None,
+    )
+
+
+@requires_models
+def test_two_saes_at_one_hook_are_compared_side_by_side(tiny_suite: Path, tmp_path: Path):
+    run = Run(two_at_one_hook(tiny_suite, tmp_path / "sae_small"), tmp_path / "run")
+    results = reproduce(run)
+    publish(run, results)
+    assert set(results["grid"]) == {"1.small x 2", "1x2"}
+    one, other = results["grid"]["1.small x 2"], results["grid"]["1x2"]
+    assert (one["layer_a"], one["sae_a"], other["sae_a"]) == (1, "1.small", "1")
+    assert one["matches_sha256"] != other["matches_sha256"]
+    assert {label: sae["source"].rpartition("/")[2] for label, sae in results["model_a"]["saes"].items()} == {
+        "1.small": "sae_small",
+        "1": "sae_a1",
+    }
+    assert set(results["controls"]["self_match"]) == {"a/1.small", "a/1", "b/2"}
+    assert results["controls"]["against"]["rsa"]["cross_model"] == other["measures"]["rsa"]["score"]  # the floor's SAE
+    pairs = read_pairs(run.folder).to_pylist()
+    for cell in (one, other):
+        assert sum(pair["sae_a"] == cell["sae_a"] for pair in pairs) == cell["pairs"] > 0
+    contexts = {(c["side"], c["sae"]) for c in read_contexts(run.folder).to_pylist()}
+    assert contexts == {("a", "1.small"), ("a", "1"), ("b", "2")}
+    assert "1.small x 2" in (run.folder / "index.html").read_text()
+    write_archive(run.folder, tmp_path / "run.zip")
+    shutil.move(run.folder, tmp_path / "away")
+    with opened(tmp_path / "run.zip") as folder:
+        rebuilt, _ = rebuild(folder)
+    assert rebuilt == json.loads((tmp_path / "away" / "results.json").read_text())
