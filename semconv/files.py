@@ -160,5 +160,6 @@ def folder_sha256(path: Path) -> str:
         raise InputError(f"folder {path} does not exist")
     digest = hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{file.relative_to(path)} {sha256_of_file(file)}\n".encode())
+        name = os.fsencode(file.relative_to(path))  # which need not be UTF-8
+        digest.update(name + f" {sha256_of_file(file)}\n".encode())
     return digest.hexdigest()

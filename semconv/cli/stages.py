@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
+from semconv.cli.plain import table
 from semconv.cli.terminal import (
     MACHINE,
     STAGES,
@@ -94,7 +95,10 @@ def correlate(
     }
     write_tensors(target, tensors, metadata)
     undefined = int((m.a_to_b.index[:, 0] < 0).sum()), int((m.b_to_a.index[:, 0] < 0).sum())
-    out.print(f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.")
+    out.print(
+        f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.",
+        soft_wrap=True,
+    )
 
 
 @app.command(
@@ -150,12 +154,14 @@ def doctor(
     if as_json:
         print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
     else:
-        grid = Table("what", "needed", "found", "")
-        marks = {True: "[green]ok[/]", False: "[bold red]missing[/]", None: ""}
+        grid = table("what", "needed", "found", "")
+        marks = {True: Text("ok", "green"), False: Text("missing", "bold red"), None: Text()}
         for f in findings:
             grid.add_row(f.what, f.needed, f.found, marks[f.fine])
         out.print(grid)
-        out.print(f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.")
+        out.print(
+            f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.", soft_wrap=True
+        )
     if missing:
         raise typer.Exit(2)
 
@@ -208,7 +214,7 @@ def bench(
         print(json.dumps(session.as_dict(), indent=2))  # noqa: T201
         return
     for columns, rows in session.tables():
-        grid = Table(*columns)
+        grid = table(*columns)
         for row in rows:
             grid.add_row(*row)
         out.print(grid)

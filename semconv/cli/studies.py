@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from semconv.cli.plain import table
 from semconv.cli.terminal import (
     STUDIES,
     AllLayersOption,
@@ -36,14 +37,14 @@ _SHOWN = 10  # differences from the reference that are listed
 def _claims_table(checked: list[Checked]) -> Table:
     from semconv.report.tables import show
 
-    grid = Table("claim", "statement", "expected", "observed", "verdict", title="Claims")
+    grid = table("claim", "statement", "expected", "observed", "verdict", title="Claims")
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
     for c in checked:
         expected = f"{c.claim.comparison} {show(c.claim.expected)}"
         if c.claim.tolerance:
             expected += f" ± {show(c.claim.tolerance)}"
-        verdict = f"[{colours[c.verdict]}]{c.verdict}[/]"
-        grid.add_row(*map(escape, (c.claim.id, c.claim.statement, expected, show(c.observed))), verdict)
+        verdict = Text(c.verdict, colours[c.verdict])
+        grid.add_row(c.claim.id, c.claim.statement, expected, show(c.observed), verdict)
     return grid
 
 
@@ -85,9 +86,9 @@ def _finish(
         out.print(_claims_table(checked))
         out.print(_counts(checked))
         for line in _reference_lines(reference) if reference else ():
-            out.print(line, markup=False, soft_wrap=True)
+            out.print(line, soft_wrap=True)
         for what, where in extra.items():
-            out.print(f"{what.capitalize()}: {where}", markup=False, soft_wrap=True)
+            out.print(f"{what.capitalize()}: {where}", soft_wrap=True)
     if failed or (reference and reference.outside):
         raise typer.Exit(1)
 
@@ -226,9 +227,9 @@ def compare(
     if as_json:
         print(json.dumps(results["summary"], indent=2))  # noqa: T201
     else:
-        out.print(headline(results), markup=False)
-        out.print(f"Report: {folder / 'report.md'}", markup=False, soft_wrap=True)
-        out.print(f"Page: {folder / 'index.html'}", markup=False, soft_wrap=True)
+        out.print(headline(results))
+        out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
+        out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv verify --bundle semconv-mini.zip")

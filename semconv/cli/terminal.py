@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from semconv.types import SemconvError
+from semconv.cli.plain import PlainCommand, PlainConsole, PlainGroup, survive_any_encoding
+from semconv.types import InputError, SemconvError
 
 if TYPE_CHECKING:
     from semconv.run import Progress
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 STUDIES, STAGES, MACHINE = "Whole studies", "Stages, each usable alone", "This machine"
 """The groups of `semconv --help`."""
 
-app = typer.Typer(
+
+class _Typer(typer.Typer):
+    """Commands whose help is shown as it is written."""
+
+    def command(self, name: str | None = None, **settings: Any) -> Any:
+        return super().command(name, cls=PlainCommand, **settings)
+
+
+app = _Typer(
+    cls=PlainGroup,
     help="Do two language models represent the same features? Exit codes: 0 done, 1 a claim or a comparison with the "
     "reference failed, 2 bad input.",
     epilog="Begin with `semconv doctor`, then `semconv reproduce`. `semconv COMMAND --help` has an example each; "
@@ -30,10 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-store_app = typer.Typer(help="Look after activation stores.", no_args_is_help=True)
+store_app = _Typer(cls=PlainGroup, help="Look after activation stores.", no_args_is_help=True)
 app.add_typer(store_app, name="store", rich_help_panel=STAGES)
 
-out, err = Console(), Console(stderr=True)
+out, err = PlainConsole(), PlainConsole(stderr=True)
 
 SuiteArgument = Annotated[str, typer.Argument(help="Name of a suite, or path of a suite's TOML file.")]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder that `semconv reproduce` wrote.")]
@@ -94,7 +103,11 @@ def progress_bar() -> Generator[Progress]:
         yield line
         return
     with Progress(
-        TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err
+        TextColumn("{task.description:<16}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=err,
     ) as bars:
         tasks: dict[str, Any] = {}
 
@@ -109,7 +122,7 @@ def progress_bar() -> Generator[Progress]:
 def warn(results: dict[str, Any]) -> None:
     """Tells on stderr what must be known before the results are believed."""
     for sentence in () if out.quiet else results.get("warnings", ()):
-        err.print(f"semconv: warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"semconv: warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
 
 
 @contextmanager
@@ -122,39 +135,47 @@ def quiet_unless(first: bool) -> Generator[Progress]:
         yield silent
 
 
+def _tell(sentence: str) -> None:
+    err.print(f"semconv: {sentence}", style="red", soft_wrap=True)
+
+
+def _check_names(arguments: list[str]) -> None:
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # what tokenizers and safetensors take is UTF-8
+            raise InputError(
+                f"{argument} is not text in the encoding of this terminal ({sys.getfilesystemencoding()}); set "
+                "PYTHONUTF8=1 if it is UTF-8, rename it if it is not"
+            ) from None
+
+
 def main() -> None:
     """Runs the command line; `--debug` anywhere (or SEMCONV_DEBUG=1) shows tracebacks."""
+    survive_any_encoding()
     debug = "--debug" in sys.argv or os.environ.get("SEMCONV_DEBUG") == "1"
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
+        _check_names(sys.argv[1:])
         app()
     except SemconvError as error:
         if debug:
             raise
-        text = "".join(c if c.isprintable() else " " for c in str(error))  # names in a bundle are anybody's
-        err.print(f"semconv: {text}", style="red", markup=False, soft_wrap=True)
+        _tell(" ".join(str(error).split("\n")))
         sys.exit(2)
     except ModuleNotFoundError as error:
         if debug:
             raise
-        err.print(
-            f"semconv: this command needs the package {error.name}, which is not installed (run `make setup`)",
-            style="red",
-            markup=False,
-            soft_wrap=True,
-        )
+        _tell(f"this command needs the package {error.name}, which is not installed (run `make setup`)")
         sys.exit(2)
     except RuntimeError as error:
         if debug or type(error).__name__ != "OutOfMemoryError":  # torch is not loaded for its name
             raise
-        err.print(
-            "semconv: the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu",
-            style="red",
-        )
+        _tell("the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu")
         sys.exit(2)
     except OSError as error:
         if debug:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        err.print(f"semconv: {error.strerror or error}{where}", style="red", markup=False, soft_wrap=True)
+        _tell(f"{error.strerror or error}{where}")
         sys.exit(2)
