@@ -27,7 +27,8 @@ from torch import Tensor
 
 from semconv import SparseActivations, best_matches
 from semconv.device import DTYPES, choose_device, float32_products
-from semconv.model_activations import residual_streams
+from semconv.hooks import hook_name
+from semconv.model_activations import streams
 from semconv.provenance import code_commit, peak_memory_mib
 from semconv.types import SemconvError
 
@@ -180,10 +181,11 @@ def run_model(shape: Shape, ids: Tensor, options: argparse.Namespace, device: to
     dtype, tf32 = DTYPES[options.precision], options.precision == "tf32"
     batches = ids.split(options.batch)
     with float32_products(tf32):
-        first = residual_streams(model, batches[0], layers)
+        hooks = {layer: hook_name(layer) for layer in layers}
+        first = streams(model, batches[0], list(hooks.values()))
         saes = {
             layer: calibrated_sae(
-                counted_rows(first[layer])[:CALIBRATION_TOKENS].float(),
+                counted_rows(first[hooks[layer]])[:CALIBRATION_TOKENS].float(),
                 D_SAE[options.scale],
                 options.l0,
                 dtype,
@@ -192,17 +194,19 @@ def run_model(shape: Shape, ids: Tensor, options: argparse.Namespace, device: to
             for layer in layers
         }
         for layer, sae in saes.items():  # so that no library is set up inside the measurement
-            SparseActivations.from_dense(sae.pre_activations(counted_rows(first[layer])), torch.float16, sae.threshold)
+            SparseActivations.from_dense(
+                sae.pre_activations(counted_rows(first[hooks[layer]])), torch.float16, sae.threshold
+            )
     del first
     reset_peak(device)
     clock, began = Clock(device), now(device)
     chunks: dict[int, list[SparseActivations]] = {layer: [] for layer in layers}
     for batch in batches:
         with clock.stage("model forward"):
-            streams = residual_streams(model, batch, layers)
+            read = streams(model, batch, list(hooks.values()))
         for layer, sae in saes.items():
             with float32_products(tf32), clock.stage("SAE encode"):
-                pre = sae.pre_activations(counted_rows(streams[layer]))
+                pre = sae.pre_activations(counted_rows(read[hooks[layer]]))
             with clock.stage("compact_rows"):
                 chunks[layer].append(SparseActivations.from_dense(pre, torch.float16, sae.threshold))
     with clock.stage("compact_rows"):

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from semconv.config import load_suite
 from semconv.corpus import docstring_documents, tokenize
-from semconv.model_activations import hook_name, load_model, residual_streams
+from semconv.hooks import hook_name
+from semconv.model_activations import load_model, streams
 from semconv.types import TokenBlocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -265,8 +266,9 @@ def collect_activations(
     order, count = torch.randperm(len(blocks.ids), generator=torch.Generator().manual_seed(0)), 0
     for rows in order.split(32):
         mask = blocks.mask[rows]
-        for layer, stream in residual_streams(model, blocks.ids[rows], layers).items():
-            kept[layer].append(stream[mask].half())
+        read = streams(model, blocks.ids[rows], [hook_name(layer) for layer in layers])
+        for layer in layers:
+            kept[layer].append(read[hook_name(layer)][mask].half())
         count += int(mask.sum())
         if count >= samples:
             break

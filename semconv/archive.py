@@ -26,10 +26,10 @@ from semconv.comparison import Encoded, Nulls, compare_all, side_by_side
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
 from semconv.files import read_tensors, write_atomically, write_json
+from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import read_pairs
-from semconv.model_activations import hook_layer
 from semconv.report import write_report
 from semconv.result_warnings import warnings_of
 from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls

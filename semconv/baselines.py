@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semconv.model_activations import hook_name
+from semconv.hooks import hook_name
 from semconv.types import InputError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from semconv.compare import MEASURES
 from semconv.files import read_text
-from semconv.model_activations import hook_layer, hook_name
+from semconv.hooks import hook_name, parse_hook
 from semconv.sae_labels import hook_label
 from semconv.types import InputError, nearest
 
@@ -109,7 +109,7 @@ class SaeConfig:
     """One SAE and the hook whose stream it takes."""
 
     hook: str
-    """Hook name, `blocks.{i}.hook_resid_post`."""
+    """Where the SAE reads, by any name that `parse_hook` knows; kept by its canonical name."""
     path: str = ""
     """Folder in sae-lens's format, or else a release on the hub:"""
     release: str = ""
@@ -125,7 +125,7 @@ class SaeConfig:
     """`sparsify` for repositories of EleutherAI's sparsify; empty for what sae-lens's list says."""
 
     def __post_init__(self) -> None:
-        hook_layer(self.hook)
+        object.__setattr__(self, "hook", str(parse_hook(self.hook)))
         if bool(self.path) == bool(self.release) or bool(self.release) != bool(self.sae_id):
             raise InputError(f"the SAE at {self.hook} needs either a path, or a release and a sae_id")
         if self.name and not _NAME.fullmatch(self.name):

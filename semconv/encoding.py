@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,11 +14,13 @@ from semconv.config import ModelConfig, SaeConfig
 from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_precision
 from semconv.device import DTYPES, free_memory, resolve_precision
 from semconv.files import folder_sha256
-from semconv.model_activations import hook_layer, hook_name
 from semconv.ranks import Ranks
 from semconv.run import Run
 from semconv.sources import model_folder
-from semconv.types import InputError, TokenBlocks, nearest
+from semconv.types import InputError, TokenBlocks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SHARE = 0.7
 """Of the free memory that SAEs may take; the rest is for streams and chunks."""
@@ -108,7 +111,7 @@ def _encode_missing(
 
     precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
     network = load_model(folder, device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed)
-    _check_fit(model, network.config, todo, kept, blocks)
+    _check_fit(model, network, todo, kept, blocks)
     shapes = [kept[label].shape for label in todo]
     sizes = [2 * d_sae * d_model * 4 for d_sae, d_model in shapes]
     chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(d_sae for d_sae, _ in shapes)
@@ -121,17 +124,26 @@ def _encode_missing(
 
 
 def _check_fit(
-    model: ModelConfig, config: object, todo: dict[str, SaeConfig], kept: dict[str, KeptDecoder], blocks: TokenBlocks
+    model: ModelConfig,
+    network: PreTrainedModel,
+    todo: dict[str, SaeConfig],
+    kept: dict[str, KeptDecoder],
+    blocks: TokenBlocks,
 ) -> None:
     """Refuses hooks that the model does not have, SAEs of another width and tokens that it does not know."""
-    n_layers, width, known = (int(getattr(config, name)) for name in ("num_hidden_layers", "hidden_size", "vocab_size"))
+    from semconv.model_activations import stream_width, text_config
+
     for label, sae in todo.items():
-        if hook_layer(sae.hook) >= n_layers:
-            hint = nearest(sae.hook, [hook_name(i) for i in range(n_layers)])
-            raise InputError(f"model {model.name} has no hook {sae.hook!r}{hint}; it has {n_layers} blocks")
+        try:
+            width = stream_width(network, sae.hook)
+        except InputError as error:
+            raise InputError(f"model {model.name}: {error}") from None
         d_model = kept[label].shape[1]
         if d_model != width:
-            raise InputError(f"SAE {sae.source} takes vectors of {d_model}, model {model.name} gives {width}")
+            raise InputError(
+                f"SAE {sae.source} takes vectors of {d_model}, model {model.name} gives {width} at {sae.hook}"
+            )
+    known = int(text_config(network).vocab_size)
     highest = int(blocks.ids.max())
     if highest >= known:
         raise InputError(f"model {model.name} knows {known} tokens, the tokenizer gives id {highest}")

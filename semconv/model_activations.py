@@ -1,8 +1,7 @@
-"""Runs a causal language model over token blocks and hands out the residual streams at the wanted blocks."""
+"""Loads a language model, runs it over token blocks and hands out the streams at the wanted hooks."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,29 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from semconv.types import InputError, first_line
+from semconv.families import Point, point_of
+from semconv.hooks import hook_name, parse_hook
+from semconv.types import InputError, first_line, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_HOOK = re.compile(r"^blocks\.(\d+)\.hook_resid_post$")
-
-
-def hook_name(layer: int) -> str:
-    """Returns the field's name for the output of block `layer`."""
-    return f"blocks.{layer}.hook_resid_post"
-
-
-def hook_layer(name: str) -> int:
-    """Returns the block index of a hook name.
-
-    Raises:
-        InputError: the name is not of the form `blocks.{i}.hook_resid_post`.
-    """
-    match = _HOOK.match(name)
-    if match is None:
-        raise InputError(f"hook must look like 'blocks.3.hook_resid_post', got {name!r}")
-    return int(match.group(1))
 
 
 def load_model(
@@ -107,36 +89,56 @@ def draw_parameters(model: PreTrainedModel, seed: int) -> None:
             module.weight[module.padding_idx] = 0
 
 
+def text_config(model: nn.Module) -> Any:
+    """Returns the config of the part of a model that reads text: depth, width, vocabulary and positions are in it."""
+    config: Any = model.config
+    return config.get_text_config()
+
+
+def language_model(model: nn.Module) -> nn.Module:
+    """Returns the part of a model that turns token ids into hidden states: no head, no tower for images."""
+    wrapper: Any = model
+    return wrapper.get_decoder()
+
+
 def transformer_blocks(model: nn.Module) -> nn.ModuleList:
-    """Returns the list of a model's transformer blocks, whatever the architecture calls it.
+    """Returns the list of the transformer blocks that read text, whatever the architecture calls it.
 
     Raises:
-        InputError: no list of modules has `config.num_hidden_layers` entries.
+        InputError: no list of modules has `num_hidden_layers` entries.
     """
-    n_layers = int(model.config.num_hidden_layers)  # pyright: ignore
-    for module in model.modules():
+    n_layers = int(text_config(model).num_hidden_layers)
+    for module in language_model(model).modules():
         if isinstance(module, nn.ModuleList) and len(module) == n_layers:
             return module
     raise InputError(f"{type(model).__name__} has no list of {n_layers} transformer blocks to hook")
 
 
 class _Truncated(Exception):  # noqa: N818 - a signal, not an error
-    """Ends a forward pass after the last wanted block."""
+    """Ends a forward pass after the last wanted stream."""
 
 
 @contextmanager
-def _captured(blocks: nn.ModuleList, layers: Sequence[int]) -> Generator[dict[int, Tensor]]:
-    captured: dict[int, Tensor] = {}
+def _captured(points: Sequence[Point]) -> Generator[dict[Point, Any]]:
+    captured: dict[Point, Any] = {}
 
-    def hook_of(layer: int):
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            captured[layer] = output[0] if isinstance(output, tuple) else output
-            if layer == max(layers):
-                raise _Truncated
+    def keep(point: Point, value: Any) -> None:
+        captured[point] = value[0] if isinstance(value, tuple) else value  # pyright: ignore
+        if len(captured) == len(points):
+            raise _Truncated
 
-        return hook
+    def hooked(point: Point):
+        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            keep(point, args[0] if args else kwargs.get("hidden_states"))
 
-    handles = [blocks[layer].register_forward_hook(hook_of(layer)) for layer in layers]
+        def after(_module: nn.Module, _args: Any, output: Any) -> None:
+            keep(point, output)
+
+        if point.side == "input":
+            return point.module.register_forward_pre_hook(before, with_kwargs=True)
+        return point.module.register_forward_hook(after)
+
+    handles = [hooked(point) for point in points]
     try:
         yield captured
     finally:
@@ -144,26 +146,58 @@ def _captured(blocks: nn.ModuleList, layers: Sequence[int]) -> Generator[dict[in
             handle.remove()
 
 
+def _points(model: nn.Module, hooks: Sequence[str]) -> dict[str, Point]:
+    blocks, config = transformer_blocks(model), text_config(model)
+    points: dict[str, Point] = {}
+    for name in hooks:
+        hook = parse_hook(name)
+        if hook.layer >= len(blocks):
+            hint = nearest(name, [hook_name(i) for i in range(len(blocks))])
+            raise InputError(f"no hook {name!r}{hint} in this model; it has {len(blocks)} blocks")
+        points[name] = point_of(blocks[hook.layer], config, hook)
+    return points
+
+
+def _per_position(name: str, point: Point, value: Any, shape: torch.Size) -> Tensor:
+    """Returns what was seen at a hook as [batch, ctx, width], heads one after the other."""
+    found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    flat = isinstance(value, Tensor) and value.dim() == 2 and len(value) == shape.numel()  # OPT's MLP
+    if not flat and (not isinstance(value, Tensor) or value.dim() < 3 or value.shape[:2] != shape):
+        raise InputError(f"hook {name!r} gives no vector per position: {found} for text of shape {tuple(shape)}")
+    return point.take(value.reshape(*shape, -1))
+
+
 @torch.inference_mode()
-def residual_streams(model: nn.Module, ids: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
-    """Runs one truncated forward pass and returns the output of every wanted block.
+def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str]) -> dict[str, Tensor]:
+    """Runs one forward pass, as far as the last wanted stream, and returns the streams at the hooks.
 
     Args:
-        model: a causal LM in evaluation mode, all of it on one device.
+        model: a language model in evaluation mode, all of it on one device.
         ids: integer token ids [batch, ctx], on any device.
-        layers: block indices; the pass stops after the highest.
+        hooks: names that `parse_hook` knows, of streams that the model has.
 
     Returns:
-        Block index -> residual stream [batch, ctx, d_model] on the model's device, the output of that block
-        (`hook_resid_post`).
+        Hook name, as given -> [batch, ctx, width] on the model's device. `attn.hook_z` holds the heads one after the
+        other, [batch, ctx, n_heads * d_head].
 
     Raises:
-        InputError: a layer the model does not have.
+        InputError: a hook that the model does not have, or that gives no vector per position.
     """
-    blocks = transformer_blocks(model)
-    for layer in layers:
-        if not 0 <= layer < len(blocks):
-            raise InputError(f"layer must be in 0..{len(blocks) - 1} for this model, got {layer}")
-    with _captured(blocks, layers) as captured, suppress(_Truncated):
-        model(input_ids=ids.to(next(model.parameters()).device).long(), use_cache=False)
-    return {layer: captured[layer] for layer in layers}
+    points = _points(model, hooks)
+    if not points:
+        return {}
+    with _captured(list(set(points.values()))) as captured, suppress(_Truncated):
+        language_model(model)(input_ids=ids.to(next(model.parameters()).device).long(), use_cache=False)
+    missing = [name for name, point in points.items() if point not in captured]
+    if missing:
+        raise InputError(f"hook {missing[0]!r} is never reached when the model reads text")
+    return {name: _per_position(name, point, captured[point], ids.shape) for name, point in points.items()}
+
+
+def stream_width(model: nn.Module, hook: str) -> int:
+    """Returns the width of the stream at a hook, found by reading two tokens.
+
+    Raises:
+        InputError: what `streams` refuses.
+    """
+    return streams(model, torch.zeros(1, 2, dtype=torch.int64), [hook])[hook].shape[-1]

@@ -21,7 +21,7 @@ from semconv.config import (
     SaeConfig,
     SuiteConfig,
 )
-from semconv.model_activations import hook_name
+from semconv.hooks import hook_name
 from semconv.sources import HUB, model_folder
 from semconv.types import InputError
 

@@ -26,9 +26,9 @@ from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
 from semconv.files import only_writer, read_tensors, read_text, sha256_of_file, write_json, write_tensors, write_text
+from semconv.hooks import hook_layer, hook_name
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol
-from semconv.model_activations import hook_layer, hook_name
 from semconv.ranks import Ranks, launched
 from semconv.report import write_report
 from semconv.resampling import document_starts, spans_document_starts
@@ -281,18 +281,18 @@ def load_encoded(
 
 
 def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.device) -> torch.Tensor:
-    """Returns the residual stream of a model where its one SAE reads, float32 [counted tokens, d_model], on the CPU.
+    """Returns the stream of a model where its one SAE reads, float32 [counted tokens, width], on the CPU.
 
     Raises:
         InputError: whatever the corpus or the model refuses.
     """
-    from semconv.model_activations import load_model, residual_streams
+    from semconv.model_activations import load_model, streams
 
-    blocks, layer = _make_corpus(corpus).blocks, hook_layer(model.saes[0].hook)
+    blocks, hook = _make_corpus(corpus).blocks, model.saes[0].hook
     network = load_model(model_folder(model), device=device)
     rows: list[torch.Tensor] = []
     for ids, mask in zip(blocks.ids.split(_ROWS), blocks.mask.split(_ROWS), strict=True):
-        rows.append(residual_streams(network, ids, [layer])[layer].cpu()[mask].float())
+        rows.append(streams(network, ids, [hook])[hook].cpu()[mask].float())
     return torch.cat(rows)
 
 

@@ -1,4 +1,4 @@
-"""Encodes residual streams with sparse autoencoders, chunk by chunk, never a dense tokens x features matrix."""
+"""Encodes streams of a model with sparse autoencoders, chunk by chunk, never a dense tokens x features matrix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from semconv.device import float32_products
 from semconv.hub import told
-from semconv.model_activations import hook_layer, residual_streams
+from semconv.model_activations import streams
 from semconv.sparse import SparseActivations
 from semconv.sparsify import sparsify_loader
 from semconv.types import InputError, TokenBlocks, first_line
@@ -144,19 +144,18 @@ def encode(
     Raises:
         InputError: an unknown hook, an SAE that does not fit, or an overflow.
     """
-    layers = {label: hook_layer((hooks or {}).get(label, label)) for label in saes}
+    at = {label: (hooks or {}).get(label, label) for label in saes}
     counted = blocks.mask.sum(dim=1)
     for number in range(-(-len(blocks.ids) // batch)) if batches is None else batches:
         start = number * batch
         position = int(counted[:start].sum())
         with float32_products(model_tf32):
-            streams = residual_streams(model, blocks.ids[start : start + batch], sorted(set(layers.values())))
+            read = streams(model, blocks.ids[start : start + batch], list(set(at.values())))
         places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
         if len(places):
             with float32_products(tf32):
                 chunks = {
-                    label: encode_stream(sae, _rows(streams[layers[label]], places), dtype)
-                    for label, sae in saes.items()
+                    label: encode_stream(sae, _rows(read[at[label]], places), dtype) for label, sae in saes.items()
                 }
             yield position, chunks
 

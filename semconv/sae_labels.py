@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from semconv.model_activations import hook_layer
+from semconv.hooks import parse_hook
 
 
 def hook_label(hook: str) -> str:
-    """Returns what an SAE without a name is called: the block's number."""
-    return str(hook_layer(hook))
+    """Returns what an SAE without a name is called: the block's number, with the stream if that is not its output."""
+    place = parse_hook(hook)
+    stream = "" if place.stream == "hook_resid_post" else f".{place.stream.replace('hook_', '')}"
+    return f"{place.layer}{stream}"
 
 
 def pair_key(label_a: str, label_b: str) -> str:

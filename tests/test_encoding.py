@@ -11,7 +11,6 @@ import torch
 from semconv import ActivationStore, InputError, encoding
 from semconv.config import SaeConfig, load_suite
 from semconv.encoding import encode_model, plan_passes
-from semconv.model_activations import residual_streams
 from semconv.pipeline import load_blocks
 from semconv.run import Run
 from tests.conftest import requires_models
@@ -59,20 +58,3 @@ def test_an_sae_of_another_width_is_refused_before_the_model_runs(tiny_suite: Pa
     with pytest.raises(InputError, match=r"sae_b2 takes vectors of 24, model a gives 16"):
         encode_model(run, replace(suite.model_a, saes=(other,)), load_blocks(run)[0])
     assert not list(tmp_path.rglob("shard-*"))
-
-
-@requires_models
-def test_the_hooks_of_gpt_neox_are_the_outputs_of_its_blocks():
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
-
-    torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2
-    )
-    model = GPTNeoXForCausalLM(config).eval()
-    ids = torch.arange(20).reshape(2, 10)
-    with torch.no_grad():
-        hidden = model(input_ids=ids, output_hidden_states=True).hidden_states
-    streams = residual_streams(model, ids, [0, 1])
-    assert torch.equal(streams[0], hidden[1])
-    assert torch.equal(streams[1], hidden[2])

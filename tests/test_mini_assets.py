@@ -92,24 +92,25 @@ def test_the_suite_uses_at_least_four_depths_of_each_model():
 @requires_models
 @pytest.mark.parametrize("side", ["model_a", "model_b"])
 def test_models_and_saes_load_with_the_fields_own_loaders_and_fit(side: str):
-    from semconv.model_activations import hook_layer, load_model, residual_streams
+    from semconv.hooks import hook_layer
+    from semconv.model_activations import load_model, streams
     from semconv.sae_encode import encode_stream, load_sae
 
     model_config = getattr(load_suite("mini"), side)
     model = load_model(resolve(model_config.path))
     assert type(model).__name__ == "Gemma2ForCausalLM"
     ids = random_ids()
-    layers = [hook_layer(sae.hook) for sae in model_config.saes]
-    streams = residual_streams(model, ids, layers)
+    read = streams(model, ids, [sae.hook for sae in model_config.saes])
     with torch.no_grad():
         hidden = model(input_ids=ids, output_hidden_states=True).hidden_states
-    for sae_config, layer in zip(model_config.saes, layers, strict=True):
+    for sae_config in model_config.saes:
+        layer, stream = hook_layer(sae_config.hook), read[sae_config.hook]
         if layer + 1 < model.config.num_hidden_layers:  # the last entry of hidden_states is after the final norm
-            assert torch.equal(streams[layer], hidden[layer + 1])
+            assert torch.equal(stream, hidden[layer + 1])
         sae = load_sae(resolve(sae_config.path))
         assert type(sae).__name__ == "JumpReLUSAE"
-        acts = encode_stream(sae, streams[layer].flatten(0, 1), torch.float16)
-        pre = (streams[layer].flatten(0, 1) - sae.b_dec) @ sae.W_enc + sae.b_enc
+        acts = encode_stream(sae, stream.flatten(0, 1), torch.float16)
+        pre = (stream.flatten(0, 1) - sae.b_dec) @ sae.W_enc + sae.b_enc
         assert torch.equal(acts.to_dense(), (pre.relu() * (pre > sae.threshold)).half())
 
 
@@ -154,7 +155,7 @@ def test_controls_differ_from_the_suites_saes_in_nothing_but_what_they_control(f
 @requires_models
 @pytest.mark.parametrize("folder", CONTROLS)
 def test_controls_load_fit_and_explain_their_own_model_alone(script: ModuleType, folder: str):
-    from semconv.model_activations import hook_layer, load_model, residual_streams
+    from semconv.model_activations import load_model, streams
     from semconv.sae_encode import encode_stream, load_sae
 
     (name, hook), own = model_and_hook(folder), CONTROLS[folder]["untrained_seed"]
@@ -163,7 +164,7 @@ def test_controls_load_fit_and_explain_their_own_model_alone(script: ModuleType,
     explained: dict[int | None, float] = {}
     for seed in (None, 0, 1):
         model = load_model(MINI / "models" / name, untrained_seed=seed)
-        stream = residual_streams(model, random_ids(), [hook_layer(hook)])[hook_layer(hook)].flatten(0, 1)
+        stream = streams(model, random_ids(), [hook])[hook].flatten(0, 1)
         with torch.no_grad():
             explained[seed] = script.measure_sae(sae, stream)["explained_variance"]
         if seed != own:

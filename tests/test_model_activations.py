@@ -13,7 +13,7 @@ import torch
 
 from semconv import InputError
 from semconv.config import load_suite, resolve
-from semconv.model_activations import load_model, residual_streams
+from semconv.model_activations import load_model, streams
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -111,7 +111,8 @@ def test_everything_else_is_as_transformers_starts_it(folder: Path):
 def test_a_twin_keeps_nothing_of_the_trained_model(tiny_suite: Path):
     path = resolve(load_suite(tiny_suite).model_a.path)
     ids = torch.arange(3, 35)[None]
-    trained, twin = (residual_streams(load_model(path, untrained_seed=s), ids, [1])[1] for s in (None, 0))
+    hook = "blocks.1.hook_resid_post"
+    trained, twin = (streams(load_model(path, untrained_seed=s), ids, [hook])[hook] for s in (None, 0))
     assert twin.shape == trained.shape
     assert torch.isfinite(twin).all()
     assert not torch.isclose(twin, trained).all(-1).any()

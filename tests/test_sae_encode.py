@@ -10,7 +10,8 @@ import torch
 
 from semconv import InputError, SparseActivations
 from semconv.config import load_suite, resolve
-from semconv.model_activations import hook_layer, hook_name, load_model, residual_streams
+from semconv.hooks import hook_layer, hook_name
+from semconv.model_activations import load_model, streams
 from semconv.pipeline import Run, load_corpus
 from semconv.sae_encode import encode, encode_stream, load_sae, sae_dtype
 from tests.conftest import requires_models
@@ -31,15 +32,15 @@ def test_hooks_give_block_outputs_and_stop_the_pass_after_the_last(loaded):
     ids = blocks.ids[:4]
     with torch.no_grad():
         hidden = model(input_ids=ids.long(), output_hidden_states=True).hidden_states
-    assert torch.equal(residual_streams(model, ids, [0])[0], hidden[1])
+    assert torch.equal(streams(model, ids, [hook_name(0)])[hook_name(0)], hidden[1])
     ran: list[int] = []
     handle = model.model.layers[1].register_forward_hook(lambda *_: ran.append(1))
     try:
-        residual_streams(model, ids, [0])
+        streams(model, ids, [hook_name(0)])
     finally:
         handle.remove()
     assert ran == []
-    assert set(residual_streams(model, ids, [0, 1])) == {0, 1}
+    assert set(streams(model, ids, [hook_name(0), hook_name(1)])) == {hook_name(0), hook_name(1)}
 
 
 def test_every_counted_token_is_encoded_once(loaded):
@@ -66,7 +67,7 @@ def test_activations_equal_the_formula_of_a_jumprelu_sae(loaded):
     model, saes, blocks = loaded
     hook, sae = next(iter(saes.items()))
     first, chunks = next(iter(encode(model, {hook: sae}, blocks, batch=4, dtype=torch.float32)))
-    stream = residual_streams(model, blocks.ids[:4], [hook_layer(hook)])[hook_layer(hook)][blocks.mask[:4]]
+    stream = streams(model, blocks.ids[:4], [hook])[hook][blocks.mask[:4]]
     pre = (stream - sae.b_dec) @ sae.W_enc + sae.b_enc
     expected = pre.relu() * (pre > sae.threshold)
     assert first == 0
@@ -126,8 +127,8 @@ def test_saes_and_models_load_in_the_dtype_asked_for(tiny_suite: Path, tmp_path:
 def test_refusals(loaded, tmp_path: Path):
     model, saes, blocks = loaded
     sae = next(iter(saes.values()))
-    with pytest.raises(InputError, match=r"layer must be in 0\.\.1 for this model, got 5"):
-        residual_streams(model, blocks.ids[:1], [5])
+    with pytest.raises(InputError, match=r"no hook 'blocks.5.hook_resid_post' \(did you mean .*; it has 2 blocks"):
+        streams(model, blocks.ids[:1], [hook_name(5)])
     with pytest.raises(InputError, match="takes vectors of 16, the hook gives 24"):
         encode_stream(sae, torch.zeros(3, 24), torch.float16)
     with pytest.raises(InputError, match="within the range of Half"):
