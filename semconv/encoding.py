@@ -62,6 +62,7 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
                 model_precision=model_precision,
             ),
             ranks,
+            norms=True,
         )
         for label, sae in model.by_label.items()
     }
@@ -177,6 +178,6 @@ def _encode_together(
     encoded = encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32, hooks)  # pyright: ignore
     for position, chunks in encoded:
         for label, chunk in chunks.items():
-            if writers[label].wants(position, position + chunk.n_tokens):
-                writers[label].append(chunk, position)
+            if writers[label].wants(position, position + chunk.acts.n_tokens):
+                writers[label].append(chunk.acts, position, chunk.norms)
         run.progress(stage, position, blocks.n_tokens)

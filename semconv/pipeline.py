@@ -21,7 +21,7 @@ from semconv.alignment import aligned_spans
 from semconv.claims import Checked, check_claims, load_claims
 from semconv.compare import make_measures
 from semconv.comparison import Encoded, compare_all, n_steps
-from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
+from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig
 from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.decoders import decoder_rows, decoder_source
 from semconv.encoding import encode_model
@@ -36,10 +36,13 @@ from semconv.result_warnings import warnings_of
 from semconv.run import Run
 from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
 from semconv.sides import Side
+from semconv.sinks import REPORTED, dropped_positions, find_sinks, spans_without, without
 from semconv.sources import model_folder, text_files, tokenizer_file
 from semconv.spans import Spans, pool
+from semconv.sparse import SparseActivations
 from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
+from semconv.what_was_read import sae_facts, sink_facts
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -179,23 +182,62 @@ def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) ->
     return replace(side, acts=acts, store_sha256=identity, documents=spans.document)
 
 
-def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[list[Side]]:
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """What a store holds, as far as it counts.
+
+    Attributes:
+        acts: activations over the positions that count, on the CPU.
+        norms: norm of the stream at every position that was encoded, float32.
+        sha256: of the store, and of the positions that count where they are not all.
+    """
+
+    acts: SparseActivations
+    norms: torch.Tensor
+    sha256: str
+
+    def at(self, kept: torch.Tensor) -> Stored:
+        """Returns what is left at some positions, bool [n_tokens] of those that were encoded."""
+        identity = hashlib.sha256(f"{self.sha256} at ".encode() + kept.numpy().tobytes()).hexdigest()
+        return replace(self, acts=self.acts.tokens(kept.nonzero()[:, 0]), sha256=identity)
+
+
+def load_stores(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[list[Stored]]:
+    """Returns what the stores of some models hold, in the order of their SAEs.
+
+    Raises:
+        InputError: a store is missing or damaged.
+    """
+
+    def load(model: ModelConfig, sae: SaeConfig) -> Stored:
+        store = ActivationStore(run.store_path(model, sae))
+        acts, norms = store.load_with_norms()
+        if norms is None:
+            raise InputError(f"{store.path} lacks the norm of the stream; remove it, so that it is encoded again")
+        return Stored(acts, norms, store.sha256)
+
+    return [[load(model, sae) for sae in model.saes] for model, _ in models]
+
+
+def load_sides(
+    run: Run, models: list[tuple[ModelConfig, TokenBlocks]], stored: list[list[Stored]] | None = None
+) -> list[list[Side]]:
     """Returns the encoded sides of some models, whose features can be matched with each other.
 
     Args:
         run: folder that holds their stores.
-        models: A, B and others of A's tokenizer, each with the blocks it was encoded over.
+        models: A, B and others of A's tokenizer, each with the blocks whose positions count.
+        stored: what their stores hold at these positions; read from the run folder by default.
     """
     match = run.suite.match
     of_a, of_b = (
         labels.token_texts(load_tokenizer(tokenizer_file(corpus)))
         for corpus in (run.suite.corpus, corpus_of_b(run.suite))
     )
-    stores = [[ActivationStore(run.store_path(model, sae)) for sae in model.saes] for model, _ in models]
-    acts = [[store.load() for store in group] for group in stores]
+    stored = stored or load_stores(run, models)
     tokens = [
-        labels.top_tokens(one, labels.counted_ids(blocks), of_b if place == 1 else of_a, match.top_tokens)
-        for place, (group, (_, blocks)) in enumerate(zip(acts, models, strict=True))
+        labels.top_tokens(one.acts, labels.counted_ids(blocks), of_b if place == 1 else of_a, match.top_tokens)
+        for place, (group, (_, blocks)) in enumerate(zip(stored, models, strict=True))
         for one in group
     ]
     tables = iter(TopTokens.of_sides(tokens, match.stop_tokens))
@@ -204,16 +246,16 @@ def load_sides(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[
             Side(
                 model.name,
                 hook_layer(sae.hook),
-                one.to(run.device),
-                store.sha256,
+                one.acts.to(run.device),
+                one.sha256,
                 decoder_rows(run.decoder_path(model, sae)),
                 next(tables),
                 blocks.document[blocks.mask],
                 sae.label,
             )
-            for sae, one, store in zip(model.saes, acts[i], stores[i], strict=True)
+            for sae, one in zip(model.saes, group, strict=True)
         ]
-        for i, (model, blocks) in enumerate(models)
+        for (model, blocks), group in zip(models, stored, strict=True)
     ]
 
 
@@ -251,21 +293,52 @@ def encode_all(
     return models
 
 
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """Everything that was encoded, as far as it counts.
+
+    Attributes:
+        encoded: the sides.
+        blocks: what A and B read, and which positions of it count.
+        starts: int64 [D], where in the activations of the sides each document begins.
+        saes: what the results say of the SAEs of A and of B, in their order.
+        sinks: what they say of attention sinks in the text.
+    """
+
+    encoded: Encoded
+    blocks: tuple[TokenBlocks, TokenBlocks]
+    starts: Int[ndarray, " D"]
+    saes: tuple[list[dict[str, Any]], list[dict[str, Any]]]
+    sinks: dict[str, Any]
+
+
 def load_encoded(
     run: Run, blocks: tuple[TokenBlocks, TokenBlocks], models: list[tuple[ModelConfig, TokenBlocks]]
-) -> tuple[Encoded, Int[ndarray, " D"]]:
-    """Returns the sides of everything that `encode_all` has encoded, and where in them each document begins."""
+) -> Loaded:
+    """Returns everything that `encode_all` has encoded, without attention sinks where the suite wants none."""
     suite = run.suite
     with run.timed("load stores"):
-        sides = load_sides(run, models)
+        stored = load_stores(run, models)
+        sinks = [[find_sinks(one.norms, suite.match.sink_norm or REPORTED) for one in group] for group in stored[:2]]
+        dropped = dropped_positions(sinks, shared=suite.align is None)
+        excluded = bool(suite.match.sink_norm) and any(bool(at.any()) for at in dropped)
+        if excluded and suite.align is None:
+            counted = without(blocks[0], dropped[0])
+            blocks = counted, counted
+            n_same_text = 2 + 2 * len(suite.controls)  # after these the published variants, which count every position
+            models = [(m, blocks[0] if i < n_same_text else over) for i, (m, over) in enumerate(models)]
+            stored = [[one.at(~dropped[0]) for one in g] if i < n_same_text else g for i, g in enumerate(stored)]
+        sides = load_sides(run, models, stored)
     n_controls = len(suite.controls)
     flat = [group[0] for group in sides[2:]]
     controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
     shifts = (True, False) if suite.published else ()
     published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
-    starts, spans = document_starts(blocks[0]), None
+    starts, spans, lost = document_starts(blocks[0]), None, 0
     if suite.align is not None:
         spans = shared_spans(run, blocks)
+        if excluded:
+            spans, lost = spans_without(spans, dropped)
         sides = [
             [_over_spans(side, s, suite.align.how) for side in group] for s, group in zip(spans, sides, strict=True)
         ]
@@ -277,7 +350,12 @@ def load_encoded(
         if control.kind == "floor"
         and any(np.array_equal(side.decoder, rows) for side in controls[control.name] for rows in trained)
     )
-    return Encoded(blocks[0], sides[0], sides[1], controls, published, spans, unfair), starts
+    encoded = Encoded(blocks[0], sides[0], sides[1], controls, published, spans, unfair)
+    of_saes = tuple(
+        [sae_facts(one.acts, found) for one, found in zip(group, of_group, strict=True)]
+        for group, of_group in zip(stored[:2], sinks, strict=True)
+    )
+    return Loaded(encoded, blocks, starts, (of_saes[0], of_saes[1]), sink_facts(suite.match, dropped, lost))
 
 
 def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.device) -> torch.Tensor:
@@ -322,7 +400,8 @@ def _reproduce(run: Run) -> dict[str, Any]:
     suite = run.suite
     (run.folder / METADATA).unlink(missing_ok=True)  # it will not be true of what comes
     corpus, blocks = load_corpus(run), load_blocks(run)
-    encoded, starts = load_encoded(run, blocks, encode_all(run, blocks))
+    loaded = load_encoded(run, blocks, encode_all(run, blocks))
+    encoded, starts, blocks = loaded.encoded, loaded.starts, loaded.blocks
     compare = suite.compare
     measures = make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
     counted, lock = dict[str, int](), Lock()
@@ -345,15 +424,16 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "fast": run.fast,
         "null": asdict(suite.null),
         "corpus": {
-            "n_tokens": corpus.blocks.n_tokens,
+            "n_tokens": blocks[0].n_tokens,
             "n_documents": len(starts),
             "n_spans": encoded.sides_a[0].acts.n_tokens if suite.align else None,
             "context": suite.corpus.context,
             "text_sha256": corpus.text_sha256,
             "tokens_sha256": corpus.blocks.sha256,
+            "sinks": loaded.sinks,
         },
-        "model_a": _describe(run, suite.model_a, encoded.sides_a),
-        "model_b": _describe(run, suite.model_b, encoded.sides_b),
+        "model_a": _describe(run, suite.model_a, encoded.sides_a, loaded.saes[0]),
+        "model_b": _describe(run, suite.model_b, encoded.sides_b, loaded.saes[1]),
         **compared,
     }
     results["warnings"] = warnings_of(results)
@@ -402,7 +482,7 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
     return checked
 
 
-def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]:
+def _describe(run: Run, model: ModelConfig, sides: list[Side], of_saes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": model.name,
         "path": model.path,
@@ -413,10 +493,9 @@ def _describe(run: Run, model: ModelConfig, sides: list[Side]) -> dict[str, Any]
                 "hook": model.by_label[side.label].hook,
                 "source": decoder_source(run.decoder_path(model, model.by_label[side.label])),
                 "n_features": side.acts.n_features,
-                "l0": side.acts.l0,
-                "dead_share": float((side.acts.active_counts() == 0).double().mean()),
                 "activations_sha256": side.store_sha256,
+                **facts,
             }
-            for side in sides
+            for side, facts in zip(sides, of_saes, strict=True)
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,6 +114,19 @@ def encode_stream(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> SparseAc
     return SparseActivations.from_dense(sae.process_sae_in(stream) @ sae.W_enc + bias, dtype, threshold)
 
 
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """What one batch gives at one hook.
+
+    Attributes:
+        acts: activations of its counted tokens.
+        norms: float32 [n_tokens], norm of the stream at each of them.
+    """
+
+    acts: SparseActivations
+    norms: Tensor
+
+
 def encode(
     model: PreTrainedModel,
     saes: dict[str, SAE[Any]],
@@ -123,8 +137,8 @@ def encode(
     tf32: bool = False,
     model_tf32: bool = False,
     hooks: Mapping[str, str] | None = None,
-) -> Iterator[tuple[int, dict[str, SparseActivations]]]:
-    """Yields, batch by batch, the position of its first counted token and the activations of every SAE.
+) -> Iterator[tuple[int, dict[str, Chunk]]]:
+    """Yields, batch by batch, the position of its first counted token and what every SAE gives.
 
     One forward pass feeds all SAEs. Batches always hold the same rows, so a run that takes some of them yields what an
     unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`. Token ids go to
@@ -154,10 +168,13 @@ def encode(
         places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
         if len(places):
             with float32_products(tf32):
-                chunks = {
-                    label: encode_stream(sae, _rows(read[at[label]], places), dtype) for label, sae in saes.items()
-                }
+                chunks = {label: _chunk(sae, _rows(read[at[label]], places), dtype) for label, sae in saes.items()}
             yield position, chunks
+
+
+def _chunk(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> Chunk:
+    norms = torch.linalg.vector_norm(stream, dim=-1, dtype=torch.float32)
+    return Chunk(encode_stream(sae, stream, dtype), norms)
 
 
 def _rows(stream: Tensor, places: Tensor) -> Tensor:

@@ -51,9 +51,15 @@ def find_sinks(norms: Tensor, multiple: float) -> Sinks:
     return Sinks(at, float(squares[at].sum()) / total if total else 0.0)
 
 
-def union(sinks: Sequence[Sinks]) -> Tensor:
-    """Returns the positions, bool [n_tokens], that are a sink of any of some streams over the same text."""
-    return torch.stack([one.at for one in sinks]).any(dim=0)
+def dropped_positions(sinks: Sequence[Sequence[Sinks]], shared: bool) -> tuple[Tensor, Tensor]:
+    """Returns the positions of A and of B, bool [n_tokens], that are a sink of any of some streams.
+
+    Args:
+        sinks: of the streams of A, and of those of B.
+        shared: whether both read the same positions; then a sink of one model is dropped from both.
+    """
+    a, b = (torch.stack([one.at for one in of_model]).any(dim=0) for of_model in sinks)
+    return (a | b, a | b) if shared else (a, b)
 
 
 def without(blocks: TokenBlocks, dropped: Tensor) -> TokenBlocks:

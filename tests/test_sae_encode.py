@@ -49,7 +49,7 @@ def test_every_counted_token_is_encoded_once(loaded):
     for first, chunks in encode(model, saes, blocks, batch=7):
         assert first == position
         assert set(chunks) == set(saes)
-        position += next(iter(chunks.values())).n_tokens
+        position += next(iter(chunks.values())).acts.n_tokens
     assert position == blocks.n_tokens
 
 
@@ -60,7 +60,8 @@ def test_starting_in_the_middle_gives_the_same_bits(loaded):
     assert len(tail) == len(whole) - 3
     for (first, chunks), (expected_first, expected) in zip(tail, whole[3:], strict=True):
         assert first == expected_first
-        assert {h: c.sha256 for h, c in chunks.items()} == {h: c.sha256 for h, c in expected.items()}
+        assert {h: c.acts.sha256 for h, c in chunks.items()} == {h: c.acts.sha256 for h, c in expected.items()}
+        assert all(torch.equal(c.norms, expected[h].norms) for h, c in chunks.items())
 
 
 def test_activations_equal_the_formula_of_a_jumprelu_sae(loaded):
@@ -71,7 +72,8 @@ def test_activations_equal_the_formula_of_a_jumprelu_sae(loaded):
     pre = (stream - sae.b_dec) @ sae.W_enc + sae.b_enc
     expected = pre.relu() * (pre > sae.threshold)
     assert first == 0
-    torch.testing.assert_close(chunks[hook].to_dense(), expected.detach(), rtol=0, atol=0)
+    torch.testing.assert_close(chunks[hook].acts.to_dense(), expected.detach(), rtol=0, atol=0)
+    torch.testing.assert_close(chunks[hook].norms.double(), stream.double().square().sum(dim=1).sqrt())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

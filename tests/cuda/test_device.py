@@ -289,9 +289,9 @@ def test_from_tokens_to_matches_without_leaving_the_device(device: str):
     for again in (runs[1], [runs[0][0], *runs[2]]):
         for (position, chunks), (expected_position, expected) in zip(again, runs[0], strict=True):
             assert position == expected_position
-            assert {c.device.type for c in chunks.values()} == {device}
-            assert {h: c.sha256 for h, c in chunks.items()} == {h: c.sha256 for h, c in expected.items()}
-    sides = [SparseActivations.concatenate([chunks[hook] for _, chunks in runs[0]]) for hook in saes]
+            assert {c.acts.device.type for c in chunks.values()} == {device}
+            assert {h: c.acts.sha256 for h, c in chunks.items()} == {h: c.acts.sha256 for h, c in expected.items()}
+    sides = [SparseActivations.concatenate([chunks[hook].acts for _, chunks in runs[0]]) for hook in saes]
     assert sides[0].n_tokens == blocks.n_tokens
     assert sides[0].nnz > 0
     found = best_matches(*sides)
