@@ -7,12 +7,17 @@ nulls as any other SAE, and a signed code is found again as the difference of it
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from semconv.files import write_atomically
 from semconv.hooks import hook_name
 from semconv.types import InputError
 
@@ -62,6 +67,14 @@ def directions(kind: Kind, streams: Tensor, n: int, seed: int = 0) -> tuple[Tens
 
     found = FastICA(n, random_state=seed, whiten="unit-variance", max_iter=1000).fit(x.numpy())
     return torch.nn.functional.normalize(torch.from_numpy(found.components_), dim=1).float(), mean.float()
+
+
+def write_sae(sae: SAE[Any], folder: Path) -> None:
+    """Writes an SAE in sae-lens's format, file by file whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
+        sae.save_model(temporary)
+        for file in sorted(Path(temporary).iterdir()):
+            write_atomically(folder / file.name, partial(shutil.copyfile, file))
 
 
 def as_sae(found: Tensor, centre: Tensor, layer: int) -> SAE[Any]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semconv.types import InputError
+from semconv.types import InputError, SemconvWarning
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_CANNOT = (errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+"""What file systems say that have no locks, or do not sync folders."""
 
 
 def shipped(name: str) -> Path:
@@ -27,7 +34,7 @@ def shipped(name: str) -> Path:
     return package / name if (package / name).exists() else package.parent / name
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a temporary name beside `path`, syncs it to disk and renames it; on failure nothing remains.
 
     Raises:
@@ -38,17 +45,29 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     # run left behind is overwritten by the next.
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
+        with temporary.open("wb") as handle:
+            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
         write(temporary)
+        temporary.chmod(mode)  # what the umask gives, for some libraries make files that only their owner can read
         with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
+            _sync(handle.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        _sync(folder)
     finally:
         os.close(folder)
+
+
+def _sync(descriptor: int) -> None:
+    """Syncs a file or folder to disk where the file system can: without, a power cut may lose what was written."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,6 +149,8 @@ def read_text(path: Path) -> str:
 def only_writer(folder: Path) -> Generator[None]:
     """Holds the folder's lock, so that two runs never write into it at once; the lock dies with the process.
 
+    Where the file system has no locks (some of clusters), it warns and goes on.
+
     Raises:
         InputError: another process holds it.
     """
@@ -141,6 +162,15 @@ def only_writer(folder: Path) -> Generator[None]:
             raise InputError(
                 f"another semconv process is writing to {folder}; wait for it or choose another --out"
             ) from None
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+            warnings.warn(
+                f"the file system of {folder} has no locks ({error.strerror}), so nothing keeps a second semconv "
+                "process from writing there at the same time: start only one",
+                SemconvWarning,
+                stacklevel=3,
+            )
         yield
 
 

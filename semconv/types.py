@@ -29,6 +29,10 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+class SemconvWarning(UserWarning):
+    """Something is not as it should be, and the work goes on."""
+
+
 @dataclass(frozen=True)
 class TokenBlocks:
     """Token ids cut into rows of one context length.

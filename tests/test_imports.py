@@ -53,7 +53,7 @@ def files_of(module: str) -> list[Path]:
         ("sources", {"config", "corpus", "hub", "types"}),
         ("sae_encode", {"device", "hub", "model_activations", "sparse", "sparsify", "types"}),
         ("run", {"config"}),
-        ("baselines", {"hooks", "types"}),
+        ("baselines", {"files", "hooks", "types"}),
         ("alignment", {"spans", "types"}),
         ("delphi_cache", {"activation_store", "files", "sparse", "types"}),
         ("parquet", {"files", "types"}),

@@ -120,7 +120,7 @@ def dictionary(
     device: DeviceOption = "auto",
 ) -> None:
     """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""
-    from semconv.baselines import as_sae, directions
+    from semconv.baselines import as_sae, directions, write_sae
     from semconv.config import CorpusConfig
     from semconv.device import choose_device
     from semconv.own_pair import model_of, tokenizer_of
@@ -132,7 +132,7 @@ def dictionary(
     )
     streams = residual_vectors(config, corpus, choose_device(device))
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
-    as_sae(found, centre, layer).save_model(target)
+    write_sae(as_sae(found, centre, layer), target)
     out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
 
 

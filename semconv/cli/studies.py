@@ -75,7 +75,7 @@ def _finish(
     """Prints warnings and verdicts; exit code 1 if a claim failed or a value is outside of its tolerance."""
     from dataclasses import asdict
 
-    warn(results)
+    warn(results.get("warnings", []))
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
         claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in checked]
@@ -223,7 +223,7 @@ def compare(
         run = Run(suite, folder, progress, device=choose_device(device))
         results = run_suite(run)
         publish(run, results)
-    warn(results)
+    warn(results["warnings"])
     if as_json:
         print(json.dumps(results["summary"], indent=2))  # noqa: T201
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+import warnings
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semconv.cli.plain import PlainCommand, PlainConsole, PlainGroup, survive_any_encoding
-from semconv.types import InputError, SemconvError
+from semconv.types import InputError, SemconvError, SemconvWarning
 
 if TYPE_CHECKING:
     from semconv.run import Progress
@@ -119,9 +120,9 @@ def progress_bar() -> Generator[Progress]:
         yield bar
 
 
-def warn(results: dict[str, Any]) -> None:
-    """Tells on stderr what must be known before the results are believed."""
-    for sentence in () if out.quiet else results.get("warnings", ()):
+def warn(sentences: Sequence[str]) -> None:
+    """Tells on stderr what must be known, such as the warnings of results; nothing where only errors are asked for."""
+    for sentence in () if out.quiet else sentences:
         err.print(f"semconv: warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
 
 
@@ -153,6 +154,29 @@ def _check_names(arguments: list[str]) -> None:
 def main() -> None:
     """Runs the command line; `--debug` anywhere (or SEMCONV_DEBUG=1) shows tracebacks."""
     survive_any_encoding()
+    with _own_warnings_as_sentences():
+        _main()
+
+
+@contextmanager
+def _own_warnings_as_sentences() -> Generator[None]:
+    """Tells warnings of semconv as `warn` does; those of libraries are shown as Python shows them."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, SemconvWarning):
+            warn([str(message)])
+        else:
+            usual(message, category, *where, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
+
+
+def _main() -> None:
     debug = "--debug" in sys.argv or os.environ.get("SEMCONV_DEBUG") == "1"
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
