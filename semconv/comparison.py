@@ -182,6 +182,7 @@ def summarise(grid: Grid, nulls: Nulls, measure: str) -> dict[str, Any]:
     """Returns for one measure the best layer pair, the mean, and per null how many layer pairs beat it.
 
     `best_of_grid` tests the best layer pair against the best that each draw of the null reaches anywhere in the grid.
+    `smallest_q` is the q of a layer pair above every draw when no other is: n tests of m draws give it n / (m + 1).
     """
     scored = {key: cell["measures"][measure] for key, cell in grid.items() if "score" in cell["measures"][measure]}
     best = max(scored, key=lambda key: (scored[key]["score"], key), default=None)
@@ -199,12 +200,18 @@ def summarise(grid: Grid, nulls: Nulls, measure: str) -> dict[str, Any]:
             "layer_pairs": len(tested),
             "significant": sum(test["q"] < LEVEL for test in tested.values()),
             "significant_by": sum(test["q_by"] < LEVEL for test in tested.values()),
+            "smallest_q": _smallest_q(nulls, null_name, measure, list(tested)),
             "largest_p": max((test["p"] for test in tested.values()), default=None),
             "mean": _mean([test["mean"] for test in tested.values()]),
             "best_calibrated": tested[best]["calibrated"] if best in tested else None,
             "best_of_grid": _best_of_grid(scored, nulls, null_name, measure, list(tested)),
         }
     return out
+
+
+def _smallest_q(nulls: Nulls, null_name: str, measure: str, keys: list[str]) -> float | None:
+    draws = [len(nulls[key][f"{null_name}.{measure}"]) for key in keys]
+    return min(1.0, len(keys) / (min(draws) + 1)) if draws else None
 
 
 def _best_of_grid(scored: Grid, nulls: Nulls, null_name: str, measure: str, keys: list[str]) -> dict[str, Any]:

@@ -176,7 +176,20 @@ class PairOptions:
     stop_tokens: tuple[str, ...] = PUBLISHED_STOP_TOKENS
     """As in `MatchConfig`."""
     rematches: int | None = None
-    """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes as many as the grid needs."""
+    """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes what `needed_rematches` says."""
+
+
+MOST_REMATCHES = 200
+"""Of the default: a shift matches every layer pair again, so the time grows with both."""
+
+
+def needed_rematches(n_cells: int) -> int:
+    """Returns the shifts with which one layer pair above all of them can reach q < 0.05 though no other does.
+
+    Its p is 1 / (m + 1), which Benjamini-Hochberg multiplies by the number of layer pairs, so 20 shifts for each. Grids
+    of more than 10 layer pairs get `MOST_REMATCHES`, and their reports say what q one alone can reach.
+    """
+    return min(20 * n_cells, MOST_REMATCHES)
 
 
 def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: PairOptions) -> SuiteConfig:
@@ -201,7 +214,7 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
         bos=o.bos,
         skip_positions=o.skip_positions,
     )
-    rematches = 20 if o.rematches is None else o.rematches
+    rematches = needed_rematches(len(a.saes) * len(b.saes)) if o.rematches is None else o.rematches
     return SuiteConfig(
         f"{a.name}-{b.name}",
         "A user's own pair.",

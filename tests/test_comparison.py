@@ -31,6 +31,7 @@ from semconv.config import (
 from semconv.departures import STEPS
 from semconv.labels import TopTokens
 from semconv.layer_pairs import bootstrap, study
+from semconv.own_pair import MOST_REMATCHES, needed_rematches
 from semconv.permutation import permutation_ids
 from semconv.sides import Side
 from semconv.subspaces import pooled, spans_of, study_spans
@@ -88,6 +89,7 @@ def test_the_summary_by_hand():
     shuffle = out["nulls"]["shuffle"]
     assert (shuffle["layer_pairs"], shuffle["significant"], shuffle["significant_by"]) == (3, 1, 0)
     assert shuffle["largest_p"] == 1.0
+    assert shuffle["smallest_q"] == 3 / 20
     assert shuffle["mean"] == pytest.approx((0.09 + 0.45 + 0.9) / 3)
     assert shuffle["best_calibrated"] == pytest.approx(0.07)
     assert shuffle["best_of_grid"] == {"score": 0.7, "null_mean": pytest.approx(0.9), "p": 1.0}
@@ -108,7 +110,7 @@ def test_a_summary_of_nothing_holds_no_number():
     grid = {"0x0": {"measures": {"m": {"score": 0.5, "nulls": {"rematch": {"reason": "1 of 9 draws"}}}}}}
     rematch = summarise(grid, {"0x0": {}}, "m")["nulls"]["rematch"]
     assert rematch["layer_pairs"] == 0
-    assert rematch["largest_p"] is rematch["mean"] is rematch["best_calibrated"] is None
+    assert rematch["largest_p"] is rematch["mean"] is rematch["best_calibrated"] is rematch["smallest_q"] is None
     assert list(rematch["best_of_grid"]) == ["reason"]
 
 
@@ -337,3 +339,24 @@ def test_one_run_draws_the_same_whatever_ran_before(tmp_path: Path):
         for name, draws in arrays.items():
             assert float(draws.mean()) == test[name.split(".")[0]]["mean"]
             assert np.array_equal(draws, nulls_again[key][name])
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 3, 9, 10])
+def test_with_the_default_number_of_shifts_one_layer_pair_alone_can_be_significant(n_cells: int):
+    """And with one shift less it cannot: 20 shifts, once the default, give q = 0.43 in a grid of nine."""
+    for draws, told in ((needed_rematches(n_cells), True), (needed_rematches(n_cells) - 1, False)):
+        null = np.arange(draws) / draws
+        keys = [f"0x{i}" for i in range(n_cells)]
+        grid = {key: cell(2.0 if key == "0x0" else -1.0, null) for key in keys}
+        add_q_values([of["measures"]["m"] for of in grid.values()])
+        shuffle = summarise(grid, {key: {"shuffle.m": null} for key in keys}, "m")["nulls"]["shuffle"]
+        q = grid["0x0"]["measures"]["m"]["nulls"]["shuffle"]["q"]
+        assert shuffle["smallest_q"] == pytest.approx(q)  # two orders of one product
+        assert (shuffle["significant"] == 1) == told == (shuffle["smallest_q"] < 0.05)
+
+
+def test_the_default_number_of_shifts_is_bounded_and_what_q_can_be_is_never_above_one():
+    assert [needed_rematches(n) for n in (1, 9, 11, 1000)] == [20, 180, MOST_REMATCHES, MOST_REMATCHES]
+    null, keys = np.zeros(3), [f"0x{i}" for i in range(5)]
+    out = summarise({key: cell(1.0, null) for key in keys}, {key: {"shuffle.m": null} for key in keys}, "m")
+    assert out["nulls"]["shuffle"]["smallest_q"] == 1.0

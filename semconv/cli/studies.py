@@ -178,7 +178,9 @@ def compare(
     ] = True,
     rematches: Annotated[
         int | None,
-        typer.Option(help="Shifts of the rematch null; 0 leaves it and intervals out (default: what the grid needs)."),
+        typer.Option(
+            help="Shifts of the rematch null; 0 leaves it and intervals out (default: 20 a layer pair, at most 200)."
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
     precision: Annotated[str, typer.Option(help="Of the SAEs: sae (what each was trained in), float32, ...")] = "sae",

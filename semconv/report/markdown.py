@@ -10,7 +10,7 @@ from semconv.claims import Checked
 from semconv.files import write_text
 from semconv.report import sections
 from semconv.report.figures import title_of
-from semconv.report.rows import interval, null_names
+from semconv.report.rows import cannot_tell, interval, null_names
 from semconv.report.tables import show, table
 from semconv.report.verdict import floor_verdict
 
@@ -44,10 +44,11 @@ def headline(results: dict[str, Any]) -> str:
             if n is None or not n["layer_pairs"]:
                 continue
             best = n["best_of_grid"]
+            beside = f"; {cannot_tell(n)}" if cannot_tell(n) else ""
             p = f", p of the best of the grid {show(best['p'])}" if "p" in best else ""
             lines.append(
-                f"  - `{null}`: {n['significant']} of {n['layer_pairs']} layer pairs lie above it (q < 0.05); its mean "
-                f"is {n['mean']:.3f}{p}."
+                f"  - `{null}`: {n['significant']} of {n['layer_pairs']} layer pairs lie above it (q < 0.05{beside}); "
+                f"its mean is {n['mean']:.3f}{p}."
             )
     return "\n".join(lines)
 

@@ -9,12 +9,9 @@ from typing import Any
 from semconv.claims import Checked
 from semconv.report.figures import saes_of, title_of, value_of
 from semconv.report.page_data import limits
-from semconv.report.rows import Rows, category_measures, null_names
+from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, null_names
 from semconv.report.tables import show
 from semconv.report.vega import step_of
-
-LEVEL = 0.05
-"""q from which on a score is not told from its null."""
 
 
 def is_number(value: object) -> bool:
@@ -56,9 +53,11 @@ def headline_rows(results: dict[str, Any]) -> Rows:
         row.append(_rounded(summary["mean_score"]))
         for null in nulls:
             s = summary["nulls"].get(null)
-            row.append(
-                s and s["layer_pairs"] and f"{s['significant']} of {s['layer_pairs']} (mean {_rounded(s['mean'])})"
-            )
+            if not s or not s["layer_pairs"]:
+                row.append(None)
+                continue
+            beside = "; ".join(filter(None, (f"mean {_rounded(s['mean'])}", cannot_tell(s))))
+            row.append(f"{s['significant']} of {s['layer_pairs']} ({beside})")
         lines.append([value or None for value in row])
     header = ["measure", "best at A x B", "score", "95% interval", "grid mean", *(f"above {null}" for null in nulls)]
     return Rows(header, lines)

@@ -11,6 +11,8 @@ from semconv.report.tables import show
 
 NULLS = ("shuffle", "frequency", "rematch")
 """The nulls in the order of the tables, the easiest first."""
+LEVEL = 0.05
+"""q from which on a score is not told from its null."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ def interval(value: Sequence[float] | None) -> str | None:
 def percent(share: float | None) -> str | None:
     """Returns a share as a percentage with two decimals, or None where there is none."""
     return None if share is None else f"{100 * share:.2f}%"
+
+
+def cannot_tell(summary: dict[str, Any]) -> str:
+    """Returns what stands beside a count of layer pairs with q < 0.05 where one alone could not be among them.
+
+    Args:
+        summary: of one null of one measure.
+    """
+    smallest = summary.get("smallest_q")  # of an older run: unknown
+    return "" if smallest is None or smallest < LEVEL else f"cannot tell one alone, whose q is {show(smallest)} at best"
 
 
 def measure_rows(results: dict[str, Any], name: str) -> Rows:
@@ -77,13 +89,22 @@ def grid_test_rows(results: dict[str, Any]) -> Rows:
                     null,
                     f"{s['significant']} of {s['layer_pairs']}",
                     f"{s['significant_by']} of {s['layer_pairs']}",
+                    s.get("smallest_q"),
                     summary["best_layer_pair"],
                     best.get("score"),
                     best.get("null_mean"),
                     best.get("p"),
                 ]
             )
-    header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "best layer pair", "its score"]
+    header = [
+        "measure",
+        "null",
+        "q < 0.05 (BH)",
+        "q < 0.05 (BY)",
+        "lowest q of one alone",
+        "best layer pair",
+        "its score",
+    ]
     return Rows([*header, "null of the best", "p of the best"], rows)
 
 

@@ -61,7 +61,13 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
 
     def over_the_grid() -> dict[str, Any]:
         best = {"score": next(number), "null_mean": next(number), "p": next(number)}
-        of_null = {"layer_pairs": 2, "significant": 1, "significant_by": 0, "largest_p": next(number)}
+        of_null = {
+            "layer_pairs": 2,
+            "significant": 1,
+            "significant_by": 0,
+            "smallest_q": 0.0021,
+            "largest_p": next(number),
+        }
         more = {"mean": next(number), "best_calibrated": next(number), "best_of_grid": best}
         return {
             "layer_pairs": 2,

@@ -10,6 +10,8 @@ import pytest
 from semconv.claims import Checked, Claim
 from semconv.report.figures import control_rows
 from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
+from semconv.report.page_tables import headline_rows
+from semconv.report.rows import grid_test_rows
 from tests.report.made_up import MEASURES, results
 
 TITLES = ("RSA, Spearman", "SVCCA, first component (as published)")
@@ -96,6 +98,21 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     best = rsa["nulls"]["shuffle"]["best_of_grid"]["p"]
     assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05)" in lines[1]
     assert f"p of the best of the grid {best:.4g}" in lines[1]
+
+
+@pytest.mark.parametrize(("smallest", "told"), [(0.0499, ""), (0.05, "0.05"), (9 / 21, "0.4286"), (1.0, "1")])
+def test_a_count_that_one_layer_pair_alone_could_not_be_in_says_so(smallest: float, told: str):
+    """In report, command line (`headline`), the table of tests and the page."""
+    made = results()
+    for summary in made["summary"].values():
+        summary["nulls"]["rematch"]["smallest_q"] = smallest
+    said = f"cannot tell one alone, whose q is {told} at best"
+    lines = headline(made).splitlines()
+    assert (said in lines[3]) == bool(told)
+    assert f"1 of 2 layer pairs lie above it (q < 0.05{f'; {said}' if told else ''}); its mean" in lines[3]
+    assert said not in lines[1]
+    assert (said in str(headline_rows(made).rows[0][-1])) == bool(told)
+    assert [row[4] for row in grid_test_rows(made).rows][2] == smallest
 
 
 def test_a_measure_that_compared_nothing_is_told_without_a_number():
