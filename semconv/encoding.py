@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -20,6 +20,7 @@ from semconv.sources import model_folder
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
+    from sae_lens import SAE
     from transformers import PreTrainedModel
 
 SHARE = 0.7
@@ -80,6 +81,31 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
     run.progress(stage, 1, 1)
 
 
+def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedModel, bool]:
+    """Loads a model of a run; also returns whether its products are taken in TF32.
+
+    Raises:
+        InputError: what `load_model` refuses.
+    """
+    from semconv.model_activations import load_model
+
+    precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
+    network = load_model(folder, device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed)
+    return network, precision == "tf32"
+
+
+def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
+    """Loads SAEs of a run, in the precision it computes in, by their labels.
+
+    Raises:
+        InputError: what `open_sae` refuses.
+    """
+    asked = run.suite.encode.precision
+    return {
+        label: open_sae(sae, DTYPES[sae_precision(sae, asked, run.device)], run.device) for label, sae in saes.items()
+    }
+
+
 def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
     """Splits SAEs of the given sizes, in bytes, into as few passes as `room` bytes allow, in order.
 
@@ -108,10 +134,7 @@ def _encode_missing(
     writers: dict[str, StoreWriter],
     blocks: TokenBlocks,
 ) -> None:
-    from semconv.model_activations import load_model
-
-    precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
-    network = load_model(folder, device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed)
+    network, model_tf32 = open_model(run, model, folder)
     _check_fit(model, network, todo, kept, blocks)
     shapes = [kept[label].shape for label in todo]
     sizes = [2 * d_sae * d_model * 4 for d_sae, d_model in shapes]
@@ -121,7 +144,7 @@ def _encode_missing(
     for number, part in enumerate(passes):
         name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
         together = {labels[i]: todo[labels[i]] for i in part}
-        _encode_together(run, name, network, together, writers, blocks, precision == "tf32")
+        _encode_together(run, name, network, together, writers, blocks, model_tf32)
 
 
 def _check_fit(
@@ -164,10 +187,7 @@ def _encode_together(
 
     encoding = run.suite.encode
     batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
-    saes = {
-        label: open_sae(sae, DTYPES[sae_precision(sae, encoding.precision, run.device)], run.device)
-        for label, sae in part.items()
-    }
+    saes = open_saes(run, part)
     hooks = {label: sae.hook for label, sae in part.items()}
     tf32 = encoding.precision == "tf32"
     # Batches never shift, so that a run that was resumed or shared has the same bits.

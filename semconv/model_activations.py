@@ -146,16 +146,21 @@ def _captured(points: Sequence[Point]) -> Generator[dict[Point, Any]]:
             handle.remove()
 
 
-def _points(model: nn.Module, hooks: Sequence[str]) -> dict[str, Point]:
+def points(model: nn.Module, hooks: Sequence[str]) -> dict[str, Point]:
+    """Returns where in a model the streams at some hooks pass, by the names given.
+
+    Raises:
+        InputError: a hook that the model does not have.
+    """
     blocks, config = transformer_blocks(model), text_config(model)
-    points: dict[str, Point] = {}
+    found: dict[str, Point] = {}
     for name in hooks:
         hook = parse_hook(name)
         if hook.layer >= len(blocks):
             hint = nearest(name, [hook_name(i) for i in range(len(blocks))])
             raise InputError(f"no hook {name!r}{hint} in this model; it has {len(blocks)} blocks")
-        points[name] = point_of(blocks[hook.layer], config, hook)
-    return points
+        found[name] = point_of(blocks[hook.layer], config, hook)
+    return found
 
 
 def _per_position(name: str, point: Point, value: Any, shape: torch.Size) -> Tensor:
@@ -183,15 +188,15 @@ def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str]) -> dict[str, Te
     Raises:
         InputError: a hook that the model does not have, or that gives no vector per position.
     """
-    points = _points(model, hooks)
-    if not points:
+    places = points(model, hooks)
+    if not places:
         return {}
-    with _captured(list(set(points.values()))) as captured, suppress(_Truncated):
+    with _captured(list(set(places.values()))) as captured, suppress(_Truncated):
         language_model(model)(input_ids=ids.to(next(model.parameters()).device).long(), use_cache=False)
-    missing = [name for name, point in points.items() if point not in captured]
+    missing = [name for name, point in places.items() if point not in captured]
     if missing:
         raise InputError(f"hook {missing[0]!r} is never reached when the model reads text")
-    return {name: _per_position(name, point, captured[point], ids.shape) for name, point in points.items()}
+    return {name: _per_position(name, point, captured[point], ids.shape) for name, point in places.items()}
 
 
 def stream_width(model: nn.Module, hook: str) -> int:
