@@ -1,0 +1,199 @@
+"""How well an SAE fits a text: the variance of the stream that it explains, and the loss that it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from semconv.device import float32_products
+from semconv.model_activations import streams
+from semconv.splicing import next_token_loss, rows_per_pass, spliced, targets, why_not_spliced
+from semconv.types import TokenBlocks
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+FIT_TOKENS = 8192
+"""Counted positions that variance is measured on, from the first rows of the text. On the mini text this and all of it
+agree to 0.002, and a model of 135M parameters reads so much in some ten seconds on two cores."""
+LOSS_TOKENS = 2048
+"""Counted positions that the loss is measured on: over these the whole model is run twice for every SAE. The difference
+of two losses over so many is known to some hundredths of a nat, where taking a stream out costs several nats."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """An SAE at a stream of a model.
+
+    Attributes:
+        sae: on the model's device.
+        hook: the stream that it reads.
+        hook_out: the stream that it stands for: the one that it reads or, of a transcoder, another.
+    """
+
+    sae: SAE[Any]
+    hook: str
+    hook_out: str
+
+
+class Variance:
+    """Sums over positions from which the explained variance follows, in float64."""
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._total: Tensor | float = 0.0
+        self._squares = self._left = 0.0
+
+    def add(self, stream: Tensor, found: Tensor) -> None:
+        """Adds positions: what is there, and what the SAE makes of it, both [n, width]."""
+        x, left = stream.double(), stream.double() - found.double()
+        self.n += len(x)
+        self._total = self._total + x.sum(dim=0)
+        self._squares += float(x.square().sum())
+        self._left += float(left.square().sum())
+
+    @property
+    def explained(self) -> float | None:
+        """1 - sum |x - x_hat|^2 / sum |x - mean|^2; None where the stream does not vary."""
+        if not self.n:
+            return None
+        total = torch.as_tensor(self._total)
+        variance = self._squares - float(total.square().sum()) / self.n
+        return 1 - self._left / variance if variance > 0 else None
+
+
+def n_rows(mask: Tensor, n_tokens: int) -> int:
+    """Returns how many rows, from the first, hold so many counted positions; all where there are fewer."""
+    reached = int((mask.sum(dim=1).cumsum(0) < n_tokens).sum()) + 1
+    return min(reached, len(mask))
+
+
+@torch.inference_mode()
+def explained_variances(
+    model: nn.Module,
+    readers: dict[str, Reader],
+    blocks: TokenBlocks,
+    kept: Tensor,
+    batch: int,
+    tf32: bool = False,
+    model_tf32: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Returns of every SAE how much of the variance of its stream it explains on the first rows of a text.
+
+    Args:
+        model: a language model in evaluation mode.
+        readers: label -> SAE, of which `hook_out` is known.
+        blocks: the text.
+        kept: bool [n_seq, context], the counted positions that are no attention sinks.
+        batch: rows per forward pass.
+        tf32: whether float32 products of the SAEs are taken in TF32, on CUDA.
+        model_tf32: the same of the model's.
+
+    Returns:
+        Label -> `tokens` that it was measured on, `explained_variance` over them, and `explained_variance_with_sinks`
+        over the sinks among them too; None where a stream does not vary.
+    """
+    usual, every = ({label: Variance() for label in readers} for _ in range(2))
+    hooks = sorted({hook for reader in readers.values() for hook in (reader.hook, reader.hook_out)})
+    rows = n_rows(kept, FIT_TOKENS)
+    for begin in range(0, rows, batch):
+        part = slice(begin, min(begin + batch, rows))
+        with float32_products(model_tf32):
+            read = streams(model, blocks.ids[part], hooks)
+        counted, without_sinks = blocks.mask[part], kept[part][blocks.mask[part]]
+        for label, reader in readers.items():
+            x, y = (read[hook][counted.to(read[hook].device)] for hook in (reader.hook, reader.hook_out))
+            with float32_products(tf32):
+                found = reconstructed(reader.sae, x)
+            at = without_sinks.to(y.device)
+            usual[label].add(y[at], found[at])
+            every[label].add(y, found)
+    return {
+        label: {
+            "tokens": usual[label].n,
+            "explained_variance": usual[label].explained,
+            "explained_variance_with_sinks": every[label].explained,
+        }
+        for label in readers
+    }
+
+
+def reconstructed(sae: SAE[Any], stream: Tensor) -> Tensor:
+    """Returns what an SAE makes of a stream [n, width], float32 [n, d_out]; of a transcoder, its prediction."""
+    return sae(stream.to(sae.dtype)).float()
+
+
+@torch.inference_mode()
+def losses(
+    model: nn.Module,
+    readers: dict[str, Reader],
+    blocks: TokenBlocks,
+    kept: Tensor,
+    tf32: bool = False,
+    model_tf32: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Returns of every SAE how much of the loss is kept when the model runs on what the SAE makes of its stream.
+
+    The cross-entropy of the next token, in nats, is taken on the first rows of a text three times: of the model as it
+    is, with the stream replaced by the SAE's reconstruction, and with zeros in its place. Only positions that count are
+    replaced, and only those whose successor counts too are measured, so that BOS and attention sinks, which SAEs are
+    seldom trained on, stay as they are. Loss recovered is (L_zero - L_sae) / (L_zero - L_clean): 1 where the SAE costs
+    nothing, 0 where it is no better than zeros (zero ablation; Rajamanoharan et al. 2024, arXiv 2404.16014, 4.1).
+
+    Args:
+        model: as for `explained_variances`.
+        readers: as there.
+        blocks: as there.
+        kept: as there.
+        tf32: as there.
+        model_tf32: as there.
+
+    Returns:
+        Label -> `tokens` measured, the three mean losses `clean`, `sae` and `zero`, and `recovered`; or a `reason`.
+    """
+    rows = n_rows(kept, LOSS_TOKENS)
+    at_once = rows_per_pass(model, blocks.ids.shape[1])
+    parts = [slice(begin, min(begin + at_once, rows)) for begin in range(0, rows, at_once)]
+    n_told = int(targets(kept[:rows]).sum())
+
+    def mean_loss(reader: Reader | None, zero: bool = False) -> float:
+        total = 0.0
+        for part in parts:
+            ids, at = blocks.ids[part], kept[part]
+            with float32_products(model_tf32):
+                if reader is None:
+                    total += next_token_loss(model, ids, targets(at))
+                    continue
+                elsewhere = not zero and reader.hook != reader.hook_out
+                x = streams(model, ids, [reader.hook])[reader.hook] if elsewhere else None
+
+            def change(stream: Tensor, reader: Reader = reader, x: Tensor | None = x, at: Tensor = at) -> Tensor:
+                places, out = at.to(stream.device), stream.clone()
+                with float32_products(tf32):
+                    source = stream if x is None else x
+                    out[places] = 0.0 if zero else reconstructed(reader.sae, source[places]).to(out.dtype)
+                return out
+
+            with float32_products(model_tf32), spliced(model, reader.hook_out, ids.shape, change):
+                total += next_token_loss(model, ids, targets(at))
+        return total / n_told
+
+    out: dict[str, dict[str, Any]] = {}
+    clean = mean_loss(None) if n_told else 0.0
+    of_zeros: dict[str, float] = {}
+    for label, reader in readers.items():
+        reason = why_not_spliced(model, reader.hook_out) if n_told else "no position is followed by one that counts"
+        if not reason:
+            if reader.hook_out not in of_zeros:
+                of_zeros[reader.hook_out] = mean_loss(reader, zero=True)
+            zero = of_zeros[reader.hook_out]
+            values = {"tokens": n_told, "clean": clean, "sae": mean_loss(reader), "zero": zero}
+            if zero > clean:
+                out[label] = {**values, "recovered": (zero - values["sae"]) / (zero - clean)}
+                continue
+            reason = f"zeros in place of the stream do not raise the loss ({zero:.3f} nats, {clean:.3f} without)"
+        out[label] = {"reason": reason}
+    return out

@@ -1,0 +1,227 @@
+"""How well SAEs fit: variance and loss as plain torch computes them; identity is 1, zeros are 0, misplaced is low."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from semconv import TokenBlocks
+from semconv.sae_fit import Reader, Variance, explained_variances, losses, n_rows
+from semconv.splicing import next_token_loss, spliced, targets, why_not_spliced
+from tests.conftest import requires_models
+
+pytestmark = requires_models
+HOOK = "blocks.1.hook_resid_post"
+WIDTH = 16
+
+
+def network(seed: int = 0, scale: float = 1.0) -> Any:
+    """A tiny Llama; with a scale, its logits are not all alike."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=WIDTH,
+        intermediate_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        initializer_range=0.3 * scale,
+        attn_implementation="eager",
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def taught(model: Any, blocks: TokenBlocks) -> Any:
+    """The model after some steps on the text itself, so that a stream taken out costs it something."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    model.train()
+    for _ in range(40):
+        loss = model(input_ids=blocks.ids.long(), labels=blocks.ids.long()).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def text(n_seq: int = 6, context: int = 12) -> TokenBlocks:
+    """Rows of a few words; the first position of each and a hole in the second row do not count."""
+    ids = torch.randint(5, (n_seq, context), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
+    ids[:, 1::2] = ids[:, 0::2] + 5
+    mask = torch.ones(n_seq, context, dtype=torch.bool)
+    mask[:, 0] = mask[1, 4:6] = False
+    return TokenBlocks(ids, mask, torch.where(mask, torch.arange(n_seq)[:, None].expand(-1, context), -1).int())
+
+
+class Sae(torch.nn.Module):
+    """Stands for an SAE: what it makes of a stream is a function."""
+
+    dtype = torch.float32
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.make(x)
+
+
+def reader(make: Any, hook: str = HOOK, hook_out: str | None = None) -> Reader:
+    return Reader(Sae(make), hook, hook if hook_out is None else hook_out)  # pyright: ignore
+
+
+IDENTITY, ZERO, HALF = (lambda x: x), torch.zeros_like, (lambda x: 0.5 * x)
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return taught(network(), text())
+
+
+def hidden(model: Any, blocks: TokenBlocks, block: int) -> Tensor:
+    with torch.no_grad():
+        return model(input_ids=blocks.ids.long(), output_hidden_states=True).hidden_states[block + 1]
+
+
+def test_variance_is_that_of_the_whole_sample_whatever_the_batch(model: Any):
+    blocks = text()
+    kept = blocks.mask.clone()
+    kept[0, 3] = kept[4, 1] = False
+    stream = hidden(model, blocks, 1)
+
+    def expected(at: Tensor) -> float:
+        x = stream[at].double()
+        return float(1 - (0.5 * x).square().sum() / (x - x.mean(dim=0)).square().sum())
+
+    for batch in (1, 4, 100):
+        found = explained_variances(model, {"half": reader(HALF)}, blocks, kept, batch)["half"]
+        assert found["tokens"] == int(kept.sum())
+        assert found["explained_variance"] == pytest.approx(expected(kept), abs=1e-6)
+        assert found["explained_variance_with_sinks"] == pytest.approx(expected(blocks.mask), abs=1e-6)
+
+
+def test_identity_explains_all_the_mean_nothing_and_another_stream_less(model: Any):
+    blocks = text()
+    stream = hidden(model, blocks, 1)[blocks.mask]
+    mean, shift = stream.mean(dim=0), 3 * stream.std(dim=0)
+    readers = {
+        "identity": reader(IDENTITY),
+        "mean": reader(lambda x: mean.expand_as(x)),
+        "elsewhere": reader(lambda x: x + shift),  # as one that was trained where the stream has another mean
+    }
+    found = explained_variances(model, readers, blocks, blocks.mask, 2)
+    assert found["identity"]["explained_variance"] == 1.0
+    assert found["mean"]["explained_variance"] == pytest.approx(0.0, abs=1e-6)
+    assert found["elsewhere"]["explained_variance"] < 0
+
+
+def test_a_transcoder_is_measured_at_what_it_predicts(model: Any):
+    """The MLP itself is the best transcoder there is."""
+    blocks = text()
+    mlp = copy.deepcopy(model.model.layers[1].mlp)
+    readers = {"mlp": reader(mlp, "layers.1.mlp.input", "blocks.1.hook_mlp_out")}
+    found = explained_variances(model, readers, blocks, blocks.mask, 2)["mlp"]
+    assert found["explained_variance"] == pytest.approx(1.0, abs=1e-6)
+    loss = losses(model, readers, blocks, blocks.mask)["mlp"]
+    assert loss["sae"] == pytest.approx(loss["clean"], abs=1e-6)
+
+
+def test_a_stream_that_does_not_vary_has_no_explained_variance():
+    sums = Variance()
+    assert sums.explained is None
+    sums.add(torch.ones(4, 3), torch.zeros(4, 3))
+    assert sums.explained is None
+
+
+def test_only_as_many_rows_are_read_as_hold_enough_positions():
+    mask = torch.tensor([[0, 1, 1], [0, 0, 0], [1, 1, 1], [1, 0, 0]], dtype=torch.bool)
+    assert [n_rows(mask, n) for n in (1, 2, 3, 5, 6, 99)] == [1, 1, 3, 3, 4, 4]
+
+
+HOOKS = [HOOK, "blocks.1.hook_resid_pre", "blocks.0.hook_mlp_out", "blocks.2.hook_attn_out", "blocks.0.hook_mlp_in"]
+
+
+@pytest.mark.parametrize("hook", [*HOOKS, "blocks.1.attn.hook_z", "blocks.1.mlp.hook_post", "layers.1.self_attn"])
+def test_identity_recovers_all_of_the_loss_and_zero_nothing(model: Any, hook: str):
+    blocks = text()
+    found = losses(model, {"identity": reader(IDENTITY, hook), "zero": reader(ZERO, hook)}, blocks, blocks.mask)
+    assert found["identity"]["tokens"] == int((blocks.mask[:, :-1] & blocks.mask[:, 1:]).sum())
+    assert found["identity"]["sae"] == pytest.approx(found["identity"]["clean"], abs=1e-6)
+    assert found["zero"]["sae"] == found["zero"]["zero"] > found["zero"]["clean"]
+    assert found["identity"]["recovered"] == pytest.approx(1.0, abs=1e-5)
+    assert found["zero"]["recovered"] == 0.0
+
+
+def test_losses_are_those_of_a_loop_over_positions(model: Any):
+    blocks = text()
+    kept = blocks.mask.clone()
+    kept[2, 5] = False  # a sink: it stays as it is, and neither it nor what comes before it is measured
+
+    def plainly(replace: Any) -> float:
+        def hook(_module: Any, _args: Any, output: Tensor) -> Tensor:
+            out = output.clone()
+            for row, place in kept.nonzero().tolist():
+                out[row, place] = replace(output[row, place])
+            return out
+
+        handle = model.model.layers[1].register_forward_hook(hook)
+        with torch.no_grad():
+            logits = model(input_ids=blocks.ids.long()).logits.log_softmax(dim=-1)
+        handle.remove()
+        told = [
+            -float(logits[row, place, int(blocks.ids[row, place + 1])])
+            for row, place in kept.nonzero().tolist()
+            if place + 1 < kept.shape[1] and kept[row, place + 1]
+        ]
+        return sum(told) / len(told)
+
+    found = losses(model, {"half": reader(HALF)}, blocks, kept)["half"]
+    for key, change in (("clean", IDENTITY), ("sae", HALF), ("zero", ZERO)):
+        assert found[key] == pytest.approx(plainly(change), abs=1e-5)
+    assert found["recovered"] == pytest.approx((found["zero"] - found["sae"]) / (found["zero"] - found["clean"]))
+
+
+def test_the_same_twice_and_hooks_are_gone_after(model: Any):
+    blocks = text()
+    readers = {"half": reader(HALF), "zero": reader(ZERO)}
+    first = losses(model, readers, blocks, blocks.mask)
+    assert losses(model, readers, blocks, blocks.mask) == first
+    at = targets(blocks.mask)
+    clean = next_token_loss(model, blocks.ids, at)
+    with spliced(model, HOOK, blocks.ids.shape, torch.zeros_like):
+        assert next_token_loss(model, blocks.ids, at) != clean
+    assert next_token_loss(model, blocks.ids, at) == clean
+
+
+@pytest.mark.parametrize(
+    ("hook", "reason"),
+    [
+        ("blocks.1.hook_resid_mid", "which it also passes by"),
+        ("blocks.1.ln2.hook_normalized", "cannot be replaced apart from the norm's weights"),
+    ],
+)
+def test_a_stream_that_cannot_be_replaced_has_a_reason_for_no_loss(model: Any, hook: str, reason: str):
+    blocks = text()
+    assert reason in why_not_spliced(model, hook)
+    found = losses(model, {"x": reader(IDENTITY, hook)}, blocks, blocks.mask)["x"]
+    assert set(found) == {"reason"}
+    assert reason in found["reason"]
+    variance = explained_variances(model, {"x": reader(IDENTITY, hook)}, blocks, blocks.mask, 3)["x"]
+    assert variance["explained_variance"] == 1.0
+
+
+def test_a_model_that_learned_nothing_has_no_loss_to_recover():
+    """Random logits are worse than those of a stream of zeros, which are all alike."""
+    blocks = text()
+    found = losses(network(scale=3.0), {"x": reader(IDENTITY, "blocks.2.hook_resid_post")}, blocks, blocks.mask)["x"]
+    assert "do not raise the loss" in found["reason"]
+    none = torch.zeros_like(blocks.mask)
+    none[0, 3] = True
+    alone = losses(network(), {"x": reader(IDENTITY)}, blocks, none)["x"]
+    assert alone == {"reason": "no position is followed by one that counts"}
