@@ -111,7 +111,7 @@ class SaeConfig:
     hook: str
     """Where the SAE reads, by any name that `parse_hook` knows; kept by its canonical name."""
     path: str = ""
-    """Folder in sae-lens's format, or else a release on the hub:"""
+    """Folder in the format of sae-lens, sparsify or dictionary_learning, or else a release on the hub:"""
     release: str = ""
     """Release in sae-lens's list, or OWNER/NAME of a repository."""
     sae_id: str = ""
@@ -122,7 +122,9 @@ class SaeConfig:
     revision: str = ""
     """Commit of the release's repository; sae-lens reads the main branch, so a run refuses one that has moved."""
     loader: str = ""
-    """`sparsify` for repositories of EleutherAI's sparsify; empty for what sae-lens's list says."""
+    """`sparsify` or `dictionary_learning`, for repositories of these; empty for what sae-lens's list says."""
+    other_hook: bool = False
+    """The SAE is meant to be read at `hook` though its own metadata names another, which is refused without this."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hook", str(parse_hook(self.hook)))
@@ -211,14 +213,17 @@ class SaeGrid:
     """Blocks whose outputs are compared."""
     n_layers: int
     """Blocks of the model, for `--all-layers`."""
+    hook: str = "blocks.{layer}.hook_resid_post"
+    """With `{layer}` likewise."""
     revision: str = ""
     """As in `SaeConfig`."""
     loader: str = ""
     """As in `SaeConfig`."""
 
     def __post_init__(self) -> None:
-        if "{layer}" not in self.sae_id:
-            raise InputError(f"sae_grid.sae_id must hold {{layer}}, got {self.sae_id!r}")
+        for key, value in (("sae_id", self.sae_id), ("hook", self.hook)):
+            if "{layer}" not in value:
+                raise InputError(f"sae_grid.{key} must hold {{layer}}, got {value!r}")
         if not self.layers or not all(0 <= layer < self.n_layers for layer in self.layers):
             raise InputError(f"sae_grid.layers must be in 0..{self.n_layers - 1}, got {list(self.layers)}")
 
@@ -227,7 +232,7 @@ class SaeGrid:
         layers = range(self.n_layers) if all_layers else self.layers
         return tuple(
             SaeConfig(
-                hook_name(layer),
+                self.hook.replace("{layer}", str(layer)),
                 release=self.release,
                 sae_id=self.sae_id.replace("{layer}", str(layer)),
                 revision=self.revision,

@@ -15,6 +15,7 @@ from torch import Tensor
 from semconv.config import SaeConfig, resolve
 from semconv.device import Precision, resolve_precision
 from semconv.files import folder_sha256, read_tensors, write_tensors
+from semconv.sae_metadata import SaeMetadata, centres, check_hook
 from semconv.sources import check_release_revision, release_repository
 from semconv.types import InputError
 
@@ -28,7 +29,7 @@ def open_sae(sae: SaeConfig, dtype: torch.dtype = torch.float32, device: torch.d
     Raises:
         InputError: it cannot be found or read, or the release is not at the pinned commit.
     """
-    from semconv.sae_encode import load_sae
+    from semconv.sae_files import load_sae
 
     if sae.path:
         return load_sae(resolve(sae.path), dtype=dtype, device=device)
@@ -36,11 +37,34 @@ def open_sae(sae: SaeConfig, dtype: torch.dtype = torch.float32, device: torch.d
     return load_sae(None, sae.release, sae.sae_id, dtype=dtype, device=device, loader=sae.loader, revision=sae.revision)
 
 
+def sae_metadata(sae: SaeConfig) -> SaeMetadata:
+    """Returns what an SAE of a suite says of itself, after reading its config alone.
+
+    Raises:
+        InputError: it cannot be found or read, or is not compared.
+    """
+    from semconv.sae_files import read_metadata
+
+    if sae.path:
+        return read_metadata(resolve(sae.path))
+    release_repository(sae)
+    return read_metadata(None, sae.release, sae.sae_id, sae.loader, sae.revision)
+
+
+def check_place(sae: SaeConfig, metadata: SaeMetadata) -> None:
+    """Refuses an SAE that is to be read at another hook than its own metadata names, unless the suite insists.
+
+    Raises:
+        InputError: names both hooks; or the model of its training was changed as that hook cannot be given.
+    """
+    if not sae.other_hook:
+        check_hook(metadata, sae.source, sae.hook)
+    centres(metadata, sae.source, sae.hook)
+
+
 def sae_precision(sae: SaeConfig, asked: str, device: torch.device) -> Precision:
     """Returns what an SAE's products are computed in (`resolve_precision`); one of a release was trained in float32."""
-    from semconv.sae_encode import sae_dtype
-
-    return resolve_precision(asked, sae_dtype(resolve(sae.path)) if sae.path else "float32", device)
+    return resolve_precision(asked, sae_metadata(sae).dtype if sae.path else "float32", device)
 
 
 @dataclass(frozen=True)
@@ -50,22 +74,24 @@ class KeptDecoder:
     Attributes:
         source: where it came from, with the commit for a release.
         sae_sha256: of the SAE: the files of its folder, or the tensors of a release.
-        shape: d_sae and d_model.
+        shape: d_sae and the width of its decoder rows.
+        metadata: what it says of itself.
     """
 
     source: str
     sae_sha256: str
     shape: tuple[int, int]
+    metadata: SaeMetadata
 
 
 def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
-    """Returns what is known of an SAE after making sure that its decoder rows, float32 [d_sae, d_model], are at `path`.
+    """Returns what is known of an SAE after making sure that its decoder rows, float32 [d_sae, width], are at `path`.
 
     A folder is hashed every time. A release is loaded once; while its repository stays at the same commit, what was
     kept stands for it.
 
     Raises:
-        InputError: what `open_sae` refuses.
+        InputError: what `open_sae` and `check_place` refuse.
     """
     if sae.path:
         source, expected = sae.path, folder_sha256(resolve(sae.path))
@@ -73,15 +99,19 @@ def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
         source, expected = f"{sae.source}@{check_release_revision(sae)}", None
     kept = _read(path)
     if kept is not None and kept.source == source and expected in (None, kept.sae_sha256):
+        check_place(sae, kept.metadata)
         return kept
+    metadata = sae_metadata(sae)
+    check_place(sae, metadata)
     opened = open_sae(sae)
     rows = opened.W_dec.detach().float().contiguous()
-    kept = KeptDecoder(source, expected or _state_sha256(opened), (rows.shape[0], rows.shape[1]))
-    write_tensors(path, {"W_dec": rows}, {"source": source, "sae_sha256": kept.sae_sha256, "sha256": _sha256(rows)})
+    kept = KeptDecoder(source, expected or _state_sha256(opened), (rows.shape[0], rows.shape[1]), metadata)
+    facts = {"source": source, "sae_sha256": kept.sae_sha256, "sha256": _sha256(rows), "metadata": metadata.to_json()}
+    write_tensors(path, {"W_dec": rows}, facts)
     return kept
 
 
-def decoder_rows(path: Path) -> Float[ndarray, "d_sae d_model"]:
+def decoder_rows(path: Path) -> Float[ndarray, "d_sae width"]:
     """Returns kept decoder rows, float64."""
     return read_tensors(path)[0]["W_dec"].double().numpy()
 
@@ -89,6 +119,11 @@ def decoder_rows(path: Path) -> Float[ndarray, "d_sae d_model"]:
 def decoder_source(path: Path) -> str:
     """Returns where kept decoder rows came from: a path, or release, SAE and commit."""
     return read_tensors(path)[1]["source"]
+
+
+def decoder_metadata(path: Path) -> SaeMetadata:
+    """Returns what the SAE of kept decoder rows says of itself."""
+    return SaeMetadata.from_json(read_tensors(path)[1]["metadata"])
 
 
 def _state_sha256(sae: SAE[Any]) -> str:
@@ -108,6 +143,11 @@ def _read(path: Path) -> KeptDecoder | None:
         tensors, facts = read_tensors(path)
         rows = tensors["W_dec"]
         good = facts["sha256"] == _sha256(rows)
-        return KeptDecoder(facts["source"], facts["sae_sha256"], (rows.shape[0], rows.shape[1])) if good else None
-    except (KeyError, InputError):
+        metadata = SaeMetadata.from_json(facts["metadata"])
+        return (
+            KeptDecoder(facts["source"], facts["sae_sha256"], (rows.shape[0], rows.shape[1]), metadata)
+            if good
+            else None
+        )
+    except (KeyError, TypeError, ValueError, InputError):
         return None

@@ -16,6 +16,7 @@ from semconv.device import DTYPES, free_memory, resolve_precision
 from semconv.files import folder_sha256
 from semconv.ranks import Ranks
 from semconv.run import Run
+from semconv.sae_metadata import check_width
 from semconv.sources import model_folder
 from semconv.types import InputError, TokenBlocks
 
@@ -136,9 +137,10 @@ def _encode_missing(
 ) -> None:
     network, model_tf32 = open_model(run, model, folder)
     _check_fit(model, network, todo, kept, blocks)
-    shapes = [kept[label].shape for label in todo]
-    sizes = [2 * d_sae * d_model * 4 for d_sae, d_model in shapes]
-    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(d_sae for d_sae, _ in shapes)
+    features = [kept[label].shape[0] for label in todo]
+    widths = [kept[label].shape[1] + kept[label].metadata.d_in for label in todo]  # of decoder and encoder
+    sizes = [4 * n * width for n, width in zip(features, widths, strict=True)]
+    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(features)
     passes = plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)
     labels = list(todo)
     for number, part in enumerate(passes):
@@ -159,14 +161,9 @@ def _check_fit(
 
     for label, sae in todo.items():
         try:
-            width = stream_width(network, sae.hook)
+            check_width(kept[label].metadata, sae.source, sae.hook, stream_width(network, sae.hook))
         except InputError as error:
             raise InputError(f"model {model.name}: {error}") from None
-        d_model = kept[label].shape[1]
-        if d_model != width:
-            raise InputError(
-                f"SAE {sae.source} takes vectors of {d_model}, model {model.name} gives {width} at {sae.hook}"
-            )
     known = int(text_config(network).vocab_size)
     highest = int(blocks.ids.max())
     if highest >= known:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from semconv.config import (
     PUBLISHED_STOP_TOKENS,
@@ -21,11 +21,12 @@ from semconv.config import (
     SaeConfig,
     SuiteConfig,
 )
-from semconv.hooks import hook_name
-from semconv.sources import HUB, model_folder
+from semconv.decoders import sae_metadata
+from semconv.hooks import hook_name, parse_hook
+from semconv.sae_metadata import check_hook, read_hook
+from semconv.sources import HUB, model_folder, release_repository
 from semconv.types import InputError
 
-_LAYER = re.compile(r"(?:blocks\.|layer_|layers?[._])(\d+)")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -63,49 +64,68 @@ def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
     Args:
         name: short name.
         where: a folder in transformers' format, or OWNER/NAME on the hub, with `@COMMIT` to pin it.
-        saes: each a folder in sae-lens's format, or RELEASE:SAE_ID; the layer is read from its config or its name, or
-            follows as `@LAYER`.
+        saes: each a folder, or RELEASE:SAE_ID; its metadata says which stream it reads, or else `@LAYER` or `@HOOK`
+            after it, or its name where that is the name of a stream.
 
     Raises:
-        InputError: neither a folder nor a repository, or an SAE whose layer cannot be told.
+        InputError: neither a folder nor a repository, or an SAE whose stream cannot be told, or is told in two ways.
     """
-    place, _, revision = where.partition("@")
-    if Path(where).is_dir():
-        place, revision = where, ""
-    elif _REPOSITORY.fullmatch(place):
-        place = HUB + place
-    else:
-        raise InputError(f"model {where!r} is neither a folder nor OWNER/NAME of the hub")
+    place, revision = place_of(where)
     return ModelConfig(name, place, tuple(_sae_of(sae) for sae in saes), revision)
 
 
-def _sae_of(given: str) -> SaeConfig:
-    where, _, layer = given.rpartition("@") if re.search(r"@\d+$", given) else (given, "", "")
+def place_of(where: str) -> tuple[str, str]:
+    """Returns path and revision of a model by its folder, or by OWNER/NAME and `@COMMIT`.
+
+    Raises:
+        InputError: neither a folder nor a repository.
+    """
     if Path(where).is_dir():
-        return SaeConfig(hook_name(int(layer) if layer else _layer_of_folder(Path(where))), where)
-    release, _, sae_id = where.partition(":")
-    if not sae_id:
-        raise InputError(f"SAE {given!r} is neither a folder nor RELEASE:SAE_ID")
-    loader = "sparsify" if release.startswith("EleutherAI/") else ""
-    return SaeConfig(
-        hook_name(int(layer) if layer else _layer_in(sae_id)), release=release, sae_id=sae_id, loader=loader
+        return where, ""
+    name, _, revision = where.partition("@")
+    if not _REPOSITORY.fullmatch(name):
+        raise InputError(f"model {where!r} is neither a folder nor OWNER/NAME of the hub")
+    return HUB + name, revision
+
+
+def _sae_of(given: str) -> SaeConfig:
+    """Returns an SAE at the hook that its own metadata names, or else what follows it as `@LAYER` or `@HOOK`."""
+    from semconv.sae_files import format_on_hub, listed
+
+    where, _, at = given.rpartition("@") if "@" in given and not Path(given).is_dir() else (given, "", "")
+    if Path(where).is_dir():
+        sae = SaeConfig(hook_name(0), where)
+    else:
+        release, _, sae_id = where.partition(":")
+        if not sae_id:
+            raise InputError(f"SAE {given!r} is neither a folder nor RELEASE:SAE_ID")
+        release, sae_id = listed(release, sae_id)
+        sae = SaeConfig(hook_name(0), release=release, sae_id=sae_id)
+        if release_repository(sae) == (release, sae_id):  # in no list of sae-lens
+            sae = replace(sae, loader=format_on_hub(release, sae_id))
+    return replace(sae, hook=_hook_of(sae, at))
+
+
+def _hook_of(sae: SaeConfig, at: str) -> str:
+    metadata = sae_metadata(sae)
+    if metadata.hook:
+        own = read_hook(metadata, sae.source)
+        if at.isdigit() and int(at) != own.layer:
+            raise InputError(
+                f"SAE {sae.source} was trained on {own}, as its own metadata says, and @{at} asks for another"
+            )
+        if at and not at.isdigit():
+            check_hook(metadata, sae.source, at)
+        return str(own)
+    if at:
+        return hook_name(int(at)) if at.isdigit() else str(parse_hook(at))
+    for part in (Path(sae.path).resolve().name,) if sae.path else PurePosixPath(sae.sae_id).parts:
+        with suppress(InputError):
+            return str(parse_hook(part))
+    raise InputError(
+        f"SAE {sae.source} does not say which stream it reads; add @LAYER for the output of a block, or @HOOK, "
+        "as in @blocks.3.hook_mlp_out"
     )
-
-
-def _layer_of_folder(folder: Path) -> int:
-    try:
-        config: Any = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
-        named = str((config.get("metadata") or {}).get("hook_name") or config.get("hook_name") or "")
-    except (OSError, ValueError, AttributeError):
-        named = ""
-    return _layer_in(named if _LAYER.search(named) else folder.name)
-
-
-def _layer_in(name: str) -> int:
-    found = _LAYER.search(name)
-    if found is None:
-        raise InputError(f"the layer of SAE {name!r} cannot be told from its name; add it as @LAYER")
-    return int(found[1])
 
 
 def tokenizer_of(model: ModelConfig) -> Path:

@@ -264,7 +264,7 @@ def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
     sae = model.sae_at(layer)
     hook = hook_name(layer - 1) if layer_shift else sae.hook
     name = f"{model.name}-as-published{'-shifted' if layer_shift else ''}"
-    return replace(model, name=name, saes=(replace(sae, hook=hook),))
+    return replace(model, name=name, saes=(replace(sae, hook=hook, other_hook=layer_shift or sae.other_hook),))
 
 
 def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) -> list[tuple[ModelConfig, TokenBlocks]]:

@@ -2,93 +2,63 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from semconv.device import float32_products
-from semconv.hub import told
 from semconv.model_activations import streams
+from semconv.sae_metadata import centres, check_width, metadata_of
 from semconv.sparse import SparseActivations
-from semconv.sparsify import sparsify_loader
-from semconv.types import InputError, TokenBlocks, first_line
+from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
     from sae_lens import SAE
     from transformers import PreTrainedModel
 
 
-def load_sae(
-    path: str | Path | None = None,
-    release: str | None = None,
-    sae_id: str | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-    loader: str = "",
-    revision: str = "",
-) -> SAE[Any]:
-    """Loads an SAE with sae-lens's own loader, from a folder or from a release on the model hub.
-
-    Args:
-        path: a folder in sae-lens's format.
-        release: release on the model hub, when there is no path.
-        sae_id: name of the SAE in the release.
-        dtype: of the weights and of what is computed with them, float32 or bfloat16.
-        device: torch device.
-        loader: `sparsify` for repositories of EleutherAI's sparsify, which is in no list of sae-lens.
-        revision: commit, for `sparsify`; sae-lens's own loaders always read the main branch.
-
-    Raises:
-        InputError: the SAE cannot be found or read, or an unknown loader.
-    """
-    from sae_lens import SAE
-    from safetensors import SafetensorError
-
-    if loader not in ("", "sparsify"):
-        raise InputError(f"SAE loader must be sparsify, or nothing for sae-lens's own, got {loader!r}")
-    converter = sparsify_loader(revision) if loader else None
-    name = str(dtype).removeprefix("torch.")
-    try:
-        if path is not None:
-            return SAE.load_from_disk(path, dtype=name).to(device).eval()
-        if release is None or sae_id is None:
-            raise InputError("an SAE needs a path, or a release and an sae_id")
-        with told(f"SAE {release}:{sae_id}"):
-            return SAE.from_pretrained(release, sae_id, dtype=name, converter=converter).to(device).eval()
-    except InputError:
-        raise
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"cannot load SAE {path or f'{release}:{sae_id}'}: {first_line(error)}") from error
-
-
-def sae_dtype(path: str | Path) -> str:
-    """Returns the dtype that the config of an SAE's folder names, float32 where it names none.
-
-    Raises:
-        InputError: the config is missing or damaged.
-    """
-    try:
-        return str(json.loads((Path(path) / "cfg.json").read_text(encoding="utf-8")).get("dtype", "float32"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"cannot load SAE {path}: {first_line(error)}") from error
-
-
 def jump_threshold(sae: SAE[Any]) -> Tensor | None:
-    """Returns the threshold that turns a JumpReLU SAE's pre-activations into its activations, None for other SAEs.
+    """Returns the threshold that turns the pre-activations of a JumpReLU SAE or transcoder into its activations.
 
-    relu(pre) * (pre > threshold) is pre where pre > max(threshold, 0) and zero elsewhere. Thresholds that are not all
-    finite are left to the SAE.
+    relu(pre) * (pre > threshold) is pre where pre > max(threshold, 0) and zero elsewhere. None for other SAEs, and
+    where the thresholds are not all finite.
     """
-    if sae.cfg.architecture() != "jumprelu" or not isinstance(sae.activation_fn, nn.ReLU):
+    if not sae.cfg.architecture().startswith("jumprelu") or not isinstance(sae.activation_fn, nn.ReLU):
         return None
     given: Any = sae.threshold
     threshold: Tensor = given.float().clamp(min=0)
     return threshold if bool(threshold.isfinite().all()) else None
+
+
+def part_of_stream(sae: SAE[Any], stream: Tensor, hook: str, layer_norm: bool) -> Tensor:
+    """Returns what an SAE takes of a stream: its head's part of `attn.hook_z`, and centred where it was so in training.
+
+    Args:
+        sae: any SAE, with sae-lens's metadata.
+        stream: [n, width], of `attn.hook_z` the heads one after the other.
+        hook: name of the stream.
+        layer_norm: whether the model has LayerNorm; transformer-lens centres no other.
+
+    Returns:
+        [n, d_in].
+
+    Raises:
+        InputError: a stream of another width, no such head, or one that was changed in training in a way not known.
+    """
+    metadata = metadata_of(sae.cfg.to_dict())
+    source = f"of {metadata.hook or 'no named hook'}"
+    if layer_norm and centres(metadata, source, hook):
+        stream = stream - stream.mean(dim=-1, keepdim=True)
+    check_width(metadata, source, hook, stream.shape[-1])
+    return stream if metadata.head is None else stream.split(metadata.d_in, dim=-1)[metadata.head]
+
+
+def has_layer_norm(model: nn.Module) -> bool:
+    """Whether a model normalises by LayerNorm, which takes the mean out, not by RMSNorm."""
+    return any(isinstance(module, nn.LayerNorm) for module in model.modules())
 
 
 @torch.inference_mode()
@@ -120,7 +90,7 @@ class Chunk:
 
     Attributes:
         acts: activations of its counted tokens.
-        norms: float32 [n_tokens], norm of the stream at each of them.
+        norms: float32 [n_tokens], norm of what the SAE takes of the stream at each of them.
     """
 
     acts: SparseActivations
@@ -158,7 +128,7 @@ def encode(
     Raises:
         InputError: an unknown hook, an SAE that does not fit, or an overflow.
     """
-    at = {label: (hooks or {}).get(label, label) for label in saes}
+    at, layer_norm = {label: (hooks or {}).get(label, label) for label in saes}, has_layer_norm(model)
     counted = blocks.mask.sum(dim=1)
     for number in range(-(-len(blocks.ids) // batch)) if batches is None else batches:
         start = number * batch
@@ -168,7 +138,12 @@ def encode(
         places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
         if len(places):
             with float32_products(tf32):
-                chunks = {label: _chunk(sae, _rows(read[at[label]], places), dtype) for label, sae in saes.items()}
+                chunks = {
+                    label: _chunk(
+                        sae, part_of_stream(sae, _rows(read[at[label]], places), at[label], layer_norm), dtype
+                    )
+                    for label, sae in saes.items()
+                }
             yield position, chunks
 
 

@@ -1,62 +1,100 @@
-"""Reads SAEs that EleutherAI's sparsify wrote (Pythia, Llama), as a converter for sae-lens's own `from_pretrained`.
+"""Reads SAEs and transcoders that EleutherAI's sparsify wrote (Pythia, Llama), in the form that sae-lens loads.
 
 sae-lens 6.54 has a loader of this name, which fails on these repositories: it looks for a config that it did not
-download, transposes `W_dec` (sparsify stores it [d_sae, d_in], as sae-lens wants it), and leaves the decoder's bias in
-the input, which sparsify subtracts before encoding. This one also reads the commit it is asked for.
+download, transposes `W_dec` (sparsify stores it [d_sae, d_in], as sae-lens wants it), takes every one for an SAE of a
+block's output, and leaves the decoder's bias in the input, which sparsify subtracts before encoding.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from torch import Tensor
 
+from semconv.files import read_json
+from semconv.hooks import parse_hook
 from semconv.types import InputError
 
-Loaded = tuple[dict[str, Any], dict[str, Tensor], None]
+Folder = TypeVar("Folder", Path, PurePosixPath)
+
+FILES = ("cfg.json", "sae.safetensors")
+ABOVE = "config.json"
+"""What the folder of all SAEs of a training run holds, if it was kept: the model and the context."""
 
 
-def sparsify_loader(revision: str = "") -> Callable[..., Loaded]:
-    """Returns a converter for `SAE.from_pretrained` that reads `FOLDER/cfg.json` and `FOLDER/sae.safetensors`."""
+def is_config(config: dict[str, Any]) -> bool:
+    """Whether a `cfg.json` is sparsify's: sae-lens's have always named an architecture, a dtype or a hook."""
+    return "d_in" in config and not {"architecture", "dtype", "hook_name", "hook_point", "metadata"} & set(config)
 
-    def load(
-        repo_id: str,
-        folder_name: str,
-        device: str = "cpu",
-        force_download: bool = False,
-        cfg_overrides: dict[str, Any] | None = None,
-    ) -> Loaded:
-        from huggingface_hub import hf_hub_download
-        from safetensors.torch import load_file
 
-        cfg, weights = (
-            hf_hub_download(repo_id, f"{folder_name}/{name}", revision=revision or None, force_download=force_download)
-            for name in ("cfg.json", "sae.safetensors")
-        )
-        written = json.loads(Path(cfg).read_text(encoding="utf-8"))
-        tensors = load_file(weights, device=device)
-        encoder, decoder = tensors["encoder.weight"], tensors["W_dec"]
-        if written.get("signed") or written.get("transcode") or encoder.shape != decoder.shape:
-            raise InputError(f"{repo_id}/{folder_name} is no unsigned TopK SAE, and others of sparsify are not read")
-        config = {
-            "architecture": "topk",
-            "k": int(written["k"]),
-            "activation_fn_kwargs": {"k": int(written["k"])},
-            "d_in": int(encoder.shape[1]),
-            "d_sae": int(encoder.shape[0]),
-            "apply_b_dec_to_input": True,
-            "normalize_activations": "none",
-            **(cfg_overrides or {}),
-        }
-        state = {
-            "W_enc": encoder.T.contiguous(),
-            "b_enc": tensors["encoder.bias"],
-            "W_dec": decoder,
-            "b_dec": tensors["b_dec"],
-        }
-        return config, state, None
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns the config of an SAE in sae-lens's form.
 
-    return load
+    The folder, or the one above a folder `seedN`, is named after the module of transformers whose output was encoded,
+    or whose output a transcoder predicts from its input.
+
+    Raises:
+        InputError: activations that sae-lens cannot compute.
+        KeyError, ValueError: damaged files.
+    """
+    from sae_lens import __version__
+
+    written = read_json(folder / "cfg.json")
+    for key, read in (("signed", (False, None)), ("activation", ("topk", None))):
+        if written.get(key) not in read:
+            raise InputError(f"SAE {folder} of sparsify has {key} = {written[key]!r}, and only unsigned TopK is read")
+    hookpoint = hookpoint_of(folder)
+    run = read_json(hookpoint.parent / ABOVE) if (hookpoint.parent / ABOVE).is_file() else {}
+    module, transcode = _module(hookpoint.name), bool(written.get("transcode"))
+    d_in = int(written["d_in"])
+    return {
+        "architecture": "topk",
+        "k": int(written["k"]),
+        "d_in": d_in,
+        "d_sae": int(written.get("num_latents") or d_in * written["expansion_factor"]),
+        "dtype": "float32",
+        "apply_b_dec_to_input": not transcode,
+        "normalize_activations": "none",
+        "metadata": {
+            "sae_lens_version": __version__,
+            "hook_name": f"{module}.input" if module and transcode else module,
+            "hook_name_out": module if transcode else "",
+            "transcode": transcode,
+            "model_name": run.get("model"),
+            "context_size": run.get("ctx_len"),
+        },
+    }
+
+
+def hookpoint_of(folder: Folder) -> Folder:
+    """Returns the folder that is named after the module; several seeds of one lie inside it."""
+    return folder.parent if folder.name.startswith("seed") else folder
+
+
+def _module(name: str) -> str:
+    """Returns the name of a folder if it is that of a module; folders can be given other names."""
+    try:
+        parse_hook(name)
+    except InputError:
+        return ""
+    return name
+
+
+def read_tensors(folder: Path, config: dict[str, Any], device: str) -> dict[str, Tensor]:
+    """Returns the weights of an SAE by sae-lens's names, and `W_skip` where it has a skip connection.
+
+    Raises:
+        KeyError, SafetensorError: damaged files.
+    """
+    from safetensors.torch import load_file
+
+    tensors = load_file(folder / "sae.safetensors", device=device)
+    skip = {"W_skip": tensors["W_skip"]} if "W_skip" in tensors else {}
+    return {
+        "W_enc": tensors["encoder.weight"].T.contiguous(),
+        "b_enc": tensors["encoder.bias"],
+        "W_dec": tensors["W_dec"],
+        "b_dec": tensors["b_dec"],
+        **skip,
+    }

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 TOKEN = "hf_of_the_tests"
-_LFS = (".safetensors", ".npz", ".parquet")
+_LFS = (".safetensors", ".npz", ".parquet", ".pt")
 
 
 @dataclass
@@ -74,6 +74,12 @@ def serving() -> Generator[Hub]:
         hub.shutdown()
         hub.server_close()
         thread.join()
+
+
+def client(hub: Hub | None, home: Path, token: str = TOKEN) -> dict[str, str]:
+    """The environment of a client of the hub with its cache in `home`; without a hub, offline."""
+    env = {"HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "3"}
+    return {**env, "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0" if hub else "1"}
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ import torch
 from semconv import InputError
 from semconv.baselines import KINDS, as_sae, directions
 from semconv.claims import load_results
-from semconv.sae_encode import load_sae
+from semconv.sae_files import load_sae
 from tests.conftest import requires_models, semconv_cli
 
 pytestmark = requires_models

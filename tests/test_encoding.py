@@ -55,6 +55,8 @@ def test_an_sae_of_another_width_is_refused_before_the_model_runs(tiny_suite: Pa
     suite = load_suite(tiny_suite)
     other = SaeConfig("blocks.0.hook_resid_post", suite.model_b.saes[0].path)
     run = Run(suite, tmp_path)
-    with pytest.raises(InputError, match=r"sae_b2 takes vectors of 24, model a gives 16"):
+    with pytest.raises(
+        InputError, match=r"model a: SAE .*sae_b2 takes vectors of 24, and blocks.0.hook_resid_post gives 16"
+    ):
         encode_model(run, replace(suite.model_a, saes=(other,)), load_blocks(run)[0])
     assert not list(tmp_path.rglob("shard-*"))

@@ -19,7 +19,7 @@ from semconv.config import load_suite
 from semconv.matched_pairs import read_pairs
 from semconv.sources import release_repository
 from tests.conftest import CLAIMS, requires_models, semconv_cli
-from tests.hub import TOKEN, Hub, Repository, serving
+from tests.hub import Hub, Repository, client, serving
 
 pytestmark = requires_models
 
@@ -150,12 +150,6 @@ def hub(root: Path) -> Generator[Hub]:
         server.repositories = {n: Repository(root / n) for n in (MODEL, SCOPE, PYTHIA, PYTHIA_SAES, TEXT)}
         server.repositories[MODEL].gated = True
         yield server
-
-
-def client(hub: Hub | None, home: Path, token: str = TOKEN) -> dict[str, str]:
-    """The environment of a client of the hub with its cache in `home`; without a hub, offline."""
-    env = {"HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "3"}
-    return {**env, "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0" if hub else "1"}
 
 
 def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, root: Path, tmp_path: Path):

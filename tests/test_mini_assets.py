@@ -94,7 +94,8 @@ def test_the_suite_uses_at_least_four_depths_of_each_model():
 def test_models_and_saes_load_with_the_fields_own_loaders_and_fit(side: str):
     from semconv.hooks import hook_layer
     from semconv.model_activations import load_model, streams
-    from semconv.sae_encode import encode_stream, load_sae
+    from semconv.sae_encode import encode_stream
+    from semconv.sae_files import load_sae
 
     model_config = getattr(load_suite("mini"), side)
     model = load_model(resolve(model_config.path))
@@ -156,7 +157,8 @@ def test_controls_differ_from_the_suites_saes_in_nothing_but_what_they_control(f
 @pytest.mark.parametrize("folder", CONTROLS)
 def test_controls_load_fit_and_explain_their_own_model_alone(script: ModuleType, folder: str):
     from semconv.model_activations import load_model, streams
-    from semconv.sae_encode import encode_stream, load_sae
+    from semconv.sae_encode import encode_stream
+    from semconv.sae_files import load_sae
 
     (name, hook), own = model_and_hook(folder), CONTROLS[folder]["untrained_seed"]
     sae = load_sae(MINI / "saes" / folder)

@@ -122,14 +122,56 @@ def test_models_and_saes_by_name(tmp_path: Path):
         "blocks.12.hook_resid_post",
         "gemma-scope-2b-pt-res-canonical",
     )
-    pythia = model_of("b", "EleutherAI/pythia-70m", ["EleutherAI/sae-pythia-70m-32k:layers.3", "x/y:z@4"])
-    assert [(sae.hook, sae.loader) for sae in pythia.saes] == [
-        ("blocks.3.hook_resid_post", "sparsify"),
-        ("blocks.4.hook_resid_post", ""),
-    ]
-    (tmp_path / "sae").mkdir()
-    (tmp_path / "sae" / "cfg.json").write_text('{"metadata": {"hook_name": "blocks.7.hook_resid_post"}}')
-    assert model_of("c", str(tmp_path), [str(tmp_path / "sae")]).saes[0].hook == "blocks.7.hook_resid_post"
+
+
+GEMMA, SCOPE = "google/gemma-2-2b", "gemma-scope-2b-pt"
+
+
+def written(folder: Path, name: str, metadata: dict[str, object]) -> str:
+    """A folder of sae-lens, of its config alone, that says so much of itself."""
+    (folder / name).mkdir(parents=True)
+    told = {"sae_lens_version": "6.54.12", **metadata}
+    cfg = {"architecture": "standard", "d_in": 8, "d_sae": 24, "dtype": "float32", "metadata": told}
+    (folder / name / "cfg.json").write_text(json.dumps(cfg))
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("hook_name", "folder", "at", "expected"),
+    [
+        ("blocks.3.hook_resid_pre", "sae", "", "blocks.3.hook_resid_pre"),
+        ("blocks.2.hook_mlp_out", "layer_7", "", "blocks.2.hook_mlp_out"),
+        ("blocks.2.hook_attn_out", "sae", "@2", "blocks.2.hook_attn_out"),
+        ("blocks.2.ln2.hook_normalized", "sae", "@blocks.2.ln2.hook_normalized", "blocks.2.ln2.hook_normalized"),
+        ("model.layers.3", "sae", "@blocks.3.hook_resid_post", "blocks.3.hook_resid_post"),
+        ("blocks.2.attn.hook_z", "sae", "", "blocks.2.attn.hook_z"),
+        (None, "sae", "@5", "blocks.5.hook_resid_post"),
+        (None, "sae", "@blocks.5.hook_mlp_out", "blocks.5.hook_mlp_out"),
+        (None, "sae", "@layers.5.mlp", "layers.5.mlp"),
+        (None, "blocks.4.hook_resid_mid", "", "blocks.4.hook_resid_mid"),
+        (None, "layers.4.mlp", "", "layers.4.mlp"),
+        (None, "blocks.4.hook_resid_mid", "@5", "blocks.5.hook_resid_post"),
+    ],
+)
+def test_an_sae_is_read_where_its_metadata_says(
+    hook_name: str | None, folder: str, at: str, expected: str, tmp_path: Path
+):
+    sae = written(tmp_path, folder, {"hook_name": hook_name} if hook_name else {})
+    assert model_of("m", str(tmp_path), [sae + at]).saes[0].hook == expected
+
+
+@pytest.mark.parametrize(
+    ("release", "hook"),
+    [
+        ("gemma-scope-2b-pt-res:layer_12/width_16k/average_l0_82", "blocks.12.hook_resid_post"),
+        ("gemma-scope-2b-pt-mlp:layer_0/width_16k/average_l0_119", "blocks.0.hook_mlp_out"),
+        ("gemma-scope-2b-pt-att-canonical:layer_12/width_16k/canonical", "blocks.12.attn.hook_z"),
+        ("gemma-scope-2b-pt-transcoders:layer_0/width_16k/average_l0_76", "blocks.0.ln2.hook_normalized"),
+        ("google/gemma-scope-2b-pt-mlp:layer_0/width_16k/average_l0_119", "blocks.0.hook_mlp_out"),
+    ],
+)
+def test_a_release_is_read_where_the_list_of_sae_lens_says(release: str, hook: str):
+    assert model_of("m", GEMMA, [release]).saes[0].hook == hook
 
 
 @pytest.mark.parametrize(
@@ -137,9 +179,40 @@ def test_models_and_saes_by_name(tmp_path: Path):
     [
         ("no such folder", "a:layer_1", "'no such folder' is neither a folder nor OWNER/NAME"),
         ("a/b", "nothing", "SAE 'nothing' is neither a folder nor RELEASE:SAE_ID"),
-        ("a/b", "release:canonical", "the layer of SAE 'canonical' cannot be told from its name; add it as @LAYER"),
+        ("a/b", "release:canonical", "unknown SAE release 'release'"),
+        ("a/b", "gemma-scope-2b-pt-mlp:layer_12/width_16k/average_l0_6", "has no SAE"),
     ],
 )
 def test_what_cannot_be_told_is_refused(where: str, sae: str, told: str):
     with pytest.raises(InputError, match=re.escape(told)):
         model_of("a", where, [sae])
+
+
+@pytest.mark.parametrize(
+    ("hook_name", "folder", "at", "told"),
+    [
+        (
+            "blocks.3.hook_resid_pre",
+            "sae",
+            "@2",
+            "was trained on blocks.3.hook_resid_pre, as its own metadata says, and @2",
+        ),
+        (
+            "blocks.3.hook_resid_pre",
+            "sae",
+            "@blocks.3.hook_resid_post",
+            "was trained on blocks.3.hook_resid_pre, as its own metadata says, and is to be read at "
+            "blocks.3.hook_resid_post",
+        ),
+        ("blocks.2.attn.hook_q", "sae", "", "was trained on a stream that is not read: "),
+        ("blocks.2.attn.hook_q", "sae", "@2", "was trained on a stream that is not read: "),
+        (None, "layer_7", "", "does not say which stream it reads; add @LAYER for the output of a block, or @HOOK"),
+        (None, "sae", "@blocks.5.nowhere", "hook must look like"),
+    ],
+)
+def test_a_stream_that_is_told_in_two_ways_or_in_none_is_refused(
+    hook_name: str | None, folder: str, at: str, told: str, tmp_path: Path
+):
+    sae = written(tmp_path, folder, {"hook_name": hook_name} if hook_name else {})
+    with pytest.raises(InputError, match=re.escape(told)):
+        model_of("m", str(tmp_path), [sae + at])

@@ -13,7 +13,8 @@ from semconv.config import load_suite, resolve
 from semconv.hooks import hook_layer, hook_name
 from semconv.model_activations import load_model, streams
 from semconv.pipeline import Run, load_corpus
-from semconv.sae_encode import encode, encode_stream, load_sae, sae_dtype
+from semconv.sae_encode import encode, encode_stream
+from semconv.sae_files import load_sae, read_metadata
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -109,7 +110,7 @@ def test_an_sae_without_a_finite_jump_is_asked_itself(loaded):
         assert encode_stream(sae, stream, torch.float32).sha256 == expected.sha256
 
 
-def test_saes_and_models_load_in_the_dtype_asked_for(tiny_suite: Path, tmp_path: Path):
+def test_saes_and_models_load_in_the_dtype_asked_for(tiny_suite: Path):
     suite = load_suite(tiny_suite)
     path = resolve(suite.model_a.saes[0].path)
     full, half = load_sae(path), load_sae(path, dtype=torch.bfloat16)
@@ -118,12 +119,8 @@ def test_saes_and_models_load_in_the_dtype_asked_for(tiny_suite: Path, tmp_path:
     model = load_model(resolve(suite.model_a.path), dtype=torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert model.model.rotary_emb.inv_freq.dtype == torch.float32  # angles of long contexts need it
-    assert sae_dtype(path) == "float32"
-    assert sae_dtype(resolve(load_suite("mini").model_a.saes[0].path)) == "float16"
-    for content in ("{", "[]"):
-        (tmp_path / "cfg.json").write_text(content)
-        with pytest.raises(InputError, match="cannot load SAE"):
-            sae_dtype(tmp_path)
+    assert read_metadata(path).dtype == "float32"
+    assert read_metadata(resolve(load_suite("mini").model_a.saes[0].path)).dtype == "float16"
 
 
 def test_refusals(loaded, tmp_path: Path):

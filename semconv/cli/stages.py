@@ -121,12 +121,14 @@ def dictionary(
 ) -> None:
     """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""
     from semconv.baselines import as_sae, directions, write_sae
-    from semconv.config import CorpusConfig
+    from semconv.config import CorpusConfig, ModelConfig, SaeConfig
     from semconv.device import choose_device
-    from semconv.own_pair import model_of, tokenizer_of
+    from semconv.hooks import hook_name
+    from semconv.own_pair import place_of, tokenizer_of
     from semconv.pipeline import residual_vectors
 
-    config = model_of("model", model, [f"none:none@{layer}"])
+    place, revision = place_of(model)
+    config = ModelConfig("model", place, (SaeConfig(hook_name(layer), str(target)),), revision)
     corpus = CorpusConfig(
         "file", str(tokenizer or tokenizer_of(config)), context, tokens, split="all", path=str(text), column=column
     )

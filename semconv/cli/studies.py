@@ -139,7 +139,12 @@ def compare(
     model_a: Annotated[str, typer.Argument(help="Folder of a model, or OWNER/NAME[@COMMIT] on the hub.")],
     model_b: Annotated[str, typer.Argument(help="The other model; both must share one tokenizer.")],
     saes_a: Annotated[
-        list[str], typer.Option("--sae-a", help="SAE of A: a folder or RELEASE:SAE_ID, @LAYER if need be; repeatable.")
+        list[str],
+        typer.Option(
+            "--sae-a",
+            help="SAE of A: a folder, RELEASE:SAE_ID or OWNER/NAME:FOLDER; @LAYER or @HOOK after it if it does not say "
+            "what it reads; repeatable.",
+        ),
     ],
     saes_b: Annotated[list[str], typer.Option("--sae-b", help="SAE of B, likewise.")],
     text: Annotated[
