@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -185,7 +186,8 @@ def value_at(results: dict[str, Any], path: str) -> Any:
 
 
 def check_claims(claims: list[Claim], results: dict[str, Any]) -> list[Checked]:
-    """Checks every claim; those of other suites, and those on what a fast run leaves out, are listed as not run.
+    """Checks every claim; those of other suites (`about` sets them apart), and those on what a fast run leaves out, are
+    not run.
 
     Raises:
         InputError: a claim names a path that the results do not have.
@@ -206,3 +208,14 @@ def check_claims(claims: list[Claim], results: dict[str, Any]) -> list[Checked]:
             continue
         checked.append(Checked(claim, observed, "pass" if claim.holds(observed) else "FAIL"))
     return checked
+
+
+def about(checked: Sequence[Checked], suite: str) -> tuple[list[Checked], str]:
+    """Returns the claims about one suite, and a sentence on those about others; empty where there are none."""
+    own = [c for c in checked if c.claim.suite == suite]
+    others = sorted({c.claim.suite for c in checked} - {suite})
+    n = len(checked) - len(own)
+    if not others:
+        return own, ""
+    are, suites = ("claim is", "another suite") if n == 1 else ("claims are", "other suites")
+    return own, f"{n} {are} about {suites} ({', '.join(others)}), which this run says nothing of."

@@ -242,3 +242,19 @@ def test_version_and_no_colour_off_a_terminal(run: Path):
     assert semconv_cli("--version").stdout.startswith("semconv 0.")
     coloured = semconv_cli("verify", run, "--claims", run / "good.toml", env={"TERM": "xterm-256color"})
     assert "\x1b[" not in coloured.stdout
+
+
+def test_a_suite_without_claims_is_told_so_in_one_line(run: Path, tmp_path: Path):
+    """The claims that ship are about suites of ours; they are neither listed nor counted as not run."""
+    told = semconv_cli("verify", run)
+    assert told.returncode == 0, told.stderr
+    assert re.search(
+        r"^No claim is about suite tiny\. \d+ claims are about other suites \(gemma1v2, .*mini", told.stdout
+    )
+    assert "not run" not in told.stdout
+    both = CLAIM.format(expected=2) + CLAIM.format(expected=2).replace("T1", "T2").replace('"tiny"', '"mini"')
+    (run / "both.toml").write_text(both)
+    done = semconv_cli("verify", run, "--claims", run / "both.toml")
+    assert "1 claims pass, 0 fail, 0 were not run.\n1 claim is about another suite (mini)" in done.stdout
+    as_json = json.loads(semconv_cli("verify", run, "--claims", run / "both.toml", "--json").stdout)
+    assert ([c["id"] for c in as_json["claims"]], as_json["other_claims"]) == (["T1"], 1)

@@ -75,16 +75,28 @@ def _finish(
     """Prints warnings and verdicts; exit code 1 if a claim failed or a value is outside of its tolerance."""
     from dataclasses import asdict
 
+    from semconv.claims import about
+
     warn(results.get("warnings", []))
+    own, others = about(checked, results["suite"])
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
-        claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in checked]
-        told = {"claims": claims, "failed": failed, "warnings": results.get("warnings", [])}
+        claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in own]
+        told = {
+            "claims": claims,
+            "failed": failed,
+            "other_claims": len(checked) - len(own),
+            "warnings": results.get("warnings", []),
+        }
         beside = {"reference": asdict(reference)} if reference else {}
         print(json.dumps({**told, **beside, **extra}, indent=2, default=repr))  # noqa: T201
     else:
-        out.print(_claims_table(checked))
-        out.print(_counts(checked))
+        if own:
+            out.print(_claims_table(own))
+            out.print(_counts(own))
+        out.print(
+            *filter(None, ("" if own else f"No claim is about suite {results['suite']}.", others)), soft_wrap=True
+        )
         for line in _reference_lines(reference) if reference else ():
             out.print(line, soft_wrap=True)
         for what, where in extra.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from semconv.claims import Checked
+from semconv.claims import Checked, about
 from semconv.files import write_text
 from semconv.report import sections
 from semconv.report.figures import title_of
@@ -15,15 +15,22 @@ from semconv.report.tables import show, table
 from semconv.report.verdict import floor_verdict
 
 
+def claims_section(checked: Sequence[Checked], suite: str) -> list[str]:
+    """Returns the claims about the suite, and how many are about others; no section where there are none at all."""
+    own, others = about(checked, suite)
+    parts = claims_table(own) if own else f"No claim is about suite {suite}.", others
+    return ["## Claims", *filter(None, parts)] if checked else []
+
+
 def claims_table(checked: Sequence[Checked]) -> str:
-    """Returns the claims with expected, observed and verdict."""
+    """Returns claims with expected, observed and verdict."""
     rows: list[list[object]] = []
     for c in checked:
         expected = f"{c.claim.comparison} {show(c.claim.expected)}"
         if c.claim.tolerance:
             expected += f" ± {show(c.claim.tolerance)}"
-        rows.append([c.claim.id, c.claim.statement, c.claim.suite, expected, c.observed, c.verdict])
-    return table(["claim", "statement", "suite", "expected", "observed", "verdict"], rows)
+        rows.append([c.claim.id, c.claim.statement, expected, c.observed, c.verdict])
+    return table(["claim", "statement", "expected", "observed", "verdict"], rows)
 
 
 def headline(results: dict[str, Any]) -> str:
@@ -86,7 +93,7 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
         f"token positions of {corpus['n_documents']:,} documents, seed {null['seed']}. Nulls: {_nulls_text(results)}",
         "## What was found",
         headline(results),
-        *(("## Claims", claims_table(checked)) if checked else ()),
+        *claims_section(checked, results["suite"]),
         "## Over the whole grid",
         sections.grid_tests_section(results),
         "## Controls",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from semconv.claims import Checked
+from semconv.claims import Checked, about
 from semconv.report.figures import saes_of, title_of, value_of
 from semconv.report.page_data import limits
 from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, null_names
@@ -33,7 +33,7 @@ def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str
         ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
         ("Nulls", draws),
     ]
-    counts = Counter(c.verdict for c in checked if c.claim.suite == results["suite"])
+    counts = Counter(c.verdict for c in about(checked, results["suite"])[0])
     if counts:
         not_run = f", {counts['not run']} not run" if counts["not run"] else ""
         found.append(("Claims", f"{counts['pass']} hold, {counts['FAIL']} fail{not_run}"))
@@ -67,16 +67,16 @@ def _rounded(value: float | None) -> str | None:
     return None if value is None else f"{value:z.3f}"
 
 
-def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict[str, list[dict[str, str]]]:
-    """Returns the claims on this suite (`own`) and on others (`other`), as text."""
-    out: dict[str, list[dict[str, str]]] = {"own": [], "other": []}
-    for c in checked:
+def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict[str, Any]:
+    """Returns the claims on this suite (`own`), as text, and a sentence on those about others (`others`)."""
+    own, others = about(checked, results["suite"])
+    lines: list[dict[str, str]] = []
+    for c in own:
         expected = f"{c.claim.comparison} {show(c.claim.expected)}"
         expected += f" ± {show(c.claim.tolerance)}" if c.claim.tolerance else ""
-        line = {"id": c.claim.id, "statement": c.claim.statement, "suite": c.claim.suite, "verdict": c.verdict}
-        where = "own" if c.claim.suite == results["suite"] else "other"
-        out[where].append({**line, "expected": expected, "observed": show(c.observed)})
-    return out
+        line = {"id": c.claim.id, "statement": c.claim.statement, "verdict": c.verdict}
+        lines.append({**line, "expected": expected, "observed": show(c.observed)})
+    return {"own": lines, "others": others}
 
 
 def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from semconv.claims import Checked, Claim
+from semconv.claims import Checked, Claim, about
 from semconv.report.figures import control_rows
 from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
-from semconv.report.page_tables import headline_rows
+from semconv.report.page import page
+from semconv.report.page_tables import facts, headline_rows
 from semconv.report.rows import grid_test_rows
 from tests.report.made_up import MEASURES, results
+from tests.report.made_up_page import tables
 
 TITLES = ("RSA, Spearman", "SVCCA, first component (as published)")
 
@@ -127,15 +129,42 @@ def test_claims_show_expected_observed_and_verdict():
     claim = Claim("C1", "It | holds.", "here", "mini", "a.b", "within", 0.5, 0.1)
     row = claims_table([Checked(claim, 0.61, "FAIL"), Checked(claim, None, "not run")]).splitlines()[2:]
     assert row == [
-        "| C1 | It \\| holds. | mini | within 0.5 ± 0.1 | 0.61 | FAIL |",
-        "| C1 | It \\| holds. | mini | within 0.5 ± 0.1 | - | not run |",
+        "| C1 | It \\| holds. | within 0.5 ± 0.1 | 0.61 | FAIL |",
+        "| C1 | It \\| holds. | within 0.5 ± 0.1 | - | not run |",
     ]
 
 
 def test_claims_have_a_section(tmp_path: Path):
-    claim = Claim("C1", "It holds.", "here", "mini", "a.b", "equal", 1)
+    claim = Claim("C1", "It holds.", "here", "made-up", "a.b", "equal", 1)
     write_markdown(results(), [Checked(claim, 1, "pass")], tmp_path / "report.md")
     assert "## Claims\n\n| claim |" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("n_own", "suites", "told"),
+    [
+        (1, (), ""),
+        (2, ("b",), "1 claim is about another suite (b), which this run says nothing of."),
+        (1, ("b", "c", "b"), "3 claims are about other suites (b, c), which this run says nothing of."),
+        (0, ("b", "c"), "2 claims are about other suites (b, c), which this run says nothing of."),
+    ],
+)
+def test_claims_about_other_suites_are_one_line(n_own: int, suites: tuple[str, ...], told: str, tmp_path: Path):
+    """In report and page; none of them is listed, and none counts as not run."""
+    made = results()
+    own = [Checked(Claim(f"O{i}", "Mine.", "s", made["suite"], "a", "equal", 1), 1, "pass") for i in range(n_own)]
+    others = [
+        Checked(Claim(f"X{i}", "Theirs.", "s", s, "a", "equal", 1), None, "not run") for i, s in enumerate(suites)
+    ]
+    assert about([*others, *own], made["suite"]) == (own, told)
+    write_markdown(made, [*own, *others], tmp_path / "report.md")
+    shown = (tmp_path / "report.md").read_text(), page(made, [*own, *others], tables(), {})
+    for text in shown:
+        assert told in text
+        assert "Theirs" not in text
+        assert ("Mine." in text) == bool(n_own)
+        assert ("No claim is about" in text) == (not n_own)
+    assert "not run" not in dict(facts(made, [*own, *others])).get("Claims", "")
 
 
 def written(made: dict[str, Any], tmp_path: Path) -> str:
