@@ -26,9 +26,11 @@ import torch
 from torch import Tensor
 
 from semconv.config import load_suite
-from semconv.corpus import docstring_documents, tokenize
+from semconv.corpus import docstring_documents
 from semconv.hooks import hook_name
 from semconv.model_activations import load_model, streams
+from semconv.packing import tokenize
+from semconv.tokenizer import load_tokenizer
 from semconv.types import TokenBlocks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,7 +128,7 @@ def train_tokenizer(work: Path) -> None:
         tokenizer.train_from_iterator((d.text for d in documents if d.split == "train"), trainer)
         target.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(target))
-    tokenizer = Tokenizer.from_file(str(target))
+    tokenizer = load_tokenizer(target)
     for split in ("train", "heldout"):
         blocks = tokenize([d for d in documents if d.split == split], tokenizer, suite.corpus.context)
         save_atomically(work / f"{split}.pt", lambda p, b=blocks: torch.save((b.ids, b.mask, b.document), p))

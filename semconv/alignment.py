@@ -8,11 +8,12 @@ Activations are pooled over the spans of each side (`semconv.spans.pool`), and w
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from semconv.spans import Spans
@@ -27,10 +28,59 @@ _DOCUMENTS_AT_ONCE = 512
 def common_boundaries(ends_a: Int[ndarray, " n"], ends_b: Int[ndarray, " m"]) -> Int[ndarray, " spans"]:
     """Returns the characters after which a token ends on both sides, ascending, each once.
 
-    Several tokens may end after the same character: bytes of one character, or marks that stand for nothing. Neither
-    side's last token need be whole: text that only one side has read is in no span.
+    Several tokens may end after the same character: bytes of one character, or marks that stand for nothing.
     """
     return np.intersect1d(ends_a, ends_b)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Which tokens of every document count on one side, and where they stand among all that count.
+
+    Attributes:
+        counts: int64 [documents], tokens that count.
+        firsts: int64 [documents], counted position of the first of them.
+        place: int64 [n_tokens], place in its document of every token that counts.
+    """
+
+    counts: Int[ndarray, " documents"]
+    firsts: Int[ndarray, " documents"]
+    place: Int[ndarray, " n_tokens"]
+
+    @classmethod
+    def of(cls, blocks: TokenBlocks, n_documents: int) -> _Counted:
+        document = blocks.document[blocks.mask].long().numpy()
+        counts = np.bincount(document, minlength=n_documents)
+        firsts = np.cumsum(counts) - counts
+        if blocks.place is None:
+            return cls(counts, firsts, np.arange(len(document)) - firsts[document])
+        return cls(counts, firsts, blocks.place[blocks.mask].long().numpy())
+
+    def spans(
+        self, document: int, ends: Int[ndarray, " n"], boundaries: Int[ndarray, " spans"]
+    ) -> tuple[Int[ndarray, " spans"], Int[ndarray, " spans"], Bool[ndarray, " spans"]]:
+        """Returns first counted position of every span of a document, one past the last, and whether all of it counts.
+
+        Args:
+            document: which.
+            ends: the character after which each of its tokens ends, rising.
+            boundaries: those after which spans end, rising.
+
+        Raises:
+            InputError: a token counts that the document does not have.
+        """
+        place = self.place[self.firsts[document] : self.firsts[document] + self.counts[document]]
+        if place[-1] >= len(ends):
+            raise InputError(f"document {document} has fewer tokens than its blocks hold: they are of other text")
+        # A span holds the tokens that end after the boundary before it and not after its own.
+        last = np.searchsorted(ends, boundaries, side="right")
+        first = np.concatenate([[0], last[:-1]])[: len(last)]
+        counted = np.searchsorted(place, [first, last])
+        return (
+            self.firsts[document] + counted[0],
+            self.firsts[document] + counted[1],
+            counted[1] - counted[0] == last - first,
+        )
 
 
 def aligned_spans(
@@ -38,10 +88,12 @@ def aligned_spans(
 ) -> tuple[Spans, Spans]:
     """Returns the same spans of text as stretches of counted positions of either side.
 
+    A span is left out unless each of its tokens counts, on both sides.
+
     Args:
-        texts: of the documents, in the order in which `corpus.tokenize` packed them.
+        texts: of the documents, in the order in which `packing.rows_of` laid them out.
         tokenizers: of A and B.
-        blocks: what `corpus.tokenize` made of the texts for A and for B; either may end early.
+        blocks: what `packing.rows_of` made of the texts for A and for B; either may end early or skip positions.
 
     Raises:
         InputError: blocks that are not of these texts and tokenizers, or no common boundary at all.
@@ -49,9 +101,8 @@ def aligned_spans(
     held = max(int(block.document.max()) for block in blocks) + 1
     if held > len(texts):
         raise InputError(f"got {len(texts)} texts, the blocks hold {held} documents")
-    counts = [torch.bincount(b.document[b.mask].long(), minlength=len(texts)).numpy() for b in blocks]
-    both = np.flatnonzero((counts[0] > 0) & (counts[1] > 0))
-    firsts = [np.cumsum(count) - count for count in counts]
+    sides = [_Counted.of(block, len(texts)) for block in blocks]
+    both = np.flatnonzero((sides[0].counts > 0) & (sides[1].counts > 0))
     starts: tuple[list[ndarray], list[ndarray]] = ([], [])
     ends: tuple[list[ndarray], list[ndarray]] = ([], [])
     documents: list[ndarray] = []
@@ -59,20 +110,14 @@ def aligned_spans(
         some = both[begin : begin + _DOCUMENTS_AT_ONCE]
         encoded = [t.encode_batch([texts[d] for d in some], add_special_tokens=False) for t in tokenizers]
         for at, document in enumerate(some.tolist()):
-            of_sides = [np.array([end for _, end in encoded[side][at].offsets]) for side in (0, 1)]
-            for side in (0, 1):
-                if len(of_sides[side]) < counts[side][document]:
-                    raise InputError(
-                        f"document {document} has fewer tokens than its blocks hold: they are of other text"
-                    )
-            read = [of_sides[side][: counts[side][document]] for side in (0, 1)]
-            boundaries = common_boundaries(*read)
-            documents.append(np.full(len(boundaries), document, dtype=np.int32))
-            for side in (0, 1):
-                # A span holds the tokens that end after the boundary before it and not after its own.
-                cuts = np.searchsorted(read[side], boundaries, side="right")
-                starts[side].append(firsts[side][document] + np.concatenate([[0], cuts[:-1]])[: len(cuts)])
-                ends[side].append(firsts[side][document] + cuts)
+            reached = [np.maximum.accumulate([end for _, end in encodings[at].offsets]) for encodings in encoded]
+            boundaries = common_boundaries(reached[0], reached[1])
+            found = [side.spans(document, ends, boundaries) for side, ends in zip(sides, reached, strict=True)]
+            whole = found[0][2] & found[1][2]
+            documents.append(np.full(int(whole.sum()), document, dtype=np.int32))
+            for side, (first, last, _) in enumerate(found):
+                starts[side].append(first[whole])
+                ends[side].append(last[whole])
     document = torch.from_numpy(np.concatenate(documents or [np.empty(0, dtype=np.int32)]))
     if not len(document):
         raise InputError("the two tokenizers have no common boundary in this text")

@@ -44,7 +44,7 @@ class CorpusConfig:
     kind: Literal["docstrings", "file", "hub"]
     """`docstrings` of pinned packages, a `file` of the user's own, or files of a data set on the `hub`."""
     tokenizer: str
-    """Tokenizer file that both models share; `hub:OWNER/NAME` is the `tokenizer.json` of a model on the hub."""
+    """Tokenizer that both models share: a file, a folder that holds one, or `hub:OWNER/NAME`, that of a model there."""
     context: int
     """Tokens per row, BOS included."""
     max_tokens: int
@@ -54,7 +54,7 @@ class CorpusConfig:
     path: str = ""
     """Text file or folder, for kind `file`; OWNER/NAME of the data set, for kind `hub`."""
     files: tuple[str, ...] = ()
-    """Files of the data set, `.parquet`, `.jsonl` or `.txt`, for kind `hub`."""
+    """Files of the data set, of the kinds that `semconv.text_files` reads, for kind `hub`."""
     revision: str = ""
     """Commit of the data set."""
     tokenizer_revision: str = ""
@@ -65,9 +65,9 @@ class CorpusConfig:
     """How documents become rows of `context` tokens: `packed` one after the other, so that rows begin in the middle of
     documents, or `documents`, each at the beginning of a row of its own."""
     bos: Literal["auto", "yes", "no"] = "auto"
-    """Whether a row begins with BOS: `auto` where the tokenizer or the model has one."""
+    """Whether a row begins with BOS: `auto` where the tokenizer or the model has one (`semconv.tokenizer`)."""
     skip_positions: int = 0
-    """Positions after the first of every row, or of every document where `rows` is `documents`, that do not count."""
+    """The first positions of text in every row, after BOS, that do not count."""
     packages: dict[str, str] = field(default_factory=dict[str, str])
     """Distribution -> exact version, for kind `docstrings`."""
     text_sha256: str = ""

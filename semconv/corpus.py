@@ -1,26 +1,18 @@
-"""Turns a named text source into documents, and documents into blocks of tokens."""
+"""Documents: the docstrings of pinned packages, the order of documents, their split and their hash."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import importlib.metadata
-import json
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import numpy as np
-import torch
-
-from semconv.files import read_text
-from semconv.types import InputError, TokenBlocks
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from semconv.types import InputError
 
 Split = Literal["train", "heldout"]
 
@@ -129,145 +121,9 @@ def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Docu
     return list(unique.values())
 
 
-def file_documents(files: Sequence[Path], column: str = "text") -> list[Document]:
-    """Reads text files: `.txt` (documents split at blank lines), `.jsonl` or `.parquet` (one column).
-
-    Args:
-        files: in the order in which their documents follow each other.
-        column: the field that holds the text in JSONL and Parquet files.
-
-    Raises:
-        InputError: a file is missing, empty, of another kind, or has no such column.
-    """
-    texts: list[str] = []
-    for file in files:
-        if file.suffix not in _READERS:
-            raise InputError(f"text source must end in one of {', '.join(sorted(_READERS))}, got {file.name}")
-        texts.extend(_READERS[file.suffix](file, column))
-    documents = [Document.of(text) for text in texts if text.strip()]
-    if not documents:
-        raise InputError(f"text source {', '.join(map(str, files))} holds no text")
-    return documents
-
-
-def source_files(path: Path) -> list[Path]:
-    """Returns the text files of a source, in order of name.
-
-    Raises:
-        InputError: the path does not exist.
-    """
-    if not path.exists():
-        raise InputError(f"text source {path} does not exist")
-    return sorted(p for p in path.rglob("*") if p.suffix in _READERS) if path.is_dir() else [path]
-
-
-def _read_txt(file: Path, column: str) -> list[str]:
-    return read_text(file).split("\n\n")
-
-
-def _read_jsonl(file: Path, column: str) -> list[str]:
-    texts: list[str] = []
-    for number, line in enumerate(read_text(file).splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{file} line {number} is not JSON: {error.msg}") from None
-        if not isinstance(row, dict) or not isinstance(row.get(column), str):
-            raise InputError(f"{file} line {number} has no text column {column!r}")
-        texts.append(row[column])
-    return texts
-
-
-def _read_parquet(file: Path, column: str) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(file).names
-        if column not in names:
-            raise InputError(f"{file} has no column {column!r}; it has {', '.join(names)}")
-        return [str(text) for text in pq.read_table(file, columns=[column])[column].to_pylist() if text is not None]
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{file} is not a Parquet file: {error}") from None
-
-
-_READERS = {".txt": _read_txt, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-
-
 def corpus_sha256(documents: Iterable[Document]) -> str:
     """Returns the SHA-256 over the documents' own hashes, in order."""
     digest = hashlib.sha256()
     for document in documents:
         digest.update(bytes.fromhex(document.sha256))
     return digest.hexdigest()
-
-
-_DOCUMENTS_AT_ONCE = 512
-_SPECIAL = {
-    "bos": ("<bos>", "<s>", "<|endoftext|>"),
-    "eos": ("<eos>", "</s>", "<|endoftext|>"),
-    "pad": ("<pad>", "<|padding|>", "<|endoftext|>"),
-}
-"""What tokenizers call the three tokens, in the order in which they are looked for."""
-
-
-def _special_token(tokenizer: Tokenizer, name: str) -> int:
-    for spelling in _SPECIAL[name]:
-        token = tokenizer.token_to_id(spelling)
-        if token is not None:
-            return token
-    raise InputError(f"the tokenizer has no {name.upper()} token: none of {', '.join(_SPECIAL[name])}")
-
-
-def tokenize(
-    documents: Sequence[Document], tokenizer: Tokenizer, context: int, max_tokens: int | None = None
-) -> TokenBlocks:
-    """Packs documents into blocks: each row is BOS, then documents one after the other, each closed by EOS.
-
-    Args:
-        documents: the texts, in the order in which they are packed.
-        tokenizer: must know BOS, EOS and PAD under one of the names of `_SPECIAL`.
-        context: row length in tokens, BOS included.
-        max_tokens: stop after the row that reaches this many counted (unmasked) positions.
-
-    Returns:
-        Blocks with ids int32 [n_seq, context]; mask bool [n_seq, context], False on BOS, EOS and PAD, which no
-        statistic counts; document int32 [n_seq, context], the position of the document in `documents`, -1 where
-        the mask is False.
-
-    Raises:
-        InputError: `context` < 2, a missing special token, or no token at all.
-    """
-    if context < 2:
-        raise InputError(f"context must be at least 2 (BOS and one token), got {context}")
-    if not documents:
-        raise InputError(
-            "no document to compare on; a small text may have none in the split asked for (try split = 'all')"
-        )
-    special = {name: _special_token(tokenizer, name) for name in _SPECIAL}
-    ids: list[np.ndarray] = []
-    owner: list[np.ndarray] = []
-    counted = 0
-    for begin in range(0, len(documents), _DOCUMENTS_AT_ONCE):
-        texts = [d.text for d in documents[begin : begin + _DOCUMENTS_AT_ONCE]]
-        for index, encoding in enumerate(tokenizer.encode_batch(texts, add_special_tokens=False), begin):
-            ids.append(np.append(np.asarray(encoding.ids, dtype=np.int32), np.int32(special["eos"])))
-            owner.append(np.append(np.full(len(encoding.ids), index, dtype=np.int32), np.int32(-1)))
-            counted += len(encoding.ids)
-        if max_tokens is not None and counted >= max_tokens + context:  # the row that reaches it is full
-            break
-    stream, owners = np.concatenate(ids), np.concatenate(owner)
-    n_seq = -(-len(stream) // (context - 1))
-    padding = n_seq * (context - 1) - len(stream)
-    body = np.pad(stream, (0, padding), constant_values=special["pad"]).reshape(n_seq, context - 1)
-    body_owner = np.pad(owners, (0, padding), constant_values=-1).reshape(n_seq, context - 1)
-    rows = np.concatenate([np.full((n_seq, 1), special["bos"], dtype=np.int32), body], axis=1)
-    document = np.concatenate([np.full((n_seq, 1), -1, dtype=np.int32), body_owner], axis=1)
-    if max_tokens is not None:
-        reached = int(np.searchsorted(np.cumsum((document >= 0).sum(axis=1)), max_tokens)) + 1
-        rows, document = rows[:reached], document[:reached]
-    if not (document >= 0).any():
-        raise InputError("the text source gives no token to compare on")
-    return TokenBlocks(torch.from_numpy(rows), torch.from_numpy(document >= 0), torch.from_numpy(document))

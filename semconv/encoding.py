@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from semconv.activation_store import StoreIdentity, StoreWriter
 from semconv.config import ModelConfig, SaeConfig
 from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_precision
 from semconv.device import DTYPES, free_memory, resolve_precision
-from semconv.files import folder_sha256
+from semconv.files import folder_sha256, read_text
 from semconv.ranks import Ranks
 from semconv.run import Run
 from semconv.sae_metadata import check_width
@@ -59,6 +60,7 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
                 n_tokens=blocks.n_tokens,
                 n_features=kept[label].shape[0],
                 dtype=encode.dtype,
+                mask_rule=blocks.rule,
                 precision=sae_precision(sae, encode.precision, run.device),
                 shard_tokens=encode.shard_tokens,
                 model_precision=model_precision,
@@ -164,10 +166,34 @@ def _check_fit(
             check_width(kept[label].metadata, sae.source, sae.hook, stream_width(network, sae.hook))
         except InputError as error:
             raise InputError(f"model {model.name}: {error}") from None
-    known = int(text_config(network).vocab_size)
+    _check_known(model, int(text_config(network).vocab_size), blocks)
+
+
+def _check_known(model: ModelConfig, known: int, blocks: TokenBlocks) -> None:
     highest = int(blocks.ids.max())
     if highest >= known:
-        raise InputError(f"model {model.name} knows {known} tokens, the tokenizer gives id {highest}")
+        raise InputError(
+            f"model {model.name} knows {known} tokens, the tokenizer gives id {highest}; name the one that belongs to "
+            "it with --tokenizer, or with --tokenizer-b beside --align"
+        )
+
+
+def check_tokens(model: ModelConfig, blocks: TokenBlocks) -> None:
+    """Refuses tokens that a model does not know, as far as its `config.json` tells, before anything is computed.
+
+    Raises:
+        InputError: an id beyond the model's vocabulary.
+    """
+    path = model_folder(model) / "config.json"
+    if not path.is_file():
+        return  # whoever loads the model looks again
+    try:
+        table: Any = json.loads(read_text(path))
+        known: Any = table.get("vocab_size") or (table.get("text_config") or {}).get("vocab_size")
+    except (ValueError, AttributeError):
+        known = None
+    if isinstance(known, int):
+        _check_known(model, known, blocks)
 
 
 def _encode_together(

@@ -90,8 +90,20 @@ def counted_ids(blocks: TokenBlocks) -> Tensor:
 
 
 def token_texts(tokenizer: Tokenizer) -> list[str]:
-    """Returns the text of every token id."""
-    return [tokenizer.decode([i], skip_special_tokens=False) for i in range(tokenizer.get_vocab_size())]
+    """Returns the text of every token id up to the highest; empty for ids in between that stand for no token.
+
+    A token is read after another, so that decoders that strip the white space before a text leave that of the token.
+    """
+    known = set(tokenizer.get_vocab().values())
+    anchor = next((i for i in (tokenizer.token_to_id(c) for c in "axo") if i is not None), None)
+    ids = [] if anchor is None else [anchor]
+    before = tokenizer.decode(ids, skip_special_tokens=False)
+
+    def text(i: int) -> str:
+        after = tokenizer.decode([*ids, i], skip_special_tokens=False)
+        return after[len(before) :] if after.startswith(before) else tokenizer.decode([i], skip_special_tokens=False)
+
+    return [text(i) if i in known else "" for i in range(max(known, default=-1) + 1)]
 
 
 def top_tokens(acts: SparseActivations, ids: Tensor, texts: list[str], k: int) -> list[list[str]]:

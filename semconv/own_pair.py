@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -25,6 +25,8 @@ from semconv.decoders import sae_metadata
 from semconv.hooks import hook_name, parse_hook
 from semconv.sae_metadata import check_hook, read_hook
 from semconv.sources import HUB, model_folder, release_repository
+from semconv.text_files import source_files, texts_of
+from semconv.tokenizer import difference, find_tokenizer, load_tokenizer, special_tokens
 from semconv.types import InputError
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -129,32 +131,46 @@ def _hook_of(sae: SaeConfig, at: str) -> str:
 
 
 def tokenizer_of(model: ModelConfig) -> Path:
-    """Returns the tokenizer file that lies beside a model.
+    """Returns the tokenizer file that lies beside a model (`semconv.tokenizer.find_tokenizer`).
 
     Raises:
         InputError: there is none.
     """
-    file = model_folder(model) / "tokenizer.json"
-    if not file.is_file():
+    found = find_tokenizer(model_folder(model))
+    if found is None:
         raise InputError(f"model {model.name} has no tokenizer.json; name the one both share with --tokenizer")
-    return file
+    return found
 
 
-def check_same_tokenizer(a: ModelConfig, b: ModelConfig) -> Path:
-    """Returns the tokenizer file of A after checking that B's gives the same ids to the same tokens.
+def check_same_tokenizer(
+    a: ModelConfig, b: ModelConfig, texts: Iterable[str] = (), max_tokens: int = 300_000, bos: str = "auto"
+) -> Path:
+    """Returns the tokenizer file of A after checking that B's does the same.
+
+    Args:
+        a: model A.
+        b: model B.
+        texts: of the user's, on which both must agree.
+        max_tokens: as many tokens of the texts are looked at.
+        bos: whether rows begin with BOS, as in `CorpusConfig`.
 
     Raises:
-        InputError: a model without `tokenizer.json`, or tokenizers that differ.
+        InputError: a model without a tokenizer, or tokenizers that differ.
     """
-    from tokenizers import Tokenizer
-
     files = [tokenizer_of(model) for model in (a, b)]
-    one, other = (Tokenizer.from_file(str(file)).get_vocab() for file in files)
-    if one != other:
-        differing = sum(other.get(token) != number for token, number in one.items())
+    one, other = (load_tokenizer(file) for file in files)
+    found = difference(one, other, texts, max_tokens)
+    if found is not None:
         raise InputError(
-            f"the tokenizers of the two models differ in {differing} of {len(one)} tokens, and features are correlated "
-            "token by token; --align max pools them over spans of text that both share"
+            f"the tokenizers of the two models {found}, and features are correlated token by token; name one that is "
+            "right for both with --tokenizer, or let --align max pool features over spans of text that both share"
+        )
+    first, second = (special_tokens(t, file).bos for t, file in zip((one, other), files, strict=True))
+    if bos != "no" and first != second:
+        begins = [repr(one.id_to_token(i)) if i is not None else "nothing" for i in (first, second)]
+        raise InputError(
+            f"the tokenizer of model {a.name} begins a row with {begins[0]}, that of {b.name} with {begins[1]}; "
+            "leave BOS out with --bos no, or name the tokenizer that is right for both with --tokenizer"
         )
     return files[0]
 
@@ -164,9 +180,9 @@ class PairOptions:
     """What a user may say of a pair beside models, SAEs and text; the defaults are those of `semconv compare`."""
 
     tokenizer: Path | None = None
-    """`tokenizer.json` of both models, or of A where `align` is given; that of A's folder by default."""
+    """Tokenizer of both models, or of A where `align` is given, a file or a folder; that of A's folder by default."""
     tokenizer_b: Path | None = None
-    """`tokenizer.json` of B, with `align`; that of B's folder by default."""
+    """Tokenizer of B, with `align`; that of B's folder by default."""
     align: Literal["max", "mean", "sum"] | None = None
     """How activations are pooled over spans of text where the tokenizers differ."""
     column: str = "text"
@@ -220,8 +236,13 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
     """
     a, b = models
     o = options
+    if o.tokenizer_b is not None and o.align is None:
+        raise InputError("--tokenizer-b names the tokenizer of B for --align, which was not given")
     brought = AlignConfig(str(o.tokenizer_b or tokenizer_of(b)), how=o.align) if o.align is not None else None
-    shared = o.tokenizer or (check_same_tokenizer(a, b) if brought is None else tokenizer_of(a))
+    if o.tokenizer is not None or brought is not None:
+        shared = o.tokenizer or tokenizer_of(a)
+    else:
+        shared = check_same_tokenizer(a, b, texts_of(source_files(text), o.column), o.tokens, o.bos)
     corpus = CorpusConfig(
         "file",
         str(shared),

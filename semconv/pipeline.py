@@ -8,7 +8,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,8 +24,8 @@ from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig
 from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.decoders import decoder_rows, decoder_source
-from semconv.encoding import encode_model
-from semconv.files import only_writer, read_tensors, read_text, sha256_of_file, write_json, write_tensors, write_text
+from semconv.encoding import check_tokens, encode_model
+from semconv.files import only_writer, read_text, write_json, write_text
 from semconv.hooks import hook_layer, hook_name
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol
@@ -37,131 +37,27 @@ from semconv.run import Run
 from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
 from semconv.sides import Side
 from semconv.sinks import REPORTED, dropped_positions, find_sinks, spans_without, without
-from semconv.sources import model_folder, text_files, tokenizer_file
+from semconv.sources import model_folder
 from semconv.spans import Spans, pool
 from semconv.sparse import SparseActivations
+from semconv.suite_text import corpus_of_b, documents_of, load_corpus, make_corpus, tokenizer_of_corpus
 from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 from semconv.what_was_read import sae_facts, sink_facts
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-    from semconv.corpus import Document
-
-
 _ROWS = 8  # of text per forward pass of `residual_vectors`
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The token blocks of a suite and the hash of the text they come from."""
-
-    blocks: TokenBlocks
-    text_sha256: str
-
-
-def corpus_of_b(suite: SuiteConfig) -> CorpusConfig:
-    """Returns the corpus as model B reads it: through its own tokenizer where the suite aligns two."""
-    if suite.align is None:
-        return suite.corpus
-    revision = suite.align.tokenizer_b_revision
-    return replace(suite.corpus, tokenizer=suite.align.tokenizer_b, tokenizer_revision=revision, tokens_sha256="")
-
-
-def load_corpus(run: Run, config: CorpusConfig | None = None) -> Corpus:
-    """Returns the token blocks of a corpus, that of the suite by default, kept in the run folder after the first time.
-
-    Raises:
-        InputError: the text or the tokens are not those that the suite expects.
-    """
-    config = config or run.suite.corpus
-    cached = run.folder / f"tokens-{_corpus_key(config)}.safetensors"
-    run.progress("corpus", 0, 1)
-    with run.timed("corpus"):
-        corpus = _read_corpus(cached)
-        if corpus is None:
-            corpus = _make_corpus(config)
-            parts = {"ids": corpus.blocks.ids, "mask": corpus.blocks.mask, "document": corpus.blocks.document}
-            hashes = {"text_sha256": corpus.text_sha256, "tokens_sha256": corpus.blocks.sha256}
-            write_tensors(cached, parts, hashes)
-    for what, expected, found in (
-        ("text", config.text_sha256, corpus.text_sha256),
-        ("tokens", config.tokens_sha256, corpus.blocks.sha256),
-    ):
-        if expected and expected != found:
-            raise InputError(
-                f"the corpus gives other {what} than the suite {run.suite.name} expects: "
-                f"SHA-256 {expected[:16]}... expected, {found[:16]}... found"
-            )
-    run.progress("corpus", 1, 1)
-    return corpus
-
-
-def _corpus_key(config: CorpusConfig) -> str:
-    """Names the cache after everything the tokens depend on: settings, tokenizer, and a user's own text."""
-    digest = hashlib.sha256(repr(asdict(config)).encode())
-    tokenizer = tokenizer_file(config)
-    if not tokenizer.is_file():
-        raise InputError(f"tokenizer {tokenizer} does not exist")
-    for file in [tokenizer, *(text_files(config) if config.kind != "docstrings" else [])]:
-        digest.update(sha256_of_file(file).encode())
-    return digest.hexdigest()[:16]
-
-
-def _read_corpus(path: Path) -> Corpus | None:
-    """Reads the cache; None when it is not there or not what was written, for then it is made again from the text."""
-    try:
-        parts, hashes = read_tensors(path)
-        blocks = TokenBlocks(parts["ids"], parts["mask"], parts["document"])
-        return Corpus(blocks, hashes["text_sha256"]) if hashes["tokens_sha256"] == blocks.sha256 else None
-    except (KeyError, InputError):
-        return None
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Reads a tokenizer file.
-
-    Raises:
-        InputError: the file is missing or damaged.
-    """
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-        raise InputError(f"tokenizer {path} cannot be read: {error}") from None
-
-
-def _documents(config: CorpusConfig) -> list[Document]:
-    from semconv.corpus import docstring_documents, file_documents
-
-    if config.kind == "docstrings":
-        documents = docstring_documents(config.packages)
-    else:
-        documents = file_documents(text_files(config), config.column)
-    if config.split != "all":
-        documents = [d for d in documents if d.split == config.split]
-    return documents
-
-
-def _make_corpus(config: CorpusConfig) -> Corpus:
-    from semconv.corpus import corpus_sha256, tokenize
-
-    documents = _documents(config)
-    blocks = tokenize(documents, load_tokenizer(tokenizer_file(config)), config.context, config.max_tokens)
-    return Corpus(blocks, corpus_sha256(documents))
 
 
 def every_position(blocks: TokenBlocks) -> TokenBlocks:
     """Returns the blocks with BOS, EOS and padding counted too, as the published code does."""
-    return TokenBlocks(blocks.ids, torch.ones_like(blocks.mask), blocks.document.clamp(min=0))
+    everything = torch.ones_like(blocks.mask)
+    return TokenBlocks(blocks.ids, everything, blocks.document.clamp(min=0), rule="all positions")
 
 
 def load_blocks(run: Run) -> tuple[TokenBlocks, TokenBlocks]:
     """Returns the blocks that A and B read; they are the same unless the suite aligns two tokenizers."""
     of_a = load_corpus(run).blocks
-    return of_a, load_corpus(run, corpus_of_b(run.suite)).blocks if run.suite.align else of_a
+    return of_a, load_corpus(run, corpus_of_b(run.suite), run.suite.model_b).blocks if run.suite.align else of_a
 
 
 def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spans, Spans]:
@@ -170,9 +66,9 @@ def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spa
     Raises:
         InputError: what `aligned_spans` refuses.
     """
-    a, b = (load_tokenizer(tokenizer_file(corpus)) for corpus in (run.suite.corpus, corpus_of_b(run.suite)))
+    a, b = (tokenizer_of_corpus(corpus) for corpus in (run.suite.corpus, corpus_of_b(run.suite)))
     with run.timed("align"):
-        return aligned_spans([document.text for document in _documents(run.suite.corpus)], (a, b), blocks)
+        return aligned_spans([document.text for document in documents_of(run.suite.corpus)], (a, b), blocks)
 
 
 def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) -> Side:
@@ -231,8 +127,7 @@ def load_sides(
     """
     match = run.suite.match
     of_a, of_b = (
-        labels.token_texts(load_tokenizer(tokenizer_file(corpus)))
-        for corpus in (run.suite.corpus, corpus_of_b(run.suite))
+        labels.token_texts(tokenizer_of_corpus(corpus)) for corpus in (run.suite.corpus, corpus_of_b(run.suite))
     )
     stored = stored or load_stores(run, models)
     tokens = [
@@ -288,6 +183,8 @@ def encode_all(
 ) -> list[tuple[ModelConfig, TokenBlocks]]:
     """Encodes the text with every model and SAE of the suite; returns `suite_models`."""
     models = suite_models(run.suite, blocks)
+    for model, over in models if ranks.first else []:
+        check_tokens(model, over)
     for model, over in models:
         encode_model(run, model, over, ranks)
     return models
@@ -366,7 +263,7 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
     """
     from semconv.model_activations import load_model, streams
 
-    blocks, hook = _make_corpus(corpus).blocks, model.saes[0].hook
+    blocks, hook = make_corpus(corpus, model).blocks, model.saes[0].hook
     network = load_model(model_folder(model), device=device)
     rows: list[torch.Tensor] = []
     for ids, mask in zip(blocks.ids.split(_ROWS), blocks.mask.split(_ROWS), strict=True):
@@ -415,7 +312,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
 
     cache = TaskCache(run.folder / "tasks", run.tasks)
     protocol = Protocol(tuple(measures), suite.match, suite.null, starts, cache, tick)
-    texts = labels.token_texts(load_tokenizer(tokenizer_file(suite.corpus)))
+    texts = labels.token_texts(tokenizer_of_corpus(suite.corpus))
     with run.timed("compare"):
         compared, nulls = compare_all(suite, protocol, encoded, texts)
     results = {
@@ -431,6 +328,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
             "text_sha256": corpus.text_sha256,
             "tokens_sha256": corpus.blocks.sha256,
             "sinks": loaded.sinks,
+            **corpus.facts.plain(),
         },
         "model_a": _describe(run, suite.model_a, encoded.sides_a, loaded.saes[0]),
         "model_b": _describe(run, suite.model_b, encoded.sides_b, loaded.saes[1]),
@@ -441,7 +339,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     with run.timed("contexts"):
         all_texts = (
             texts,
-            labels.token_texts(load_tokenizer(tokenizer_file(corpus_of_b(suite)))) if suite.align else texts,
+            labels.token_texts(tokenizer_of_corpus(corpus_of_b(suite))) if suite.align else texts,
         )
         write_texts(run, protocol, encoded, blocks, all_texts, groups)
     write_pair_decoders(run, encoded, groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,7 +72,8 @@ def without(blocks: TokenBlocks, dropped: Tensor) -> TokenBlocks:
     mask[blocks.mask] = ~dropped
     if not bool(mask.any()):
         raise InputError(f"no position is left of {blocks.n_tokens} without attention sinks; set match.sink_norm = 0")
-    return TokenBlocks(blocks.ids, mask, torch.where(mask, blocks.document, -1))
+    place = None if blocks.place is None else torch.where(mask, blocks.place, -1)
+    return replace(blocks, mask=mask, document=torch.where(mask, blocks.document, -1), place=place)
 
 
 def spans_without(spans: tuple[Spans, Spans], dropped: tuple[Tensor, Tensor]) -> tuple[tuple[Spans, Spans], int]:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, resolve
 from semconv.hub import UnreachableError, told
+from semconv.tokenizer import FILES, SETTINGS, find_tokenizer
 from semconv.types import InputError, nearest
 
 HUB = "hub:"
-_MODEL_FILES = ["*.safetensors", "*.json", "tokenizer.model"]  # no pickles, no code
+_MODEL_FILES = ["*.safetensors", "*.json", "tokenizer.model", "merges.txt", "vocab.txt"]  # no pickles, no code
 
 
 def on_hub(path: str) -> bool:
@@ -91,18 +92,33 @@ def model_folder(model: ModelConfig) -> Path:
 
 
 def tokenizer_file(config: CorpusConfig) -> Path:
-    """Returns the `tokenizer.json` of a corpus.
+    """Returns the file that holds the tokenizer of a corpus (`semconv.tokenizer.find_tokenizer`).
 
     Raises:
-        InputError: what `told` says.
+        InputError: a folder without one, or what `told` says.
     """
     if not on_hub(config.tokenizer):
-        return resolve(config.tokenizer)
-    from huggingface_hub import hf_hub_download
+        path = resolve(config.tokenizer)
+        return tokenizer_in(path, str(path)) if path.is_dir() else path
+    from huggingface_hub import snapshot_download
 
-    with told(f"tokenizer of {_described(config.tokenizer, config.tokenizer_revision)}"):
-        name = config.tokenizer.removeprefix(HUB)
-        return Path(hf_hub_download(name, "tokenizer.json", revision=config.tokenizer_revision or None))
+    what = f"tokenizer of {_described(config.tokenizer, config.tokenizer_revision)}"
+    name, revision = config.tokenizer.removeprefix(HUB), config.tokenizer_revision or None
+    with told(what):
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*FILES, *SETTINGS, "merges.txt"]))
+    return tokenizer_in(folder, what)
+
+
+def tokenizer_in(folder: Path, what: str) -> Path:
+    """Returns the file of a folder that holds its tokenizer; `what` names the folder.
+
+    Raises:
+        InputError: it has none.
+    """
+    found = find_tokenizer(folder)
+    if found is None:
+        raise InputError(f"{what} has no tokenizer: none of {', '.join(FILES)}, and no single .gguf file")
+    return found
 
 
 def text_files(config: CorpusConfig) -> list[Path]:
@@ -112,7 +128,7 @@ def text_files(config: CorpusConfig) -> list[Path]:
         InputError: what `told` says, or a path that does not exist.
     """
     if config.kind == "file":
-        from semconv.corpus import source_files
+        from semconv.text_files import source_files
 
         return source_files(Path(config.path))
     from huggingface_hub import hf_hub_download

@@ -33,6 +33,10 @@ class SemconvWarning(UserWarning):
     """Something is not as it should be, and the work goes on."""
 
 
+COUNTED = "all positions but BOS, EOS and PAD"
+"""Which positions count, in words, where nothing else is asked for."""
+
+
 @dataclass(frozen=True)
 class TokenBlocks:
     """Token ids cut into rows of one context length.
@@ -41,14 +45,20 @@ class TokenBlocks:
         ids: int32 [n_seq, context].
         mask: bool [n_seq, context], True where a position counts in the statistics.
         document: int32 [n_seq, context], which document a position belongs to, -1 where the mask is False.
+        place: int32 [n_seq, context], which token of its document stands there, -1 where the mask is False; None where
+            the counted tokens of every document are its first.
+        rule: which positions count, in words.
     """
 
     ids: Tensor
     mask: Tensor
     document: Tensor
+    place: Tensor | None = None
+    rule: str = COUNTED
 
     def __post_init__(self) -> None:
-        for name, dtype in (("ids", torch.int32), ("mask", torch.bool), ("document", torch.int32)):
+        kinds = (("ids", torch.int32), ("mask", torch.bool), ("document", torch.int32), ("place", torch.int32))
+        for name, dtype in kinds[: 3 if self.place is None else 4]:
             value: Tensor = getattr(self, name)
             if value.dtype != dtype or value.shape != self.ids.shape or value.dim() != 2:
                 raise InputError(

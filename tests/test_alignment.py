@@ -8,7 +8,8 @@ import torch
 
 from semconv import InputError
 from semconv.alignment import aligned_spans, common_boundaries
-from semconv.corpus import Document, tokenize
+from semconv.corpus import Document
+from semconv.packing import tokenize
 from semconv.spans import Spans
 from semconv.types import TokenBlocks
 

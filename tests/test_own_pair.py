@@ -39,7 +39,7 @@ def test_a_pair_of_folders_is_compared(folder: Path):
     assert done.returncode == 0, done.stderr
     results = load_results(folder / "run")
     assert list(results["grid"]) == ["1x2"]
-    assert (results["model_a"]["name"], results["model_b"]["name"]) == ("a", "b")
+    assert (results["model_a"]["name"], results["model_b"]["name"]) == ("model_a", "model_b")
     assert results["null"]["n_rematch"] == 3
     assert "Report: run/report.md" in done.stdout
     assert "**RSA, Spearman**" in done.stdout
@@ -65,11 +65,12 @@ def test_tokenizers_that_differ_are_refused_before_anything_is_written(folder: P
     done = compare(folder)
     assert done.returncode == 2
     assert re.fullmatch(
-        r"semconv: the tokenizers of the two models differ in 2 of \d+ tokens, and features .*\n", done.stderr
+        r"semconv: the tokenizers of the two models differ in 2 of 400 tokens \(.*--tokenizer, .*--align max .*\n",
+        done.stderr,
     )
     assert not (folder / "runs").exists()
     path.unlink()
-    assert "model b has no tokenizer.json" in compare(folder).stderr
+    assert "model model_b has no tokenizer.json" in compare(folder).stderr
 
 
 def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: Path):
@@ -85,8 +86,8 @@ def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: P
     assert read_contexts(folder / "same") == read_contexts(folder / "aligned")
     _characters_for_b(folder)
     refused = compare(folder, *numbers)
-    assert "--align max pools them over spans" in refused.stderr
-    done = compare(folder, *numbers, "--align", "sum", "--out", "other")
+    assert "let --align max pool features over spans" in refused.stderr
+    done = compare(folder, *numbers, "--align", "sum", "--no-stop-tokens", "--out", "other")
     assert done.returncode == 0, done.stderr
     other = load_results(folder / "other")
     assert 100 < other["corpus"]["n_spans"] < same["corpus"]["n_tokens"]

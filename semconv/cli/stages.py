@@ -112,7 +112,9 @@ def dictionary(
     text: Annotated[Path, typer.Option("--text", help="Text to learn it from, as for `compare`.")],
     target: Annotated[Path, typer.Option("--out", help="Folder to write, in sae-lens's format.")],
     n: Annotated[int, typer.Option("--directions", help="How many; each becomes two features, its halves.")] = 64,
-    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json (default: that of the model).")] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="A tokenizer, file or folder (default: that of the model).")
+    ] = None,
     column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
     context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
     tokens: Annotated[int, typer.Option(help="Positions to learn it from.")] = 20_000,

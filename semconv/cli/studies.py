@@ -160,17 +160,19 @@ def compare(
     ],
     saes_b: Annotated[list[str], typer.Option("--sae-b", help="SAE of B, likewise.")],
     text: Annotated[
-        Path, typer.Option("--text", help="Text both read: .txt, .jsonl or .parquet, or a folder of such.")
+        Path,
+        typer.Option(
+            "--text", help="Text both read: .txt, .md, .jsonl (or these with .gz), .parquet, or a folder of such."
+        ),
     ],
     folder: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/pair"),
     name_a: Annotated[str, typer.Option(help="Name of A in files and tables (default: that of its folder).")] = "",
     name_b: Annotated[str, typer.Option(help="Name of B, likewise.")] = "",
     tokenizer: Annotated[
-        Path | None, typer.Option(help="tokenizer.json of both models; of A, with --align (default: that of A).")
+        Path | None,
+        typer.Option(help="Tokenizer of both models, a file or folder; of A, with --align (default: that of A)."),
     ] = None,
-    tokenizer_b: Annotated[
-        Path | None, typer.Option(help="tokenizer.json of B, with --align (default: that of B).")
-    ] = None,
+    tokenizer_b: Annotated[Path | None, typer.Option(help="Tokenizer of B, with --align (default: that of B).")] = None,
     align: Annotated[
         str | None, typer.Option(help="max, mean or sum: pool over spans of text where the tokenizers differ.")
     ] = None,
@@ -183,7 +185,9 @@ def compare(
     bos: Annotated[
         str, typer.Option(help="Whether rows begin with BOS: auto (where the tokenizer or model has one), yes or no.")
     ] = "auto",
-    skip_positions: Annotated[int, typer.Option(help="Positions after the first of every row that do not count.")] = 0,
+    skip_positions: Annotated[
+        int, typer.Option(help="The first positions of text in every row that do not count.")
+    ] = 0,
     sink_norm: Annotated[
         float,
         typer.Option(help="Positions whose stream norm is above so many medians do not count; 0 keeps them."),

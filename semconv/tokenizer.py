@@ -1,0 +1,333 @@
+"""Loads tokenizers, so that what they encode is the text and nothing but the text, and tells their special tokens.
+
+`tokenizer.json` is read by the tokenizers library as it stands. What has none (a SentencePiece model, the vocabulary
+files of GPT-2 or BERT, a GGUF file) is converted by transformers' own code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semconv.files import read_text
+from semconv.types import InputError, first_line
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+"""Files that hold a tokenizer, the first that is there being read; `vocab.json` needs `merges.txt` beside it."""
+
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "config.json", "generation_config.json")
+"""Files beside a tokenizer or a model that say which tokens are special: names in the first two, ids in the others."""
+
+_NAMES = {
+    "bos": ("<bos>", "<s>", "<|begin_of_text|>", "<｜begin▁of▁sentence｜>", "<|startoftext|>", "[BOS]", "[CLS]"),
+    "eos": ("<eos>", "</s>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "[EOS]", "[SEP]"),
+    "pad": ("<pad>", "<|padding|>", "<|pad|>", "[PAD]"),
+}
+_ANY_ROLE = "<|endoftext|>"  # GPT-2, GPT-NeoX and Qwen: what it stands for is told by the settings
+_PROBE = (
+    "The THE the tHE Straße",
+    "É é e\u0301 ñ ß İ ﬁ ½",
+    " one  two   three\t\ttabs\n\n\nlines \r\n end ",
+    "0 12 345 6789 1234567890 3.14 1,000",
+    "😀👩‍🔬 日本語 Привет مرحبا",
+    "don't it's (x)[y]{z} <b>a_b-c/d\\e</b> e.g. -- «x» “y”",
+)
+"""Text in which tokenizers differ: case, accents and their composition, white space, digits, scripts, punctuation."""
+
+
+_PLAIN = ("the row", "The end of it: 3.14, x_y (z)", "é ñ 日本\nline")
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """The ids that are put around text.
+
+    Attributes:
+        bos: what a row begins with; None where there is none.
+        eos: what closes a document; None where there is none.
+        pad: what fills rows up; any id will do, because it never counts.
+        source: where `bos` is from, or what says that there is none, in words.
+    """
+
+    bos: int | None
+    eos: int | None
+    pad: int
+    source: str
+
+
+def find_tokenizer(folder: Path) -> Path | None:
+    """Returns the file of a folder that holds a tokenizer: one of `FILES`, or the only GGUF file; None without one."""
+    for name in FILES:
+        if (folder / name).is_file() and (name != "vocab.json" or (folder / "merges.txt").is_file()):
+            return folder / name
+    found = sorted(folder.glob("*.gguf"))
+    return found[0] if len(found) == 1 else None
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Reads a tokenizer that encodes text as text.
+
+    Padding, truncation and dropout that the file asks for are switched off. Special tokens that are written in a text
+    are read as the characters they are made of; added tokens that are not special stay as they are.
+
+    Args:
+        path: `tokenizer.json`; or another of `FILES` or a GGUF file, which transformers converts.
+
+    Raises:
+        InputError: the file is missing or damaged, or transformers cannot convert it.
+    """
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise InputError(f"tokenizer {path} does not exist")
+    if _is_converted(path):
+        tokenizer = _by_transformers(path).backend_tokenizer
+    else:
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+            raise InputError(f"tokenizer {path} cannot be read: {first_line(error)}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if getattr(tokenizer.model, "dropout", None):
+        tokenizer.model.dropout = None
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _is_converted(path: Path) -> bool:
+    return path.name in FILES[1:] or path.suffix in (".gguf", ".model")
+
+
+@lru_cache(maxsize=2)
+def _by_transformers(path: Path) -> Any:
+    """Returns transformers' own tokenizer of a folder without `tokenizer.json`, or of a GGUF file."""
+    from transformers import AutoTokenizer, LlamaTokenizer
+
+    ways: list[Any] = [AutoTokenizer, LlamaTokenizer] if path.suffix == ".model" else [AutoTokenizer]
+    gguf = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
+    reasons: list[str] = []
+    for way in ways:
+        try:
+            found: Any = way.from_pretrained(str(path.parent), trust_remote_code=False, **gguf)
+            tokenizer: Tokenizer = found.backend_tokenizer  # a tokenizer in Python alone has none
+        except Exception as error:  # noqa: BLE001 - whatever its readers raise
+            reasons.append(first_line(error))
+            continue
+        wrong = _unlike_sentencepiece(tokenizer, path) if path.suffix == ".model" else None
+        if wrong is None:
+            return found
+        reasons.append(wrong)
+    raise InputError(
+        f"tokenizer {path} cannot be converted by transformers ({reasons[0]}); save it as tokenizer.json where it can "
+        "be, by save_pretrained of transformers' AutoTokenizer, and name that file"
+    )
+
+
+def _sentencepiece(path: Path) -> Any:
+    from sentencepiece import SentencePieceProcessor
+
+    return SentencePieceProcessor(model_file=str(path))
+
+
+def _unlike_sentencepiece(tokenizer: Tokenizer, path: Path) -> str | None:
+    """Returns where a conversion gives other tokens than SentencePiece itself, in words.
+
+    Some do, without a word: the space before the first word is lost. What conversions never keep, white space at the
+    ends of a text, is not asked.
+    """
+    model = _sentencepiece(path)
+    for text in _PLAIN:
+        theirs = [tokenizer.id_to_token(i) for i in model.encode(text)]
+        ours = tokenizer.encode(text, add_special_tokens=False).tokens
+        if ours != theirs:
+            return f"{text!r} becomes {' '.join(ours[:4])}, SentencePiece makes it {' '.join(map(str, theirs[:4]))}"
+    return None
+
+
+def special_tokens(tokenizer: Tokenizer, path: Path | None = None, folders: Sequence[Path] = ()) -> SpecialTokens:
+    """Returns the special tokens of a tokenizer.
+
+    Asked in this order, the first that answers being believed: the names in `tokenizer_config.json` and
+    `special_tokens_map.json`, folder by folder; what the tokenizer itself puts around a text (its post-processor, or
+    what SentencePiece or transformers say of what is converted); a `null` in those files, which says that there is
+    none; the ids in `config.json` and `generation_config.json`, if they are special tokens of this tokenizer; the names
+    that such tokens commonly have. A GGUF file says everything itself.
+
+    Args:
+        tokenizer: as `load_tokenizer` gives it.
+        path: its file; without it, only the tokenizer itself is asked.
+        folders: where `SETTINGS` are looked for; the tokenizer's own folder by default.
+
+    Raises:
+        InputError: one of the files is damaged.
+    """
+    gguf = path is not None and path.suffix == ".gguf"  # it says everything itself
+    beside = [] if path is None or gguf else list(folders) or [path.parent]
+    settings = _Settings.read(tokenizer, beside)
+    begins, ends, source = _own_word(tokenizer, path)
+    bos, source = settings.token("bos", begins, source)
+    eos, _ = settings.token("eos", ends, source)
+    pad, _ = settings.token("pad", None, source)
+    base = tokenizer.get_vocab_size(with_added_tokens=False)
+    if pad is not None and pad >= base and pad > max(bos or 0, eos or 0):
+        pad = None  # added for training, to a model that may not know it
+    return SpecialTokens(bos, eos, next(i for i in (pad, eos, bos, 0) if i is not None), source)
+
+
+def _own_word(tokenizer: Tokenizer, path: Path | None) -> tuple[int | None, int | None, str]:
+    """Returns the tokens that a tokenizer itself puts before and after a text, and how that is known."""
+    if path is None or not _is_converted(path):
+        encoded = tokenizer.encode("a", add_special_tokens=True)
+        ids, added = encoded.ids, encoded.special_tokens_mask
+        begins, ends = (ids[0] if ids and added[0] else None), (ids[-1] if ids and added[-1] else None)
+        return begins, ends, "the tokenizer's post-processor"
+    if path.suffix == ".model":
+        model = _sentencepiece(path)
+        begins, ends = (i if i >= 0 else None for i in (model.bos_id(), model.eos_id()))
+        return begins, ends, path.name
+    found = _by_transformers(path)
+    begins, ends = (next((i for i in ids if i is not None), None) for ids in _ids_of(found))
+    return begins, ends, "as transformers reads it"
+
+
+def _ids_of(found: Any) -> tuple[tuple[int | None, int | None], tuple[int | None, int | None]]:
+    return (found.bos_token_id, found.cls_token_id), (found.eos_token_id, found.sep_token_id)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What the files in some folders say of special tokens: (file, contents), the names before the ids."""
+
+    tokenizer: Tokenizer
+    names: list[tuple[Path, dict[str, Any]]]
+    ids: list[tuple[Path, dict[str, Any]]]
+
+    @classmethod
+    def read(cls, tokenizer: Tokenizer, folders: Sequence[Path]) -> _Settings:
+        names, ids = (
+            [(f / name, _json(f / name)) for f in folders for name in some if (f / name).is_file()]
+            for some in (SETTINGS[:2], SETTINGS[2:])
+        )
+        return cls(tokenizer, names, ids)
+
+    def token(self, role: str, own: int | None, own_word: str) -> tuple[int | None, str]:
+        """Returns the id of a role, and where it is from; `own` is what the tokenizer itself puts there."""
+        said_none = ""
+        for file, said in self.names:
+            name = said.get(f"{role}_token", "")
+            if isinstance(name, dict):
+                name = name.get("content")  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            token = self.tokenizer.token_to_id(name) if isinstance(name, str) else None
+            if token is not None:
+                return token, file.name
+            if name is None:
+                said_none = said_none or file.name
+        if own is not None:
+            return own, own_word
+        if said_none:
+            return None, said_none
+        return self._by_id(role)
+
+    def _by_id(self, role: str) -> tuple[int | None, str]:
+        special = {i: t.content for i, t in self.tokenizer.get_added_tokens_decoder().items() if t.special}
+        own, others = _NAMES[role], {n for other, names in _NAMES.items() if other != role for n in names}
+        for file, said in self.ids:
+            text = said.get("text_config")
+            tables: list[dict[str, Any]] = [said, text] if isinstance(text, dict) else [said]
+            for table in tables:
+                token = table.get(f"{role}_token_id")
+                token = token[0] if isinstance(token, list) and token else token  # pyright: ignore[reportUnknownVariableType]
+                # A model made with its library's default ids and another tokenizer says what is not so: such an id is
+                # an ordinary token, or one whose name says that it is something else.
+                if isinstance(token, int) and token in special and special[token] not in others:
+                    return token, file.name
+        for name in (*own, _ANY_ROLE):
+            token = self.tokenizer.token_to_id(name)
+            if token is not None:
+                return token, "its name"
+        return None, "nothing names one"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(read_text(path))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {first_line(error)}") from None
+    if not isinstance(table, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(table).__name__}")
+    return table
+
+
+def control_ids(tokenizer: Tokenizer, special: SpecialTokens) -> frozenset[int]:
+    """Returns the ids that never stand for text: every special token but the one for characters nobody knows."""
+    known = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    unknown = set(tokenizer.encode("\U0010fffd", add_special_tokens=False).ids)
+    ends = {special.bos, special.eos} - {None}
+    return frozenset(known | ends) - unknown  # pyright: ignore[reportReturnType]
+
+
+def describe(tokenizer: Tokenizer, path: Path) -> str:
+    """Returns what kind of tokenizer it is, in a few words, such as `BPE of 4096 tokens, tokenizer.json`."""
+    kind = type(tokenizer.model).__name__
+    return f"{kind} of {tokenizer.get_vocab_size()} tokens, {path.name}"
+
+
+def difference(one: Tokenizer, other: Tokenizer, texts: Iterable[str], max_tokens: int) -> str | None:
+    """Returns in words what two tokenizers do differently, or None where they do the same.
+
+    Compared are the ids of all tokens, both ways, but for special tokens that only one has, since no text holds them;
+    and, unless both are written alike, how both encode difficult texts, every added token, and texts of the user's.
+
+    Args:
+        one: as `load_tokenizer` gives it.
+        other: likewise.
+        texts: of which as many are encoded as give `max_tokens` tokens.
+        max_tokens: how much to look at.
+    """
+    mine, theirs = (_ordinary_vocabulary(of, beside) for of, beside in ((one, other), (other, one)))
+    differing = [token for token in {**mine, **theirs} if mine.get(token) != theirs.get(token)]
+    if differing:
+        return f"differ in {len(differing)} of {len({**mine, **theirs})} tokens (such as {differing[0]!r})"
+    if _behaviour(one) == _behaviour(other):
+        return None
+    added = {token.content for of in (one, other) for token in of.get_added_tokens_decoder().values()}
+    ours, seen = [*_PROBE, *(f"a {content} b" for content in sorted(added))], 0
+    for number, text in enumerate(chain(ours, texts)):
+        a, b = (of.encode(text, add_special_tokens=False) for of in (one, other))
+        if a.ids != b.ids:
+            return f"give other tokens to the same text ({_first_difference(text, a, b)})"
+        seen += len(a.ids) if number >= len(ours) else 0
+        if seen > max_tokens:
+            break
+    return None
+
+
+def _ordinary_vocabulary(of: Tokenizer, beside: Tokenizer) -> dict[str, int]:
+    """Returns the ids of all tokens, without the special ones that the other tokenizer does not have."""
+    other = beside.get_vocab()
+    special = {t.content for t in of.get_added_tokens_decoder().values() if t.special}
+    return {token: i for token, i in of.get_vocab().items() if token in other or token not in special}
+
+
+def _behaviour(of: Tokenizer) -> tuple[object, ...]:
+    """Returns all that decides how a text is encoded, as it would be written."""
+    table = json.loads(of.to_str())
+    added = sorted(json.dumps(token, sort_keys=True) for token in table["added_tokens"] if not token["special"])
+    return table["normalizer"], table["pre_tokenizer"], table["model"], added
+
+
+def _first_difference(text: str, a: Any, b: Any) -> str:
+    at = next((i for i, (x, y) in enumerate(zip(a.ids, b.ids, strict=False)) if x != y), min(len(a.ids), len(b.ids)))
+    start = max((e.offsets[at - 1][1] for e in (a, b) if 0 < at <= len(e.ids)), default=0)
+    shown = text[start : start + 12]
+    tokens = [" ".join(repr(t) for t in e.tokens[at : at + 3]) or "nothing" for e in (a, b)]
+    return f"{shown!r} is {tokens[0]} to one, {tokens[1]} to the other"
