@@ -127,7 +127,10 @@ def documents_of(config: CorpusConfig) -> list[Document]:
 def _settings_folders(tokenizer: Path, model: ModelConfig) -> list[Path]:
     """Returns where special tokens are looked up: beside the tokenizer; where nothing is, beside the model."""
     beside = tokenizer.parent
-    return [beside] if any((beside / name).is_file() for name in SETTINGS) else [model_folder(model)]
+    if any((beside / name).is_file() for name in SETTINGS):
+        return [beside]
+    place = model_folder(model)
+    return [place.parent if place.is_file() else place]
 
 
 def _corpus_key(config: CorpusConfig, tokenizer: Path, folders: list[Path]) -> str:

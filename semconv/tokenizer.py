@@ -63,12 +63,18 @@ class SpecialTokens:
     source: str
 
 
-def find_tokenizer(folder: Path) -> Path | None:
-    """Returns the file of a folder that holds a tokenizer: one of `FILES`, or the only GGUF file; None without one."""
+def find_tokenizer(model: Path) -> Path | None:
+    """Returns the file that holds the tokenizer of a model; None without one.
+
+    Args:
+        model: a folder, or a GGUF file: one of `FILES` is looked for in the folder first, then the GGUF file taken, if
+            there is one and no more.
+    """
+    folder = model.parent if model.is_file() else model
     for name in FILES:
         if (folder / name).is_file() and (name != "vocab.json" or (folder / "merges.txt").is_file()):
             return folder / name
-    found = sorted(folder.glob("*.gguf"))
+    found = [model] if model.is_file() else sorted(folder.glob("*.gguf"))
     return found[0] if len(found) == 1 else None
 
 
@@ -170,10 +176,11 @@ def special_tokens(tokenizer: Tokenizer, path: Path | None = None, folders: Sequ
     Raises:
         InputError: one of the files is damaged.
     """
-    gguf = path is not None and path.suffix == ".gguf"  # it says everything itself
-    beside = [] if path is None or gguf else list(folders) or [path.parent]
-    settings = _Settings.read(tokenizer, beside)
     begins, ends, source = _own_word(tokenizer, path)
+    if path is not None and path.suffix == ".gguf":  # it says everything itself
+        return SpecialTokens(begins, ends, next(i for i in (ends, begins, 0) if i is not None), source)
+    beside = list(folders) or ([path.parent] if path is not None else [])
+    settings = _Settings.read(tokenizer, beside)
     bos, source = settings.token("bos", begins, source)
     eos, _ = settings.token("eos", ends, source)
     pad, _ = settings.token("pad", None, source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -440,3 +441,55 @@ def test_the_vocabulary_files_of_gpt2_are_converted(tmp_path: Path):
     tokenizer = load_tokenizer(path)
     assert tokenizer.encode(TEXT, add_special_tokens=False).ids == made.encode(TEXT, add_special_tokens=False).ids
     assert special_tokens(tokenizer, path).bos == 0
+
+
+def gguf(path: Path, **metadata: Any) -> None:
+    """Writes a GGUF file of version 3 that holds metadata and no tensor."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def entry(value: Any) -> bytes:
+        if isinstance(value, str):
+            return struct.pack("<I", 8) + text(value)
+        if isinstance(value, int):
+            return struct.pack("<II", 4, value)
+        kind, parts = (
+            (8, [text(v) for v in value]) if isinstance(value[0], str) else (5, [struct.pack("<i", v) for v in value])
+        )
+        return struct.pack("<IIQ", 9, kind, len(parts)) + b"".join(parts)
+
+    entries = [text(key) + entry(value) for key, value in metadata.items()]
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries)) + b"".join(entries))
+
+
+@requires_models
+@pytest.mark.parametrize("bos", [0, None])
+def test_the_tokenizer_of_a_gguf_file(bos: int | None, tmp_path: Path):
+    made = byte_level(["<|endoftext|>", "<|im_end|>"])
+    vocabulary = made.get_vocab()
+    tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
+    merges = [" ".join(merge) for merge in json.loads(made.to_str())["model"]["merges"]]
+    metadata = {
+        "general.architecture": "llama",
+        "llama.context_length": 64,
+        "llama.embedding_length": 16,
+        "llama.block_count": 1,
+        "llama.feed_forward_length": 32,
+        "llama.attention.head_count": 2,
+        "llama.vocab_size": len(tokens),
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "gpt-2",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": [3, 3, *[1] * (len(tokens) - 2)],
+        "tokenizer.ggml.merges": merges,
+        "tokenizer.ggml.eos_token_id": 1,
+    }
+    gguf(tmp_path / "model.gguf", **metadata, **({} if bos is None else {"tokenizer.ggml.bos_token_id": bos}))
+    path = find_tokenizer(tmp_path)
+    assert path == find_tokenizer(tmp_path / "model.gguf") == tmp_path / "model.gguf"
+    tokenizer = load_tokenizer(path)
+    assert tokenizer.encode(TEXT, add_special_tokens=False).ids == made.encode(TEXT, add_special_tokens=False).ids
+    special = special_tokens(tokenizer, path)
+    assert (special.bos, special.eos, special.source) == (bos, 1, "as transformers reads it")
+    assert not {0, 1} & set(tokenizer.encode("a <|endoftext|> b", add_special_tokens=False).ids)
