@@ -225,7 +225,7 @@ def test_every_refusal_is_one_sentence_that_says_what_to_do(hub: Hub, tmp_path: 
             f"is at commit {hub.repositories[SCOPE].commit}, the suite pins 1111"
         ),
         f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.1', loader='sparsity'))": (
-            "SAE loader must be sparsify, or nothing"
+            "SAE loader must be sparsify or dictionary_learning, or nothing"
         ),
         f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.7', loader='sparsify'))": "has no such file",
     }

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import requires_models
-from tests.hub import Repository, client, serving
+from semconv import ActivationStore
+from semconv.claims import load_results
+from semconv.config import suite_from_json
+from semconv.model_activations import load_model, streams
+from semconv.pipeline import load_corpus
+from semconv.run import Run
+from tests.conftest import requires_models, semconv_cli
+from tests.hub import Hub, Repository, client, serving
 
 pytestmark = requires_models
 
@@ -260,9 +268,9 @@ REFUSED = [
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any, Tensor | None]]:
-    """By what was given: what was told, what was computed, and what had to be."""
-    root, home = tmp_path_factory.mktemp("releases"), tmp_path_factory.mktemp("home")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tensor]]:
+    """A folder of repositories, and what each release has to compute of the vectors."""
+    root = tmp_path_factory.mktemp("releases")
     expected = {one.given: one.make(root / one.repository / one.folder) for one in RELEASES}
     clt = root / "mntss" / "clt-gemma-2-2b-2.5M"
     save(clt / "W_enc_0.safetensors", {"b_dec_0": torch.zeros(D), "b_enc_0": torch.zeros(F)})
@@ -272,9 +280,24 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any, 
     temporal.mkdir(parents=True)
     (temporal / "conf.yaml").write_text(TEMPORAL)
     of_sparsify(root / "somebody" / "signed" / "layers.0", signed=True)
-    given = [(one.given, one.d) for one in RELEASES] + [(name, D) for name, _ in REFUSED]
+    return root, expected
+
+
+@contextmanager
+def serving_all(root: Path) -> Generator[Hub]:
     with serving() as hub:
         hub.repositories = {f"{p.parent.name}/{p.name}": Repository(p) for p in root.glob("*/*")}
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def read(
+    made: tuple[Path, dict[str, Tensor]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Any, Any, Tensor | None]]:
+    """By what was given: what was told, what was computed, and what had to be."""
+    (root, expected), home = made, tmp_path_factory.mktemp("home")
+    given = [(one.given, one.d) for one in RELEASES] + [(name, D) for name, _ in REFUSED]
+    with serving_all(root) as hub:
         script = [sys.executable, "-c", READ, json.dumps(given), str(home / "found.pt")]
         done = subprocess.run(script, capture_output=True, text=True, env={**os.environ, **client(hub, home)})
     assert done.returncode == 0, done.stderr
@@ -307,3 +330,44 @@ def test_what_of_the_hub_is_not_compared_is_refused_in_one_sentence(given: str, 
     assert found is None
     assert expected in told
     assert "\n" not in told
+
+
+def save_models(folder: Path, beside: Path) -> None:
+    """A GPT-2 and a GPT-NeoX with the tiny suite's tokenizer, and its text."""
+    from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
+
+    torch.manual_seed(0)
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "vocab_size": 400, "initializer_range": 0.3}
+    gpt2 = GPT2LMHeadModel(GPT2Config(n_embd=D, n_head=2, n_layer=2, n_positions=64, **ends))
+    sizes = {"hidden_size": D, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    for name, model in (("gpt2", gpt2), ("pythia", GPTNeoXForCausalLM(GPTNeoXConfig(**sizes, **ends)))):
+        model.save_pretrained(folder / name)
+        shutil.copy(beside / "tokenizer.json", folder / name)
+    shutil.copy(beside / "text.txt", folder)
+
+
+def test_two_releases_are_compared_each_where_it_was_trained(
+    made, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    save_models(tmp_path, tiny_suite.parent)
+    saes = ("--sae-a", "gpt2-small-res-jb:blocks.1.hook_resid_pre", "--sae-b", "somebody/transcoders:layers.1.mlp")
+    sizes = ("--tokens", "2000", "--context", "32", "--rematches", "0", "--precision", "float32")
+    with serving_all(made[0]) as hub:
+        done = semconv_cli(
+            *("compare", "gpt2", "pythia", *saes, "--text", "text.txt", *sizes, "--out", "run"),
+            env=client(hub, tmp_path / "home"),
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(load_results(Path("run"))["grid"]) == 1
+    blocks = load_corpus(Run(suite_from_json(Path("run/suite.json")), Path("run"))).blocks
+    w = weights(D, F)
+    for name, hook in (("gpt2", "blocks.1.hook_resid_pre"), ("pythia", "layers.1.mlp.input")):
+        stream = streams(load_model(name), blocks.ids, [hook])[hook][blocks.mask]
+        if name == "gpt2":
+            stream = stream - stream.mean(dim=-1, keepdim=True)
+            expected = ((stream - w["b_dec"]) @ w["W_enc"] + w["b_enc"]).relu()
+        else:
+            expected = top(stream @ w["W_enc"] + w["b_enc"])
+        found = ActivationStore(Path("run/stores") / name / hook).load().to_dense().float()
+        torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-3)  # stored as float16
