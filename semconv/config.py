@@ -32,6 +32,15 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{name} must be one of {', '.join(allowed)}, got {value!r}{nearest(value, allowed)}")
 
 
+def _file_name(what: str, name: str) -> None:
+    """Refuses a name that cannot stand in the names of files, where it would lead elsewhere or be unreadable."""
+    if not name.strip() or len(name) > 100 or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
+        raise InputError(
+            f"the name of a {what} must be fit for a file's name (1 to 100 printable characters, no slash, no leading "
+            f"dot), got {name!r}"
+        )
+
+
 def _at_least(name: str, value: float, low: float) -> None:
     if value < low:
         raise InputError(f"{name} must be at least {low}, got {value}")
@@ -168,6 +177,7 @@ class ModelConfig:
     """The model reads in both directions (BERT and its kind), which must be meant: without this it is refused."""
 
     def __post_init__(self) -> None:
+        _file_name("model", self.name)
         if not self.saes:
             raise InputError(f"model {self.name} needs at least one SAE")
         labels = [sae.label for sae in self.saes]
@@ -376,6 +386,7 @@ class ControlConfig:
     """The other."""
 
     def __post_init__(self) -> None:
+        _file_name("control", self.name)
         _choice("controls.kind", self.kind, ("ceiling", "floor"))
         for model in (self.model_a, self.model_b):
             if len(model.saes) != 1:

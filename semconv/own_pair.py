@@ -29,6 +29,7 @@ from semconv.text_files import source_files, texts_of
 from semconv.tokenizer import difference, find_tokenizer, load_tokenizer, special_tokens
 from semconv.types import InputError
 
+_LONGEST_NAME = 60
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -45,7 +46,7 @@ def models_of_pair(
     Raises:
         InputError: what `model_of` refuses.
     """
-    a, b = (name or _short_name(place) for name, place in zip(names, where, strict=True))
+    a, b = (name or found for name, found in zip(names, _short_names(where), strict=True))
     if a == b:
         a, b = f"{a}-a", f"{b}-b"
     one, other = (
@@ -54,10 +55,30 @@ def models_of_pair(
     return one, other
 
 
-def _short_name(where: str) -> str:
-    """Returns the last part of a folder or of OWNER/NAME, with what cannot stand in a file's name replaced."""
-    name = Path(where).resolve().name if Path(where).is_dir() else where.partition("@")[0].rpartition("/")[2]
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
+def _short_names(where: tuple[str, str]) -> tuple[str, str]:
+    """Returns the last parts of two folders or repositories, with as many of those before as tell the two apart."""
+    parts = [_name_parts(place) for place in where]
+    lengths = range(1, max(map(len, parts)) + 1)
+    found = [("-".join(parts[0][-n:]), "-".join(parts[1][-n:])) for n in lengths]
+    a, b = next((pair for pair in found if pair[0] != pair[1]), found[0])
+    return a[-_LONGEST_NAME:].lstrip("-."), b[-_LONGEST_NAME:].lstrip("-.")
+
+
+def _name_parts(where: str) -> list[str]:
+    """Returns the parts of a folder, or of OWNER/NAME@COMMIT, with what cannot stand in a file's name replaced."""
+    if Path(where).is_dir():
+        parts = list(Path(where).resolve().parts)
+        if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):  # of the hub's cache
+            parts = [*parts[-3].split("--")[1:], parts[-1]]
+            return _fit([parts[-1][:8], *parts[:-1]])
+        return _fit(parts)
+    name, _, revision = where.partition("@")
+    return _fit([revision[:8], *name.split("/")])
+
+
+def _fit(parts: Sequence[str]) -> list[str]:
+    fit = (re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in parts)
+    return [part for part in fit if part] or ["model"]
 
 
 def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:

@@ -249,7 +249,7 @@ def test_a_suite_without_claims_is_told_so_in_one_line(run: Path, tmp_path: Path
     told = semconv_cli("verify", run)
     assert told.returncode == 0, told.stderr
     assert re.search(
-        r"^No claim is about suite tiny\. \d+ claims are about other suites \(gemma1v2, .*mini", told.stdout
+        r"^No claim is about suite tiny\.\n\d+ claims are about other suites \(gemma1v2, .*mini", told.stdout
     )
     assert "not run" not in told.stdout
     both = CLAIM.format(expected=2) + CLAIM.format(expected=2).replace("T1", "T2").replace('"tiny"', '"mini"')

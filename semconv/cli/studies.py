@@ -94,9 +94,10 @@ def _finish(
         if own:
             out.print(_claims_table(own))
             out.print(_counts(own))
-        out.print(
-            *filter(None, ("" if own else f"No claim is about suite {results['suite']}.", others)), soft_wrap=True
-        )
+        else:
+            out.print(f"No claim is about suite {results['suite']}.", soft_wrap=True)
+        if others:
+            out.print(others, soft_wrap=True)
         for line in _reference_lines(reference) if reference else ():
             out.print(line, soft_wrap=True)
         for what, where in extra.items():

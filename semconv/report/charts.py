@@ -89,8 +89,8 @@ def overview_chart(results: dict[str, Any], measure: str) -> str:
         padding["bottom"] += _LETTER * max(len(shown[label]) for label in columns)
         across = {**written, "labelAngle": -90, "titleY": padding["bottom"] - 16, "titleX": width / 2}
         up = {**written, "titleX": 14 - padding["left"], "titleY": height / 2, "titleAngle": -90}
-    x = place("a", columns, f"layer of A ({results['model_a']['name']})", **across)
-    y = place("b", rows[::-1], f"layer of B ({results['model_b']['name']})", **up)
+    x = place("a", columns, f"layer of {results['model_a']['name']} (A)", **across)
+    y = place("b", rows[::-1], f"layer of {results['model_b']['name']} (B)", **up)
     literal = {"type": "nominal", "scale": None}
     fill = {"mark": {"type": "rect", "stroke": "var(--paper)"}, "encoding": {"fill": {"field": "fill", **literal}}}
     text = {

@@ -97,8 +97,8 @@ def draw_measure(results: dict[str, Any], measure: str, path: Path) -> None:
     for ax, field in zip(figure.subplots(2, 3).flat, _PANELS, strict=True):
         _heat_map(ax, results, measure, field, (0.0, max(most, 1)) if field == "pairs" else (min(bottom, 0.0), top))
     figure.suptitle(f"{title_of(measure)}, suite {results['suite']}", fontsize=12)
-    figure.supxlabel(f"Layer of model A ({results['model_a']['name']})", fontsize=10)
-    figure.supylabel(f"Layer of model B ({results['model_b']['name']})", fontsize=10)
+    figure.supxlabel(f"Layer of {results['model_a']['name']} (A)", fontsize=10)
+    figure.supylabel(f"Layer of {results['model_b']['name']} (B)", fontsize=10)
     _save(figure, path)
 
 
@@ -163,7 +163,17 @@ def draw_controls(results: dict[str, Any], path: Path) -> None:
 
 
 def write_figures(results: dict[str, Any], folder: Path) -> list[Path]:
-    """Draws every measure of the results, and the controls, into `folder` as PNG; returns the paths."""
+    """Draws every measure of the results, and the controls, into `folder` as PNG; returns the paths.
+
+    Names are text: a dollar sign in one begins no formula.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}):
+        return _write_figures(results, folder)
+
+
+def _write_figures(results: dict[str, Any], folder: Path) -> list[Path]:
     paths = [folder / f"{measure}.png" for measure in results["summary"]]
     for measure, path in zip(results["summary"], paths, strict=True):
         draw_measure(results, measure, path)

@@ -10,7 +10,7 @@ from semconv.claims import Checked, about
 from semconv.files import write_text
 from semconv.report import sections
 from semconv.report.figures import title_of
-from semconv.report.rows import cannot_tell, interval, null_names
+from semconv.report.rows import cannot_tell, interval, names_of, null_names
 from semconv.report.tables import show, table
 from semconv.report.verdict import floor_verdict
 
@@ -35,7 +35,7 @@ def claims_table(checked: Sequence[Checked]) -> str:
 
 def headline(results: dict[str, Any]) -> str:
     """Returns one plain sentence per measure and null, made from the numbers."""
-    lines: list[str] = []
+    lines, (a, b) = list[str](), names_of(results)
     for name, s in results["summary"].items():
         title = title_of(name)
         if not s["layer_pairs"]:
@@ -43,7 +43,7 @@ def headline(results: dict[str, Any]) -> str:
             continue
         within = f" (95% interval over documents {interval(s['best_interval'])})" if s["best_interval"] else ""
         lines.append(
-            f"- **{title}**: highest at A x B layers {s['best_layer_pair']}, {s['best_score']:.3f}{within}; "
+            f"- **{title}**: highest at layers {s['best_layer_pair']} of {a} x {b}, {s['best_score']:.3f}{within}; "
             f"mean over the grid {s['mean_score']:.3f}."
         )
         for null in null_names(results):
@@ -79,17 +79,17 @@ def _nulls_text(results: dict[str, Any]) -> str:
 
 def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Path) -> None:
     """Writes the report beside its `figures/` folder."""
-    corpus, null = results["corpus"], results["null"]
+    corpus, null, (a, b) = results["corpus"], results["null"], names_of(results)
     optional = [
         ("published", "From the published protocol to the corrected one", sections.published_section),
         ("subspaces", "Semantic subspaces", sections.subspaces_section),
         ("spans", "Multi-token subspaces", sections.spans_section),
     ]
     parts = [
-        f"# semconv report: suite {results['suite']}",
+        f"# {a} (A) and {b} (B): semconv report, suite {results['suite']}",
         *warnings_section(results),
         floor_verdict(results),
-        f"Models A = {results['model_a']['name']} and B = {results['model_b']['name']} over {corpus['n_tokens']:,} "
+        f"Models A = {a} and B = {b} over {corpus['n_tokens']:,} "
         f"token positions of {corpus['n_documents']:,} documents, seed {null['seed']}. Nulls: {_nulls_text(results)}",
         "## What was found",
         headline(results),

@@ -79,7 +79,7 @@
     for (const cell of cells) {
       const index = Number(cell.dataset.cell);
       const value = valueOf(index);
-      const where = `layer ${grid.cells[index].a} of A, layer ${grid.cells[index].b} of B`;
+      const where = `layer ${grid.cells[index].a} of ${names.a}, layer ${grid.cells[index].b} of ${names.b}`;
       if (value === null) {
         cell.className = "none";
         cell.replaceChildren(el("span", { class: "v" }, "none"));
@@ -123,7 +123,7 @@
     const { title, cells: measured } = grid.measures[chosen.measure];
     const scored = measured[index];
     const drawings = [];
-    const parts = [el("h3", {}, `A layer ${cell.a} × B layer ${cell.b}`)];
+    const parts = [el("h3", {}, `${names.a} layer ${cell.a} × ${names.b} layer ${cell.b}`)];
     const general = el("tbody", {},
       line("feature pairs", range(cell.interval) ? `${cell.pairs} (95%: ${range(cell.interval)})` : String(cell.pairs)),
       line("mean r", number(cell.r)));
@@ -233,7 +233,7 @@
     return whole;
   };
   const column = (side, feature) => {
-    const title = el("h4", {}, `${side.toUpperCase()} (${names[side]}), layer ${feature[0]}, feature ${feature[1]} `);
+    const title = el("h4", {}, `${names[side]} (${side.toUpperCase()}), layer ${feature[0]}, feature ${feature[1]} `);
     if (feature[4]) title.append(el("a", { href: feature[4], rel: "noreferrer" }, "Neuronpedia"));
     const items = feature[3].map(([document_, before, token, after, share]) => el("li", {},
       el("bdi", { class: "context" }, before, el("mark", {}, token), after),

@@ -9,7 +9,7 @@ from typing import Any
 from semconv.claims import Checked, about
 from semconv.report.figures import saes_of, title_of, value_of
 from semconv.report.page_data import limits
-from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, null_names
+from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, names_of, null_names
 from semconv.report.tables import show
 from semconv.report.vega import step_of
 
@@ -59,7 +59,14 @@ def headline_rows(results: dict[str, Any]) -> Rows:
             beside = "; ".join(filter(None, (f"mean {_rounded(s['mean'])}", cannot_tell(s))))
             row.append(f"{s['significant']} of {s['layer_pairs']} ({beside})")
         lines.append([value or None for value in row])
-    header = ["measure", "best at A x B", "score", "95% interval", "grid mean", *(f"above {null}" for null in nulls)]
+    header = [
+        "measure",
+        f"best at {' x '.join(names_of(results))}",
+        "score",
+        "95% interval",
+        "grid mean",
+        *(f"above {null}" for null in nulls),
+    ]
     return Rows(header, lines)
 
 

@@ -28,6 +28,11 @@ class Rows:
     rows: Sequence[Sequence[object]]
 
 
+def names_of(results: dict[str, Any]) -> tuple[str, str]:
+    """Returns the names of model A and of model B."""
+    return results["model_a"]["name"], results["model_b"]["name"]
+
+
 def null_names(results: dict[str, Any]) -> list[str]:
     """Returns the nulls of the results, the easiest first."""
     found = {null for summary in results["summary"].values() for null in summary["nulls"]}
@@ -138,8 +143,8 @@ def split_half_rows(results: dict[str, Any]) -> Rows:
         [key, cell["split_half"]["features"], cell["split_half"]["same_partner"], cell["split_half"]["r_reliability"]]
         for key, cell in results["grid"].items()
     ]
-    header = ["A x B layer", "B features that vary in both halves", "same best partner", "r of r between halves"]
-    return Rows(header, halves)
+    vary = f"features of {names_of(results)[1]} that vary in both halves"
+    return Rows(["A x B layer", vary, "same best partner", "r of r between halves"], halves)
 
 
 def published_rows(results: dict[str, Any]) -> Rows:
@@ -177,7 +182,8 @@ def category_rows(results: dict[str, Any]) -> tuple[Rows, int]:
                 shuffle = m.get("nulls", {}).get("shuffle", {})
                 row += [m.get("score", m.get("reason")), shuffle.get("mean"), shuffle.get("p"), shuffle.get("q")]
             rows.append(row)
-    header = ["A x B layer", "category", "features A", "features B", "pairs"]
+    features = (f"features of {name}" for name in names_of(results))
+    header = ["A x B layer", "category", *features, "pairs"]
     header += [f"{title_of(m)}{suffix}" for m in measures for suffix in ("", ": null mean", ": p", ": q")]
     return Rows(header, rows), left_out
 
@@ -225,13 +231,14 @@ def filter_rows(results: dict[str, Any]) -> Rows:
         ]
         for key, cell in cells.items()
     ]
+    a, b = names_of(results)
     header = [
         "A x B layer",
-        "B features",
+        f"features of {b}",
         *steps,
         "mean r kept",
-        "never vary (A / B)",
-        "quantisation above 1e-3 (A / B)",
+        f"never vary ({a} / {b})",
+        f"quantisation above 1e-3 ({a} / {b})",
     ]
     return Rows(header, rows)
 

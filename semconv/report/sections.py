@@ -17,15 +17,15 @@ CONTROLS_TEXT = (
 )
 SPLIT_HALF_TEXT = "Split half: every feature matched on one half of the documents and again on the other."
 RELATIONS_TEXT = (
-    "How the categories relate: Spearman between the category-by-category similarities of A and of B, p from "
-    "permuted labels."
+    "How the categories relate: Spearman between the category-by-category similarities of the two models, p "
+    "from permuted labels."
 )
 
 
 def published_text(results: dict[str, Any]) -> str:
     """Returns where the published steps were taken."""
-    published = results["published"]
-    where = f"Layers {published['layer_a']} of A and {published['layer_b']} of B."
+    published, (a, b) = results["published"], rows.names_of(results)
+    where = f"Layers {published['layer_a']} of {a} and {published['layer_b']} of {b}."
     return f"{where} A p of 0 is what ten shuffles without + 1 print."
 
 

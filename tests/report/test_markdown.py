@@ -95,7 +95,9 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     lines = headline(made).splitlines()
     assert len(lines) == 2 * (1 + 3)
     rsa = made["summary"]["rsa"]
-    assert lines[0].startswith("- **RSA, Spearman**: highest at A x B layers 1x2, 0.610 (95% interval over documents")
+    assert lines[0].startswith(
+        "- **RSA, Spearman**: highest at layers 1x2 of small x large, 0.610 (95% interval over documents"
+    )
     assert f"mean over the grid {rsa['mean_score']:.3f}" in lines[0]
     best = rsa["nulls"]["shuffle"]["best_of_grid"]["p"]
     assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05)" in lines[1]

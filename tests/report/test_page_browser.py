@@ -231,7 +231,7 @@ def test_the_map_is_walked_by_arrow_keys(opened: Any):
     assert first != second
     assert script(opened, "document.querySelectorAll('#map [tabindex=\"0\"]').length") == 1
     assert script(opened, "document.activeElement.getAttribute('aria-selected')") == "true"
-    assert "of A, layer" in script(opened, "document.activeElement.getAttribute('aria-label')")
+    assert "of small, layer" in script(opened, "document.activeElement.getAttribute('aria-label')")
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(opened: Any):

@@ -170,10 +170,10 @@ def test_filters_and_saes_show_every_count():
     rows = tables(sections.filters_section(made))[0]
     for row, key in zip(rows, LAYER_PAIRS, strict=True):
         filters = made["grid"][key]["filters"]
-        assert (row["A x B layer"], row["B features"]) == (key, "512")
+        assert (row["A x B layer"], row["features of large"]) == (key, "512")
         assert (row["both features vary"], row["r > 0.1"]) == tuple(str(step["after"]) for step in filters)
-        assert row["never vary (A / B)"] == "11 / 12"
-        assert row["quantisation above 1e-3 (A / B)"] == "13 / 14"
+        assert row["never vary (small / large)"] == "11 / 12"
+        assert row["quantisation above 1e-3 (small / large)"] == "13 / 14"
     saes = tables(sections.saes_section(made))[0]
     assert [(row["model"], row["layer"]) for row in saes] == [("small", "0"), ("small", "1"), ("large", "2")]
     assert saes[0]["never active"] == "12.5%"
