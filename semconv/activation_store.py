@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,15 +29,19 @@ _NORM = "stream_norm"  # tensor of a shard: the norm of the stream at every toke
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 _MANIFEST = "manifest.json"
 _PARTS = "manifest.part-*.json"
+_TWIN = re.compile(r" untrained, seed (\d+)$")
 
 
 @dataclass(frozen=True)
 class StoreIdentity:
     """What a store holds; two runs with the same identity write the same bytes.
 
+    What model and SAE were called when it was made is told, and no part of what is compared: identity is content.
+
     Attributes:
-        model: id of the model, with `model_sha256` or a revision where there is one.
-        sae: release and id, or path, of the SAE.
+        model: path or id of the model; not compared.
+        model_sha256: SHA-256 of the model's files.
+        sae: release and id, or path, of the SAE; not compared.
         sae_sha256: SHA-256 of the SAE's weights.
         hook: hook name of the residual stream.
         tokens_sha256: SHA-256 of ids and mask (`TokenBlocks.sha256`).
@@ -46,11 +52,12 @@ class StoreIdentity:
         shard_tokens: tokens per shard.
         precision: what the SAE's products were computed in, `float32`, `tf32` or `bfloat16`.
         model_precision: the same of the model's.
+        untrained_seed: of the weights, for an untrained twin; None for the trained model.
     """
 
-    model: str
+    model: str = field(compare=False)
     model_sha256: str
-    sae: str
+    sae: str = field(compare=False)
     sae_sha256: str
     hook: str
     tokens_sha256: str
@@ -61,14 +68,25 @@ class StoreIdentity:
     shard_tokens: int = SHARD_TOKENS
     precision: str = "float32"
     model_precision: str = "float32"
+    untrained_seed: int | None = None
 
     def __post_init__(self) -> None:
         _check_types(self)
         if self.dtype not in _DTYPES:
             raise InputError(f"dtype must be float16 or float32, got {self.dtype!r}")
-        for field in ("n_tokens", "n_features", "shard_tokens"):
-            if not 1 <= getattr(self, field) < 2**31:
-                raise InputError(f"{field} must be between 1 and 2^31 - 1, got {getattr(self, field)}")
+        for name in ("n_tokens", "n_features", "shard_tokens"):
+            if not 1 <= getattr(self, name) < 2**31:
+                raise InputError(f"{name} must be between 1 and 2^31 - 1, got {getattr(self, name)}")
+
+    @property
+    def compared(self) -> dict[str, str | int | None]:
+        """What makes it the store it is."""
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what makes it the store it is."""
+        return hashlib.sha256(json.dumps(self.compared, sort_keys=True).encode()).hexdigest()
 
     @property
     def n_shards(self) -> int:
@@ -94,11 +112,12 @@ class Shard:
 
 def _check_types(record: StoreIdentity | Shard) -> None:
     """Raises InputError unless every field is a string or a whole number as declared; JSON may hold anything."""
-    for field in fields(record):
-        value = getattr(record, field.name)
-        expected = {"int": int, "str": str}[str(field.type)]
-        if type(value) is not expected:
-            raise InputError(f"{field.name} must be {expected.__name__}, got {value!r}")
+    for one in fields(record):
+        value = getattr(record, one.name)
+        kind, _, optional = str(one.type).partition(" | ")
+        expected = {"int": int, "str": str}[kind]
+        if type(value) is not expected and not (optional and value is None):
+            raise InputError(f"{one.name} must be {expected.__name__}, got {value!r}")
 
 
 def _shard_name(index: int) -> str:
@@ -107,6 +126,24 @@ def _shard_name(index: int) -> str:
 
 def _index_dtype(n_features: int) -> torch.dtype:
     return torch.uint16 if n_features <= 65536 else torch.int32
+
+
+def _identity(table: dict[str, Any]) -> StoreIdentity:
+    """Reads an identity; stores that were made before the seed of a twin was a field have it in the model's name."""
+    known: dict[str, Any] = dict(table)
+    if "untrained_seed" not in known and (twin := _TWIN.search(str(known.get("model")))):
+        known["untrained_seed"] = int(twin[1])
+    return StoreIdentity(**known)
+
+
+def stored_identity(path: Path) -> StoreIdentity | None:
+    """Returns what a store holds, whole or not yet; None where no store can be read."""
+    for manifest in (path / _MANIFEST, *sorted(path.glob(_PARTS))):
+        try:
+            return _identity(json.loads(manifest.read_text(encoding="utf-8"))["identity"])
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            continue
+    return None
 
 
 def _read_manifest(path: Path) -> tuple[StoreIdentity, list[Shard], dict[str, str]]:
@@ -122,7 +159,7 @@ def _read_manifest(path: Path) -> tuple[StoreIdentity, list[Shard], dict[str, st
         raise InputError(f"{path} has store version {manifest.get('version')}, this semconv reads version {VERSION}")
     try:
         return (
-            StoreIdentity(**manifest["identity"]),
+            _identity(manifest["identity"]),
             [Shard(**shard) for shard in manifest["shards"]],
             dict(manifest["versions"]),
         )
@@ -446,7 +483,7 @@ class StoreWriter:
             part = json.loads(path.read_text(encoding="utf-8"))
             if (part["format"], part["version"]) != (PART_FORMAT, VERSION):
                 raise InputError(f"it is no {PART_FORMAT} of version {VERSION}")
-            identity = StoreIdentity(**part["identity"])
+            identity = _identity(part["identity"])
             shards = {int(index): Shard(**shard) for index, shard in part["shards"].items()}
         except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} is damaged: {first_line(error)}; remove it") from None
@@ -455,5 +492,5 @@ class StoreWriter:
 
     def _check_identity(self, identity: StoreIdentity) -> None:
         if identity != self.identity:
-            differing = [f for f, v in asdict(identity).items() if v != getattr(self.identity, f)]
+            differing = [name for name, value in identity.compared.items() if value != self.identity.compared[name]]
             raise InputError(f"{self.path} holds another store (it differs in {', '.join(differing)}); remove it first")

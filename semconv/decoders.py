@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class KeptDecoder:
 
     Attributes:
         source: where it came from, with the commit for a release.
-        sae_sha256: of the SAE: the files of its folder, or the tensors of a release.
+        sae_sha256: of the SAE: the files of its folder, or the tensors and settings of a release.
         shape: d_sae and the width of its decoder rows.
         metadata: what it says of itself.
     """
@@ -98,14 +99,14 @@ def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
     else:
         source, expected = f"{sae.source}@{check_release_revision(sae)}", None
     kept = _read(path)
-    if kept is not None and kept.source == source and expected in (None, kept.sae_sha256):
+    if kept is not None and (kept.sae_sha256 == expected if expected else kept.source == source):
         check_place(sae, kept.metadata)
-        return kept
+        return replace(kept, source=source)
     metadata = sae_metadata(sae)
     check_place(sae, metadata)
     opened = open_sae(sae)
     rows = opened.W_dec.detach().float().contiguous()
-    kept = KeptDecoder(source, expected or _state_sha256(opened), (rows.shape[0], rows.shape[1]), metadata)
+    kept = KeptDecoder(source, expected or _release_sha256(opened, metadata), (rows.shape[0], rows.shape[1]), metadata)
     facts = {"source": source, "sae_sha256": kept.sae_sha256, "sha256": _sha256(rows), "metadata": metadata.to_json()}
     write_tensors(path, {"W_dec": rows}, facts)
     return kept
@@ -116,9 +117,9 @@ def decoder_rows(path: Path) -> Float[ndarray, "d_sae width"]:
     return read_tensors(path)[0]["W_dec"].double().numpy()
 
 
-def decoder_source(path: Path) -> str:
-    """Returns where kept decoder rows came from: a path, or release, SAE and commit."""
-    return read_tensors(path)[1]["source"]
+def decoder_source(path: Path, sae: SaeConfig) -> str:
+    """Returns where the SAE of kept decoder rows came from: its path, or release, SAE and commit."""
+    return sae.path or read_tensors(path)[1]["source"]
 
 
 def decoder_metadata(path: Path) -> SaeMetadata:
@@ -126,8 +127,9 @@ def decoder_metadata(path: Path) -> SaeMetadata:
     return SaeMetadata.from_json(read_tensors(path)[1]["metadata"])
 
 
-def _state_sha256(sae: SAE[Any]) -> str:
-    digest = hashlib.sha256()
+def _release_sha256(sae: SAE[Any], metadata: SaeMetadata) -> str:
+    known = {name: value for name, value in sae.cfg.to_dict().items() if name not in ("metadata", "device")}
+    digest = hashlib.sha256(f"{json.dumps(known, sort_keys=True, default=str)} {metadata.to_json()}".encode())
     for name, tensor in sorted(sae.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {_sha256(tensor.float())}\n".encode())
     return digest.hexdigest()

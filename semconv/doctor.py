@@ -122,17 +122,24 @@ def _device() -> Finding:
     return Finding("device", "any", f"{choose_device()}" + (f" ({lacking})" if lacking else ""), None)
 
 
-def check_needs(suite: SuiteConfig, folder: Path, device: torch.device) -> None:
+def check_needs(suite: SuiteConfig, folder: Path, device: torch.device, stores: Path | None = None) -> None:
     """Refuses a run that this machine has no room for, before anything is downloaded or written.
 
+    Args:
+        suite: to be run.
+        folder: of the run.
+        device: that it computes on.
+        stores: folder of shared stores, where they are not in the run folder; they are most of what a run writes.
+
     Raises:
-        InputError: too little disk (what the run folder already holds counts as free), no GPU, or too small a one.
+        InputError: too little disk where the stores go (what that folder already holds counts as free, since it may be
+            what the suite needs), no GPU, or too small a one.
     """
-    needs = suite.needs
-    held = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0
-    disk = (free_disk(folder.resolve()) + held) / GIB
+    needs, where = suite.needs, stores or folder
+    held = sum(p.stat().st_size for p in where.rglob("*") if p.is_file()) if where.is_dir() else 0
+    disk = (free_disk(where.resolve()) + held) / GIB
     if disk < needs.disk_gib:
-        raise InputError(f"suite {suite.name} needs {needs.disk_gib:g} GiB of disk, {folder} has {disk:.1f} GiB free")
+        raise InputError(f"suite {suite.name} needs {needs.disk_gib:g} GiB of disk, {where} has {disk:.1f} GiB free")
     if needs.gpu_gib and device.type != "cuda":
         raise InputError(
             f"suite {suite.name} needs a GPU of {needs.gpu_gib:g} GiB, this run computes on the {device.type}; "

@@ -19,6 +19,7 @@ from semconv.ranks import Ranks
 from semconv.run import Run
 from semconv.sae_metadata import check_width
 from semconv.sources import model_folder
+from semconv.store_folders import find_store, lock_stores
 from semconv.types import InputError, TokenBlocks
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SHARE = 0.7
 
 
 def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
-    """Makes every store of one model that is not complete yet.
+    """Makes every store of one model that is not complete yet, and notes in the run where they lie.
 
     One forward pass over the corpus feeds all SAEs, or as many as the memory of the device holds at once. Several
     processes share the missing shards; a batch that two of them need is computed by both.
@@ -38,50 +39,59 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
     Raises:
         InputError: a model or SAE that cannot be had, does not fit, or has no such hook.
     """
-    encode = run.suite.encode
-    model_precision = resolve_precision(encode.model_precision, "", run.device)
     if not ranks.first:
-        ranks.wait()  # the first process downloads, and keeps the decoders
+        ranks.wait()  # the first process downloads, keeps the decoders and takes the locks
     folder = model_folder(model)
-    model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
     kept = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
-    if ranks.first:
+    identities = _identities(run, model, folder, kept, blocks)
+    places = {one: find_store(run, model, model.by_label[label], one) for label, one in identities.items()}
+    run.found |= {run.usual_store_path(model, sae): places[identities[label]] for label, sae in model.by_label.items()}
+    shared = places.values() if ranks.first and run.stores is not None else ()
+    with lock_stores(run, shared):
+        if ranks.first:
+            ranks.wait()
+        wanted = {one: label for label, one in identities.items()}  # two SAEs of one content are one
+        writers = {label: StoreWriter(places[one], one, ranks, norms=True) for one, label in wanted.items()}
+        incomplete = [label for label, writer in writers.items() if not writer.complete]
+        ranks.wait()  # nobody writes before all know what is missing
+        todo = {label: model.by_label[label] for label, writer in writers.items() if not writer.done}
+        stage = f"encode {model.name}"
+        if todo:
+            with run.timed(stage):
+                _encode_missing(run, stage, model, folder, todo, kept, writers, blocks)
         ranks.wait()
-    writers = {
-        label: StoreWriter(
-            run.store_path(model, sae),
-            StoreIdentity(
-                model=model.label,
-                model_sha256=model_sha256,
-                sae=sae.source,
-                sae_sha256=kept[label].sae_sha256,
-                hook=sae.hook,
-                tokens_sha256=tokens_sha256,
-                n_tokens=blocks.n_tokens,
-                n_features=kept[label].shape[0],
-                dtype=encode.dtype,
-                mask_rule=blocks.rule,
-                precision=sae_precision(sae, encode.precision, run.device),
-                shard_tokens=encode.shard_tokens,
-                model_precision=model_precision,
-            ),
-            ranks,
-            norms=True,
+        if ranks.first and ranks.size > 1:
+            for label in incomplete:
+                writers[label].finish()
+    run.progress(stage, 1, 1)
+
+
+def _identities(
+    run: Run, model: ModelConfig, folder: Path, kept: dict[str, KeptDecoder], blocks: TokenBlocks
+) -> dict[str, StoreIdentity]:
+    """Returns what the store of every SAE of a model is to hold."""
+    encode = run.suite.encode
+    model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
+    model_precision = resolve_precision(encode.model_precision, "", run.device)
+    return {
+        label: StoreIdentity(
+            model=model.label,
+            model_sha256=model_sha256,
+            sae=sae.source,
+            sae_sha256=kept[label].sae_sha256,
+            hook=sae.hook,
+            tokens_sha256=tokens_sha256,
+            n_tokens=blocks.n_tokens,
+            n_features=kept[label].shape[0],
+            dtype=encode.dtype,
+            mask_rule=blocks.rule,
+            precision=sae_precision(sae, encode.precision, run.device),
+            shard_tokens=encode.shard_tokens,
+            model_precision=model_precision,
+            untrained_seed=model.untrained_seed,
         )
         for label, sae in model.by_label.items()
     }
-    incomplete = [label for label, writer in writers.items() if not writer.complete]
-    ranks.wait()  # nobody writes before all know what is missing
-    todo = {label: sae for label, sae in model.by_label.items() if not writers[label].done}
-    stage = f"encode {model.name}"
-    if todo:
-        with run.timed(stage):
-            _encode_missing(run, stage, model, folder, todo, kept, writers, blocks)
-    ranks.wait()
-    if ranks.first and ranks.size > 1:
-        for label in incomplete:
-            writers[label].finish()
-    run.progress(stage, 1, 1)
 
 
 def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedModel, bool]:

@@ -161,10 +161,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Generator[None]:
+def only_writer(folder: Path, waits: Callable[[], None] | None = None) -> Generator[None]:
     """Holds the folder's lock, so that two runs never write into it at once; the lock dies with the process.
 
     Where the file system has no locks (some of clusters), it warns and goes on.
+
+    Args:
+        folder: made if need be.
+        waits: called before waiting for another process that holds the lock; without it that is refused.
 
     Raises:
         InputError: another process holds it.
@@ -174,9 +178,12 @@ def only_writer(folder: Path) -> Generator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"another semconv process is writing to {folder}; wait for it or choose another --out"
-            ) from None
+            if waits is None:
+                raise InputError(
+                    f"another semconv process is writing to {folder}; wait for it or choose another --out"
+                ) from None
+            waits()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise

@@ -376,24 +376,23 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
         with run.timed("report"):
             write_report(results, checked, run.folder)
         facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
+        if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
+            facts["shared stores"] = str(run.stores)
         write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts)
     return checked
 
 
 def _describe(run: Run, model: ModelConfig, sides: list[Side], of_saes: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "path": model.path,
-        "revision": model.revision,
-        "saes": {
-            side.label: {
-                "layer": side.layer,
-                "hook": model.by_label[side.label].hook,
-                "source": decoder_source(run.decoder_path(model, model.by_label[side.label])),
-                "n_features": side.acts.n_features,
-                "activations_sha256": side.store_sha256,
-                **facts,
-            }
-            for side, facts in zip(sides, of_saes, strict=True)
-        },
-    }
+    def described(side: Side, facts: dict[str, Any]) -> dict[str, Any]:
+        sae = model.by_label[side.label]
+        return {
+            "layer": side.layer,
+            "hook": sae.hook,
+            "source": decoder_source(run.decoder_path(model, sae), sae),
+            "n_features": side.acts.n_features,
+            "activations_sha256": side.store_sha256,
+            **facts,
+        }
+
+    saes = {side.label: described(side, facts) for side, facts in zip(sides, of_saes, strict=True)}
+    return {"name": model.name, "path": model.path, "revision": model.revision, "saes": saes}

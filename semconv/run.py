@@ -32,6 +32,8 @@ class Run:
         fast: the suite was cut short by `SuiteConfig.fast`, and the results say so.
         began: when, seconds since 1970.
         tasks: names of the finished tasks that the results are made of.
+        stores: folder of activation stores that several runs share; None keeps them in the run folder.
+        found: where a store lies that is not where it usually would be.
     """
 
     suite: SuiteConfig
@@ -42,9 +44,17 @@ class Run:
     fast: bool = False
     began: float = field(default_factory=time.time)
     tasks: set[str] = field(default_factory=set[str])
+    stores: Path | None = None
+    found: dict[Path, Path] = field(default_factory=dict[Path, Path])
+
+    def usual_store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
+        """Returns where the store of an SAE is made in the run folder."""
+        return self.folder / "stores" / model.name / sae.place
 
     def store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
-        return self.folder / "stores" / model.name / sae.place
+        """Returns where the store of an SAE was found or made, once its model was encoded."""
+        usual = self.usual_store_path(model, sae)
+        return self.found.get(usual, usual)
 
     def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"

@@ -8,10 +8,13 @@ from semconv.hooks import parse_hook
 
 
 def hook_label(hook: str) -> str:
-    """Returns what an SAE without a name is called: the block's number, with the stream if that is not its output."""
+    """Returns what an SAE without a name is called: the block's number, and the stream where it is not its output.
+
+    `blocks.2.hook_resid_post` is `2`, `blocks.2.hook_mlp_out` is `2.mlp_out`, `blocks.2.attn.hook_z` is `2.attn_z`.
+    """
     place = parse_hook(hook)
-    stream = "" if place.stream == "hook_resid_post" else f".{place.stream.replace('hook_', '')}"
-    return f"{place.layer}{stream}"
+    stream = place.stream.replace("hook_", "").replace(".", "_")
+    return str(place.layer) if stream == "resid_post" else f"{place.layer}.{stream}"
 
 
 def pair_key(label_a: str, label_b: str) -> str:

@@ -20,6 +20,26 @@ from semconv.sae_labels import pair_key
 from tests.conftest import _make_sae, requires_models
 
 
+@pytest.mark.parametrize(
+    ("hook", "label"),
+    [
+        ("blocks.2.hook_resid_post", "2"),
+        ("model.layers.2", "2"),
+        ("transformer.h.2", "2"),
+        ("blocks.2.hook_resid_pre", "2.resid_pre"),
+        ("blocks.2.hook_mlp_out", "2.mlp_out"),
+        ("blocks.2.hook_attn_out", "2.attn_out"),
+        ("blocks.2.attn.hook_z", "2.attn_z"),
+        ("blocks.2.ln2.hook_normalized", "2.ln2_normalized"),
+        ("gpt_neox.layers.2.mlp", "2.mlp"),
+        ("layers.2.mlp.input", "2.mlp_input"),
+        ("layers.2.self_attn", "2.self_attn"),
+    ],
+)
+def test_an_sae_is_called_after_its_block_and_the_stream_that_is_not_its_output(hook: str, label: str):
+    assert SaeConfig(hook, "somewhere").label == label
+
+
 def test_keys_of_layers_are_as_ever_and_those_of_labels_can_be_told_apart():
     assert pair_key("0", "2") == "0x2"
     assert pair_key("1x2", "3") != pair_key("1", "2x3")

@@ -17,6 +17,7 @@ from semconv.cli.terminal import (
     AllLayersOption,
     DeviceOption,
     JsonOption,
+    StoresOption,
     SuiteArgument,
     app,
     out,
@@ -31,6 +32,7 @@ from semconv.cli.terminal import (
 def encode(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    stores: StoresOption = None,
     device: DeviceOption = "auto",
     all_layers: AllLayersOption = False,
 ) -> None:
@@ -44,7 +46,7 @@ def encode(
 
     config, target = load_suite(suite, all_layers), run_folder(suite, folder)
     with ranks() as among, only_writer(target) if among.first else nullcontext(), quiet_unless(among.first) as progress:
-        run = Run(config, target, progress, device=choose_device(device))
+        run = Run(config, target, progress, device=choose_device(device), stores=stores)
         if not among.first:
             among.wait()
         blocks = load_blocks(run)
@@ -53,7 +55,7 @@ def encode(
         encode_all(run, blocks, among)
     if not among.first:
         return
-    out.print(f"Stores: {target / 'stores'}", soft_wrap=True)
+    out.print(f"Stores: {stores or target / 'stores'}", soft_wrap=True)
 
 
 @app.command(

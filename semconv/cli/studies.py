@@ -18,6 +18,7 @@ from semconv.cli.terminal import (
     DeviceOption,
     JsonOption,
     RunArgument,
+    StoresOption,
     SuiteArgument,
     app,
     out,
@@ -111,6 +112,7 @@ def reproduce(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
     claims: ClaimsOption = None,
+    stores: StoresOption = None,
     device: DeviceOption = "auto",
     fast: Annotated[
         bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
@@ -135,9 +137,9 @@ def reproduce(
     load_claims(stated, config.name if claims else None)  # a mistake in them is told before the run, not after
     target, chosen = run_folder(suite, folder), choose_device(device)
     if not anyway:
-        check_needs(config, target, chosen)
+        check_needs(config, target, chosen, stores)
     with progress_bar() as progress:
-        run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast)
+        run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast, stores=stores)
         results = run_suite(run)
         checked = publish(run, results, stated)
     written = {"results": "results.json", "report": "report.md", "page": "index.html"}
@@ -210,6 +212,7 @@ def compare(
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional", help="Take models that read in both directions, such as BERT.")
     ] = False,
+    stores: StoresOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -244,7 +247,7 @@ def compare(
     )
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:
-        run = Run(suite, folder, progress, device=choose_device(device))
+        run = Run(suite, folder, progress, device=choose_device(device), stores=stores)
         results = run_suite(run)
         publish(run, results)
     warn(results["warnings"])

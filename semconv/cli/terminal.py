@@ -53,6 +53,10 @@ ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file
 AllLayersOption = Annotated[
     bool, typer.Option("--all-layers", help="Every layer of the models, where the suite lists some of a release.")
 ]
+StoresOption = Annotated[
+    Path | None,
+    typer.Option("--stores", help="Folder of activation stores that several runs share (default: each keeps its own)."),
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
 ]
