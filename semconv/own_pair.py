@@ -211,7 +211,7 @@ class PairOptions:
     context: int = 256
     """Tokens per row, BOS included."""
     tokens: int = 300_000
-    """Positions to compare on."""
+    """Tokens to compare on, of each model with `align`."""
     rows: Literal["packed", "documents"] = "packed"
     """As in `CorpusConfig`."""
     bos: Literal["auto", "yes", "no"] = "auto"

@@ -329,6 +329,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
             "tokens_sha256": corpus.blocks.sha256,
             "sinks": loaded.sinks,
             **corpus.facts.plain(),
+            "b": _corpus_of_b(run),
         },
         "model_a": _describe(run, suite.model_a, encoded.sides_a, loaded.saes[0]),
         "model_b": _describe(run, suite.model_b, encoded.sides_b, loaded.saes[1]),
@@ -347,6 +348,15 @@ def _reproduce(run: Run) -> dict[str, Any]:
     write_json(run.folder / "suite.json", asdict(suite))
     write_json(run.folder / "results.json", results)
     return results
+
+
+def _corpus_of_b(run: Run) -> dict[str, Any] | None:
+    """Returns what model B read, where the suite aligns two tokenizers."""
+    if run.suite.align is None:
+        return None
+    corpus = load_corpus(run, corpus_of_b(run.suite), run.suite.model_b)
+    found = {"n_tokens": corpus.blocks.n_tokens, "tokens_sha256": corpus.blocks.sha256}
+    return found | corpus.facts.plain()
 
 
 def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> list[Checked]:

@@ -181,7 +181,7 @@ def compare(
     ] = None,
     column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
     context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
-    tokens: Annotated[int, typer.Option(help="Positions to compare on.")] = 300_000,
+    tokens: Annotated[int, typer.Option(help="Tokens to compare on; of each model, with --align.")] = 300_000,
     rows: Annotated[
         str, typer.Option(help="packed: documents one after the other; documents: a row for each of them.")
     ] = "packed",

@@ -10,7 +10,7 @@ from semconv.claims import Checked, about
 from semconv.files import write_text
 from semconv.report import sections
 from semconv.report.figures import title_of
-from semconv.report.rows import cannot_tell, interval, names_of, null_names
+from semconv.report.rows import cannot_tell, interval, names_of, null_names, text_compared
 from semconv.report.tables import show, table
 from semconv.report.verdict import floor_verdict
 
@@ -89,8 +89,7 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
         f"# {a} (A) and {b} (B): semconv report, suite {results['suite']}",
         *warnings_section(results),
         floor_verdict(results),
-        f"Models A = {a} and B = {b} over {corpus['n_tokens']:,} "
-        f"token positions of {corpus['n_documents']:,} documents, seed {null['seed']}. Nulls: {_nulls_text(results)}",
+        f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {null['seed']}. Nulls: {_nulls_text(results)}",
         "## What was found",
         headline(results),
         *claims_section(checked, results["suite"]),

@@ -9,7 +9,7 @@ from typing import Any
 from semconv.claims import Checked, about
 from semconv.report.figures import saes_of, title_of, value_of
 from semconv.report.page_data import limits
-from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, names_of, null_names
+from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, names_of, null_names, text_compared
 from semconv.report.tables import show
 from semconv.report.vega import step_of
 
@@ -21,15 +21,14 @@ def is_number(value: object) -> bool:
 
 def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str, str]]:
     """Returns what was compared, as names and values."""
-    corpus, null, cells = results["corpus"], results["null"], results["grid"].values()
+    null, cells = results["null"], results["grid"].values()
     pairs = [cell["pairs"] for cell in cells]
-    spans = f", {corpus['n_spans']:,} shared spans" if corpus.get("n_spans") else ""
     draws = f"{null['n_permutations']:,} permutations"
     draws += f", {null['n_rematch']:,} shifts of the text" if null["n_rematch"] else ""
     found = [
         ("Model A", f"{results['model_a']['name']}, {len(results['model_a']['saes'])} SAEs"),
         ("Model B", f"{results['model_b']['name']}, {len(results['model_b']['saes'])} SAEs"),
-        ("Text", f"{corpus['n_tokens']:,} tokens of {corpus['n_documents']:,} documents{spans}"),
+        ("Text", text_compared(results)),
         ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
         ("Nulls", draws),
     ]

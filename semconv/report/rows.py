@@ -33,6 +33,19 @@ def names_of(results: dict[str, Any]) -> tuple[str, str]:
     return results["model_a"]["name"], results["model_b"]["name"]
 
 
+def text_compared(results: dict[str, Any]) -> str:
+    """Returns how much text was compared, in words."""
+    corpus, (a, b) = results["corpus"], names_of(results)
+    of_a, of_documents = f"{corpus['n_tokens']:,} tokens", f"of {corpus['n_documents']:,} documents"
+    if not corpus.get("n_spans"):
+        return f"{of_a} {of_documents}"
+    other = f" and {corpus['b']['n_tokens']:,} of {b}" if corpus.get("b") else ""
+    return (
+        f"{corpus['n_spans']:,} spans of text that both read, pooled from {of_a} of {a}{other}, {of_documents}; "
+        "wherever tokens are counted below, these spans are"
+    )
+
+
 def null_names(results: dict[str, Any]) -> list[str]:
     """Returns the nulls of the results, the easiest first."""
     found = {null for summary in results["summary"].values() for null in summary["nulls"]}

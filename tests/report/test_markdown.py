@@ -12,7 +12,7 @@ from semconv.report.figures import control_rows
 from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
-from semconv.report.rows import grid_test_rows
+from semconv.report.rows import grid_test_rows, text_compared
 from tests.report.made_up import MEASURES, results
 from tests.report.made_up_page import tables
 
@@ -179,7 +179,7 @@ def test_the_verdict_on_the_floor_is_the_first_paragraph_and_every_part_is_there
     text = written(made, tmp_path)
     assert text.split("\n\n")[1] == floor_verdict(made)
     for part in (
-        "123,456 token positions of 1,789 documents, seed 99",
+        "over 123,456 tokens of 1,789 documents. Seed 99",
         "1234 permutations",
         "56 shifts",
         "## Over the whole grid",
@@ -207,3 +207,11 @@ def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
     assert "## Claims" not in text
     assert "ubspaces" not in text
     assert "shifts" not in text
+
+
+def test_where_tokenizers_are_aligned_spans_are_counted():
+    made = results()
+    made["corpus"] |= {"n_spans": 9876, "b": {"n_tokens": 4321}}
+    told = "9,876 spans of text that both read, pooled from 123,456 tokens of small and 4,321 of large, of 1,789 documents; "
+    assert told in text_compared(made)
+    assert told in dict(facts(made, []))["Text"]
