@@ -75,6 +75,8 @@ class SaeRecipe:
     samples: int = 4_000_000
     """Vectors seen in training, epochs over the pool included."""
     heldout_samples: int = 300_000
+    dead_window: int = 200
+    """Batches after which a feature that was active in none of them is helped by the auxiliary loss."""
     seed: int = 0
 
 
@@ -288,50 +290,66 @@ def train_saes(name: str, jobs: list[SaeJob], work: Path) -> None:
 
 
 def train_sae(job: SaeJob, pool: Tensor) -> None:
-    """Trains one BatchTopK SAE with sae-lens's trainer; it is stored as a JumpReLU SAE in float16."""
+    """Trains one SAE of the mini suite."""
+    began = time.monotonic()
+    about = {
+        "model_name": f"semconv-mini-{job.folder.split('/')[0]}",
+        "hook_name": hook_name(job.layer),
+        "prepend_bos": True,
+        "context_size": 256,
+    }
+    fit_sae(pool, SAE, job.sae_seed, about, ASSETS / "saes" / job.folder)
+    print(f"{job.folder}: trained in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def fit_sae(pool: Tensor, recipe: SaeRecipe, seed: int, about: dict[str, object], target: Path) -> None:
+    """Trains one BatchTopK SAE with sae-lens's trainer; it is stored as a JumpReLU SAE in float16.
+
+    Args:
+        pool: residual vectors [n, d_model], seen in an order that the seed decides, as often as the recipe asks for.
+        recipe: width, sparsity and schedule.
+        seed: of the start and of the order.
+        about: what the SAE's metadata says of model, hook, context and BOS.
+        target: folder to write.
+    """
     from sae_lens.config import SAETrainerConfig
     from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
     from sae_lens.training.sae_trainer import SAETrainer
 
-    began = time.monotonic()
-    generator = torch.Generator().manual_seed(job.sae_seed)
-    torch.manual_seed(job.sae_seed)
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
     config = BatchTopKTrainingSAEConfig(
-        d_in=pool.shape[1], d_sae=SAE.d_sae, k=SAE.k, normalize_activations="expected_average_only_in"
+        d_in=pool.shape[1], d_sae=recipe.d_sae, k=recipe.k, normalize_activations="expected_average_only_in"
     )
-    config.metadata.model_name = f"semconv-mini-{job.folder.split('/')[0]}"
-    config.metadata.hook_name = hook_name(job.layer)
-    config.metadata.prepend_bos = True
-    config.metadata.context_size = 256
+    for key, value in about.items():
+        setattr(config.metadata, key, value)
 
     def batches():
         while True:
-            for rows in torch.randperm(len(pool), generator=generator).split(SAE.batch):
+            for rows in torch.randperm(len(pool), generator=generator).split(recipe.batch):
                 yield pool[rows].float()
 
     trainer = SAETrainer(
         SAETrainerConfig(
-            total_training_samples=SAE.samples,
-            train_batch_size_samples=SAE.batch,
-            lr=SAE.learning_rate,
-            lr_end=SAE.learning_rate / 10,
+            total_training_samples=recipe.samples,
+            train_batch_size_samples=recipe.batch,
+            lr=recipe.learning_rate,
+            lr_end=recipe.learning_rate / 10,
             lr_warm_up_steps=100,
-            lr_decay_steps=SAE.samples // SAE.batch // 4,
+            lr_decay_steps=recipe.samples // recipe.batch // 4,
             autocast=True,
-            dead_feature_window=200,
+            dead_feature_window=recipe.dead_window,
             n_batches_for_norm_estimate=50,
         ),
         BatchTopKTrainingSAE(config),
         batches(),
     )
     sae = trainer.fit()
-    target = ASSETS / "saes" / job.folder
     temporary = target.with_name(target.name + ".partial")
     shutil.rmtree(temporary, ignore_errors=True)
     sae.cfg.dtype = "float16"
     sae.to(torch.float16).save_inference_model(temporary)
     os.replace(temporary, target)
-    print(f"{job.folder}: trained in {time.monotonic() - began:.0f} s", flush=True)
 
 
 def measure_sae(sae, stream: Tensor) -> dict[str, float]:
