@@ -93,9 +93,11 @@ def token_texts(tokenizer: Tokenizer) -> list[str]:
     """Returns the text of every token id up to the highest; empty for ids in between that stand for no token.
 
     A token is read after another, so that decoders that strip the white space before a text leave that of the token.
+    Without a decoder its text is how the vocabulary spells it.
     """
     known = set(tokenizer.get_vocab().values())
-    anchor = next((i for i in (tokenizer.token_to_id(c) for c in "axo") if i is not None), None)
+    anchors = [tokenizer.token_to_id(c) for c in "axo"] if tokenizer.decoder is not None else []
+    anchor = next((i for i in anchors if i is not None), None)
     ids = [] if anchor is None else [anchor]
     before = tokenizer.decode(ids, skip_special_tokens=False)
 

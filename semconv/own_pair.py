@@ -22,6 +22,7 @@ from semconv.config import (
     SuiteConfig,
 )
 from semconv.decoders import sae_metadata
+from semconv.files import sha256_of_file
 from semconv.hooks import hook_name, parse_hook
 from semconv.sae_metadata import check_hook, read_hook
 from semconv.sources import HUB, model_folder, release_repository
@@ -180,7 +181,8 @@ def check_same_tokenizer(
     """
     files = [tokenizer_of(model) for model in (a, b)]
     one, other = (load_tokenizer(file) for file in files)
-    found = difference(one, other, texts, max_tokens)
+    same_file = sha256_of_file(files[0]) == sha256_of_file(files[1])
+    found = None if same_file else difference(one, other, texts, max_tokens)
     if found is not None:
         raise InputError(
             f"the tokenizers of the two models {found}, and features are correlated token by token; name one that is "

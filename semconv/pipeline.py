@@ -71,6 +71,17 @@ def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spa
         return aligned_spans([document.text for document in documents_of(run.suite.corpus)], (a, b), blocks)
 
 
+def _checked_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spans, Spans] | None:
+    """Returns the spans that A and B share where a suite aligns them, None where they read the same tokens.
+
+    Raises:
+        InputError: fewer than two documents, or no span, which is better told before everything is encoded than after.
+    """
+    spans = shared_spans(run, blocks) if run.suite.align is not None else None
+    spans_document_starts(spans[0].document if spans else blocks[0].document[blocks[0].mask])
+    return spans
+
+
 def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) -> Side:
     bounds = torch.stack([spans.starts, spans.ends]).numpy().tobytes()
     identity = hashlib.sha256(f"{side.store_sha256} {how} ".encode() + bounds).hexdigest()
@@ -210,9 +221,19 @@ class Loaded:
 
 
 def load_encoded(
-    run: Run, blocks: tuple[TokenBlocks, TokenBlocks], models: list[tuple[ModelConfig, TokenBlocks]]
+    run: Run,
+    blocks: tuple[TokenBlocks, TokenBlocks],
+    models: list[tuple[ModelConfig, TokenBlocks]],
+    spans: tuple[Spans, Spans] | None = None,
 ) -> Loaded:
-    """Returns everything that `encode_all` has encoded, without attention sinks where the suite wants none."""
+    """Returns everything that `encode_all` has encoded, without attention sinks where the suite wants none.
+
+    Args:
+        run: folder that holds it.
+        blocks: what A and B read.
+        models: as `encode_all` gives them.
+        spans: what `shared_spans` gives, if it is known already.
+    """
     suite = run.suite
     with run.timed("load stores"):
         stored = load_stores(run, models)
@@ -231,9 +252,9 @@ def load_encoded(
     controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
     shifts = (True, False) if suite.published else ()
     published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
-    starts, spans, lost = document_starts(blocks[0]), None, 0
+    starts, lost = document_starts(blocks[0]), 0
     if suite.align is not None:
-        spans = shared_spans(run, blocks)
+        spans = spans or shared_spans(run, blocks)
         if excluded:
             spans, lost = spans_without(spans, dropped)
         sides = [
@@ -297,7 +318,8 @@ def _reproduce(run: Run) -> dict[str, Any]:
     suite = run.suite
     (run.folder / METADATA).unlink(missing_ok=True)  # it will not be true of what comes
     corpus, blocks = load_corpus(run), load_blocks(run)
-    loaded = load_encoded(run, blocks, encode_all(run, blocks))
+    spans = _checked_spans(run, blocks)
+    loaded = load_encoded(run, blocks, encode_all(run, blocks), spans)
     encoded, starts, blocks = loaded.encoded, loaded.starts, loaded.blocks
     compare = suite.compare
     measures = make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)

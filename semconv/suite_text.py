@@ -134,11 +134,12 @@ def _settings_folders(tokenizer: Path, model: ModelConfig) -> list[Path]:
 
 
 def _corpus_key(config: CorpusConfig, tokenizer: Path, folders: list[Path]) -> str:
-    """Names the cache after everything the tokens depend on: settings, tokenizer, and a user's own text."""
-    digest = hashlib.sha256(repr(asdict(config)).encode())
-    settings = [folder / name for folder in folders for name in SETTINGS]
+    """Names the cache after everything the tokens depend on: settings, and what is in tokenizer and text, not where."""
+    settings = asdict(config) | {"tokenizer": "", "path": ""}
+    digest = hashlib.sha256(repr(settings).encode())
+    beside = [folder / name for folder in folders for name in SETTINGS]
     texts = text_files(config) if config.kind != "docstrings" else []
-    for file in [tokenizer, *(file for file in settings if file.is_file()), *texts]:
+    for file in [tokenizer, *(file for file in beside if file.is_file()), *texts]:
         digest.update(sha256_of_file(file).encode())
     return digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from semconv import InputError
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.own_pair import PairOptions, suite_of_pair
-from semconv.pipeline import encode_all, load_blocks
+from semconv.pipeline import encode_all, load_blocks, reproduce
 from semconv.run import Run
 from semconv.suite_text import load_corpus
 from tests.conftest import requires_models
@@ -114,3 +115,24 @@ def test_tokens_that_a_model_does_not_know_are_refused_before_anything_is_encode
     ):
         encode_all(run, load_blocks(run))
     assert not (tmp_path / "run" / "stores").exists()
+
+
+def test_text_that_will_not_do_is_refused_before_anything_is_encoded(
+    pair: tuple[ModelConfig, ModelConfig], tmp_path: Path
+):
+    (tmp_path / "text.txt").write_text("one document, and no other, of the matrix " * 20)
+    for number, align in enumerate((None, "max")):
+        run = Run(suite(pair, tmp_path, align=align), tmp_path / f"run{number}")
+        with pytest.raises(InputError, match="needs at least two of them, got 1"):
+            reproduce(run)
+        assert not (run.folder / "stores").exists()
+
+
+def test_tokens_are_kept_by_what_is_read_and_not_by_its_path(pair: tuple[ModelConfig, ModelConfig], tmp_path: Path):
+    one, run = suite(pair, tmp_path).corpus, Run(suite(pair, tmp_path), tmp_path / "run")
+    first = load_corpus(run, one)
+    again = replace(one, path=f"{one.path[:-8]}./text.txt", tokenizer=str(tmp_path / "model_a"))
+    assert load_corpus(run, again).blocks.sha256 == first.blocks.sha256
+    assert len(list(run.folder.glob("tokens-*"))) == 1
+    (tmp_path / "model_a" / "tokenizer_config.json").write_text('{"bos_token": null}')
+    assert load_corpus(run, one).blocks.sha256 != first.blocks.sha256

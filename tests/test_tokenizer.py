@@ -296,6 +296,9 @@ def test_texts_of_tokens_keep_their_spaces_and_cover_holes():
     texts = token_texts(tokenizer)
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
     assert "".join(texts[i] for i in ids) == " " + TEXT
+    bare = byte_level([])
+    bare.decoder = None
+    assert token_texts(bare)[bare.token_to_id("Ġthe")] == "Ġthe"
     table = json.loads(byte_level([]).to_str())
     table["added_tokens"] = [
         {
