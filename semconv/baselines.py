@@ -19,6 +19,7 @@ from torch import Tensor
 
 from semconv.files import write_atomically
 from semconv.hooks import hook_name
+from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def as_sae(found: Tensor, centre: Tensor, layer: int) -> SAE[Any]:
         centre: float32 [d_model], subtracted before encoding.
         layer: block whose output it reads.
     """
+    import_sae_lens()
     from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 
     both = torch.cat([found, -found])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from semconv.files import read_json
 from semconv.hooks import hook_name
+from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 
 FILES = ("config.json", "ae.pt")
@@ -55,6 +56,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: a class of dictionary that is not read.
         KeyError, ValueError: damaged files.
     """
+    import_sae_lens()
     from sae_lens import __version__
 
     written = read_json(folder / "config.json")

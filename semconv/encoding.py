@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,13 +13,14 @@ from semconv.activation_store import StoreIdentity, StoreWriter
 from semconv.config import ModelConfig, SaeConfig
 from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_precision
 from semconv.device import DTYPES, free_memory, resolve_precision
-from semconv.files import folder_sha256, read_text
+from semconv.files import folder_sha256
+from semconv.hooks import hook_layer, hook_name
 from semconv.ranks import Ranks
 from semconv.run import Run
 from semconv.sae_metadata import check_width
 from semconv.sources import model_folder
 from semconv.store_folders import find_store, lock_stores
-from semconv.types import InputError, TokenBlocks
+from semconv.types import InputError, TokenBlocks, nearest
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -103,7 +103,13 @@ def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedMo
     from semconv.model_activations import load_model
 
     precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
-    network = load_model(folder, device=run.device, dtype=DTYPES[precision], untrained_seed=model.untrained_seed)
+    network = load_model(
+        folder,
+        device=run.device,
+        dtype=DTYPES[precision],
+        untrained_seed=model.untrained_seed,
+        bidirectional=model.bidirectional,
+    )
     return network, precision == "tf32"
 
 
@@ -117,6 +123,30 @@ def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
     return {
         label: open_sae(sae, DTYPES[sae_precision(sae, asked, run.device)], run.device) for label, sae in saes.items()
     }
+
+
+def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:
+    """Refuses what the config of a model tells already, before anything is run.
+
+    Args:
+        model: the model and its SAEs.
+        blocks: the tokens that it is to read.
+
+    Raises:
+        InputError: what `check_kind` and `check_length` refuse, a hook in a block that is not there, or a token beyond
+            the vocabulary.
+    """
+    from semconv.model_files import check_kind, check_length, read_config
+
+    what, config = f"model {model.name}", read_config(model_folder(model))
+    check_kind(config, what, model.bidirectional)
+    check_length(config, what, blocks.ids.shape[1])
+    n_layers = int(config.get_text_config().num_hidden_layers)
+    for sae in model.saes:
+        if hook_layer(sae.hook) >= n_layers:
+            hint = nearest(sae.hook, [hook_name(i) for i in range(n_layers)])
+            raise InputError(f"{what} has no hook {sae.hook!r}{hint}; it has {n_layers} blocks")
+    _check_known(model, int(config.get_text_config().vocab_size), blocks)
 
 
 def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
@@ -186,24 +216,6 @@ def _check_known(model: ModelConfig, known: int, blocks: TokenBlocks) -> None:
             f"model {model.name} knows {known} tokens, the tokenizer gives id {highest}; name the one that belongs to "
             "it with --tokenizer, or with --tokenizer-b beside --align"
         )
-
-
-def check_tokens(model: ModelConfig, blocks: TokenBlocks) -> None:
-    """Refuses tokens that a model does not know, as far as its `config.json` tells, before anything is computed.
-
-    Raises:
-        InputError: an id beyond the model's vocabulary.
-    """
-    path = model_folder(model) / "config.json"
-    if not path.is_file():
-        return  # whoever loads the model looks again
-    try:
-        table: Any = json.loads(read_text(path))
-        known: Any = table.get("vocab_size") or (table.get("text_config") or {}).get("vocab_size")
-    except (ValueError, AttributeError):
-        known = None
-    if isinstance(known, int):
-        _check_known(model, known, blocks)
 
 
 def _encode_together(

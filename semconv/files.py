@@ -203,11 +203,13 @@ def sha256_of_file(path: Path) -> str:
 
 
 def folder_sha256(path: Path) -> str:
-    """Returns the SHA-256 over names and contents of the files of a model or SAE folder.
+    """Returns the SHA-256 over names and contents of the files of a model or SAE folder, or over one file's.
 
     Raises:
         InputError: the folder does not exist.
     """
+    if path.is_file():
+        return hashlib.sha256(f"{path.name} {sha256_of_file(path)}\n".encode()).hexdigest()
     if not path.is_dir():
         raise InputError(f"folder {path} does not exist")
     digest = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from semconv.families import Point, point_of
 from semconv.hooks import hook_name, parse_hook
+from semconv.model_files import check_kind, check_weights, read_config, reads_both_ways, where_to_load
 from semconv.types import InputError, first_line, nearest
 
 if TYPE_CHECKING:
@@ -25,41 +27,87 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     untrained_seed: int | None = None,
+    bidirectional: bool = False,
 ) -> PreTrainedModel:
-    """Loads a causal LM with eager attention, or its untrained twin.
+    """Loads a language model with eager attention, or its untrained twin.
 
     Gemma-2 soft-caps its attention logits, which fused attention kernels skip. The twin has the model's shape and
     the weights of `draw_parameters`; of its folder only the config is read.
 
     Args:
-        path: a folder, or a name on the model hub.
+        path: a folder, a `.gguf` file or a folder with one, or a name on the model hub.
         revision: commit of the hub repository; ignored for a folder.
         device: torch device.
         dtype: of the weights and of what is computed with them, float32 or bfloat16.
         untrained_seed: None for the trained model, else the seed of the twin.
+        bidirectional: whether a model that reads in both directions (BERT and its kind) is meant; it has no head.
 
     Raises:
-        InputError: the model cannot be found or read, or it cannot have a twin.
+        InputError: the model cannot be found or read, is of a kind that is not read (`check_kind`), its weights are
+            not all there (`check_weights`), or it cannot have a twin.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # one bar, ours, is enough
-
+    what, config = f"model {path}", read_config(path, revision)
+    check_kind(config, what, bidirectional)
     load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": False}
-    try:
-        if untrained_seed is None:
-            model: Any = AutoModelForCausalLM.from_pretrained(str(path), revision=revision, **load)
-        else:
-            config = AutoConfig.from_pretrained(str(path), revision=revision, trust_remote_code=False)
-            with torch.random.fork_rng(devices=[]):  # transformers draws too; the caller's generator stays where it is
-                model = AutoModelForCausalLM.from_config(config, **load)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"cannot load model {path}: {first_line(error)}") from error
-    if untrained_seed is not None:
+    if untrained_seed is None:
+        model = _trained(path, config, load | {"revision": revision})
+    else:
+        with _told(path), torch.random.fork_rng(devices=[]):  # transformers draws too; the caller's generator stays
+            model = _auto_class(config).from_config(config, **load)
         draw_parameters(model, untrained_seed)
-    return model.to(device).eval()
+    placed: Any = model
+    return placed.to(device).eval()
+
+
+@contextmanager
+def _told(path: str | Path) -> Generator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError, IndexError, struct.error, SafetensorError) as error:
+        raise InputError(f"cannot load model {path}: {first_line(error)}") from error
+
+
+def _auto_class(config: Any) -> Any:
+    """Returns the class of transformers that loads such models, with the head that predicts tokens if there is one."""
+    from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    if reads_both_ways(config):
+        return AutoModel
+    kinds: list[Any] = [AutoModelForCausalLM, AutoModelForImageTextToText]
+    return next((kind for kind in kinds if type(config) in kind._model_mapping), AutoModelForCausalLM)
+
+
+def _trained(path: str | Path, config: Any, load: dict[str, Any]) -> PreTrainedModel:
+    """Loads a model with all of its weights; without its head where the checkpoint has none."""
+    from transformers import AutoModel
+
+    def loaded(kind: Any) -> tuple[Any, set[str], set[str]]:
+        with _told(path):
+            model, info = kind.from_pretrained(**where_to_load(path), config=config, output_loading_info=True, **load)
+        return model, set(info["missing_keys"]), set(info["unexpected_keys"])
+
+    model, missing, unexpected = loaded(_auto_class(config))
+    head = model.get_output_embeddings()
+    of_head = {key for key in missing if head is not None and model.get_submodule(key.rpartition(".")[0]) is head}
+    if of_head and not _needed(model, missing - of_head):
+        model, missing, unexpected = loaded(AutoModel)
+    check_weights(f"model {path}", _needed(model, missing), unexpected)
+    return model
+
+
+def _needed(model: PreTrainedModel, keys: set[str]) -> set[str]:
+    """Returns the keys of the part that reads text, or of the head; no pooler for classifying, no tower for images."""
+    text, head = language_model(model), model.get_output_embeddings()
+    places = [name for name, module in model.named_modules() if module is text or (head is not None and module is head)]
+    begins = tuple(f"{name}." if name else "" for name in places)
+    return {key for key in keys if key.startswith(begins) and ".pooler." not in f".{key}"}
 
 
 @torch.no_grad()
@@ -73,11 +121,14 @@ def draw_parameters(model: PreTrainedModel, seed: int) -> None:
     The twin is the control of Heap et al. 2025 (arXiv 2501.17727): SAEs of a model that has learned nothing.
 
     Raises:
-        InputError: a negative seed, or a config without `initializer_range`.
+        InputError: a negative seed, a config without `initializer_range`, or a state-space model such as Mamba, whose
+            matrices do not all start as normal draws.
     """
-    std: float | None = getattr(model.config, "initializer_range", None)
+    std: float | None = getattr(text_config(model), "initializer_range", None)
     if std is None:
         raise InputError(f"an untrained twin needs config.initializer_range, {type(model.config).__name__} has none")
+    if any(name.endswith("A_log") for name, _ in model.named_parameters()):
+        raise InputError(f"an untrained twin of a state-space model ({type(model).__name__}) is not made")
     if seed < 0:
         raise InputError(f"untrained_seed must be at least 0, got {seed}")
     for number, parameter in enumerate(model.parameters()):
@@ -108,9 +159,14 @@ def transformer_blocks(model: nn.Module) -> nn.ModuleList:
         InputError: no list of modules has `num_hidden_layers` entries.
     """
     n_layers = int(text_config(model).num_hidden_layers)
-    for module in language_model(model).modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
-            return module
+    lists = {
+        name.rpartition(".")[2]: module
+        for name, module in reversed(list(language_model(model).named_modules()))
+        if isinstance(module, nn.ModuleList) and len(module) == n_layers
+    }
+    for name in ("layers", "layer", "h", "blocks", *lists):  # other parts may happen to be as many
+        if name in lists:
+            return lists[name]
     raise InputError(f"{type(model).__name__} has no list of {n_layers} transformer blocks to hook")
 
 

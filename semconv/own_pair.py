@@ -24,6 +24,7 @@ from semconv.config import (
 from semconv.decoders import sae_metadata
 from semconv.files import sha256_of_file
 from semconv.hooks import hook_name, parse_hook
+from semconv.model_files import GGUF
 from semconv.sae_metadata import check_hook, read_hook
 from semconv.sources import HUB, model_folder, release_repository
 from semconv.text_files import source_files, texts_of
@@ -73,6 +74,8 @@ def _name_parts(where: str) -> list[str]:
             parts = [*parts[-3].split("--")[1:], parts[-1]]
             return _fit([parts[-1][:8], *parts[:-1]])
         return _fit(parts)
+    if Path(where).is_file():
+        return _fit([*Path(where).resolve().parts[:-1], Path(where).stem])
     name, _, revision = where.partition("@")
     return _fit([revision[:8], *name.split("/")])
 
@@ -87,7 +90,8 @@ def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
 
     Args:
         name: short name.
-        where: a folder in transformers' format, or OWNER/NAME on the hub, with `@COMMIT` to pin it.
+        where: a folder in transformers' format, a `.gguf` file or a folder with one, or OWNER/NAME on the hub, with
+            `@COMMIT` to pin it.
         saes: each a folder, or RELEASE:SAE_ID; its metadata says which stream it reads, or else `@LAYER` or `@HOOK`
             after it, or its name where that is the name of a stream.
 
@@ -99,13 +103,15 @@ def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
 
 
 def place_of(where: str) -> tuple[str, str]:
-    """Returns path and revision of a model by its folder, or by OWNER/NAME and `@COMMIT`.
+    """Returns path and revision of a model by its folder or GGUF file, or by OWNER/NAME and `@COMMIT`.
 
     Raises:
         InputError: neither a folder nor a repository.
     """
-    if Path(where).is_dir():
+    if Path(where).is_dir() or (Path(where).is_file() and Path(where).suffix == GGUF):
         return where, ""
+    if Path(where).is_file():
+        raise InputError(f"model {where!r} is a file; a folder in transformers' format or a {GGUF} file is read")
     name, _, revision = where.partition("@")
     if not _REPOSITORY.fullmatch(name):
         raise InputError(f"model {where!r} is neither a folder nor OWNER/NAME of the hub")

@@ -24,7 +24,7 @@ from semconv.comparison import Encoded, compare_all, n_steps
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SuiteConfig
 from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.decoders import decoder_rows, decoder_source
-from semconv.encoding import check_tokens, encode_model
+from semconv.encoding import check_model, encode_model
 from semconv.files import only_writer, read_text, write_json, write_text
 from semconv.hooks import hook_layer, hook_name
 from semconv.labels import TopTokens
@@ -195,7 +195,7 @@ def encode_all(
     """Encodes the text with every model and SAE of the suite; returns `suite_models`."""
     models = suite_models(run.suite, blocks)
     for model, over in models if ranks.first else []:
-        check_tokens(model, over)
+        check_model(model, over)
     for model, over in models:
         encode_model(run, model, over, ranks)
     return models
@@ -285,7 +285,10 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
     from semconv.model_activations import load_model, streams
 
     blocks, hook = make_corpus(corpus, model).blocks, model.saes[0].hook
-    network = load_model(model_folder(model), device=device)
+    check_model(model, blocks)
+    network = load_model(
+        model_folder(model), device=device, untrained_seed=model.untrained_seed, bidirectional=model.bidirectional
+    )
     rows: list[torch.Tensor] = []
     for ids, mask in zip(blocks.ids.split(_ROWS), blocks.mask.split(_ROWS), strict=True):
         rows.append(streams(network, ids, [hook])[hook].cpu()[mask].float())

@@ -16,6 +16,7 @@ from torch import Tensor
 from semconv import dictionary_learning, sparsify
 from semconv.files import read_json
 from semconv.hub import told
+from semconv.libraries import import_sae_lens
 from semconv.sae_metadata import SaeMetadata, check_usable, metadata_of
 from semconv.types import InputError, first_line
 
@@ -111,6 +112,7 @@ def listed(release: str, sae_id: str) -> tuple[str, str]:
 
     The list knows what the repository does not say, such as how the model of the SAEs was loaded.
     """
+    import_sae_lens()
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory, get_releases_for_repo_id
 
     for name in get_releases_for_repo_id(release):
@@ -160,6 +162,7 @@ def load_sae(
     Raises:
         InputError: the SAE cannot be found or read, is not compared, or an unknown loader.
     """
+    import_sae_lens()
     from sae_lens import SAE
 
     if path is None and (release is None or sae_id is None):
@@ -208,6 +211,7 @@ def _reading(what: str) -> Generator[None]:
 
 
 def _metadata(path: str | Path | None, release: str, sae_id: str, loader: str, revision: str) -> SaeMetadata:
+    import_sae_lens()
     from sae_lens.loading.pretrained_sae_loaders import (
         get_conversion_loader_name,
         get_sae_lens_config_from_disk,
@@ -230,6 +234,7 @@ def _metadata(path: str | Path | None, release: str, sae_id: str, loader: str, r
 
 def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Returns a config with sae-lens's defaults; whether BOS was prepended only where the config itself says so."""
+    import_sae_lens()
     from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
 
     if config.get("architecture") in _CHECKPOINTS:
@@ -255,6 +260,7 @@ def _download(release: str, sae_id: str, loader: str, revision: str, config_only
 
 
 def _from_other(folder: Path, form: Format, dtype: str) -> SAE[Any]:
+    import_sae_lens()
     from sae_lens import SAE
 
     skip: dict[str, Tensor] = {}
@@ -281,6 +287,7 @@ def _add_skip(sae: Any, given: tuple[Tensor], found: Tensor) -> Tensor:
 
 def _from_checkpoint(folder: Path, dtype: str) -> SAE[Any]:
     """Loads a training checkpoint of sae-lens as what sae-lens would have saved for use."""
+    import_sae_lens()
     from sae_lens import SAE, TrainingSAE
 
     trained: Any = TrainingSAE.load_from_disk(folder, dtype=dtype)

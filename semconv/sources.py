@@ -11,6 +11,8 @@ from pathlib import Path
 
 from semconv.config import CorpusConfig, ModelConfig, SaeConfig, resolve
 from semconv.hub import UnreachableError, told
+from semconv.libraries import import_sae_lens
+from semconv.model_files import weights_file
 from semconv.tokenizer import FILES, SETTINGS, find_tokenizer
 from semconv.types import InputError, nearest
 
@@ -70,13 +72,13 @@ def hub_access(kind: str, name: str, revision: str) -> str:
 
 
 def model_folder(model: ModelConfig) -> Path:
-    """Returns the folder of a model, downloaded first if it is on the hub and not in the cache.
+    """Returns the folder of a model, downloaded first if it is on the hub and not in the cache, or its GGUF file.
 
     Raises:
-        InputError: what `told` says, or a repository without safetensors.
+        InputError: what `told` says, a repository without safetensors, or what `weights_file` refuses.
     """
     if not on_hub(model.path):
-        return resolve(model.path)
+        return weights_file(resolve(model.path)) or resolve(model.path)
     from huggingface_hub import snapshot_download
 
     what = f"model {_described(model.path, model.revision)}"
@@ -146,6 +148,7 @@ def release_repository(sae: SaeConfig) -> tuple[str, str]:
     Raises:
         InputError: sae-lens's list has no such release or SAE; names the nearest.
     """
+    import_sae_lens()
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
     releases = get_pretrained_saes_directory()
@@ -164,6 +167,7 @@ def neuronpedia_id(sae: SaeConfig) -> str:
     """Returns what Neuronpedia calls an SAE, such as `gemma-2-2b/12-gemmascope-res-16k`; empty where it has none."""
     if not sae.release:
         return ""
+    import_sae_lens()
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
     known = get_pretrained_saes_directory().get(sae.release)

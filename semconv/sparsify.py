@@ -14,6 +14,7 @@ from torch import Tensor
 
 from semconv.files import read_json
 from semconv.hooks import parse_hook
+from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 
 Folder = TypeVar("Folder", Path, PurePosixPath)
@@ -38,6 +39,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         InputError: activations that sae-lens cannot compute.
         KeyError, ValueError: damaged files.
     """
+    import_sae_lens()
     from sae_lens import __version__
 
     written = read_json(folder / "cfg.json")

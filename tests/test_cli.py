@@ -128,7 +128,7 @@ def test_a_layer_the_model_lacks_is_named(tiny_suite: Path, tmp_path: Path):
     path.write_text(text.replace("blocks.2.hook_resid_post", "blocks.7.hook_resid_post"))
     done = semconv_cli("reproduce", path, "--out", tmp_path / "run", "--claims", tiny_suite.with_name("claims.toml"))
     assert done.returncode == 2
-    assert "model b: no hook 'blocks.7.hook_resid_post'" in done.stderr
+    assert "model b has no hook 'blocks.7.hook_resid_post'" in done.stderr
     assert "it has 3 blocks" in done.stderr
 
 

@@ -15,6 +15,7 @@ from semconv import InputError
 from semconv.config import load_suite, resolve
 from semconv.model_activations import load_model, streams
 from tests.conftest import requires_models
+from tests.tiny_models import tiny_model
 
 pytestmark = requires_models
 
@@ -116,6 +117,12 @@ def test_a_twin_keeps_nothing_of_the_trained_model(tiny_suite: Path):
     assert twin.shape == trained.shape
     assert torch.isfinite(twin).all()
     assert not torch.isclose(twin, trained).all(-1).any()
+
+
+def test_a_state_space_model_has_no_twin(tmp_path: Path):
+    tiny_model("mamba").config.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"of a state-space model \(MambaForCausalLM\) is not made"):
+        load_model(tmp_path, untrained_seed=0)
 
 
 def test_refusals(folder: Path, tmp_path: Path):
