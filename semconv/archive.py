@@ -22,7 +22,7 @@ from numpy import ndarray
 from semconv.claims import check_claims, load_claims, load_results
 from semconv.compare import Measure, make_measures
 from semconv.compare.measure import collected_saturation
-from semconv.comparison import Encoded, Nulls, compare_all, side_by_side
+from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
 from semconv.files import read_tensors, write_atomically, write_json
@@ -33,6 +33,7 @@ from semconv.matched_pairs import read_pairs
 from semconv.report import write_report
 from semconv.result_warnings import warnings_of
 from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls
+from semconv.side_by_side import side_by_side
 from semconv.sides import Side, key_of
 from semconv.sparse import SparseActivations
 from semconv.task_cache import KeptTasks

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -17,11 +15,12 @@ from semconv.categories import load_categories
 from semconv.compare import make_measures
 from semconv.config import SuiteConfig
 from semconv.controls import self_match
-from semconv.departures import step_by_step
+from semconv.departures import step_tasks
 from semconv.layer_pairs import Protocol, bootstrap, study
 from semconv.nulls import without_agreement
 from semconv.permutation import max_statistic
 from semconv.sae_labels import key_of_cell
+from semconv.side_by_side import side_by_side
 from semconv.sides import Side, key_of
 from semconv.spans import Spans
 from semconv.subspaces import CategoryParts, pooled, relations, shared_features, spans_of, study_category, study_spans
@@ -31,7 +30,6 @@ from semconv.types import InputError, TokenBlocks
 LEVEL = 0.05
 """False discovery rate of what is called significant, and one minus the coverage of intervals."""
 
-Value = TypeVar("Value")
 Grid = dict[str, dict[str, Any]]
 Nulls = dict[str, dict[str, Float[ndarray, " m"]]]
 
@@ -77,32 +75,6 @@ def n_steps(suite: SuiteConfig, stage: str) -> int:
         "subspaces": n_pairs * (categories + (suite.spans is not None)),
     }
     return steps[stage]
-
-
-def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Value]:
-    """Runs tasks and returns their values in order; on the CPU as many at once as there are threads, one thread each.
-
-    The matrices of one task are too small for several threads, whose barriers cost more than they save. That holds for
-    the BLAS of NumPy and SciPy too, which does not ask torch.
-    """
-    if not on_cpu or torch.get_num_threads() == 1:
-        return [task() for task in tasks]
-    from threadpoolctl import threadpool_limits
-
-    n_threads = torch.get_num_threads()
-    try:
-        with (
-            threadpool_limits(1, user_api="blas"),
-            ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            futures = [pool.submit(task) for task in tasks]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:  # the first failure, or Ctrl-C: what has not begun is not begun
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(n_threads)  # some of what the workers set is not theirs alone
 
 
 def compare_all(
@@ -257,15 +229,8 @@ def interval(observed: float, draws: Float[ndarray, " m"]) -> list[float] | None
 def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Grid) -> dict[str, Any]:
     kinds = {control.name: control.kind for control in suite.controls}
     sides = [*encoded.sides_a, *encoded.sides_b]
-    selves = {
-        side.name: _kept(
-            protocol,
-            f"self.{side.model}.{side.label}",
-            protocol.inputs(side, side),
-            partial(self_match, protocol, side),
-        )
-        for side in sides
-    }
+    matched = side_by_side([partial(_self_match, protocol, side) for side in sides], encoded.on_cpu)
+    selves = {side.name: match for side, match in zip(sides, matched, strict=True)}
     out: dict[str, Any] = {"self_match": selves, "pairs": {}}
     tasks = [partial(study, protocol, f"control.{name}", a, b) for name, (a, b) in encoded.controls.items()]
     for (name, (a, b)), (values, _) in zip(encoded.controls.items(), side_by_side(tasks, encoded.on_cpu), strict=True):
@@ -279,6 +244,11 @@ def _controls(suite: SuiteConfig, protocol: Protocol, encoded: Encoded, grid: Gr
     lowest = [m["lowest_r"] for m in out["self_match"].values()]
     out["lowest_self_r"] = min((r for r in lowest if r is not None), default=None)
     return out
+
+
+def _self_match(protocol: Protocol, side: Side) -> dict[str, Any]:
+    name, inputs = f"self.{side.model}.{side.label}", protocol.inputs(side, side)
+    return _kept(protocol, name, inputs, partial(self_match, protocol, side))
 
 
 def _strongest_pairs(
@@ -407,5 +377,5 @@ def _published(suite: SuiteConfig, protocol: Protocol, encoded: Encoded) -> dict
     return {
         "layer_a": config.layer_a,
         "layer_b": config.layer_b,
-        "steps": step_by_step(protocol, suite.compare, sides),
+        "steps": side_by_side(step_tasks(protocol, suite.compare, sides), encoded.on_cpu),
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,24 +59,29 @@ SideOf = Callable[[bool, bool], tuple[Side, Side]]
 """Takes layer_shift and all_positions, gives both sides encoded that way."""
 
 
-def step_by_step(protocol: Protocol, compare: CompareConfig, sides: SideOf) -> list[dict[str, Any]]:
-    """Returns one row per step: the published protocol, then each departure turned off on top of those before."""
+def step_tasks(protocol: Protocol, compare: CompareConfig, sides: SideOf) -> list[Callable[[], dict[str, Any]]]:
+    """Returns what makes the rows: of the published protocol, then with one departure after another turned off.
+
+    They depend on nothing of each other, and can run in any order.
+    """
     departures = Departures()
-    rows = [{"step": "as published", **_row(protocol, compare, sides, departures)}]
+    tasks = [partial(_row, protocol, compare, sides, departures, "as published")]
     for name, label in STEPS.items():
         departures = replace(departures, **{name: False})
         step = label.format(threshold=100 * compare.svcca_threshold)
-        rows.append({"step": step, **_row(protocol, compare, sides, departures)})
-    return rows
+        tasks.append(partial(_row, protocol, compare, sides, departures, step))
+    return list(tasks)
 
 
-def _row(protocol: Protocol, compare: CompareConfig, sides: SideOf, departures: Departures) -> dict[str, Any]:
+def _row(
+    protocol: Protocol, compare: CompareConfig, sides: SideOf, departures: Departures, step: str
+) -> dict[str, Any]:
     a, b = sides(departures.layer_shift, departures.all_positions)
     if departures.no_concept_filters:
         a, b = (replace(side, tokens=side.tokens.without_stops()) for side in (a, b))
     pairs = match_sides(a, b, _match_config(protocol.match, departures, a.acts.n_tokens))
     names = ("svcca_pc1" if departures.one_component else "svcca_variance", "rsa")
-    out: dict[str, Any] = {"pairs": len(pairs)}
+    out: dict[str, Any] = {"step": step, "pairs": len(pairs)}
     n_permutations = PUBLISHED_SHUFFLES if departures.few_shuffles else protocol.null.n_permutations
     for column, measure in zip(("svcca", "rsa"), make_measures(names, compare.svcca_threshold), strict=True):
         if len(pairs) < protocol.match.min_pairs:

@@ -16,7 +16,7 @@ from semconv import best_matches
 from semconv.compare import RSA, SVCCA
 from semconv.compare.measure import Measure
 from semconv.config import CompareConfig, MatchConfig
-from semconv.departures import PUBLISHED_SHUFFLES, STEPS, Departures, SideOf, published_p, step_by_step
+from semconv.departures import PUBLISHED_SHUFFLES, STEPS, Departures, SideOf, published_p, step_tasks
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol
 from semconv.permutation import calibrated_score, permutation_ids
@@ -50,6 +50,10 @@ def sides(layer_shift: bool, all_positions: bool) -> tuple[Side, Side]:
 def test_every_departure_has_one_step_in_the_order_of_the_table():
     assert list(STEPS) == [field.name for field in fields(Departures)]
     assert all(getattr(Departures(), name) for name in STEPS)
+
+
+def step_by_step(protocol: Protocol, compare: CompareConfig, sides: SideOf) -> list[dict[str, Any]]:
+    return [task() for task in step_tasks(protocol, compare, sides)]
 
 
 def by_hand(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:

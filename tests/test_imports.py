@@ -137,6 +137,7 @@ def files_of(module: str) -> list[Path]:
             {"compare", "config", "correlate", "matching", "ops", "permutation", "resampling", "sides"},
         ),
         ("task_cache", {"files", "types"}),
+        ("side_by_side", set()),
         ("result_warnings", {"sae_labels"}),
         (
             "layer_pairs",
@@ -171,6 +172,7 @@ def files_of(module: str) -> list[Path]:
                 "nulls",
                 "permutation",
                 "sae_labels",
+                "side_by_side",
                 "sides",
                 "spans",
                 "subspaces",
@@ -212,6 +214,7 @@ def files_of(module: str) -> list[Path]:
                 "report",
                 "result_warnings",
                 "run_files",
+                "side_by_side",
                 "sides",
                 "sparse",
                 "task_cache",
