@@ -16,6 +16,7 @@ import torch
 
 from semconv.claims import load_results
 from semconv.config import load_suite
+from semconv.decoders import check_place, sae_metadata
 from semconv.matched_pairs import read_pairs
 from semconv.sources import release_repository
 from tests.conftest import CLAIMS, requires_models, semconv_cli
@@ -298,6 +299,8 @@ def test_the_suites_of_real_models_name_saes_that_there_are(suite: str, pairs: t
     for model in (config.model_a, config.model_b):
         for sae in model.saes:
             assert release_repository(sae)
+            if sae.release.startswith("gemma-scope"):  # the others say where they read in a file of the repository
+                check_place(sae, sae_metadata(sae))
     whole = load_suite("gemma2", all_layers=True)
     assert (len(whole.model_a.saes), len(whole.model_b.saes)) == (26, 42)
     assert {release_repository(sae)[1].split("/")[1] for sae in whole.model_b.saes} == {"width_16k"}
