@@ -80,6 +80,7 @@ def files_of(module: str) -> list[Path]:
             {
                 "config",
                 "decoders",
+                "files",
                 "hooks",
                 "model_files",
                 "sae_files",
