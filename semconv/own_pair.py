@@ -28,7 +28,8 @@ from semconv.model_files import GGUF
 from semconv.sae_metadata import check_hook, read_hook
 from semconv.sources import HUB, model_folder, release_repository
 from semconv.text_files import source_files, texts_of
-from semconv.tokenizer import difference, find_tokenizer, load_tokenizer, special_tokens
+from semconv.tokenizer import find_tokenizer, load_tokenizer, special_tokens
+from semconv.tokenizer_difference import difference
 from semconv.types import InputError
 
 _LONGEST_NAME = 60

@@ -1,20 +1,19 @@
 """Loads tokenizers, so that what they encode is the text and nothing but the text, and tells their special tokens.
 
-`tokenizer.json` is read by the tokenizers library as it stands. What has none (a SentencePiece model, the vocabulary
-files of GPT-2 or BERT, a GGUF file) is converted by transformers' own code.
+`tokenizer.json` is read by the tokenizers library as it stands: transformers' own classes rebuild it, sometimes to
+something else. What has none (a SentencePiece model, the vocabulary files of GPT-2 or BERT, a GGUF file) is converted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.files import read_text
+from semconv.tokenizer_conversion import by_transformers, sentencepiece
 from semconv.types import InputError, first_line
 
 if TYPE_CHECKING:
@@ -32,18 +31,6 @@ _NAMES = {
     "pad": ("<pad>", "<|padding|>", "<|pad|>", "[PAD]"),
 }
 _ANY_ROLE = "<|endoftext|>"  # GPT-2, GPT-NeoX and Qwen: what it stands for is told by the settings
-_PROBE = (
-    "The THE the tHE Straße",
-    "É é e\u0301 ñ ß İ ﬁ ½",
-    " one  two   three\t\ttabs\n\n\nlines \r\n end ",
-    "0 12 345 6789 1234567890 3.14 1,000",
-    "😀👩‍🔬 日本語 Привет مرحبا",
-    "don't it's (x)[y]{z} <b>a_b-c/d\\e</b> e.g. -- «x» “y”",
-)
-"""Text in which tokenizers differ: case, accents and their composition, white space, digits, scripts, punctuation."""
-
-
-_PLAIN = ("the row", "The end of it: 3.14, x_y (z)", "é ñ 日本\nline")
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise InputError(f"tokenizer {path} does not exist")
     if _is_converted(path):
-        tokenizer = _by_transformers(path).backend_tokenizer
+        tokenizer = by_transformers(path).backend_tokenizer
     else:
         try:
             tokenizer = Tokenizer.from_file(str(path))
@@ -111,52 +98,6 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 def _is_converted(path: Path) -> bool:
     return path.name in FILES[1:] or path.suffix in (".gguf", ".model")
-
-
-@lru_cache(maxsize=2)
-def _by_transformers(path: Path) -> Any:
-    """Returns transformers' own tokenizer of a folder without `tokenizer.json`, or of a GGUF file."""
-    from transformers import AutoTokenizer, LlamaTokenizer
-
-    ways: list[Any] = [AutoTokenizer, LlamaTokenizer] if path.suffix == ".model" else [AutoTokenizer]
-    gguf = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
-    reasons: list[str] = []
-    for way in ways:
-        try:
-            found: Any = way.from_pretrained(str(path.parent), trust_remote_code=False, **gguf)
-            tokenizer: Tokenizer = found.backend_tokenizer  # a tokenizer in Python alone has none
-        except Exception as error:  # noqa: BLE001 - whatever its readers raise
-            reasons.append(first_line(error))
-            continue
-        wrong = _unlike_sentencepiece(tokenizer, path) if path.suffix == ".model" else None
-        if wrong is None:
-            return found
-        reasons.append(wrong)
-    raise InputError(
-        f"tokenizer {path} cannot be converted by transformers ({reasons[0]}); save it as tokenizer.json where it can "
-        "be, by save_pretrained of transformers' AutoTokenizer, and name that file"
-    )
-
-
-def _sentencepiece(path: Path) -> Any:
-    from sentencepiece import SentencePieceProcessor
-
-    return SentencePieceProcessor(model_file=str(path))
-
-
-def _unlike_sentencepiece(tokenizer: Tokenizer, path: Path) -> str | None:
-    """Returns where a conversion gives other tokens than SentencePiece itself, in words.
-
-    Some do, without a word: the space before the first word is lost. What conversions never keep, white space at the
-    ends of a text, is not asked.
-    """
-    model = _sentencepiece(path)
-    for text in _PLAIN:
-        theirs = [tokenizer.id_to_token(i) for i in model.encode(text)]
-        ours = tokenizer.encode(text, add_special_tokens=False).tokens
-        if ours != theirs:
-            return f"{text!r} becomes {' '.join(ours[:4])}, SentencePiece makes it {' '.join(map(str, theirs[:4]))}"
-    return None
 
 
 def special_tokens(tokenizer: Tokenizer, path: Path | None = None, folders: Sequence[Path] = ()) -> SpecialTokens:
@@ -198,10 +139,10 @@ def _own_word(tokenizer: Tokenizer, path: Path | None) -> tuple[int | None, int 
         begins, ends = (ids[0] if ids and added[0] else None), (ids[-1] if ids and added[-1] else None)
         return begins, ends, "the tokenizer's post-processor"
     if path.suffix == ".model":
-        model = _sentencepiece(path)
+        model = sentencepiece(path)
         begins, ends = (i if i >= 0 else None for i in (model.bos_id(), model.eos_id()))
         return begins, ends, path.name
-    found = _by_transformers(path)
+    found = by_transformers(path)
     begins, ends = (next((i for i in ids if i is not None), None) for ids in _ids_of(found))
     return begins, ends, "as transformers reads it"
 
@@ -286,55 +227,3 @@ def describe(tokenizer: Tokenizer, path: Path) -> str:
     """Returns what kind of tokenizer it is, in a few words, such as `BPE of 4096 tokens, tokenizer.json`."""
     kind = type(tokenizer.model).__name__
     return f"{kind} of {tokenizer.get_vocab_size()} tokens, {path.name}"
-
-
-def difference(one: Tokenizer, other: Tokenizer, texts: Iterable[str], max_tokens: int) -> str | None:
-    """Returns in words what two tokenizers do differently, or None where they do the same.
-
-    Compared are the ids of all tokens, both ways, but for special tokens that only one has, since no text holds them;
-    and, unless both are written alike, how both encode difficult texts, every added token, and texts of the user's.
-
-    Args:
-        one: as `load_tokenizer` gives it.
-        other: likewise.
-        texts: of which as many are encoded as give `max_tokens` tokens.
-        max_tokens: how much to look at.
-    """
-    mine, theirs = (_ordinary_vocabulary(of, beside) for of, beside in ((one, other), (other, one)))
-    differing = [token for token in {**mine, **theirs} if mine.get(token) != theirs.get(token)]
-    if differing:
-        return f"differ in {len(differing)} of {len({**mine, **theirs})} tokens (such as {differing[0]!r})"
-    if _behaviour(one) == _behaviour(other):
-        return None
-    added = {token.content for of in (one, other) for token in of.get_added_tokens_decoder().values()}
-    ours, seen = [*_PROBE, *(f"a {content} b" for content in sorted(added))], 0
-    for number, text in enumerate(chain(ours, texts)):
-        a, b = (of.encode(text, add_special_tokens=False) for of in (one, other))
-        if a.ids != b.ids:
-            return f"give other tokens to the same text ({_first_difference(text, a, b)})"
-        seen += len(a.ids) if number >= len(ours) else 0
-        if seen > max_tokens:
-            break
-    return None
-
-
-def _ordinary_vocabulary(of: Tokenizer, beside: Tokenizer) -> dict[str, int]:
-    """Returns the ids of all tokens, without the special ones that the other tokenizer does not have."""
-    other = beside.get_vocab()
-    special = {t.content for t in of.get_added_tokens_decoder().values() if t.special}
-    return {token: i for token, i in of.get_vocab().items() if token in other or token not in special}
-
-
-def _behaviour(of: Tokenizer) -> tuple[object, ...]:
-    """Returns all that decides how a text is encoded, as it would be written."""
-    table = json.loads(of.to_str())
-    added = sorted(json.dumps(token, sort_keys=True) for token in table["added_tokens"] if not token["special"])
-    return table["normalizer"], table["pre_tokenizer"], table["model"], added
-
-
-def _first_difference(text: str, a: Any, b: Any) -> str:
-    at = next((i for i, (x, y) in enumerate(zip(a.ids, b.ids, strict=False)) if x != y), min(len(a.ids), len(b.ids)))
-    start = max((e.offsets[at - 1][1] for e in (a, b) if 0 < at <= len(e.ids)), default=0)
-    shown = text[start : start + 12]
-    tokens = [" ".join(repr(t) for t in e.tokens[at : at + 3]) or "nothing" for e in (a, b)]
-    return f"{shown!r} is {tokens[0]} to one, {tokens[1]} to the other"

@@ -42,7 +42,9 @@ def files_of(module: str) -> list[Path]:
         ("permutation", {"compare", "types"}),
         ("corpus", {"types"}),
         ("text_files", {"corpus", "types"}),
-        ("tokenizer", {"files", "types"}),
+        ("tokenizer", {"files", "tokenizer_conversion", "types"}),
+        ("tokenizer_conversion", {"types"}),
+        ("tokenizer_difference", set()),
         ("packing", {"corpus", "tokenizer", "types"}),
         (
             "suite_text",
@@ -88,6 +90,7 @@ def files_of(module: str) -> list[Path]:
                 "sources",
                 "text_files",
                 "tokenizer",
+                "tokenizer_difference",
                 "types",
             },
         ),

@@ -13,7 +13,8 @@ from semconv import InputError
 from semconv.corpus import Document
 from semconv.labels import token_texts
 from semconv.packing import tokenize
-from semconv.tokenizer import control_ids, difference, find_tokenizer, load_tokenizer, special_tokens
+from semconv.tokenizer import control_ids, find_tokenizer, load_tokenizer, special_tokens
+from semconv.tokenizer_difference import difference
 from tests.conftest import requires_models
 
 tokenizers = pytest.importorskip("tokenizers")
