@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from semconv.files import write_atomically
-from semconv.hooks import hook_name
 from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 
@@ -78,20 +77,20 @@ def write_sae(sae: SAE[Any], folder: Path) -> None:
             write_atomically(folder / file.name, partial(shutil.copyfile, file))
 
 
-def as_sae(found: Tensor, centre: Tensor, layer: int) -> SAE[Any]:
+def as_sae(found: Tensor, centre: Tensor, hook: str) -> SAE[Any]:
     """Returns a ReLU SAE of 2 n features: n directions, then the same turned round.
 
     Args:
-        found: float32 [n, d_model], unit rows.
-        centre: float32 [d_model], subtracted before encoding.
-        layer: block whose output it reads.
+        found: float32 [n, width], unit rows.
+        centre: float32 [width], subtracted before encoding.
+        hook: name of the stream that it reads.
     """
     import_sae_lens()
     from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 
     both = torch.cat([found, -found])
     config = StandardSAEConfig(d_in=both.shape[1], d_sae=both.shape[0], apply_b_dec_to_input=True)
-    config.metadata.hook_name = hook_name(layer)
+    config.metadata.hook_name = hook
     sae = StandardSAE(config)
     with torch.no_grad():
         sae.W_dec.copy_(both)

@@ -184,7 +184,7 @@ class ModelConfig:
         for label in labels:
             if labels.count(label) > 1:
                 same = " and ".join(sae.source for sae in self.saes if sae.label == label)
-                raise InputError(f"model {self.name} has two SAEs called {label} ({same}); each needs its own `name`")
+                raise InputError(f"model {self.name} has two SAEs called {label} ({same}); give each a name")
 
     @property
     def by_label(self) -> dict[str, SaeConfig]:

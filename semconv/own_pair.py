@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from semconv.decoders import sae_metadata
 from semconv.files import sha256_of_file
 from semconv.hooks import hook_name, parse_hook
 from semconv.model_files import GGUF
+from semconv.sae_labels import differences, fit_name, split_name
 from semconv.sae_metadata import check_hook, read_hook
 from semconv.sources import HUB, model_folder, release_repository
 from semconv.text_files import source_files, texts_of
@@ -82,8 +84,7 @@ def _name_parts(where: str) -> list[str]:
 
 
 def _fit(parts: Sequence[str]) -> list[str]:
-    fit = (re.sub(r"[^\w.-]+", "-", part).strip("-.") for part in parts)
-    return [part for part in fit if part] or ["model"]
+    return [part for part in map(fit_name, parts) if part] or ["model"]
 
 
 def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
@@ -94,13 +95,35 @@ def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
         where: a folder in transformers' format, a `.gguf` file or a folder with one, or OWNER/NAME on the hub, with
             `@COMMIT` to pin it.
         saes: each a folder, or RELEASE:SAE_ID; its metadata says which stream it reads, or else `@LAYER` or `@HOOK`
-            after it, or its name where that is the name of a stream.
+            after it, or its name where that is the name of a stream. `NAME=` before it says what it is called.
 
     Raises:
-        InputError: neither a folder nor a repository, or an SAE whose stream cannot be told, or is told in two ways.
+        InputError: neither a folder nor a repository, an SAE whose stream cannot be told, or is told in two ways, or
+            two that cannot be told apart.
     """
     place, revision = place_of(where)
-    return ModelConfig(name, place, tuple(_sae_of(sae) for sae in saes), revision)
+    return ModelConfig(name, place, _told_apart(name, [_sae_of(sae) for sae in saes]), revision)
+
+
+def _told_apart(model: str, saes: Sequence[SaeConfig]) -> tuple[SaeConfig, ...]:
+    """Returns the SAEs, those without a name that would be called the same named after what differs in their places."""
+    unnamed = [i for i, sae in enumerate(saes) if not sae.name]
+    named = list(saes)
+    for label in dict.fromkeys(saes[i].label for i in unnamed):
+        alike = [i for i in unnamed if saes[i].label == label]
+        if len(alike) == 1:
+            continue
+        places = [_place_parts(saes[i]) for i in alike]
+        for place in places:
+            if places.count(place) > 1:
+                raise InputError(f"model {model} is given the SAE {saes[alike[places.index(place)]].source} twice")
+        for i, found in zip(alike, differences(places), strict=True):
+            named[i] = replace(saes[i], name=f"{label}.{found}")
+    return tuple(named)
+
+
+def _place_parts(sae: SaeConfig) -> tuple[str, ...]:
+    return Path(os.path.abspath(sae.path)).parts if sae.path else (*sae.release.split("/"), *sae.sae_id.split("/"))
 
 
 def place_of(where: str) -> tuple[str, str]:
@@ -123,6 +146,7 @@ def _sae_of(given: str) -> SaeConfig:
     """Returns an SAE at the hook that its own metadata names, or else what follows it as `@LAYER` or `@HOOK`."""
     from semconv.sae_files import format_on_hub, listed
 
+    name, given = split_name(given)
     where, _, at = given.rpartition("@") if "@" in given and not Path(given).is_dir() else (given, "", "")
     if Path(where).is_dir():
         sae = SaeConfig(hook_name(0), where)
@@ -134,7 +158,7 @@ def _sae_of(given: str) -> SaeConfig:
         sae = SaeConfig(hook_name(0), release=release, sae_id=sae_id)
         if release_repository(sae) == (release, sae_id):  # in no list of sae-lens
             sae = replace(sae, loader=format_on_hub(release, sae_id))
-    return replace(sae, hook=_hook_of(sae, at))
+    return replace(sae, hook=_hook_of(sae, at), name=name)
 
 
 def _hook_of(sae: SaeConfig, at: str) -> str:

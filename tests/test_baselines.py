@@ -11,6 +11,8 @@ import torch
 from semconv import InputError
 from semconv.baselines import KINDS, as_sae, directions
 from semconv.claims import load_results
+from semconv.config import CorpusConfig, ModelConfig, SaeConfig
+from semconv.pipeline import residual_vectors
 from semconv.sae_files import load_sae
 from tests.conftest import requires_models, semconv_cli
 
@@ -56,7 +58,7 @@ def test_independent_components_are_the_sources(streams: torch.Tensor):
 
 def test_the_two_halves_of_a_code_are_the_signed_code(streams: torch.Tensor, tmp_path: Path):
     found, centre = directions("pca", streams, 5)
-    as_sae(found, centre, 3).save_model(tmp_path)
+    as_sae(found, centre, "blocks.3.hook_resid_post").save_model(tmp_path)
     sae = load_sae(tmp_path)
     halves = sae.encode(streams)
     assert (halves >= 0).all()
@@ -95,3 +97,24 @@ def test_a_baseline_is_made_and_compared_like_any_sae(tiny_suite: Path, tmp_path
     assert list(results["grid"]) == ["1x2"]
     assert results["model_a"]["saes"]["1"]["n_features"] == 16
     assert 6 < results["model_a"]["saes"]["1"]["l0"] <= 8, "one half of every direction is active"
+
+
+def test_an_untrained_twin_is_decomposed_at_any_stream(tiny_suite: Path, tmp_path: Path):
+    folder, hook = tiny_suite.parent, "blocks.1.hook_mlp_out"
+    given = ("dictionary", folder / "model_a", "--kind", "pca", "--tokenizer", folder / "tokenizer.json")
+    sizes = ("--text", folder / "text.txt", "--tokens", "2000", "--context", "32", "--directions", "4")
+    for more, out in (((), "trained"), (("--untrained-seed", "1"), "twin")):
+        made = semconv_cli(*given, *sizes, "--hook", hook, *more, "--out", out, cwd=tmp_path)
+        assert made.returncode == 0, made.stderr
+    trained, twin = (load_sae(tmp_path / name) for name in ("trained", "twin"))
+    assert twin.cfg.metadata.hook_name == hook
+    assert not torch.allclose(trained.W_dec, twin.W_dec, atol=0.1)
+    sae = SaeConfig(hook, "twin")
+    corpus = CorpusConfig("file", str(folder / "tokenizer.json"), 32, 2000, "all", str(folder / "text.txt"))
+    model = ModelConfig("m", str(folder / "model_a"), (sae,), untrained_seed=1)
+    expected, _ = directions("pca", residual_vectors(model, corpus, torch.device("cpu")), 4)
+    torch.testing.assert_close(twin.W_dec[:4].detach(), expected)
+    for more, told in ((("--layer", "1", "--hook", hook), "got both"), ((), "takes --layer or --hook, got neither")):
+        refused = semconv_cli(*given, *sizes, *more, "--out", "nothing", cwd=tmp_path)
+        assert (refused.returncode, told in refused.stderr) == (2, True)
+    assert not (tmp_path / "nothing").exists()

@@ -60,7 +60,7 @@ def test_every_shipped_suite_loads():
         (
             "blocks.1.hook_resid_post",
             "blocks.0.hook_resid_post",
-            r"model a has two SAEs called 0 \(.*each needs its own `",
+            r"model a has two SAEs called 0 \(.*give each a name",
         ),
         ("/sae_a1", '/sae_a1", name = "a/1', "the name of an SAE must be of letters, digits, _, . and -, got 'a/1'"),
         ('name = "b"', 'name = "a"', "different names"),

@@ -78,7 +78,7 @@ def _dictionary(path: Path) -> None:
     from semconv.baselines import as_sae, write_sae
 
     pytest.importorskip("sae_lens")
-    write_sae(as_sae(torch.eye(3), torch.zeros(3), 0), path.parent)
+    write_sae(as_sae(torch.eye(3), torch.zeros(3), "blocks.0.hook_resid_post"), path.parent)
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {

@@ -86,6 +86,7 @@ def files_of(module: str) -> list[Path]:
                 "hooks",
                 "model_files",
                 "sae_files",
+                "sae_labels",
                 "sae_metadata",
                 "sources",
                 "text_files",

@@ -14,6 +14,7 @@ from semconv.archive import opened, rebuild, write_archive
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, load_suite
 from semconv.feature_contexts import read_contexts
 from semconv.matched_pairs import read_pairs
+from semconv.own_pair import model_of
 from semconv.pipeline import publish, reproduce
 from semconv.run import Run
 from semconv.sae_labels import pair_key
@@ -45,6 +46,60 @@ def test_keys_of_layers_are_as_ever_and_those_of_labels_can_be_told_apart():
     assert pair_key("1x2", "3") != pair_key("1", "2x3")
 
 
+SCOPE, WIDE = "layer_12/width_16k/average_l0_82", "layer_12/width_65k/average_l0_72"
+DEEP = "gemma-scope-2b-pt-res"
+
+
+@pytest.mark.parametrize(
+    ("saes", "labels"),
+    [
+        (["saes/16k@2", "saes/65k@2"], ["2.16k", "2.65k"]),
+        (["saes/16k/@2", "./saes/65k@2", "saes/16k@3"], ["2.16k", "2.65k", "3"]),
+        (["saes/16k@2", "saes/16k@blocks.2.hook_mlp_out"], ["2", "2.mlp_out"]),
+        (["saes/16k@2", "other/16k@2"], ["2.saes", "2.other"]),
+        (["saes/16k@2", "saes/16k/deeper@2"], ["2.16k", "2.16k-deeper"]),
+        (["small=saes/16k@2", "saes/65k@2"], ["small", "2"]),
+        (["small=saes/16k@2", "2.large=saes/65k@2"], ["small", "2.large"]),
+        (["l0=32@2", "./l0=32/@3"], ["2", "3"]),
+        (["sparse=l0=32@2", "saes/16k@2"], ["sparse", "2"]),
+        (["saes/with space@2", "saes/16k@2"], ["2.with-space", "2.16k"]),
+        ([f"{DEEP}:{SCOPE}", f"{DEEP}:{WIDE}"], ["12.width_16k-average_l0_82", "12.width_65k-average_l0_72"]),
+        ([f"a={DEEP}:{SCOPE}", f"{DEEP}:{WIDE}"], ["a", "12"]),
+    ],
+)
+def test_saes_of_the_command_line_are_told_apart(
+    saes: list[str], labels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for folder in ("saes/16k/deeper", "saes/65k", "saes/with space", "other/16k", "l0=32"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder in [*tmp_path.rglob("*")]:
+        config = {"architecture": "standard", "d_in": 8, "d_sae": 24, "dtype": "float32", "metadata": {}}
+        (folder / "cfg.json").write_text(json.dumps(config))
+    monkeypatch.chdir(tmp_path)
+    assert list(model_of("m", ".", saes).by_label) == labels
+
+
+@pytest.mark.parametrize(
+    ("saes", "told"),
+    [
+        (["sae@2", "./sae/@2"], "model m is given the SAE sae twice"),
+        (["x=sae@2", "x=other@2"], r"model m has two SAEs called x \(sae and other\)"),
+        (["2=sae@2", "other@2"], r"model m has two SAEs called 2 \(sae and other\)"),
+        (["a b=sae@2"], "SAE 'a b=sae@2' is neither a folder nor"),
+        (["x=nowhere@2"], "SAE 'nowhere@2' is neither a folder nor"),
+    ],
+)
+def test_saes_that_cannot_be_told_apart_are_refused(
+    saes: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("sae", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cfg.json").write_text(json.dumps({"architecture": "standard", "d_in": 8, "d_sae": 24}))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=told):
+        model_of("m", ".", saes)
+
+
 def sae(hook: str, name: str = "") -> SaeConfig:
     return SaeConfig(hook, "somewhere", name=name)
 
@@ -53,7 +108,9 @@ def test_two_saes_at_one_hook_need_names():
     at = "blocks.2.hook_resid_post"
     model = ModelConfig("m", "m", (sae(at), sae(at, "2.wide")))
     assert list(model.by_label) == ["2", "2.wide"]
-    with pytest.raises(InputError, match=r"model m has two SAEs called 2 \(somewhere and somewhere\); each needs"):
+    with pytest.raises(
+        InputError, match=r"model m has two SAEs called 2 \(somewhere and somewhere\); give each a name"
+    ):
         ModelConfig("m", "m", (sae(at), sae(at)))
     with pytest.raises(InputError, match="published needs one SAE of model m on the output of block 2, got 2 "):
         model.sae_at(2)

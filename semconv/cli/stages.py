@@ -110,9 +110,16 @@ def correlate(
 def dictionary(
     model: Annotated[str, typer.Argument(help="Folder of a model, or OWNER/NAME[@COMMIT] on the hub.")],
     kind: Annotated[str, typer.Option(help="neurons, pca, ica or random.")],
-    layer: Annotated[int, typer.Option(help="Block whose output is decomposed.")],
     text: Annotated[Path, typer.Option("--text", help="Text to learn it from, as for `compare`.")],
     target: Annotated[Path, typer.Option("--out", help="Folder to write, in sae-lens's format.")],
+    layer: Annotated[int | None, typer.Option(help="Block whose output is decomposed.")] = None,
+    hook: Annotated[
+        str | None, typer.Option(help="Another stream to decompose instead, such as blocks.3.hook_mlp_out.")
+    ] = None,
+    untrained_seed: Annotated[
+        int | None,
+        typer.Option(help="Decompose the untrained twin instead: the model's shape, weights drawn from this seed."),
+    ] = None,
     n: Annotated[int, typer.Option("--directions", help="How many; each becomes two features, its halves.")] = 64,
     tokenizer: Annotated[
         Path | None, typer.Option(help="A tokenizer, file or folder (default: that of the model).")
@@ -130,15 +137,19 @@ def dictionary(
     from semconv.hooks import hook_name
     from semconv.own_pair import place_of, tokenizer_of
     from semconv.pipeline import residual_vectors
+    from semconv.types import InputError
 
+    if (layer is None) == (hook is None):
+        raise InputError(f"dictionary takes --layer or --hook, got {'neither' if hook is None else 'both'}")
+    sae = SaeConfig(hook_name(layer) if layer is not None else str(hook), str(target))
     place, revision = place_of(model)
-    config = ModelConfig("model", place, (SaeConfig(hook_name(layer), str(target)),), revision)
+    config = ModelConfig("model", place, (sae,), revision, untrained_seed)
     corpus = CorpusConfig(
         "file", str(tokenizer or tokenizer_of(config)), context, tokens, split="all", path=str(text), column=column
     )
     streams = residual_vectors(config, corpus, choose_device(device))
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
-    write_sae(as_sae(found, centre, layer), target)
+    write_sae(as_sae(found, centre, sae.hook), target)
     out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
 
 

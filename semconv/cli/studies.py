@@ -158,7 +158,7 @@ def compare(
         typer.Option(
             "--sae-a",
             help="SAE of A: a folder, RELEASE:SAE_ID or OWNER/NAME:FOLDER; @LAYER or @HOOK after it if it does not say "
-            "what it reads; repeatable.",
+            "what it reads; NAME= before it for what tables call it; repeatable.",
         ),
     ],
     saes_b: Annotated[list[str], typer.Option("--sae-b", help="SAE of B, likewise.")],
