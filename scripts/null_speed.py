@@ -30,10 +30,11 @@ from scipy.stats import kendalltau, spearmanr
 from semconv.bench.tables import markdown
 from semconv.compare import MEASURES, Measure, SaturationWarning, make_measures
 from semconv.config import load_suite
+from semconv.encoded_sides import load_sides
 from semconv.matching import FeaturePairs
 from semconv.nulls import rematch, score_strongest
 from semconv.permutation import permutation_ids
-from semconv.pipeline import Run, load_corpus, load_sides
+from semconv.pipeline import Run, load_corpus
 from semconv.resampling import document_shift, document_starts
 from semconv.side_by_side import side_by_side
 from semconv.sides import Side, match_sides, prepare_pairs

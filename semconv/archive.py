@@ -39,8 +39,8 @@ from semconv.sparse import SparseActivations
 from semconv.task_cache import KeptTasks
 from semconv.types import InputError, TokenBlocks
 
-STATED = ("suite_sha256", "fast", "corpus", "model_a", "model_b")
-"""What of the results is as the archive states it: counts of text, sources and activity of the SAEs need the models."""
+STATED = ("suite_sha256", "fast", "corpus", "model_a", "model_b", "read")
+"""What of the results is as the archive states it: text, sources, activity and fit of SAEs need models."""
 SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
 _COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")

@@ -167,6 +167,20 @@ def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
     return [*passes, range(begin, len(sizes))]
 
 
+def sae_passes(run: Run, kept: dict[str, KeptDecoder], blocks: TokenBlocks) -> list[list[str]]:
+    """Returns the labels of SAEs, those together that the free memory of the device holds at once.
+
+    Raises:
+        InputError: one of them is too large for it.
+    """
+    features = [decoder.shape[0] for decoder in kept.values()]
+    widths = [decoder.shape[1] + decoder.metadata.d_in for decoder in kept.values()]  # of decoder and encoder
+    sizes = [4 * n * width for n, width in zip(features, widths, strict=True)]
+    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(features)
+    labels = list(kept)
+    return [[labels[i] for i in part] for part in plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)]
+
+
 def _encode_missing(
     run: Run,
     stage: str,
@@ -179,15 +193,10 @@ def _encode_missing(
 ) -> None:
     network, model_tf32 = open_model(run, model, folder)
     _check_fit(model, network, todo, kept, blocks)
-    features = [kept[label].shape[0] for label in todo]
-    widths = [kept[label].shape[1] + kept[label].metadata.d_in for label in todo]  # of decoder and encoder
-    sizes = [4 * n * width for n, width in zip(features, widths, strict=True)]
-    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(features)
-    passes = plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)
-    labels = list(todo)
-    for number, part in enumerate(passes):
+    passes = sae_passes(run, {label: kept[label] for label in todo}, blocks)
+    for number, labels in enumerate(passes):
         name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
-        together = {labels[i]: todo[labels[i]] for i in part}
+        together = {label: todo[label] for label in labels}
         _encode_together(run, name, network, together, writers, blocks, model_tf32)
 
 

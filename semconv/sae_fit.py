@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,28 @@ class Reader:
         sae: on the model's device.
         hook: the stream that it reads.
         hook_out: the stream that it stands for: the one that it reads or, of a transcoder, another.
+        take: what it takes of the stream at `hook`, [n, width] -> [n, d_in].
+        aim: what it stands for of the stream at `hook_out`, [n, width] -> [n, d_out].
+        first: where in the width of the stream at `hook_out` that begins, such as the first of one head's.
     """
 
     sae: SAE[Any]
     hook: str
     hook_out: str
+    take: Callable[[Tensor], Tensor] = lambda stream: stream
+    aim: Callable[[Tensor], Tensor] = lambda stream: stream
+    first: int = 0
+
+    def found(self, stream: Tensor) -> Tensor:
+        """Returns what the SAE makes of the stream at `hook`, float32 [n, d_out]."""
+        return self.sae(self.take(stream).to(self.sae.dtype)).float()
+
+    def replaced(self, stream: Tensor, found: Tensor | None) -> Tensor:
+        """Returns the stream at `hook_out`, [n, width], with what the SAE found in its place, or zeros for None."""
+        aimed, out = self.aim(stream), stream.clone()
+        place = slice(self.first, self.first + aimed.shape[1])
+        out[:, place] += ((0 if found is None else found) - aimed).to(out.dtype)
+        return out
 
 
 class Variance:
@@ -107,8 +125,8 @@ def explained_variances(
         for label, reader in readers.items():
             x, y = (read[hook][counted.to(read[hook].device)] for hook in (reader.hook, reader.hook_out))
             with float32_products(tf32):
-                found = reconstructed(reader.sae, x)
-            at = without_sinks.to(y.device)
+                found = reader.found(x)
+            y, at = reader.aim(y), without_sinks.to(y.device)
             usual[label].add(y[at], found[at])
             every[label].add(y, found)
     return {
@@ -119,11 +137,6 @@ def explained_variances(
         }
         for label in readers
     }
-
-
-def reconstructed(sae: SAE[Any], stream: Tensor) -> Tensor:
-    """Returns what an SAE makes of a stream [n, width], float32 [n, d_out]; of a transcoder, its prediction."""
-    return sae(stream.to(sae.dtype)).float()
 
 
 @torch.inference_mode()
@@ -173,8 +186,8 @@ def losses(
             def change(stream: Tensor, reader: Reader = reader, x: Tensor | None = x, at: Tensor = at) -> Tensor:
                 places, out = at.to(stream.device), stream.clone()
                 with float32_products(tf32):
-                    source = stream if x is None else x
-                    out[places] = 0.0 if zero else reconstructed(reader.sae, source[places]).to(out.dtype)
+                    found = None if zero else reader.found((stream if x is None else x)[places])
+                out[places] = reader.replaced(stream[places], found)
                 return out
 
             with float32_products(model_tf32), spliced(model, reader.hook_out, ids.shape, change):
@@ -183,13 +196,14 @@ def losses(
 
     out: dict[str, dict[str, Any]] = {}
     clean = mean_loss(None) if n_told else 0.0
-    of_zeros: dict[str, float] = {}
+    of_zeros: dict[tuple[str, int], float] = {}
     for label, reader in readers.items():
         reason = why_not_spliced(model, reader.hook_out) if n_told else "no position is followed by one that counts"
         if not reason:
-            if reader.hook_out not in of_zeros:
-                of_zeros[reader.hook_out] = mean_loss(reader, zero=True)
-            zero = of_zeros[reader.hook_out]
+            where = reader.hook_out, reader.first
+            if where not in of_zeros:
+                of_zeros[where] = mean_loss(reader, zero=True)
+            zero = of_zeros[where]
             values = {"tokens": n_told, "clean": clean, "sae": mean_loss(reader), "zero": zero}
             if zero > clean:
                 out[label] = {**values, "recovered": (zero - values["sae"]) / (zero - clean)}

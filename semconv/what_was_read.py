@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from semconv.config import MatchConfig
+from semconv.config import MatchConfig, ModelConfig, SuiteConfig
+from semconv.decoders import decoder_metadata, decoder_source
+from semconv.fitting import Fits
+from semconv.packing import CorpusFacts
+from semconv.provenance import package_versions
+from semconv.run import Run
+from semconv.sae_metadata import remarks
+from semconv.sides import Side
 from semconv.sinks import REPORTED, Sinks
 from semconv.sparse import SparseActivations
 
@@ -24,6 +32,68 @@ def sae_facts(acts: SparseActivations, sinks: Sinks) -> dict[str, Any]:
         "sinks": sinks.n,
         "sinks_norm_share": sinks.norm_share,
     }
+
+
+def model_facts(
+    run: Run,
+    model: ModelConfig,
+    sides: Sequence[Side],
+    of_saes: Sequence[dict[str, Any]],
+    fits: Fits,
+    text: CorpusFacts,
+) -> dict[str, Any]:
+    """Returns what the results say of a model and its SAEs.
+
+    Args:
+        run: folder that holds what is known of the SAEs.
+        model: which.
+        sides: of its SAEs.
+        of_saes: `sae_facts` of each.
+        fits: how well each fits the text, by label.
+        text: what became of the text that the model read.
+    """
+
+    def described(side: Side, facts: dict[str, Any]) -> dict[str, Any]:
+        sae = model.by_label[side.label]
+        path = run.decoder_path(model, sae)
+        metadata = decoder_metadata(path)
+        prepends_bos = text.excluded.get("bos", 0) > 0
+        return {
+            "layer": side.layer,
+            "hook": sae.hook,
+            "head": metadata.head,
+            "hook_out": metadata.hook_out if metadata.transcoder else None,
+            "architecture": metadata.architecture,
+            "source": decoder_source(path, sae),
+            "n_features": side.acts.n_features,
+            "activations_sha256": side.store_sha256,
+            **facts,
+            "fit": fits[side.label],
+            "remarks": remarks(metadata, sae.hook, model.path, prepends_bos, run.suite.corpus.context),
+        }
+
+    saes = {side.label: described(side, facts) for side, facts in zip(sides, of_saes, strict=True)}
+    return {"name": model.name, "path": model.path, "revision": model.revision, "saes": saes}
+
+
+VERSIONS = ("torch", "transformers", "sae-lens", "tokenizers")
+"""Packages that run models and SAEs and make the tokens."""
+
+
+def read_facts(suite: SuiteConfig, fits: Sequence[Fits]) -> dict[str, Any]:
+    """Returns what the results say of what was read beside text, models and their SAEs.
+
+    Args:
+        suite: whose controls.
+        fits: of the SAEs of both models of every control.
+    """
+    both = zip(fits[::2], fits[1::2], strict=True)
+    controls = {
+        control.name: {side: next(iter(fit.values())) for side, fit in (("a", a), ("b", b))}
+        for control, (a, b) in zip(suite.controls, both, strict=True)
+    }
+    versions = package_versions()
+    return {"controls": controls, "versions": {name: versions[name] for name in VERSIONS}}
 
 
 def sink_facts(match: MatchConfig, dropped: tuple[Tensor, Tensor], spans: int) -> dict[str, Any]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from semconv import TokenBlocks
+import semconv.fitting
+from semconv import InputError, TokenBlocks
+from semconv.config import SaeConfig, load_suite
+from semconv.encoded_sides import load_encoded, measure_fits
+from semconv.fitting import reader_of
+from semconv.pipeline import encode_all, load_blocks
+from semconv.run import Run
 from semconv.sae_fit import Reader, Variance, explained_variances, losses, n_rows
 from semconv.splicing import next_token_loss, spliced, targets, why_not_spliced
+from semconv.task_cache import TaskCache
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -225,3 +233,111 @@ def test_a_model_that_learned_nothing_has_no_loss_to_recover():
     none[0, 3] = True
     alone = losses(network(), {"x": reader(IDENTITY)}, blocks, none)["x"]
     assert alone == {"reason": "no position is followed by one that counts"}
+
+
+def mirrored(width: int, **told: Any) -> Any:
+    """An SAE of sae-lens that gives back what it takes: every direction and its opposite."""
+    from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
+
+    config = StandardSAEConfig(d_in=width, d_sae=2 * width, apply_b_dec_to_input=False)
+    for key, value in told.items():
+        config.metadata[key] = value
+    sae, both = StandardSAE(config), torch.cat([torch.eye(width), -torch.eye(width)])
+    sae.W_enc.data, sae.W_dec.data = both.T.contiguous(), both
+    return sae
+
+
+def fitted(model: Any, sae: Any, hook: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    blocks, of_sae = text(), {"x": reader_of(sae, SaeConfig(hook, "folder"), model)}
+    variance = explained_variances(model, of_sae, blocks, blocks.mask, 4)["x"]
+    return variance, losses(model, of_sae, blocks, blocks.mask)["x"]
+
+
+def test_an_sae_of_one_head_stands_for_that_head_alone(model: Any):
+    hook, width = "blocks.1.attn.hook_z", WIDTH // 2
+    sae = mirrored(width, hook_name=hook, hook_head_index=1)
+    variance, loss = fitted(model, sae, hook)
+    assert variance["explained_variance"] == pytest.approx(1.0, abs=1e-9)
+    assert loss["sae"] == pytest.approx(loss["clean"], abs=1e-6)
+    at, blocks = text().mask, text()
+
+    def without_head(_module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        out = args[0].clone()
+        out[..., width:][at] = 0
+        return (out,)
+
+    handle = model.model.layers[1].self_attn.o_proj.register_forward_pre_hook(without_head)
+    expected = next_token_loss(model, blocks.ids, targets(at)) / int(targets(at).sum())
+    handle.remove()
+    assert (loss.get("zero") or 0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_centred_stream_is_explained_centred_and_put_back_with_its_mean():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(n_embd=WIDTH, n_head=2, n_layer=3, vocab_size=50, n_positions=16, attn_implementation="eager")
+    model = taught(GPT2LMHeadModel(config), text())
+    centred = {"hook_name": HOOK, "model_from_pretrained_kwargs": {"center_writing_weights": True}}
+    variance, loss = fitted(model, mirrored(WIDTH, **centred), HOOK)
+    assert variance["explained_variance"] == pytest.approx(1.0, abs=1e-9)
+    assert loss["recovered"] == pytest.approx(1.0, abs=1e-5)
+    none = mirrored(WIDTH, **centred)
+    none.W_dec.data = torch.zeros_like(none.W_dec)
+    blocks = text()
+    stream = hidden(model, blocks, 1)[blocks.mask].double()
+    stream = stream - stream.mean(dim=1, keepdim=True)
+    left = stream.square().sum() / (stream - stream.mean(dim=0)).square().sum()
+    assert fitted(model, none, HOOK)[0]["explained_variance"] == pytest.approx(float(1 - left), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("out", "d_out", "told"),
+    [
+        ("blocks.1.hook_mlp_out", WIDTH, ""),
+        ("", WIDTH, "it predicts a stream that its metadata does not name, which is not read here"),
+        ("blocks.7.hook_mlp_out", WIDTH, "it predicts blocks.7.hook_mlp_out, which is not read here"),
+        ("blocks.1.mlp.hook_post", WIDTH, f"it predicts vectors of {WIDTH}, and blocks.1.mlp.hook_post gives 32"),
+    ],
+)
+def test_a_transcoder_says_what_it_predicts_or_has_no_fit(model: Any, out: str, d_out: int, told: str):
+    from sae_lens.saes.transcoder import Transcoder, TranscoderConfig
+
+    config = TranscoderConfig(d_in=WIDTH, d_sae=64, d_out=d_out, apply_b_dec_to_input=False)
+    config.metadata.hook_name, config.metadata.hook_name_out = "blocks.1.hook_mlp_in", out
+    torch.manual_seed(0)
+    sae = Transcoder(config)
+    if told:
+        with pytest.raises(InputError, match=f"^{told}$"):
+            reader_of(sae, SaeConfig("blocks.1.hook_mlp_in", "folder"), model)
+        return
+    found = reader_of(sae, SaeConfig("blocks.1.hook_mlp_in", "folder"), model)
+    assert (found.hook, found.hook_out) == ("blocks.1.hook_mlp_in", "blocks.1.hook_mlp_out")
+    variance, loss = fitted(model, sae, "blocks.1.hook_mlp_in")
+    assert variance["explained_variance"] < 0.5
+    assert set(loss) == {"tokens", "clean", "sae", "zero", "recovered"}
+    assert loss["recovered"] < 1
+
+
+def test_every_sae_of_a_run_is_fitted_once(tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A, B and the controls; kept like any task, so that nothing is loaded the second time."""
+    run = Run(load_suite(tiny_suite), tmp_path)
+    blocks = load_blocks(run)
+    models = encode_all(run, blocks)
+    loaded, cache = load_encoded(run, blocks, models), TaskCache(tmp_path / "tasks")
+    fits = measure_fits(run, cache, models, loaded)
+    assert [list(fit) for fit in fits] == [["0", "1"], ["2"], ["1"], ["2"], ["0"], ["0"]]
+    assert cache.used == {"fit.a", "fit.b", "fit.twin.a", "fit.twin.b"}  # both SAEs of the ceiling are, in bytes, A's
+    assert fits[4]["0"] is fits[5]["0"] is fits[0]["0"]
+    for fit in (*fits[0].values(), *fits[1].values()):
+        assert fit["tokens"] == blocks[0].n_tokens
+        assert fit["explained_variance"] == fit["explained_variance_with_sinks"] < 1
+        assert fit["loss"].get("recovered", 0) < 1
+        assert set(fit["loss"]) in ({"reason"}, {"tokens", "clean", "sae", "zero", "recovered"})
+    assert all("loss" not in fit for of_model in fits[2:4] for fit in of_model.values())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded although all is known")
+
+    monkeypatch.setattr(semconv.fitting, "open_model", refuse)
+    assert measure_fits(run, cache, models, loaded) == fits

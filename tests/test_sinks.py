@@ -11,9 +11,10 @@ import torch
 
 from semconv import InputError
 from semconv.config import AlignConfig, SuiteConfig, load_suite
+from semconv.encoded_sides import load_encoded
 from semconv.feature_contexts import read_contexts
 from semconv.labels import counted_ids
-from semconv.pipeline import encode_all, load_blocks, load_encoded, reproduce
+from semconv.pipeline import encode_all, load_blocks, reproduce
 from semconv.run import Run
 from semconv.sinks import dropped_positions, find_sinks, spans_without, without
 from semconv.spans import Spans, fixed_windows
