@@ -96,7 +96,8 @@ def compare_all(
     compare, steps = asdict(suite.compare), len(sides)
     if suite.subspaces is not None:
         categories = load_categories(suite.subspaces.categories)
-        inputs = [sides, compare, asdict(suite.subspaces), categories.sha256]
+        settings = asdict(replace(suite.subspaces, categories=categories.name))  # whatever the path of the lists
+        inputs = [sides, compare, settings, categories.sha256]
         make = partial(_subspaces, suite, protocol, encoded)
         results["subspaces"] = _kept(protocol, "subspaces", inputs, make, steps * len(categories.keywords))
     if suite.spans is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from semconv.report.figures import control_rows, grid_of, strongest_rows, title_of, value_of
+from semconv.report.figures import control_rows, cut, grid_of, strongest_rows, title_of, value_of
 from semconv.report.page_data import Draws, binned, hardest_null, heights
 from semconv.report.rows import null_names
 from semconv.report.tables import show
@@ -16,7 +16,7 @@ from semconv.report.verdict import compared_floor, null_of_strongest
 
 _NUMBERED = 8  # layers of a side up to which the cells of an overview hold their numbers
 _NUMBER = 36  # pixels that a number of an overview needs
-_SHORT, _LONGEST = 3, 18  # letters of a label: up to which it stands in one cell, from which it is cut
+_SHORT = 3  # letters of a label up to which it stands in one cell
 _LETTER = 6.0  # pixels of a letter of a label
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
 NULL_COLOURS = {"shuffle": "var(--null1)", "frequency": "var(--null2)", "rematch": "var(--null3)"}
@@ -61,7 +61,7 @@ def overview_chart(results: dict[str, Any], measure: str) -> str:
     ends = [float(np.nanmin(values)), float(np.nanmax(values))] if np.isfinite(values).any() else [0.0, 1.0]
     ends[1] = ends[1] if ends[1] > ends[0] else ends[0] + 1.0
     long = max(map(len, (*rows, *columns))) > _SHORT
-    shown = {label: label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…" for label in (*rows, *columns)}
+    shown = {label: cut(label) for label in (*rows, *columns)}
     room = _LETTER * max(len(shown[label]) for label in rows) if long else 0.0
     width = WIDTH - room
     side = width / len(columns)

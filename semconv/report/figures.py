@@ -26,6 +26,7 @@ _PANELS = {
     "rematch.calibrated": "Calibrated against matching again",
     "pairs": "Feature pairs kept",
 }
+_LONGEST = 18  # letters of a label on an axis
 _KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
 
 
@@ -49,6 +50,11 @@ def saes_of(results: dict[str, Any], side: Literal["a", "b"]) -> list[str]:
     """Returns the labels of the SAEs of one model in the grid, by layer."""
     found = {cell[f"sae_{side}"]: cell[f"layer_{side}"] for cell in results["grid"].values()}
     return sorted(found, key=lambda label: label_order(found[label], label))
+
+
+def cut(label: str) -> str:
+    """Returns the label of an SAE as axes of charts have room for it: of a long one the middle is left out."""
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST // 2]}…{label[-(_LONGEST // 2 - 1) :]}"
 
 
 def grid_of(results: dict[str, Any], measure: str, field: str) -> tuple[list[str], list[str], ndarray]:
@@ -77,9 +83,10 @@ def _heat_map(ax: Axes, results: dict[str, Any], measure: str, field: str, limit
             light = share > 0.5 if counts else share < 0.6  # Greys darkens with the value, viridis lightens
             text = f"{values[i, j]:.0f}" if counts else f"{values[i, j]:z.3f}"
             ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
-    long = max(map(len, columns)) * len(columns) > 40
-    ax.set_xticks(range(len(columns)), columns, rotation=45 if long else 0, ha="right" if long else "center")
-    ax.set_yticks(range(len(rows)), rows)
+    across = [cut(label) for label in columns]
+    long = max(map(len, across)) * len(across) > 40
+    ax.set_xticks(range(len(across)), across, rotation=45 if long else 0, ha="right" if long else "center")
+    ax.set_yticks(range(len(rows)), [cut(label) for label in rows])
     ax.set_title(_PANELS[field], fontsize=10)
     ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03)
 

@@ -9,7 +9,7 @@ import numpy as np
 from semconv.claims import Checked, Claim
 from semconv.report.explorer_data import Tables
 from semconv.report.page_data import Draws
-from tests.report.made_up import NULLS
+from tests.report.made_up import LABELS_A, LABELS_B, NULLS
 
 NASTY = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "\"'&<!--", "\x00\x1b\u202e\u2028", "it"]
 LINK = "https://www.neuronpedia.org/model/1-res/5"
@@ -61,6 +61,13 @@ def contexts(n: int = 40) -> list[dict[str, Any]]:
 def tables(n: int = 40) -> Tables:
     """Both tables."""
     return Tables(pairs(n), contexts(n))
+
+
+def labelled_tables(n: int = 40) -> Tables:
+    """The same tables of SAEs that have labels, those of `made_up.labelled`."""
+    of_pairs = [{**pair, "sae_a": LABELS_A[pair["sae_a"]], "sae_b": LABELS_B[pair["sae_b"]]} for pair in pairs(n)]
+    of_side = {"a": LABELS_A, "b": LABELS_B}
+    return Tables(of_pairs, [{**row, "sae": of_side[row["side"]][row["sae"]]} for row in contexts(n)])
 
 
 def draws(results: dict[str, Any]) -> Draws:

@@ -22,7 +22,7 @@ from semconv.report.page import embedded, inline, page, read_draws, write_page
 from semconv.report.page_data import N_BINS, binned, grid_data, heights, limits
 from semconv.report.page_tables import category_maps, grid_table, headline_rows
 from tests.report.made_up import MEASURES, labelled, results
-from tests.report.made_up_page import LINK, NASTY, claims, draws, large, pairs, tables
+from tests.report.made_up_page import LINK, NASTY, claims, draws, labelled_tables, large, pairs, tables
 
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
@@ -419,7 +419,7 @@ def test_saes_with_labels_stand_where_layers_do():
         ("5.width_131k", [None, 2]),
         ("5", [0, 1]),
     ]
-    whole = page(found, [], tables(), draws(found))
+    whole = page(found, [], labelled_tables(), draws(found))
     for shown in ("<option>2.res-16k</option>", "cross-model: layers 2.res-16k x 5", ">2.mlp_out</text>"):
         assert shown in whole, shown
     assert in_order(json.loads(json.dumps(found, sort_keys=True))) == found

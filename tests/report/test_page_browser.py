@@ -19,8 +19,8 @@ import pytest
 
 from semconv.report.order import in_order
 from semconv.report.page import page
-from tests.report.made_up import results
-from tests.report.made_up_page import claims, draws, tables
+from tests.report.made_up import labelled, results
+from tests.report.made_up_page import claims, draws, labelled_tables, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -50,14 +50,18 @@ def axe_source() -> str:
     return (Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    given = os.environ.get("SEMCONV_PAGE")
-    if given:
-        return Path(given).resolve().as_uri()
-    found = in_order(results())
+GIVEN = os.environ.get("SEMCONV_PAGE")
+PAGES = {"layers": (results, tables), "labels of SAEs": (labelled, labelled_tables)}
+
+
+@pytest.fixture(scope="module", params=[GIVEN] if GIVEN else list(PAGES))
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if GIVEN:
+        return Path(GIVEN).resolve().as_uri()
+    make, tables_of = PAGES[request.param]
+    found = in_order(make())
     path = tmp_path_factory.mktemp("page") / "index.html"
-    path.write_text(page(found, claims(), tables(), draws(found)), encoding="utf-8")
+    path.write_text(page(found, claims(), tables_of(), draws(found)), encoding="utf-8")
     return path.as_uri()
 
 
