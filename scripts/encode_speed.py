@@ -53,12 +53,12 @@ def share_outside(folder: Path) -> tuple[float, float]:
         return SparseActivations.from_dense(pre, dtype, threshold)
 
     with torch.inference_mode():
-        kept = sae_encode.streams, sae_encode.encode_stream
-        sae_encode.streams, sae_encode.encode_stream = counted(kept[0]), inside
+        kept = sae_encode.row_streams, sae_encode.encode_stream
+        sae_encode.row_streams, sae_encode.encode_stream = counted(kept[0]), inside
         try:
             encode_model(run, run.suite.model_b, blocks)
         finally:
-            sae_encode.streams, sae_encode.encode_stream = kept
+            sae_encode.row_streams, sae_encode.encode_stream = kept
     total = sum(seconds for stage, seconds in run.seconds.items() if stage.startswith("encode"))
     return total, total - spent[0]
 

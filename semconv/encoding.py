@@ -149,6 +149,17 @@ def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:
     _check_known(model, int(config.get_text_config().vocab_size), blocks)
 
 
+def is_bidirectional(model: ModelConfig) -> bool:
+    """Whether a model reads in both directions, as BERT does.
+
+    Raises:
+        InputError: the model cannot be found or read.
+    """
+    from semconv.model_files import read_config, reads_both_ways
+
+    return reads_both_ways(read_config(model_folder(model)))
+
+
 def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
     """Splits SAEs of the given sizes, in bytes, into as few passes as `room` bytes allow, in order.
 

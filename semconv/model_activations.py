@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from semconv.families import Point, point_of
 from semconv.hooks import hook_name, parse_hook
 from semconv.model_files import check_kind, check_weights, read_config, reads_both_ways, where_to_load
-from semconv.types import InputError, first_line, nearest
+from semconv.types import InputError, TokenBlocks, first_line, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -229,13 +229,14 @@ def _per_position(name: str, point: Point, value: Any, shape: torch.Size) -> Ten
 
 
 @torch.inference_mode()
-def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str]) -> dict[str, Tensor]:
+def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str], attended: Tensor | None = None) -> dict[str, Tensor]:
     """Runs one forward pass, as far as the last wanted stream, and returns the streams at the hooks.
 
     Args:
         model: a language model in evaluation mode, all of it on one device.
         ids: integer token ids [batch, ctx], on any device.
         hooks: names that `parse_hook` knows, of streams that the model has.
+        attended: bool [batch, ctx], the positions that others may read; all by default.
 
     Returns:
         Hook name, as given -> [batch, ctx, width] on the model's device. `attn.hook_z` holds the heads one after the
@@ -247,12 +248,34 @@ def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str]) -> dict[str, Te
     places = points(model, hooks)
     if not places:
         return {}
+    device = next(model.parameters()).device
+    mask = {} if attended is None else {"attention_mask": attended.to(device).long()}
     with _captured(list(set(places.values()))) as captured, suppress(_Truncated):
-        language_model(model)(input_ids=ids.to(next(model.parameters()).device).long(), use_cache=False)
+        language_model(model)(input_ids=ids.to(device).long(), use_cache=False, **mask)
     missing = [name for name, point in places.items() if point not in captured]
     if missing:
         raise InputError(f"hook {missing[0]!r} is never reached when the model reads text")
     return {name: _per_position(name, point, captured[point], ids.shape) for name, point in places.items()}
+
+
+def row_streams(model: nn.Module, blocks: TokenBlocks, rows: slice, hooks: Sequence[str]) -> dict[str, Tensor]:
+    """Returns the streams at some hooks over some rows of a text (`streams`).
+
+    A causal model never looks at the padding after its text. One that reads in both directions would, and is not shown
+    what comes after the token that follows the last one that counts in a row, which closes it ([SEP]).
+    """
+    attended = None
+    if reads_both_ways(text_config(model)):
+        counted = blocks.mask[rows]
+        later = counted.flip(1).cumsum(dim=1).flip(1) > 0  # a counted token is here, or is still to come
+        attended = later | torch.nn.functional.pad(later[:, :-1], (1, 0), value=True)
+    return streams(model, blocks.ids[rows], hooks, attended)
+
+
+def has_head(model: nn.Module) -> bool:
+    """Whether a model tells the next token; a masked one, or one whose checkpoint has no head, does not."""
+    wrapper: Any = model
+    return wrapper.get_output_embeddings() is not None
 
 
 def stream_width(model: nn.Module, hook: str) -> int:

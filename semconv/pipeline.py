@@ -90,7 +90,7 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
     Raises:
         InputError: whatever the corpus or the model refuses.
     """
-    from semconv.model_activations import load_model, streams
+    from semconv.model_activations import load_model, row_streams
 
     blocks, hook = make_corpus(corpus, model).blocks, model.saes[0].hook
     check_model(model, blocks)
@@ -98,8 +98,9 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
         model_folder(model), device=device, untrained_seed=model.untrained_seed, bidirectional=model.bidirectional
     )
     rows: list[torch.Tensor] = []
-    for ids, mask in zip(blocks.ids.split(_ROWS), blocks.mask.split(_ROWS), strict=True):
-        rows.append(streams(network, ids, [hook])[hook].cpu()[mask].float())
+    for begin in range(0, len(blocks.ids), _ROWS):
+        part = slice(begin, begin + _ROWS)
+        rows.append(row_streams(network, blocks, part, [hook])[hook].cpu()[blocks.mask[part]].float())
     return torch.cat(rows)
 
 

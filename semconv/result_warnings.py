@@ -12,7 +12,7 @@ def warnings_of(results: dict[str, Any]) -> list[str]:
 
     They follow from the rest of the results, so that an archive without models gives the same ones.
     """
-    checks = (_floors_through_trained_saes, _floors_outside_the_grid)
+    checks = (_floors_through_trained_saes, _reads_both_ways, _floors_outside_the_grid)
     return [sentence for check in checks for sentence in check(results)]
 
 
@@ -22,6 +22,15 @@ def _floors_through_trained_saes(results: dict[str, Any]) -> list[str]:
         "verdict leaves this floor out. Train SAEs on the untrained models, by the recipe of the others."
         for name, pair in results["controls"]["pairs"].items()
         if pair.get("trained_saes")
+    ]
+
+
+def _reads_both_ways(results: dict[str, Any]) -> list[str]:
+    return [
+        f"Model {results[side]['name']} reads in both directions: what it makes of a token depends on the text after "
+        "it, which a causal model does not see. It is compared because that was asked for."
+        for side in ("model_a", "model_b")
+        if results[side].get("bidirectional")
     ]
 
 

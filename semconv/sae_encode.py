@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semconv.device import float32_products
-from semconv.model_activations import streams
+from semconv.model_activations import row_streams, transformer_blocks
 from semconv.sae_metadata import centres, check_width, metadata_of
 from semconv.sparse import SparseActivations
 from semconv.types import InputError, TokenBlocks
@@ -58,7 +58,7 @@ def part_of_stream(sae: SAE[Any], stream: Tensor, hook: str, layer_norm: bool) -
 
 def has_layer_norm(model: nn.Module) -> bool:
     """Whether a model normalises by LayerNorm, which takes the mean out, not by RMSNorm."""
-    return any(isinstance(module, nn.LayerNorm) for module in model.modules())
+    return any(isinstance(module, nn.LayerNorm) for module in transformer_blocks(model).modules())
 
 
 @torch.inference_mode()
@@ -134,7 +134,7 @@ def encode(
         start = number * batch
         position = int(counted[:start].sum())
         with float32_products(model_tf32):
-            read = streams(model, blocks.ids[start : start + batch], list(set(at.values())))
+            read = row_streams(model, blocks, slice(start, start + batch), list(set(at.values())))
         places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
         if len(places):
             with float32_products(tf32):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semconv.device import float32_products
-from semconv.model_activations import streams
+from semconv.model_activations import has_head, row_streams, streams
 from semconv.splicing import next_token_loss, rows_per_pass, spliced, targets, why_not_spliced
 from semconv.types import TokenBlocks
 
@@ -120,7 +120,7 @@ def explained_variances(
     for begin in range(0, rows, batch):
         part = slice(begin, min(begin + batch, rows))
         with float32_products(model_tf32):
-            read = streams(model, blocks.ids[part], hooks)
+            read = row_streams(model, blocks, part, hooks)
         counted, without_sinks = blocks.mask[part], kept[part][blocks.mask[part]]
         for label, reader in readers.items():
             x, y = (read[hook][counted.to(read[hook].device)] for hook in (reader.hook, reader.hook_out))
@@ -167,6 +167,8 @@ def losses(
     Returns:
         Label -> `tokens` measured, the three mean losses `clean`, `sae` and `zero`, and `recovered`; or a `reason`.
     """
+    if not has_head(model):
+        return {label: {"reason": "the model has no head that tells the next token"} for label in readers}
     rows = n_rows(kept, LOSS_TOKENS)
     at_once = rows_per_pass(model, blocks.ids.shape[1])
     parts = [slice(begin, min(begin + at_once, rows)) for begin in range(0, rows, at_once)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from semconv.config import MatchConfig, ModelConfig, SuiteConfig
 from semconv.decoders import decoder_metadata, decoder_source
+from semconv.encoding import is_bidirectional
 from semconv.fitting import Fits
 from semconv.packing import CorpusFacts
 from semconv.provenance import package_versions
@@ -73,7 +74,8 @@ def model_facts(
         }
 
     saes = {side.label: described(side, facts) for side, facts in zip(sides, of_saes, strict=True)}
-    return {"name": model.name, "path": model.path, "revision": model.revision, "saes": saes}
+    told = {"name": model.name, "path": model.path, "revision": model.revision, "saes": saes}
+    return told | {"bidirectional": True} if model.bidirectional and is_bidirectional(model) else told
 
 
 VERSIONS = ("torch", "transformers", "sae-lens", "tokenizers")

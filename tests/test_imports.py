@@ -82,6 +82,7 @@ def files_of(module: str) -> list[Path]:
             {
                 "config",
                 "decoders",
+                "encoding",
                 "fitting",
                 "packing",
                 "provenance",

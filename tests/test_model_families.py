@@ -10,7 +10,8 @@ import torch
 
 from semconv import InputError
 from semconv.hooks import STREAMS, Hook, hook_layer, hook_name, parse_hook
-from semconv.model_activations import load_model, stream_width, streams
+from semconv.model_activations import load_model, row_streams, stream_width, streams, transformer_blocks
+from semconv.types import TokenBlocks
 from tests.conftest import requires_models
 from tests.lens_models import lens_model
 from tests.tiny_models import CONFIGS, save, tiny_model, tiny_multimodal
@@ -128,7 +129,7 @@ def test_of_a_multimodal_checkpoint_the_language_model_is_read(tmp_path: Path, v
 def test_modules_of_transformers_give_what_they_return(loaded, family: str):
     model = loaded(family)
     module = {"gpt2": "mlp", "mamba": "mixer", "bert": "attention.output.dense"}.get(family, "mlp")
-    block = streams_block(model, 2)
+    block = transformer_blocks(model)[2]
     seen: dict[str, Any] = {}
     handle = block.get_submodule(module).register_forward_hook(lambda _m, args, out: seen.update(x=args[0], y=out))
     model(input_ids=IDS)
@@ -137,12 +138,6 @@ def test_modules_of_transformers_give_what_they_return(loaded, family: str):
     assert torch.equal(read[f"layers.2.{module}"], seen["y"])
     assert torch.equal(read[f"layers.2.{module}.input"], seen["x"])
     assert torch.equal(read[f"model.layers.2.{module}.output"], seen["y"])
-
-
-def streams_block(model: Any, layer: int) -> Any:
-    from semconv.model_activations import transformer_blocks
-
-    return transformer_blocks(model)[layer]
 
 
 def test_gemma_adds_what_comes_after_its_post_norm_and_not_what_the_module_gives(loaded):
@@ -178,6 +173,23 @@ def test_modules_that_give_no_vector_per_position_are_refused(loaded):
         streams(loaded("mamba"), IDS, ["layers.1.mixer.conv1d"])
     with pytest.raises(InputError, match=r"no module 'mpl' \(did you mean 'mlp'\?\)"):
         streams(loaded("llama"), IDS, ["layers.1.mpl"])
+
+
+@pytest.mark.parametrize(("family", "changes"), [("bert", False), ("llama", False), ("bert_unmasked", True)])
+def test_what_fills_a_row_up_is_read_by_no_model(loaded, family: str, changes: bool):
+    model = loaded(family.removesuffix("_unmasked"))
+    ids = torch.cat([IDS[:, :8], torch.tensor([[2, 0, 0, 0]]).expand(2, 4)], dim=1).int()  # text, [SEP], padding
+    mask = torch.tensor([False, *[True] * 7, *[False] * 4]).expand(2, 12)
+    others = ids.clone()
+    others[:, 9:] = 40
+    hook = "blocks.2.hook_resid_post"
+    first, second = (
+        streams(model, x, [hook])[hook][mask]
+        if family.endswith("_unmasked")
+        else row_streams(model, TokenBlocks(x, mask.contiguous(), ids * 0), slice(0, 2), [hook])[hook][mask]
+        for x in (ids, others)
+    )
+    assert torch.equal(first, second) is not changes
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,9 @@ from semconv import InputError, model_files
 from semconv.config import ModelConfig, SaeConfig
 from semconv.encoding import check_model
 from semconv.files import folder_sha256
-from semconv.model_activations import load_model, streams
+from semconv.model_activations import has_head, load_model, streams
 from semconv.own_pair import place_of
+from semconv.sae_fit import Reader, losses
 from semconv.sources import model_folder
 from semconv.types import TokenBlocks
 from tests.conftest import requires_models
@@ -151,6 +152,14 @@ def test_keys_that_no_stream_needs_change_nothing(tmp_path: Path, what: str, fam
     folder = rewrite(save(model, tmp_path), change)
     read = load_model(folder, bidirectional=family == "bert")
     assert torch.equal(streams(read, IDS, [HOOK])[HOOK], streams(model, IDS, [HOOK])[HOOK])
+    assert has_head(read) == (family != "bert" and not what.startswith("no head"))
+
+
+def test_the_loss_of_a_model_without_a_head_is_not_told(tmp_path: Path):
+    read = load_model(rewrite(save(tiny_model("llama"), tmp_path), without("lm_head")))
+    blocks = rows(8)
+    told = losses(read, {"2": Reader(torch.nn.Identity(), HOOK, HOOK)}, blocks, blocks.mask)
+    assert told == {"2": {"reason": "the model has no head that tells the next token"}}
 
 
 def test_a_multimodal_checkpoint_needs_its_language_model_only(tmp_path: Path):

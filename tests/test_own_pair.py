@@ -14,6 +14,7 @@ from semconv.claims import load_results
 from semconv.feature_contexts import read_contexts
 from semconv.own_pair import model_of
 from tests.conftest import requires_models, semconv_cli
+from tests.tiny_models import CONFIGS, randomise
 
 pytestmark = requires_models
 
@@ -53,6 +54,25 @@ def test_a_pair_of_folders_is_compared(folder: Path):
     )
     report = (folder / "run" / "report.md").read_text()
     assert "No untrained twin was compared" in report
+
+
+def test_a_masked_model_is_compared_only_if_that_is_meant_and_the_report_says_so(folder: Path):
+    from transformers import BertConfig, BertForMaskedLM
+
+    settings = CONFIGS["bert"] | {"vocab_size": 400}  # as many as the tiny tokenizer has
+    randomise(BertForMaskedLM(BertConfig(**settings))).save_pretrained(folder / "model_a")
+    numbers = ("--tokens", "2000", "--context", "32", "--rematches", "0", "--out", "run")
+    refused = compare(folder, *numbers)
+    assert refused.returncode == 2
+    assert "model model_a is of type 'bert', which reads in both directions" in refused.stderr
+    assert not list(folder.rglob("shard-*"))
+    done = compare(folder, *numbers, "--bidirectional")
+    assert done.returncode == 0, done.stderr
+    results = load_results(folder / "run")
+    assert [side.get("bidirectional") for side in (results["model_a"], results["model_b"])] == [True, None]
+    said = "Model model_a reads in both directions"
+    assert any(said in warning for warning in results["warnings"])
+    assert said in (folder / "run" / "report.md").read_text()
 
 
 def test_tokenizers_that_differ_are_refused_before_anything_is_written(folder: Path):
