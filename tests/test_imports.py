@@ -301,7 +301,17 @@ def files_of(module: str) -> list[Path]:
         ("claims", {"config", "files", "types"}),
         (
             "report",
-            {"claims", "compare", "feature_contexts", "files", "matched_pairs", "report", "sae_labels", "types"},
+            {
+                "claims",
+                "compare",
+                "feature_contexts",
+                "files",
+                "hooks",
+                "matched_pairs",
+                "report",
+                "sae_labels",
+                "types",
+            },
         ),
     ],
 )

@@ -92,6 +92,8 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
         f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {null['seed']}. Nulls: {_nulls_text(results)}",
         "## What was found",
         headline(results),
+        "## What was read",
+        sections.read_section(results),
         *claims_section(checked, results["suite"]),
         "## Over the whole grid",
         sections.grid_tests_section(results),
@@ -102,8 +104,6 @@ def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Pa
         *(sections.measure_section(results, name) for name in results["summary"]),
         "## Feature pairs after every filter",
         sections.filters_section(results),
-        "## SAEs",
-        sections.saes_section(results),
         f"Suite SHA-256 `{results['suite_sha256']}`; tokens SHA-256 `{corpus['tokens_sha256']}`. "
         "Machine, versions and times: `ro-crate-metadata.json`.",
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from semconv.claims import Checked
 from semconv.files import read_tensors, read_text, write_text
-from semconv.report import charts, page_tables, rows, sections
+from semconv.report import charts, page_tables, rows, sections, what_was_read
 from semconv.report.explorer_data import Tables, explorer_data
 from semconv.report.figures import control_rows, title_of
 from semconv.report.page_data import Draws, default_measure, grid_data, hardest_null
@@ -112,7 +112,7 @@ def _tables(results: dict[str, Any]) -> dict[str, Any]:
         "controls": rows.controls_rows(results),
         "split_half": rows.split_half_rows(results) if small else None,
         "filters": rows.filter_rows(results) if small else None,
-        "saes": rows.sae_rows(results),
+        "saes": what_was_read.sae_rows(results),
     }
     if "published" in results:
         out["published"], out["published_text"] = rows.published_rows(results), sections.published_text(results)
@@ -126,6 +126,15 @@ def _tables(results: dict[str, Any]) -> dict[str, Any]:
         out["spans"] = rows.span_rows(results) if small else None
         out["spans_text"] = sections.spans_text(results)
     return out
+
+
+def _read(results: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was read, in sentences."""
+    return {
+        "text": what_was_read.text_lines(results),
+        "fit": what_was_read.fit_text(results),
+        "remarks": what_was_read.remark_lines(results),
+    }
 
 
 def _environment() -> Any:
@@ -182,6 +191,7 @@ def page(results: dict[str, Any], checked: Sequence[Checked], tables: Tables, dr
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=sections,
+            read=_read(results),
         )
     )
 

@@ -254,20 +254,3 @@ def filter_rows(results: dict[str, Any]) -> Rows:
         f"quantisation above 1e-3 ({a} / {b})",
     ]
     return Rows(header, rows)
-
-
-def sae_rows(results: dict[str, Any]) -> Rows:
-    """Returns what the SAEs are like on this text."""
-    rows = [
-        [
-            model["name"],
-            layer,
-            sae["n_features"],
-            sae["l0"],
-            f"{100 * sae['dead_share']:.1f}%",
-            sae["activations_sha256"][:16],
-        ]
-        for model in (results["model_a"], results["model_b"])
-        for layer, sae in model["saes"].items()
-    ]
-    return Rows(["model", "layer", "features", "realised L0", "never active", "activations SHA-256"], rows)

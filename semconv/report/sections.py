@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from semconv.report import rows
+from semconv.report import rows, what_was_read
 from semconv.report.figures import title_of
 from semconv.report.rows import Rows
 from semconv.report.tables import table
@@ -93,6 +93,11 @@ def filters_section(results: dict[str, Any]) -> str:
     return _table(rows.filter_rows(results))
 
 
-def saes_section(results: dict[str, Any]) -> str:
-    """Returns what the SAEs are like on this text."""
-    return _table(rows.sae_rows(results))
+def read_section(results: dict[str, Any]) -> str:
+    """Returns what was read: the text, and every SAE with how it fits."""
+    text, remarks = (
+        "\n".join(f"- {line}" for line in lines)
+        for lines in (what_was_read.text_lines(results), what_was_read.remark_lines(results))
+    )
+    parts = [text, _table(what_was_read.sae_rows(results)), what_was_read.fit_text(results), remarks]
+    return "\n\n".join(part for part in parts if part)

@@ -52,7 +52,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
             "undefined_b": 12,
             "noisy_features_a": 13,
             "noisy_features_b": 14,
-            "split_half": {"features": 431, "same_partner": next(number), "r_reliability": next(number)},
+            "split_half": {"features": 431, "same_partner": round(1 - next(number), 4), "r_reliability": next(number)},
             "measures": {name: measured(value, at) for name in MEASURES},
         }
 
@@ -84,7 +84,29 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
 
     small = {"features_a": 2, "features_b": 3, "pairs": 0, "measures": {}, "reason": "2 features on one side"}
     self_match = {"features": 77, "found_itself": 0.9987, "lowest_r": next(number)}
-    sae = {"n_features": 512, "l0": next(number), "dead_share": 0.125, "activations_sha256": "f" * 64}
+
+    def fit() -> dict[str, Any]:
+        loss = {"tokens": 2052, "clean": 3.5, "sae": 3.75, "zero": 8.5, "recovered": next(number)}
+        share = round(1 - next(number), 4)
+        return {"tokens": 8203, "explained_variance": share, "explained_variance_with_sinks": share, "loss": loss}
+
+    def sae(layer: int, **changes: Any) -> dict[str, Any]:
+        made = {
+            "layer": layer,
+            "hook": f"blocks.{layer}.hook_resid_post",
+            "head": None,
+            "hook_out": None,
+            "architecture": "jumprelu",
+            "n_features": 512,
+            "l0": next(number),
+            "dead_share": 0.125,
+            "sinks": 0,
+            "sinks_norm_share": 0.0,
+            "activations_sha256": "f" * 64,
+            "fit": fit(),
+            "remarks": [],
+        }
+        return {**made, **changes}
 
     def step(name: str) -> dict[str, Any]:
         scored = {"score": next(number), "null_mean": next(number), "p": next(number)}
@@ -95,16 +117,53 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         "suite_sha256": "a" * 64,
         "warnings": [],
         "null": {"n_permutations": 1234, "n_rematch": 56, "n_bootstrap": 7, "seed": 99},
-        "corpus": {"n_tokens": 123456, "n_documents": 1789, "tokens_sha256": "b" * 64},
-        "model_a": {"name": "small", "saes": {"0": {**sae, "layer": 0}, "1": {**sae, "layer": 1}}},
-        "model_b": {"name": "large", "saes": {"2": {**sae, "layer": 2}}},
+        "corpus": {
+            "n_tokens": 123456,
+            "n_documents": 1789,
+            "n_spans": None,
+            "context": 257,
+            "tokens_sha256": "b" * 64,
+            "rows": "packed",
+            "n_rows": 543,
+            "bos_rule": "rows begin with <s> (tokenizer_config.json)",
+            "separator_rule": "documents are closed by </s>",
+            "skip_positions": 0,
+            "excluded": {"bos": 543, "eos": 1788, "padding": 21, "skipped": 0, "control": 0},
+            "documents": 1801,
+            "documents_read": 1790,
+            "documents_cut": 1,
+            "tokens_left_out": 0,
+            "tokenizer": "BPE of 4096 tokens, tokenizer.json",
+            "files_ignored": 0,
+            "sinks": {"multiple": 10.0, "excluded": False, "positions_a": 0, "positions_b": 0, "spans": 0},
+            "b": None,
+        },
+        "read": {
+            "controls": {
+                "untrained": {"a": fit(), "b": {"reason": "it predicts nothing"}},
+                "other SAE": {"a": fit(), "b": fit()},
+            },
+            "versions": {"torch": "2.99.1", "transformers": "5.98.2", "sae-lens": "6.97.3", "tokenizers": "0.96.4"},
+        },
+        "model_a": {"name": "small", "saes": {"0": sae(0), "1": sae(1)}},
+        "model_b": {"name": "large", "saes": {"2": sae(2)}},
         "grid": grid,
         "summary": {name: over_the_grid() for name in MEASURES},
         "controls": {
             "self_match": {"small/0": {**self_match, "scores": {"rsa": 1.0, "svcca_pc1": None}}},
             "pairs": {
-                "untrained": {"kind": "floor", **layer_pair("1x2", floor_score, floor_z)},
-                "other SAE": {"kind": "ceiling", **layer_pair("1x1", 0.97, 30.0)},
+                "untrained": {
+                    "kind": "floor",
+                    "model_a": "small-untrained",
+                    "model_b": "large-untrained",
+                    **layer_pair("1x2", floor_score, floor_z),
+                },
+                "other SAE": {
+                    "kind": "ceiling",
+                    "model_a": "small",
+                    "model_b": "small-other",
+                    **layer_pair("1x1", 0.97, 30.0),
+                },
             },
             "strongest": {"untrained": {"floor": layer_pair("1x2"), "trained": layer_pair("1x2")}},
         },

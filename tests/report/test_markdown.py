@@ -188,7 +188,7 @@ def test_the_verdict_on_the_floor_is_the_first_paragraph_and_every_part_is_there
         "## Semantic subspaces",
         "## Multi-token subspaces",
         "## Feature pairs after every filter",
-        "## SAEs",
+        "## What was read",
         "(figures/rsa.png)",
         "a" * 64,
         "b" * 64,

@@ -96,6 +96,7 @@ def test_every_part_is_there(whole: str):
     assert whole.startswith("<!doctype html>")
     assert outline.titles() == [
         "What was found",
+        "What was read",
         "Claims",
         "Layer by layer",
         "Null distributions",
@@ -105,7 +106,6 @@ def test_every_part_is_there(whole: str):
         "Semantic categories",
         "Over spans of text",
         "Filters",
-        "SAEs",
     ]
     sections = {str(a["href"])[1:] for tag, a in outline.tags if tag == "a" and str(a["href"]).startswith("#")}
     ids = outline.ids()
