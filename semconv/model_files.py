@@ -25,14 +25,14 @@ def weights_file(path: Path) -> Path | None:
     """Returns the GGUF file that a model is, None for a folder in transformers' format.
 
     Args:
-        path: a `.gguf` file, or a folder; one that has `config.json` is in transformers' format.
+        path: a `.gguf` file, or a folder; one that has safetensors is in transformers' format.
 
     Raises:
-        InputError: a folder with several GGUF files and nothing else.
+        InputError: a folder with several GGUF files and no safetensors.
     """
     if path.is_file():
         return path
-    found = sorted(path.glob(f"*{GGUF}")) if path.is_dir() and not (path / "config.json").exists() else []
+    found = sorted(path.glob(f"*{GGUF}")) if path.is_dir() and not any(path.glob("*.safetensors")) else []
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise InputError(f"folder {path} holds {len(found)} GGUF files ({names}); name the one that is meant")

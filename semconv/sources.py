@@ -89,7 +89,9 @@ def model_folder(model: ModelConfig) -> Path:
             )
         )
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
-        raise InputError(f"{what} has no config.json with safetensors beside it; other weight files are not read")
+        raise InputError(
+            f"{what} has no config.json with safetensors beside it, and no other weights are read from the hub"
+        )
     return folder
 
 

@@ -14,7 +14,7 @@ from semconv.model_activations import load_model, row_streams, stream_width, str
 from semconv.types import TokenBlocks
 from tests.conftest import requires_models
 from tests.lens_models import lens_model
-from tests.tiny_models import CONFIGS, save, tiny_model, tiny_multimodal
+from tests.tiny_models import CONFIGS, save, tiny_llava, tiny_model, tiny_multimodal
 
 pytestmark = requires_models
 
@@ -112,10 +112,14 @@ def test_post_norm_opt_adds_what_its_hooks_say(loaded):
     torch.testing.assert_close(mlp, block.fc2(neurons), **CLOSE)
 
 
+@pytest.mark.parametrize("make", [tiny_multimodal, tiny_llava])
 @pytest.mark.parametrize("vision_layers", [2, 3])
-def test_of_a_multimodal_checkpoint_the_language_model_is_read(tmp_path: Path, vision_layers: int):
-    model = load_model(save(tiny_multimodal(vision_layers), tmp_path))
-    check_against_hidden_states(model, "gemma3")
+def test_of_a_multimodal_checkpoint_the_language_model_is_read(tmp_path: Path, make: Any, vision_layers: int):
+    check_against_hidden_states(load_model(save(make(vision_layers), tmp_path)), "multimodal")
+
+
+def test_every_stream_of_a_multimodal_gemma_is_that_of_transformer_lens(tmp_path: Path):
+    model = load_model(save(tiny_multimodal(vision_layers=3), tmp_path))
     with torch.no_grad():
         _, cache = lens_model(model).run_with_cache(IDS)
     names = [f"blocks.{i}.{stream}" for i in BLOCKS for stream in STREAMS]

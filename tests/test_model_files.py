@@ -301,6 +301,7 @@ def test_a_gguf_file_and_the_folder_that_holds_it_are_one_model(tmp_path: Path):
     model = tiny_model("llama")
     file = write_gguf(tmp_path / "tiny.gguf", model)
     (tmp_path / "README.md").write_text("A model.")
+    model.config.save_pretrained(tmp_path)  # as many repositories of GGUF files have it
     of_file, of_folder = (ModelConfig("m", str(where), (SaeConfig(HOOK, "s"),)) for where in (file, tmp_path))
     assert model_folder(of_file) == model_folder(of_folder) == file
     assert folder_sha256(model_folder(of_file)) == folder_sha256(model_folder(of_folder))

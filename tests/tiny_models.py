@@ -88,6 +88,21 @@ def tiny_multimodal(vision_layers: int, seed: int = 0) -> Any:
     return randomise(Gemma3ForConditionalGeneration(config), seed)
 
 
+def tiny_llava(vision_layers: int, seed: int = 0) -> Any:
+    """Returns a tiny Llava: a Llama of 3 blocks beside a vision tower of so many."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    vision = CLIPVisionConfig(**VISION, num_hidden_layers=vision_layers, projection_dim=8)
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=LlamaConfig(**CONFIGS["llama"]),
+        image_token_id=47,
+        attn_implementation="eager",
+    )
+    torch.manual_seed(seed)
+    return randomise(LlavaForConditionalGeneration(config), seed)
+
+
 def save(model: Any, folder: Path) -> Path:
     """Writes a checkpoint and returns its folder."""
     model.save_pretrained(folder)
