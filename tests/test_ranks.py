@@ -105,6 +105,20 @@ def test_a_killed_process_ends_the_run_and_another_run_finishes_it(suite: Path, 
 
 
 @requires_models
+def test_processes_share_a_folder_of_stores_with_other_runs(suite: Path, tmp_path: Path):
+    shared = tmp_path / "shared"
+    done = torchrun(2, "encode", suite, "--out", tmp_path / "one", "--stores", shared)
+    assert done.returncode == 0, done.stderr
+    assert not list(shared.rglob("manifest.part-*"))
+    written = {shard: shard.stat().st_mtime_ns for shard in shared.rglob("shard-*")}
+    stores = [ActivationStore(path) for path in shared.iterdir()]
+    assert sum(store.identity.n_shards for store in stores) == len(written) > len(stores) == len(STORES)
+    done = semconv_cli("encode", suite, "--out", tmp_path / "two", "--stores", shared, env={"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert {shard: shard.stat().st_mtime_ns for shard in shared.rglob("shard-*")} == written
+
+
+@requires_models
 def test_reproduce_under_torchrun_says_what_to_run(suite: Path, tmp_path: Path):
     done = semconv_cli("reproduce", suite, "--out", tmp_path, env={"WORLD_SIZE": "2"})
     assert done.returncode == 2
