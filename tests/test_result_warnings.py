@@ -68,8 +68,8 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         lambda r: halves(r, 0.2, 0.3, 0.9),
         ["only 30% of the features find the same best partner"],
     ),
-    "halves of which one cannot be told": (lambda r: halves(r, 0.2, 0.6, None), ["only 40%"]),
-    "halves of which one does not agree": (lambda r: halves(r, 0.2, 0.6, 0.7), []),
+    "halves of which one cannot be told": (lambda r: halves(r, 0.2, 0.5, None), ["only 35%"]),
+    "halves of which one does not agree": (lambda r: halves(r, 0.2, 0.41, 0.7), []),
     "dead features": (
         lambda r: r["model_a"]["saes"]["1"].update(dead_share=0.501),
         ["More than 50% of the features are active nowhere in this text: small/1 (50%)."],

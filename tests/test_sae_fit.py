@@ -17,7 +17,7 @@ from semconv.encoded_sides import load_encoded, measure_fits
 from semconv.fitting import reader_of
 from semconv.pipeline import encode_all, load_blocks
 from semconv.run import Run
-from semconv.sae_fit import Reader, Variance, explained_variances, losses, n_rows
+from semconv.sae_fit import Reader, Variance, explained_variances, losses, sample
 from semconv.splicing import next_token_loss, spliced, targets, why_not_spliced
 from semconv.task_cache import TaskCache
 from tests.conftest import requires_models
@@ -147,9 +147,17 @@ def test_a_stream_that_does_not_vary_has_no_explained_variance():
     assert sums.explained is None
 
 
-def test_only_as_many_rows_are_read_as_hold_enough_positions():
-    mask = torch.tensor([[0, 1, 1], [0, 0, 0], [1, 1, 1], [1, 0, 0]], dtype=torch.bool)
-    assert [n_rows(mask, n) for n in (1, 2, 3, 5, 6, 99)] == [1, 1, 3, 3, 4, 4]
+def test_a_sample_is_of_rows_spread_over_the_text():
+    blocks = text(n_seq=20)
+    kept = blocks.mask.clone()
+    kept[1:, 5] = False
+    for n_tokens, rows in ((1, [0, 6, 12, 19]), (50, [0, 4, 9, 14, 19]), (9999, list(range(20)))):
+        part, of_kept = sample(blocks, kept, n_tokens)
+        assert torch.equal(part.ids, blocks.ids[rows])
+        assert torch.equal(part.mask, blocks.mask[rows])
+        assert torch.equal(of_kept, kept[rows])
+        assert part.document[part.mask].unique().tolist() == rows
+    assert len(sample(text(n_seq=2), text(n_seq=2).mask, 1)[1]) == 2
 
 
 HOOKS = [HOOK, "blocks.1.hook_resid_pre", "blocks.0.hook_mlp_out", "blocks.2.hook_attn_out", "blocks.0.hook_mlp_in"]

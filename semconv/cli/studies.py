@@ -299,7 +299,7 @@ def verify(
             stated = load_claims(claims, results["suite"]) if claims else claims_of(folder, results["suite"])
             about = environment(folder)
         extra["bundle"] = f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
-        extra["as stated"] = "counts of text, and sources and activity of the SAEs, need the models"
+        extra["as stated"] = "counts of text, and sources, activity and fit of the SAEs, need the models"
         told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
         extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
     checked = check_claims(stated, results)

@@ -153,8 +153,8 @@ def fit_text(results: dict[str, Any]) -> str:
         f"{of_loss:,} positions, the share that its reconstruction saves."
     )
     return (
-        "Variance explained: the share of the variance of the stream that the SAE reconstructs, over the first "
-        f"{tokens:,} positions that count and are no sinks; of a transcoder, of the stream that it predicts."
+        "Variance explained: the share of the variance of the stream that the SAE reconstructs, over "
+        f"{tokens:,} positions, no sinks, spread over the text; of a transcoder, of the stream that it predicts."
         + (loss if of_loss else "")
     )
 

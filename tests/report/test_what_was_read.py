@@ -146,7 +146,7 @@ def test_report_and_page_say_the_same_before_any_other_table():
     for line in text_lines(made):
         assert f"- {line}" in text
         assert line.replace("<", "&lt;").replace(">", "&gt;") in whole
-    assert "over the first 8,203 positions that count" in text
+    assert "over 8,203 positions, no sinks, spread over the text" in text
     assert "over 2,052 positions" in text
     assert "- small/0: It was trained on <b>." in text
     assert "<li>small/0: It was trained on &lt;b&gt;.</li>" in whole
