@@ -15,12 +15,15 @@ from semconv import InputError, TokenBlocks
 from semconv.config import SaeConfig, load_suite
 from semconv.encoded_sides import load_encoded, measure_fits
 from semconv.fitting import reader_of
+from semconv.model_activations import streams
 from semconv.pipeline import encode_all, load_blocks
+from semconv.result_warnings import EXPLAINED, warnings_of
 from semconv.run import Run
 from semconv.sae_fit import Reader, Variance, explained_variances, losses, sample
 from semconv.splicing import next_token_loss, spliced, targets, why_not_spliced
 from semconv.task_cache import TaskCache
 from tests.conftest import requires_models
+from tests.report.made_up import results
 
 pytestmark = requires_models
 HOOK = "blocks.1.hook_resid_post"
@@ -127,6 +130,27 @@ def test_identity_explains_all_the_mean_nothing_and_another_stream_less(model: A
     assert found["identity"]["explained_variance"] == 1.0
     assert found["mean"]["explained_variance"] == pytest.approx(0.0, abs=1e-6)
     assert found["elsewhere"]["explained_variance"] < 0
+
+
+def test_an_sae_at_another_place_than_its_own_explains_little_and_is_warned_of(model: Any):
+    """It knows the mean and the main directions of one stream, as a trained SAE does; another stream has others."""
+    own, other, blocks = "blocks.0.hook_attn_out", "blocks.0.hook_resid_post", text()
+    stream = streams(model, blocks.ids, [own])[own][blocks.mask]
+    mean, main = stream.mean(dim=0), torch.linalg.svd(stream - stream.mean(dim=0)).Vh[:5]
+
+    def of_the_attention(x: Tensor) -> Tensor:
+        return mean + (x - mean) @ main.T @ main
+
+    readers = {label: reader(of_the_attention, hook) for label, hook in (("0", own), ("1", other))}
+    found = explained_variances(model, readers, blocks, blocks.mask, 3)
+    assert found["0"]["explained_variance"] > 0.9
+    assert found["1"]["explained_variance"] < EXPLAINED
+    made = results()
+    for label, fit in found.items():
+        made["model_a"]["saes"][label]["fit"] = fit
+    told = warnings_of(made)
+    assert len(told) == 1
+    assert "is explained by SAE small/1 (" in told[0]
 
 
 def test_a_transcoder_is_measured_at_what_it_predicts(model: Any):
