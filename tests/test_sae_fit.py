@@ -373,3 +373,12 @@ def test_every_sae_of_a_run_is_fitted_once(tiny_suite: Path, tmp_path: Path, mon
 
     monkeypatch.setattr(semconv.fitting, "open_model", refuse)
     assert measure_fits(run, cache, models, loaded) == fits
+
+
+def test_the_fit_is_the_same_on_any_device(model: Any, device: str):
+    blocks, there = text(), copy.deepcopy(model).to(device)
+    readers = {"half": reader(HALF), "mlp": reader(HALF, "layers.1.mlp.input", "blocks.1.hook_mlp_out")}
+    for measure, arguments in ((explained_variances, (3,)), (losses, ())):
+        on_cpu, found = (measure(net, readers, blocks, blocks.mask, *arguments) for net in (model, there))
+        for label, values in on_cpu.items():
+            assert found[label] == pytest.approx(values, rel=1e-4), label

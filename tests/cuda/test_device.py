@@ -262,7 +262,8 @@ class PlainSae(nn.Module):
     def __init__(self, d_in: int, d_sae: int) -> None:
         super().__init__()
         g = torch.Generator().manual_seed(0)
-        self.cfg = SimpleNamespace(d_in=d_in, architecture=lambda: "jumprelu")
+        told = {"d_in": d_in, "architecture": "jumprelu"}
+        self.cfg = SimpleNamespace(d_in=d_in, architecture=lambda: "jumprelu", to_dict=lambda: told)
         self.activation_fn = nn.ReLU()
         self.W_enc = nn.Parameter(torch.randn(d_in, d_sae, generator=g))
         self.b_enc, self.threshold = nn.Parameter(torch.zeros(d_sae)), nn.Parameter(torch.full((d_sae,), 4.0))
