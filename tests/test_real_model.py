@@ -34,8 +34,8 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def folder(script: ModuleType, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which the download and the text are there already, of a tiny model with two SAEs to come."""
-    shutil.copytree(tiny_suite.parent / "model_a", tmp_path / "model")
-    shutil.copy(tiny_suite.parent / "tokenizer.json", tmp_path / "model")
+    shutil.copytree(tiny_suite.parent / "model_a", tmp_path / script.MODEL)
+    shutil.copy(tiny_suite.parent / "tokenizer.json", tmp_path / script.MODEL)
     (tmp_path / "text").mkdir()
     lines = [json.dumps({"text": t}) + "\n" for t in (tiny_suite.parent / "text.txt").read_text().split("\n\n")]
     for split in ("train", "heldout"):
@@ -65,9 +65,9 @@ def test_steps_from_text_to_measured_saes(script: ModuleType, folder: Path, monk
     weights = "sae_weights.safetensors"
     assert (one / weights).read_bytes() != (other / weights).read_bytes()
     measured = json.loads((folder / "saes.json").read_text())
-    assert set(measured) == {one.name, other.name}
+    assert set(measured) == {"0", "0-seed1"}
     assert all(0 < sae["l0"] < 16 and sae["explained_variance"] > 0.3 for sae in measured.values())
-    assert set(json.loads((folder / "times.json").read_text())) == {f"sae {one.name}", f"sae {other.name}"}
+    assert set(json.loads((folder / "times.json").read_text())) == {"sae 0", "sae 0-seed1"}
     for name in ("fit_sae", "streams", "measure_sae", "tokenize"):
         monkeypatch.setattr(script, name, None)  # everything is there, so nothing runs
     script.saes(folder)
