@@ -257,7 +257,8 @@ def cells_of(run: Path) -> dict[str, dict[str, float | int | None]]:
 
 def on_marks(pair: dict[str, Any]) -> bool:
     """Whether both features of a pair fire most on newlines and full stops and on nothing else."""
-    return set("".join(pair["top_tokens_a"] + pair["top_tokens_b"])) <= set(".\n ")
+    shown = set("".join(pair["top_tokens_a"] + pair["top_tokens_b"]))
+    return bool(shown) and shown <= set(".\n ")
 
 
 def figures(folder: Path) -> None:

@@ -18,7 +18,6 @@ from semconv.device import Precision, resolve_precision
 from semconv.files import folder_sha256, read_tensors, write_tensors
 from semconv.sae_metadata import SaeMetadata, centres, check_hook
 from semconv.sources import check_release_revision, release_repository
-from semconv.types import InputError
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -63,9 +62,9 @@ def check_place(sae: SaeConfig, metadata: SaeMetadata) -> None:
     centres(metadata, sae.source, sae.hook)
 
 
-def sae_precision(sae: SaeConfig, asked: str, device: torch.device) -> Precision:
+def sae_precision(sae: SaeConfig, metadata: SaeMetadata, asked: str, device: torch.device) -> Precision:
     """Returns what an SAE's products are computed in (`resolve_precision`); one of a release was trained in float32."""
-    return resolve_precision(asked, sae_metadata(sae).dtype if sae.path else "float32", device)
+    return resolve_precision(asked, metadata.dtype if sae.path else "float32", device)
 
 
 @dataclass(frozen=True)
@@ -151,5 +150,5 @@ def _read(path: Path) -> KeptDecoder | None:
             if good
             else None
         )
-    except (KeyError, TypeError, ValueError, InputError):
+    except (KeyError, TypeError, ValueError):  # InputError is a ValueError
         return None

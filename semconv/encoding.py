@@ -11,7 +11,7 @@ import torch
 
 from semconv.activation_store import StoreIdentity, StoreWriter
 from semconv.config import ModelConfig, SaeConfig
-from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_precision
+from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_metadata, sae_precision
 from semconv.device import DTYPES, free_memory, resolve_precision
 from semconv.files import folder_sha256
 from semconv.hooks import hook_layer, hook_name
@@ -85,7 +85,7 @@ def _identities(
             n_features=kept[label].shape[0],
             dtype=encode.dtype,
             mask_rule=blocks.rule,
-            precision=sae_precision(sae, encode.precision, run.device),
+            precision=sae_precision(sae, kept[label].metadata, encode.precision, run.device),
             shard_tokens=encode.shard_tokens,
             model_precision=model_precision,
             untrained_seed=model.untrained_seed,
@@ -120,9 +120,8 @@ def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
         InputError: what `open_sae` refuses.
     """
     asked = run.suite.encode.precision
-    return {
-        label: open_sae(sae, DTYPES[sae_precision(sae, asked, run.device)], run.device) for label, sae in saes.items()
-    }
+    dtypes = {label: DTYPES[sae_precision(sae, sae_metadata(sae), asked, run.device)] for label, sae in saes.items()}
+    return {label: open_sae(sae, dtypes[label], run.device) for label, sae in saes.items()}
 
 
 def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:

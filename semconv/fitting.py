@@ -64,12 +64,14 @@ def fits_of(
 
 
 def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, with_loss: bool) -> Result:
+    from semconv.model_activations import has_head
+
     stage = f"fit {model.name}"
     run.progress(stage, 0, len(model.saes))
     with run.timed(stage):
         network, model_tf32 = open_model(run, model, model_folder(model))
         tf32, batch = run.suite.encode.precision == "tf32", run.suite.encode.batch
-        has_head = not model.bidirectional and network.get_output_embeddings() is not None
+        has_head = not model.bidirectional and has_head(network)
         fits: dict[str, dict[str, Any]] = {}
         kept_saes = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
         for labels in sae_passes(run, kept_saes, blocks):

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 
 from semconv.types import InputError, nearest
 
-STREAMS = (
-    "hook_resid_pre",
-    "hook_resid_mid",
-    "hook_resid_post",
-    "hook_mlp_out",
-    "hook_attn_out",
-    "hook_mlp_in",
-    "ln1.hook_normalized",
-    "ln2.hook_normalized",
-    "attn.hook_z",
-    "mlp.hook_post",
-)
+SUMS = ("hook_resid_pre", "hook_resid_mid", "hook_resid_post", "hook_mlp_out", "hook_attn_out", "hook_mlp_in")
+"""Streams that are sums of what a model writes to its residual stream, or one of these summands."""
+
+STREAMS = (*SUMS, "ln1.hook_normalized", "ln2.hook_normalized", "attn.hook_z", "mlp.hook_post")
 """What is read of a block by transformer-lens's names."""
 
 _SAME = {"hook_in": "hook_resid_pre", "hook_out": "hook_resid_post", "mlp.hook_in": "mlp.input", "mlp.hook_out": "mlp"}
@@ -26,7 +18,8 @@ _SAME = {"hook_in": "hook_resid_pre", "hook_out": "hook_resid_post", "mlp.hook_i
 
 _LENS = re.compile(r"blocks\.(\d+)\.(.+)")
 _MODULE = re.compile(r"((?:[A-Za-z_]\w*\.)*)(?:layers|layer|h)\.(\d+)((?:\.\w+)*)")
-_OTHER_TOWER = re.compile(r"vision|visual|image|audio|speech")
+OTHER_TOWER = re.compile(r"vision|visual|image|audio|speech")
+"""What the names of modules hold that read no text."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ def parse_hook(name: str) -> Hook:
         stream = _SAME.get(found[2], found[2])
         if stream in STREAMS or found[2] in _SAME:
             return Hook(int(found[1]), stream)
-    elif (found := _MODULE.fullmatch(name)) and not _OTHER_TOWER.search(found[1]):
+    elif (found := _MODULE.fullmatch(name)) and not OTHER_TOWER.search(found[1]):
         path = found[3].removeprefix(".").removesuffix(".output")
         at_block = {"": "hook_resid_post", "output": "hook_resid_post", "input": "hook_resid_pre"}
         return Hook(int(found[2]), at_block.get(path, path))

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from semconv.hooks import OTHER_TOWER
 from semconv.types import InputError, first_line
 
 GGUF = ".gguf"
@@ -16,7 +17,6 @@ _SHOWN = 3
 _HARMLESS = re.compile(r"(?:inv_freq|masked_bias|(?:attn|attention)\.bias)$")
 """Buffers that older versions of transformers wrote among the weights; the model makes its own."""
 _IN_BLOCK = re.compile(r"(?:^|\.)(?:layers|layer|h)\.\d+\.")
-_OTHER_TOWER = re.compile(r"vision|visual|image|audio|speech")
 _PADDED_POSITIONS = ("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "xlm-roberta")
 """Types of models that number positions from the padding token's id plus one, as RoBERTa does."""
 
@@ -159,7 +159,7 @@ def check_weights(what: str, missing: set[str], unexpected: set[str]) -> None:
             )
         instead = f"; it holds instead {_listed(unexpected)}" if unexpected else ""
         raise InputError(f"the weights of {what} lack {_listed(missing)}{instead}")
-    unused = {key for key in unexpected if _IN_BLOCK.search(key) and not _OTHER_TOWER.search(key)}
+    unused = {key for key in unexpected if _IN_BLOCK.search(key) and not OTHER_TOWER.search(key)}
     unused = {key for key in unused if not _HARMLESS.search(key)}
     if unused:
         raise InputError(f"the weights of {what} hold {_listed(unused)}, for which its config has no place")

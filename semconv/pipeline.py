@@ -28,7 +28,7 @@ from semconv.result_warnings import warnings_of
 from semconv.run import Run
 from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
 from semconv.sources import model_folder
-from semconv.suite_text import corpus_of_b, load_corpus, make_corpus, tokenizer_of_corpus
+from semconv.suite_text import Corpus, corpus_of_b, load_corpus, make_corpus, tokenizer_of_corpus
 from semconv.task_cache import TaskCache
 from semconv.types import InputError, TokenBlocks
 from semconv.what_was_read import model_facts, read_facts
@@ -42,10 +42,16 @@ def every_position(blocks: TokenBlocks) -> TokenBlocks:
     return TokenBlocks(blocks.ids, everything, blocks.document.clamp(min=0), rule="all positions")
 
 
+def load_corpora(run: Run) -> tuple[Corpus, Corpus]:
+    """Returns the corpus as A and as B reads it; they are the same unless the suite aligns two tokenizers."""
+    of_a = load_corpus(run)
+    return of_a, load_corpus(run, corpus_of_b(run.suite), run.suite.model_b) if run.suite.align else of_a
+
+
 def load_blocks(run: Run) -> tuple[TokenBlocks, TokenBlocks]:
-    """Returns the blocks that A and B read; they are the same unless the suite aligns two tokenizers."""
-    of_a = load_corpus(run).blocks
-    return of_a, load_corpus(run, corpus_of_b(run.suite), run.suite.model_b).blocks if run.suite.align else of_a
+    """Returns the blocks that A and B read."""
+    of_a, of_b = load_corpora(run)
+    return of_a.blocks, of_b.blocks
 
 
 def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
@@ -129,9 +135,8 @@ def reproduce(run: Run) -> dict[str, Any]:
 def _reproduce(run: Run) -> dict[str, Any]:
     suite = run.suite
     (run.folder / METADATA).unlink(missing_ok=True)  # it will not be true of what comes
-    corpus = load_corpus(run)
-    other = load_corpus(run, corpus_of_b(suite), suite.model_b) if suite.align else None
-    blocks = corpus.blocks, (other or corpus).blocks
+    corpus, other = load_corpora(run)
+    blocks = corpus.blocks, other.blocks
     spans = checked_spans(run, blocks)
     models = encode_all(run, blocks)
     loaded = load_encoded(run, blocks, models, spans)
@@ -167,15 +172,16 @@ def _reproduce(run: Run) -> dict[str, Any]:
             "tokens_sha256": corpus.blocks.sha256,
             "sinks": loaded.sinks,
             **corpus.facts.plain(),
-            "b": other
-            and {
+            "b": {
                 "n_tokens": other.blocks.n_tokens,
                 "tokens_sha256": other.blocks.sha256,
                 **other.facts.plain(),
-            },
+            }
+            if suite.align
+            else None,
         },
         "model_a": model_facts(run, suite.model_a, encoded.sides_a, loaded.saes[0], fits[0], corpus.facts),
-        "model_b": model_facts(run, suite.model_b, encoded.sides_b, loaded.saes[1], fits[1], (other or corpus).facts),
+        "model_b": model_facts(run, suite.model_b, encoded.sides_b, loaded.saes[1], fits[1], other.facts),
         "read": read_facts(suite, fits[2:]),
         **compared,
     }

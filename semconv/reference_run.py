@@ -175,7 +175,8 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def _left_out_by_fast(reference: dict[str, Any]) -> tuple[str, ...]:
     kinds = [path.split(".") for path, value in _leaves(reference) if value == "ceiling"]
-    ceilings = [f"controls.pairs.{path[2]}.*" for path in kinds if path[:2] == ["controls", "pairs"]]
+    names = [path[2] for path in kinds if path[:2] == ["controls", "pairs"]]
+    ceilings = [f"{where}.{name}.*" for name in names for where in ("controls.pairs", "read.controls")]
     return (*_FAST_LEAVES_OUT, *ceilings)
 
 

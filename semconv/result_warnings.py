@@ -9,11 +9,11 @@ from semconv.sae_labels import key_of_cell
 
 EXPLAINED = 0.5
 """Share of the variance of its stream that an SAE must explain. At their places SAEs explain 0.85 to 0.95 in the
-mini suite, 0.7 to 0.8 of models that learned nothing, 0.7 to 0.83 in SmolLM2-135M. Two blocks away it is mostly below
+mini suite, 0.7 to 0.8 of models that learned nothing. Two blocks away it is mostly below
 0.5, often below 0, but can be 0.7: the meshes are wide, and where an SAE belongs is for its own metadata to say."""
 AGREEING = 0.4
 """Share of features that must find the same best partner on either half of the text, in the middle of the grid: 0.84 in
-the mini suite, 0.51 for its models on 15,000 tokens, and 0.22 to 0.30 in SmolLM2-135M with its attention sinks."""
+the mini suite, and 0.51 for its models on 15,000 tokens."""
 DEAD = 0.5
 """Share of features that may be active nowhere in the text; beyond, the dictionary is mostly of something else."""
 _NAMED = 4  # SAEs that a sentence names

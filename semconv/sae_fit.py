@@ -165,7 +165,7 @@ def losses(
     with the stream replaced by the SAE's reconstruction, and with zeros in its place. Only positions that count are
     replaced, and only those whose successor counts too are measured, so that BOS and attention sinks, which SAEs are
     seldom trained on, stay as they are. Loss recovered is (L_zero - L_sae) / (L_zero - L_clean): 1 where the SAE costs
-    nothing, 0 where it is no better than zeros (zero ablation; Rajamanoharan et al. 2024, arXiv 2404.16014, 4.1).
+    nothing, 0 where it is no better than zeros (zero ablation; Rajamanoharan et al. 2024, arXiv 2404.16014).
 
     Args:
         model: as for `explained_variances`.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from semconv.hooks import Hook, parse_hook
+from semconv.hooks import STREAMS, SUMS, Hook, parse_hook
 from semconv.types import InputError
 
 ENCODERS = (
@@ -36,14 +36,6 @@ _UNFOLDED = {
     "expected_average_only_in": "the average norm of the streams it was trained on",
     "covariance_whitening": "the whitening of the streams it was trained on",
 }
-_SUM_OF_WRITES = (
-    "hook_resid_pre",
-    "hook_resid_mid",
-    "hook_resid_post",
-    "hook_mlp_out",
-    "hook_attn_out",
-    "hook_mlp_in",
-)
 _MOVES_HEADS = ("fold_value_biases", "refactor_factored_attn_matrices")
 _NO_OTHER_STREAM = (
     *("center_writing_weights", "fold_ln", "center_unembed", *_MOVES_HEADS),
@@ -212,19 +204,18 @@ def centres(metadata: SaeMetadata, source: str, hook: str) -> bool:
     Raises:
         InputError: the model was changed in a way that this hook cannot be given.
     """
-    stream, behind_norm = parse_hook(hook).stream, ("ln1.hook_normalized", "ln2.hook_normalized")
+    stream = parse_hook(hook).stream
     changed = {key for key, value in metadata.options if value == "true"}
     of_heads = changed & set(_MOVES_HEADS)
     if stream == "attn.hook_z" and of_heads:
         raise InputError(f"SAE {source} reads {hook} of a model that was loaded with {min(of_heads)}, which moves it")
-    known = (*_SUM_OF_WRITES, *behind_norm, "attn.hook_z", "mlp.hook_post")
     moving = changed & {"center_writing_weights", "fold_ln"}
-    if stream not in known and moving:
+    if stream not in STREAMS and moving:
         raise InputError(
             f"SAE {source} was trained on a model that was loaded with {min(moving)}, which is known for "
             f"transformer-lens's hooks, not for {hook}"
         )
-    return metadata.centred and stream in _SUM_OF_WRITES
+    return metadata.centred and stream in SUMS
 
 
 def remarks(metadata: SaeMetadata, hook: str, model: str, prepends_bos: bool, context: int) -> list[str]:

@@ -91,6 +91,14 @@ def test_a_step_that_went_on_is_told_with_the_sum_of_its_times(script: ModuleTyp
     assert set(step) == {"wall_seconds", "cpu_seconds", "others_cpu_seconds"}
 
 
+@pytest.mark.parametrize(
+    ("tokens", "marks"),
+    [(["\n", "."], True), (["..", ".\n\n"], True), (["\n", "the"], False), (["", ""], False), ([], False)],
+)
+def test_pairs_on_newlines_and_full_stops_alone_are_told(script: ModuleType, tokens: list[str], marks: bool):
+    assert script.on_marks({"top_tokens_a": tokens, "top_tokens_b": tokens}) is marks
+
+
 @requires_models
 def test_the_command_line_knows_every_option_that_is_given(script: ModuleType, tmp_path: Path):
     from typer.main import get_command

@@ -98,6 +98,16 @@ def test_a_fast_run_leaves_out_what_it_did_not_do_and_nothing_else():
     assert len(nothing.outside) == 8
 
 
+def test_a_fast_run_need_not_say_how_the_saes_of_ceilings_fit():
+    """Those of a floor it must say."""
+    fits = {name: {"a": {"explained_variance": 0.9}} for name in ("seed", "twins")}
+    reference = REFERENCE | {"read": {"controls": fits}}
+    of_floor = {"twins": fits["twins"]}
+    assert compare_with_reference(fast_run() | {"read": {"controls": of_floor}}, reference, TOLERANCES).outside == []
+    without = compare_with_reference(fast_run() | {"read": {"controls": {}}}, reference, TOLERANCES)
+    assert "read.controls.twins.a.explained_variance" in [d.path for d in without.outside]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -227,23 +227,23 @@ def compare(
 
     models = models_of_pair((model_a, model_b), (saes_a, saes_b), (name_a, name_b), bidirectional)
     options = PairOptions(
-        tokenizer,
-        tokenizer_b,
-        align,  # pyright: ignore[reportArgumentType] - the suite checks the choices
-        column,
-        context,
-        tokens,
-        rows,  # pyright: ignore[reportArgumentType]
-        bos,  # pyright: ignore[reportArgumentType]
-        skip_positions,
-        batch,
-        precision,  # pyright: ignore[reportArgumentType]
-        model_precision,  # pyright: ignore[reportArgumentType]
-        min_activations,
-        min_documents,
-        sink_norm,
-        PUBLISHED_STOP_TOKENS if stop_tokens else (),
-        rematches,
+        tokenizer=tokenizer,
+        tokenizer_b=tokenizer_b,
+        align=align,  # pyright: ignore[reportArgumentType] - the suite checks the choices
+        column=column,
+        context=context,
+        tokens=tokens,
+        rows=rows,  # pyright: ignore[reportArgumentType]
+        bos=bos,  # pyright: ignore[reportArgumentType]
+        skip_positions=skip_positions,
+        batch=batch,
+        precision=precision,  # pyright: ignore[reportArgumentType]
+        model_precision=model_precision,  # pyright: ignore[reportArgumentType]
+        min_activations=min_activations,
+        min_documents=min_documents,
+        sink_norm=sink_norm,
+        stop_tokens=PUBLISHED_STOP_TOKENS if stop_tokens else (),
+        rematches=rematches,
     )
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:
