@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 import zipfile
@@ -25,7 +24,7 @@ from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
-from semconv.files import read_tensors, write_atomically, write_json
+from semconv.files import as_read, read_tensors, write_atomically, write_json
 from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
@@ -213,7 +212,7 @@ def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     for key, model in (("model_a", suite.model_a), ("model_b", suite.model_b)):
         head[key] = {**head[key], "name": model.name, "path": model.path, "revision": model.revision}
     head |= {"suite": suite.name, "null": asdict(suite.null)}
-    results = json.loads(json.dumps({**head, **compared}))
+    results = as_read({**head, **compared})
     results["warnings"] = warnings_of(results)
     for section in sorted({*results, *archived}):
         if results.get(section) != archived.get(section):

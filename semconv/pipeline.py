@@ -19,7 +19,7 @@ from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
 from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.encoded_sides import checked_spans, load_encoded, measure_fits
 from semconv.encoding import check_model, encode_model
-from semconv.files import only_writer, read_text, write_json, write_text
+from semconv.files import as_read, only_writer, read_text, write_json, write_text
 from semconv.hooks import hook_name
 from semconv.layer_pairs import Protocol
 from semconv.ranks import Ranks, launched
@@ -158,7 +158,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     texts = labels.token_texts(tokenizer_of_corpus(suite.corpus))
     with run.timed("compare"):
         compared, nulls = compare_all(suite, protocol, encoded, texts)
-    results = {
+    results: dict[str, Any] = {
         "suite": suite.name,
         "suite_sha256": suite.sha256,
         "fast": run.fast,
@@ -185,6 +185,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "read": read_facts(suite, fits[2:]),
         **compared,
     }
+    results = as_read(results)  # so that a report made of it is that of results.json, in order too
     results["warnings"] = warnings_of(results)
     groups = write_matched_pairs(run, protocol, encoded)
     with run.timed("contexts"):
