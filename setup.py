@@ -74,7 +74,8 @@ if shutil.which(compiler) is None and "egg_info" not in sys.argv and "dist_info"
 sources = [str(p) for p in sorted(Path("csrc").glob("*.cpp")) + sorted(Path("csrc/cpu").glob("*.cpp"))]
 kernels = [str(p) for p in sorted(Path("csrc/cuda").glob("*.cpp")) + sorted(Path("csrc/cuda").glob("*.cu"))]
 macros = [("SEMCONV_FLAGS", '"' + " ".join(COMMON_FLAGS) + '"')]
-flags, link_flags = [*COMMON_FLAGS], ["-fopenmp"]
+# torch's C++ library is the one to use: a compiler that links its own statically makes every refusal a crash.
+flags, link_flags = [*COMMON_FLAGS], ["-fopenmp", "-lstdc++"]
 if os.environ.get("SEMCONV_SANITIZE") == "1":
     flags += SANITIZE_FLAGS
     link_flags += ["-fsanitize=address,undefined"]
