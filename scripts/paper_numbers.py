@@ -36,7 +36,7 @@ from semconv.report.tables import show, table
 from semconv.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "artifact.md", "docs/benchmarks.md", "docs/statistics.md")
+DOCUMENTS = ("README.md", "artifact.md", "docs/benchmarks.md", "docs/cuda.md", "docs/statistics.md")
 FIGURES = {"docs/figures/rsa.png": "rsa.png"}
 REFERENCE = "expected/mini/results.json"
 _BLOCK = re.compile(r"<!-- (made|from):? (.+?) -->\n.*?<!-- end -->", re.DOTALL)

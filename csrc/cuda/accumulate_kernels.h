@@ -82,7 +82,9 @@ SEMCONV_HD inline bool claim(const Accumulation& work, Head* head) {
   }
 }
 
-// What one thread adds. The next posting and the next quad are asked for before the current ones are used.
+inline constexpr int kQuadsAhead = 4;  // that a thread asks for at once: all of its share of a mean row
+
+// What one thread adds. The next posting, and up to kQuadsAhead quads, are asked for before the first is used.
 SEMCONV_HD inline void add_postings(const Accumulation& work, const Head& head, const Limbs& limbs, int thread,
                                     int n_threads) {
   const int lane = thread % work.lanes, n_groups = n_threads / work.lanes;
@@ -93,14 +95,14 @@ SEMCONV_HD inline void add_postings(const Accumulation& work, const Head& head, 
     i += n_groups;
     const Posting following = i < head.end ? work.postings[i] : Posting{};
     const Quad* const row = work.rows + posting.row;
-    int q = lane;
-    if (q < posting.quads) {
-      Quad quad = row[q];
-      while (q < posting.quads) {
-        q += work.lanes;
-        const Quad next = q < posting.quads ? row[q] : Quad{};
+    for (int q = lane; q < posting.quads; q += kQuadsAhead * work.lanes) {
+      Quad quads[kQuadsAhead];
+      for (int u = 0; u < kQuadsAhead; ++u) {
+        const int at = q + u * work.lanes;
+        quads[u] = at < posting.quads ? row[at] : Quad{};
+      }
+      for (const Quad& quad : quads) {
         for (const uint32_t record : quad.record) limbs.add(posting.code, record);
-        quad = next;
       }
     }
     posting = following;

@@ -155,7 +155,7 @@ def everything(a: SparseActivations, b: SparseActivations, device: str) -> list[
     state = moved(new_state(a.n_features, b.n_features), device)
     native.cross_moments_(*state, *csr(a), *csr(b), 0)
     dense = a.to_dense()
-    square = torch.cos(torch.arange(90_000, dtype=torch.float64)).view(300, 300).to(device)
+    square = torch.cos(torch.arange(90_000, dtype=torch.float64)).view(300, 300)  # here: a device's cosine is another
     permutations = torch.stack([torch.randperm(300, generator=torch.Generator().manual_seed(i)) for i in range(50)])
     return [
         *ops.best_matches(csr(a), a.n_features, csr(b), b.n_features, 3),
@@ -164,7 +164,7 @@ def everything(a: SparseActivations, b: SparseActivations, device: str) -> list[
         ops.correlation_from_moments(*state, a.n_tokens),
         *ops.compact_rows(dense, torch.float16),
         *ops.compact_rows(dense, torch.float32, torch.ones(a.n_features, device=device)),
-        ops.permuted_dot(square, square.cos(), permutations.int().to(device)),
+        ops.permuted_dot(square.to(device), square.cos().to(device), permutations.int().to(device)),
     ]
 
 
