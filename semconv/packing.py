@@ -243,7 +243,8 @@ def _bos_rule(tokenizer: Tokenizer, special: SpecialTokens, layout: Layout) -> s
         return "rows begin with text, as asked for"
     if special.bos is None:
         return f"rows begin with text: the tokenizer has no BOS ({special.source})"
-    return f"rows begin with {tokenizer.id_to_token(special.bos)} ({special.source})"
+    by_itself = "" if special.added else ", which the tokenizer does not put there by itself"
+    return f"rows begin with {tokenizer.id_to_token(special.bos)} ({special.source}){by_itself}"
 
 
 def _separator_rule(tokenizer: Tokenizer, special: SpecialTokens, layout: Layout) -> str:

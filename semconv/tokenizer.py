@@ -42,12 +42,14 @@ class SpecialTokens:
         eos: what closes a document; None where there is none.
         pad: what fills rows up; any id will do, because it never counts.
         source: where `bos` is from, or what says that there is none, in words.
+        added: whether the tokenizer begins a text with `bos` by itself; rows begin with it whether it does or not.
     """
 
     bos: int | None
     eos: int | None
     pad: int
     source: str
+    added: bool = True
 
 
 def find_tokenizer(model: Path) -> Path | None:
@@ -119,7 +121,8 @@ def special_tokens(tokenizer: Tokenizer, path: Path | None = None, folders: Sequ
     """
     begins, ends, source = _own_word(tokenizer, path)
     if path is not None and path.suffix == ".gguf":  # it says everything itself
-        return SpecialTokens(begins, ends, next(i for i in (ends, begins, 0) if i is not None), source)
+        pad = next(i for i in (ends, begins, 0) if i is not None)
+        return SpecialTokens(begins, ends, pad, source, _begins_with(tokenizer, begins))
     beside = list(folders) or ([path.parent] if path is not None else [])
     settings = _Settings.read(tokenizer, beside)
     bos, source = settings.token("bos", begins, source)
@@ -128,7 +131,18 @@ def special_tokens(tokenizer: Tokenizer, path: Path | None = None, folders: Sequ
     base = tokenizer.get_vocab_size(with_added_tokens=False)
     if pad is not None and pad >= base and pad > max(bos or 0, eos or 0):
         pad = None  # added for training, to a model that may not know it
-    return SpecialTokens(bos, eos, next(i for i in (pad, eos, bos, 0) if i is not None), source)
+    added = next((said for _, table in settings.names if isinstance(said := table.get("add_bos_token"), bool)), None)
+    return SpecialTokens(
+        bos,
+        eos,
+        next(i for i in (pad, eos, bos, 0) if i is not None),
+        source,
+        _begins_with(tokenizer, bos) if added is None else added,
+    )
+
+
+def _begins_with(tokenizer: Tokenizer, bos: int | None) -> bool:
+    return tokenizer.encode("a", add_special_tokens=True).ids[:1] == [bos]
 
 
 def _own_word(tokenizer: Tokenizer, path: Path | None) -> tuple[int | None, int | None, str]:

@@ -100,7 +100,9 @@ def test_each_side_has_its_own_tokenizer_and_bos(pair: tuple[ModelConfig, ModelC
     assert again.blocks.place is not None
     assert again.blocks.sha256 == of_a.sha256
     assert again.facts.rows == "documents"
-    assert again.facts.bos_rule == "rows begin with <bos> (its name)"
+    assert again.facts.bos_rule == (
+        "rows begin with <bos> (its name), which the tokenizer does not put there by itself"
+    )
 
 
 def test_tokens_that_a_model_does_not_know_are_refused_before_anything_is_encoded(

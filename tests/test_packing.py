@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -133,6 +134,12 @@ def test_enough_of_a_long_text_is_read_whatever_does_not_count():
     ("special", "layout", "told"),
     [
         (SPECIAL, {"bos": "auto"}, "rows begin with <bos> (the test); documents are closed by <eos>"),
+        (
+            replace(SPECIAL, added=False),
+            {},
+            "rows begin with <bos> (the test), which the tokenizer does not put there by itself; "
+            "documents are closed by <eos>",
+        ),
         (SPECIAL, {"bos": "no"}, "rows begin with text, as asked for; documents are closed by <eos>"),
         (NO_BOS, {}, "rows begin with text: the tokenizer has no BOS (the test); documents are closed by <eos>"),
         (NO_EOS, {}, "rows begin with <bos> (the test); documents are closed by <bos>"),

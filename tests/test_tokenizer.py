@@ -12,7 +12,7 @@ import pytest
 from semconv import InputError
 from semconv.corpus import Document
 from semconv.labels import token_texts
-from semconv.packing import tokenize
+from semconv.packing import Layout, rows_of, tokenize
 from semconv.tokenizer import control_ids, find_tokenizer, load_tokenizer, special_tokens
 from semconv.tokenizer_difference import difference
 from tests.conftest import requires_models
@@ -225,6 +225,26 @@ def test_special_tokens_are_where_people_have_them(layout: str, tmp_path: Path):
         assert (blocks.ids[:, 0] == found.bos).all()
         assert not blocks.mask[:, 0].any()
     assert len(token_texts(tokenizer)) > max(counted)
+
+
+@pytest.mark.parametrize(
+    ("make", "said", "added"),
+    [
+        (lambda: around(byte_level(LLAMA3), "<|begin_of_text|> $A"), {}, True),
+        (lambda: around(byte_level(LLAMA3), "<|begin_of_text|> $A"), {"add_bos_token": False}, False),
+        (lambda: byte_level(LLAMA3), {}, False),
+        (lambda: byte_level(LLAMA3), {"add_bos_token": True}, True),
+        (lambda: byte_level(LLAMA3), {"add_bos_token": None}, False),
+    ],
+)
+def test_whether_a_tokenizer_begins_with_bos_by_itself(make: Any, said: dict[str, Any], added: bool, tmp_path: Path):
+    path = saved(make(), tmp_path, {NAMED: {"bos_token": LLAMA3[0], **said}})
+    tokenizer = load_tokenizer(path)
+    found = special_tokens(tokenizer, path)
+    assert (found.bos, found.added) == (0, added)
+    facts = rows_of([Document.of(TEXT)], tokenizer, Layout(64), None, found)[1]
+    by_itself = "" if added else ", which the tokenizer does not put there by itself"
+    assert facts.bos_rule == f"rows begin with <|begin_of_text|> ({NAMED}){by_itself}"
 
 
 def test_the_models_folder_is_asked_where_the_tokenizers_says_nothing(tmp_path: Path):
@@ -496,4 +516,5 @@ def test_the_tokenizer_of_a_gguf_file(bos: int | None, tmp_path: Path):
     assert tokenizer.encode(TEXT, add_special_tokens=False).ids == made.encode(TEXT, add_special_tokens=False).ids
     special = special_tokens(tokenizer, path)
     assert (special.bos, special.eos, special.source) == (bos, 1, "as transformers reads it")
+    assert not special.added
     assert not {0, 1} & set(tokenizer.encode("a <|endoftext|> b", add_special_tokens=False).ids)
