@@ -27,6 +27,7 @@ def warnings_of(results: dict[str, Any]) -> list[str]:
     checks = (
         _poor_fits,
         _kept_sinks,
+        _same_activations,
         _unlike_halves,
         _floors_through_trained_saes,
         _reads_both_ways,
@@ -100,6 +101,23 @@ def _kept_sinks(results: dict[str, Any]) -> list[str]:
 def _excluded_sinks(results: dict[str, Any]) -> list[str]:
     found = _sinks(results) if results["corpus"]["sinks"]["excluded"] else ""
     return [f"{found} They are left out of everything that is compared; --sink-norm 0 keeps them."] if found else []
+
+
+def _same_activations(results: dict[str, Any]) -> list[str]:
+    """Tells of pairs of SAEs that are one and the same SAE on one text: their scores are 1 by construction."""
+    same = [
+        f"{results['model_a']['name']}/{cell['sae_a']} and {results['model_b']['name']}/{cell['sae_b']}"
+        for cell in results["grid"].values()
+        if results["model_a"]["saes"][cell["sae_a"]]["activations_sha256"]
+        == results["model_b"]["saes"][cell["sae_b"]]["activations_sha256"]
+    ]
+    if not same:
+        return []
+    return [
+        f"The features of {_several(same)} are active in exactly the same way: that is one SAE compared with itself, "
+        "every feature is its own best partner, and the score of the pair says nothing. The highest score of the grid "
+        "and its mean contain it."
+    ]
 
 
 def _unlike_halves(results: dict[str, Any]) -> list[str]:

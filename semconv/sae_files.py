@@ -233,15 +233,19 @@ def _metadata(path: str | Path | None, release: str, sae_id: str, loader: str, r
 
 
 def _with_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config with sae-lens's defaults; whether BOS was prepended only where the config itself says so."""
+    """Returns a config with sae-lens's defaults; whether BOS was prepended only where the config itself says so.
+
+    Without the version of sae-lens in it, a config passes for one of an earlier form, and its `metadata` would be lost.
+    """
     import_sae_lens()
     from sae_lens.loading.pretrained_sae_loaders import handle_config_defaulting
 
     if config.get("architecture") in _CHECKPOINTS:
         return config
-    says = "prepend_bos" in {**config, **(config.get("metadata") or {})}
+    own: dict[str, Any] = config.get("metadata") or {}
     full = handle_config_defaulting(dict(config))
-    return full if says else {**full, "metadata": {**full.get("metadata", {}), "prepend_bos": None}}
+    says = {} if "prepend_bos" in {**config, **own} else {"prepend_bos": None}
+    return {**full, "metadata": {**full.get("metadata", {}), **own, **says}}
 
 
 def _download(release: str, sae_id: str, loader: str, revision: str, config_only: bool = False) -> Path:

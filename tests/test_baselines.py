@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,22 @@ def test_an_untrained_twin_is_decomposed_at_any_stream(tiny_suite: Path, tmp_pat
     model = ModelConfig("m", str(folder / "model_a"), (sae,), untrained_seed=1)
     expected, _ = directions("pca", residual_vectors(model, corpus, torch.device("cpu")), 4)
     torch.testing.assert_close(twin.W_dec[:4].detach(), expected)
-    for more, told in ((("--layer", "1", "--hook", hook), "got both"), ((), "takes --layer or --hook, got neither")):
+    laid_out = ("--layer", "1", "--rows", "documents", "--bos", "no", "--skip-positions", "2")
+    made = semconv_cli(*given, *sizes, *laid_out, "--out", "laid-out", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    rows = replace(corpus, rows="documents", bos="no", skip_positions=2)
+    streams = residual_vectors(
+        replace(model, saes=(SaeConfig("blocks.1.hook_resid_post", "x"),), untrained_seed=None),
+        rows,
+        torch.device("cpu"),
+    )
+    expected, _ = directions("pca", streams, 4)
+    torch.testing.assert_close(load_sae(tmp_path / "laid-out").W_dec[:4].detach(), expected)
+    for more, told in (
+        (("--layer", "1", "--hook", hook), "got both"),
+        ((), "takes --layer or --hook, got neither"),
+        (("--layer", "1", "--bos", "never"), "corpus.bos must be"),
+    ):
         refused = semconv_cli(*given, *sizes, *more, "--out", "nothing", cwd=tmp_path)
         assert (refused.returncode, told in refused.stderr) == (2, True)
     assert not (tmp_path / "nothing").exists()

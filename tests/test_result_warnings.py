@@ -57,12 +57,16 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         lambda r: sinks(r, 10, 10, excluded=False),
         [
             "10 positions of the text are attention sinks, where the norm of a stream is above 10 times its median; "
-            "they hold 64% to 86% of the squared norm of the streams of 2 of 3 SAEs. They count"
+            "they hold 64% to 86% of the squared norm of the streams of 2 of 4 SAEs. They count"
         ],
     ),
     "sinks that are left out": (
         lambda r: sinks(r, 10, 12, excluded=True),
         ["10 and 12 positions of the text are attention sinks"],
+    ),
+    "an SAE on both sides": (
+        lambda r: r["model_b"]["saes"]["2"].update(activations_sha256=r["model_a"]["saes"]["1"]["activations_sha256"]),
+        ["The features of small/1 and large/2 are active in exactly the same way: that is one SAE compared with"],
     ),
     "halves that do not agree in the middle of the grid": (
         lambda r: halves(r, 0.2, 0.3, 0.9),

@@ -270,6 +270,16 @@ def broken(content: str) -> Callable[[Path], Path]:
     return write
 
 
+def test_metadata_counts_where_no_version_of_sae_lens_stands_beside_it(tmp_path: Path):
+    folder = write_sae_lens(tmp_path / "sae", "standard", plain())
+    config = json.loads((folder / "cfg.json").read_text())
+    config["metadata"] = {"hook_name": "blocks.2.hook_mlp_out", "model_name": "m"}
+    config.pop("sae_lens_version", None)
+    (folder / "cfg.json").write_text(json.dumps(config))
+    found = read_metadata(folder)
+    assert (found.hook, found.model, found.prepend_bos) == ("blocks.2.hook_mlp_out", "m", None)
+
+
 @pytest.mark.parametrize(
     ("write", "told"),
     [

@@ -127,6 +127,11 @@ def dictionary(
     column: Annotated[str, typer.Option(help="Field of the text in .jsonl and .parquet.")] = "text",
     context: Annotated[int, typer.Option(help="Tokens per row, BOS included.")] = 256,
     tokens: Annotated[int, typer.Option(help="Positions to learn it from.")] = 20_000,
+    rows: Annotated[str, typer.Option(help="packed or documents, as for `compare`.")] = "packed",
+    bos: Annotated[str, typer.Option(help="Whether rows begin with BOS: auto, yes or no.")] = "auto",
+    skip_positions: Annotated[
+        int, typer.Option(help="The first positions of text in every row that it does not learn from.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Of random directions, and of the start of ica.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
@@ -145,7 +150,16 @@ def dictionary(
     place, revision = place_of(model)
     config = ModelConfig("model", place, (sae,), revision, untrained_seed)
     corpus = CorpusConfig(
-        "file", str(tokenizer or tokenizer_of(config)), context, tokens, split="all", path=str(text), column=column
+        "file",
+        str(tokenizer or tokenizer_of(config)),
+        context,
+        tokens,
+        split="all",
+        path=str(text),
+        column=column,
+        rows=rows,  # pyright: ignore[reportArgumentType] - the config checks the choices
+        bos=bos,  # pyright: ignore[reportArgumentType]
+        skip_positions=skip_positions,
     )
     streams = residual_vectors(config, corpus, choose_device(device))
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there

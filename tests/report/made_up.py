@@ -90,6 +90,8 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         share = round(1 - next(number), 4)
         return {"tokens": 8203, "explained_variance": share, "explained_variance_with_sinks": share, "loss": loss}
 
+    digest = count(1)
+
     def sae(layer: int, **changes: Any) -> dict[str, Any]:
         made = {
             "layer": layer,
@@ -102,7 +104,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
             "dead_share": 0.125,
             "sinks": 0,
             "sinks_norm_share": 0.0,
-            "activations_sha256": "f" * 64,
+            "activations_sha256": f"{next(digest):064x}",
             "fit": fit(),
             "remarks": [],
         }
@@ -146,7 +148,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
             "versions": {"torch": "2.99.1", "transformers": "5.98.2", "sae-lens": "6.97.3", "tokenizers": "0.96.4"},
         },
         "model_a": {"name": "small", "saes": {"0": sae(0), "1": sae(1)}},
-        "model_b": {"name": "large", "saes": {"2": sae(2)}},
+        "model_b": {"name": "large", "saes": {"10": sae(10), "2": sae(2)}},
         "grid": grid,
         "summary": {name: over_the_grid() for name in MEASURES},
         "controls": {

@@ -116,6 +116,7 @@ def test_a_row_for_every_sae():
         "small/0",
         "small/1",
         "large/2",
+        "large/10",
         "small-untrained/1 (control untrained)",
         "large-untrained/2 (control untrained)",
         "small/1 (control other SAE)",
@@ -130,8 +131,8 @@ def test_a_row_for_every_sae():
     assert rows[1]["attention sinks"] == "1,234 (66.66% of the squared norm)"
     assert rows[1]["loss recovered"] is rows[2]["loss recovered"] is rows[2]["variance explained"] is None
     assert rows[2]["kind"] == "skip transcoder that predicts what the MLP of block 2 adds"
-    assert rows[3]["variance explained"] == made["read"]["controls"]["untrained"]["a"]["explained_variance"]
-    assert rows[4]["variance explained"] is None
+    assert rows[4]["variance explained"] == made["read"]["controls"]["untrained"]["a"]["explained_variance"]
+    assert rows[5]["variance explained"] is None
     odd["remarks"] = ["It was trained on a/b.", "It is odd."]
     assert remark_lines(made) == [
         "small/1: It was trained on a/b. It is odd. Its loss recovered is not known: it has none.",
