@@ -148,7 +148,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
             "versions": {"torch": "2.99.1", "transformers": "5.98.2", "sae-lens": "6.97.3", "tokenizers": "0.96.4"},
         },
         "model_a": {"name": "small", "saes": {"0": sae(0), "1": sae(1)}},
-        "model_b": {"name": "large", "saes": {"10": sae(10), "2": sae(2)}},
+        "model_b": {"name": "large", "saes": {"2": sae(2), "10": sae(10)}},
         "grid": grid,
         "summary": {name: over_the_grid() for name in MEASURES},
         "controls": {
