@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 import zipfile
@@ -24,12 +25,13 @@ from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
-from semconv.files import as_read, read_tensors, write_atomically, write_json
+from semconv.files import read_tensors, write_atomically, write_json
 from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import read_pairs
 from semconv.report import write_report
+from semconv.report.order import in_order
 from semconv.result_warnings import warnings_of
 from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls
 from semconv.side_by_side import side_by_side
@@ -212,8 +214,8 @@ def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
     for key, model in (("model_a", suite.model_a), ("model_b", suite.model_b)):
         head[key] = {**head[key], "name": model.name, "path": model.path, "revision": model.revision}
     head |= {"suite": suite.name, "null": asdict(suite.null)}
-    results = as_read({**head, **compared})
-    results["warnings"] = warnings_of(results)
+    results = json.loads(json.dumps({**head, **compared}))
+    results["warnings"] = warnings_of(in_order(results))
     for section in sorted({*results, *archived}):
         if results.get(section) != archived.get(section):
             raise InputError(f"{section} in results.json of {folder} is not what follows from the statistics beside it")

@@ -81,16 +81,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Writes JSON atomically: two-space indent, sorted keys, no NaN (a NaN is null by the time it gets here)."""
-    write_text(path, _json(value))
-
-
-def as_read(value: Any) -> Any:
-    """Returns a value as it comes back from a file that `write_json` wrote: its keys sorted, its tuples lists."""
-    return json.loads(_json(value))
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

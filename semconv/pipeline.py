@@ -19,11 +19,12 @@ from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
 from semconv.crate import CATEGORIES, METADATA, write_crate
 from semconv.encoded_sides import checked_spans, load_encoded, measure_fits
 from semconv.encoding import check_model, encode_model
-from semconv.files import as_read, only_writer, read_text, write_json, write_text
+from semconv.files import only_writer, read_text, write_json, write_text
 from semconv.hooks import hook_name
 from semconv.layer_pairs import Protocol
 from semconv.ranks import Ranks, launched
 from semconv.report import write_report
+from semconv.report.order import in_order
 from semconv.result_warnings import warnings_of
 from semconv.run import Run
 from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
@@ -158,7 +159,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
     texts = labels.token_texts(tokenizer_of_corpus(suite.corpus))
     with run.timed("compare"):
         compared, nulls = compare_all(suite, protocol, encoded, texts)
-    results: dict[str, Any] = {
+    results = {
         "suite": suite.name,
         "suite_sha256": suite.sha256,
         "fast": run.fast,
@@ -185,8 +186,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "read": read_facts(suite, fits[2:]),
         **compared,
     }
-    results = as_read(results)  # so that a report made of it is that of results.json, in order too
-    results["warnings"] = warnings_of(results)
+    results["warnings"] = warnings_of(in_order(results))
     groups = write_matched_pairs(run, protocol, encoded)
     with run.timed("contexts"):
         all_texts = (

@@ -20,7 +20,7 @@ _NAMED = 4  # SAEs that a sentence names
 
 
 def warnings_of(results: dict[str, Any]) -> list[str]:
-    """Returns the sentences for `results["warnings"]`, most serious first; none where all is well.
+    """Returns the sentences for `results["warnings"]`, most serious first; none where all is well. Takes them in order.
 
     They follow from the rest of the results, so that an archive without models gives the same ones.
     """
