@@ -36,7 +36,14 @@ from semconv.report.tables import show, table
 from semconv.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "artifact.md", "docs/benchmarks.md", "docs/cuda.md", "docs/statistics.md")
+DOCUMENTS = (
+    "README.md",
+    "artifact.md",
+    "docs/benchmarks.md",
+    "docs/cuda.md",
+    "docs/real-model.md",
+    "docs/statistics.md",
+)
 FIGURES = {"docs/figures/rsa.png": "rsa.png"}
 REFERENCE = "expected/mini/results.json"
 _BLOCK = re.compile(r"<!-- (made|from):? (.+?) -->\n.*?<!-- end -->", re.DOTALL)
@@ -137,11 +144,60 @@ def runs_table() -> str:
     return table(["command", "wall time", "ended"], rows)
 
 
+REAL = "measurements/real-model.json"
+
+
+def real_times_table() -> str:
+    """Returns what each step of the trial on a real model took."""
+    found = read_json(REAL)
+    rows: list[list[object]] = [
+        [name, duration(t["wall_seconds"]), duration(t["cpu_seconds"]), duration(t["others_cpu_seconds"])]
+        for name, t in [*found["times"].items(), ("all", found["total"])]
+    ]
+    return table(["step", "wall time", "processor time", "processor time of other programs meanwhile"], rows)
+
+
+def real_saes_table() -> str:
+    """Returns the SAEs of the trial on held-out text, and where the text of its three runs has attention sinks."""
+    found = read_json(REAL)
+    rows: list[list[object]] = []
+    for label, sae in found["saes"].items():
+        sinks = []
+        for run in ("default", "no-bos"):
+            of_run = {**found["runs"][run]["saes"]["a"], **found["runs"][run]["saes"]["b"]}[label]
+            sinks.append(f"{of_run['sinks']} ({100 * of_run['sinks_norm_share']:.0f}%)" if of_run["sinks"] else "0")
+        rows.append(
+            [label, show(sae["explained_variance"]), show(sae["l0"]), f"{100 * sae['dead_share']:.0f}%", *sinks]
+        )
+    return table(["SAE", "variance explained", "L0", "never active", "sinks, with BOS", "sinks, without"], rows)
+
+
+def real_cells_table() -> str:
+    """Returns every pair of SAEs of the trial's runs."""
+    rows: list[list[object]] = []
+    for run, found in read_json(REAL)["runs"].items():
+        for key, cell in sorted(found["cells"].items(), key=lambda item: -(item[1]["rsa"] or 0)):
+            rows.append(
+                [
+                    run,
+                    key,
+                    cell["pairs"],
+                    f"{cell['pairs_on_marks']} ({cell['pairs_on_marks_above_095']} of {cell['pairs_above_095']})",
+                    *(show(cell[name]) for name in ("rsa", "rsa_rematch", "rsa_rematch_p", "same_partner")),
+                ]
+            )
+    marks = "on marks alone (of those with r > 0.95)"
+    return table(["run", "SAEs", "pairs", marks, "RSA", "of rematches", "p", "same partner on halves"], rows)
+
+
 MADE: dict[str, Callable[[], str]] = {
     "claims": claims_table,
     "speed": speed_table,
     "targets": targets_table,
     "runs": runs_table,
+    "real times": real_times_table,
+    "real saes": real_saes_table,
+    "real cells": real_cells_table,
 }
 
 

@@ -52,7 +52,7 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONTEXT = 256
 POSITIONS = {"train": 460_000, "heldout": 20_000}
-RECIPE = replace(SAE, d_sae=4608, k=32, learning_rate=6.0e-4, samples=1_500_000, dead_window=60)
+RECIPE = replace(SAE, d_sae=4608, k=32, learning_rate=6.0e-4, samples=1_100_000, dead_window=60)
 
 
 @dataclass(frozen=True)
