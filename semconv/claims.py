@@ -129,16 +129,18 @@ def load_claims(path: Path, about: str | None = None) -> list[Claim]:
     return claims
 
 
-def claims_of(folder: Path, suite: str) -> list[Claim]:
+def claims_of(folder: Path, suite: str) -> tuple[list[Claim], str]:
     """Returns the shipped claims if any is about this suite, and otherwise those that the run was checked against.
+
+    The second value says in words which of the two they are.
 
     Raises:
         InputError: as `load_claims`.
     """
     shipped_claims, own = load_claims(default_claims_path()), folder / "claims.toml"
     if any(claim.suite == suite for claim in shipped_claims) or not own.exists():
-        return shipped_claims
-    return load_claims(own)
+        return shipped_claims, "those that ship with semconv"
+    return load_claims(own), "the run's own claims.toml, by whoever made the run"
 
 
 def load_results(run: str | Path) -> dict[str, Any]:

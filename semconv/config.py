@@ -7,6 +7,7 @@ import json
 import math
 import re
 import tomllib
+import unicodedata
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -34,10 +35,11 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _file_name(what: str, name: str) -> None:
     """Refuses a name that cannot stand in the names of files, where it would lead elsewhere or be unreadable."""
-    if not name.strip() or len(name) > 100 or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
+    stripped = name.strip() == name != ""
+    if not stripped or len(name) > 100 or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
         raise InputError(
             f"the name of a {what} must be fit for a file's name (1 to 100 printable characters, no slash, no leading "
-            f"dot), got {name!r}"
+            f"dot, no space at either end), got {name!r}"
         )
 
 
@@ -478,6 +480,7 @@ class SuiteConfig:
     needs: NeedsConfig = field(default_factory=NeedsConfig)
 
     def __post_init__(self) -> None:
+        _file_name("suite", self.name)
         if self.model_a.name == self.model_b.name:
             raise InputError(f"the two models need different names, got {self.model_a.name!r} twice")
         names = [control.name for control in self.controls]
@@ -627,6 +630,15 @@ def _without_none(value: Any) -> Any:
 def suite_names() -> list[str]:
     """Returns the names of the suites that ship with the package."""
     return sorted(p.stem for p in SUITES.glob("*.toml"))
+
+
+def suite_in_words(name: str) -> str:
+    """Returns a suite's name, and whether it is one that ships; one that only looks like it is told apart."""
+    if name in suite_names():
+        return f"{name}, which ships with semconv"
+    looks = "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isascii() and c.isalnum())
+    like = next((known for known in suite_names() if known == looks), None)
+    return f"{name}, none that ships" + (f"; it is not the suite {like}, whose name it looks like" if like else "")
 
 
 def load_suite(name_or_path: str | Path, all_layers: bool = False) -> SuiteConfig:

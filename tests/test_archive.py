@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from semconv import InputError
 from semconv.archive import check_scores, opened, rebuild, write_archive
-from semconv.config import suite_from_json
+from semconv.config import suite_from_json, suite_in_words
 from semconv.crate import METADATA, check_crate, environment
 from tests.conftest import portable, requires_models, semconv_cli
 from tests.test_cli import assert_one_sentence
@@ -91,8 +91,41 @@ def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
         assert "1 claims pass, 0 fail" in done.stdout
         assert "the results follow from the statistics beside them" in done.stdout
         assert "Made: commit " in done.stdout
+        assert "Suite: tiny, none that ships\n" in done.stdout
+        whose = options[1] if options else "the run's own claims.toml, by whoever made the run"
+        assert f"Claims from: {whose}\nReference from: nowhere: none ships for this suite\n" in done.stdout
     both = semconv_cli("verify", tiny_suite.parent, "--bundle", archive)
     assert_one_sentence(both, "takes a run folder or --bundle, got both")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mini", "mini, which ships with semconv"),
+        ("Mini", "Mini, none that ships; it is not the suite mini, whose name it looks like"),
+        ("mi-ni", "mi-ni, none that ships; it is not the suite mini, whose name it looks like"),
+        ("ｍｉｎｉ", "ｍｉｎｉ, none that ships; it is not the suite mini, whose name it looks like"),
+        ("minimal", "minimal, none that ships"),
+    ],
+)
+def test_a_suite_that_looks_like_one_that_ships_is_told_apart(name: str, told: str):
+    assert suite_in_words(name) == told
+
+
+@pytest.mark.parametrize("name", ["mini ", " mini", "..", "a/b", "", "m\u202eini", "a\nb"])
+def test_names_of_suites_in_an_archive_are_fit_for_files(name: str, unpacked: Path):
+    suite = json.loads((unpacked / "suite.json").read_text())
+    (unpacked / "suite.json").write_text(json.dumps({**suite, "name": name}))
+    with pytest.raises(InputError, match="the name of a suite must be fit for a file's name"):
+        rebuild(unpacked)
+
+
+def test_a_bundle_whose_claims_are_about_nothing_is_not_verified(unpacked: Path, tmp_path: Path):
+    (unpacked / "claims.toml").write_text((unpacked / "claims.toml").read_text().replace('"tiny"', '"else"'))
+    listed_again(unpacked, "claims.toml")
+    done = semconv_cli("verify", "--bundle", zipped(unpacked, tmp_path / "of-none.zip"))
+    assert done.returncode == 1
+    assert "nothing was checked" in done.stderr
 
 
 def test_a_flipped_byte_anywhere_in_a_member_is_refused(archive: Path, tmp_path: Path):

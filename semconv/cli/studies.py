@@ -21,6 +21,7 @@ from semconv.cli.terminal import (
     StoresOption,
     SuiteArgument,
     app,
+    err,
     out,
     progress_bar,
     run_folder,
@@ -29,7 +30,7 @@ from semconv.cli.terminal import (
 from semconv.types import InputError
 
 if TYPE_CHECKING:
-    from semconv.claims import Checked
+    from semconv.claims import Checked, Claim
     from semconv.reference_run import Comparison
 
 _SHOWN = 10  # differences from the reference that are listed
@@ -104,6 +105,18 @@ def _finish(
         for what, where in extra.items():
             out.print(f"{what.capitalize()}: {where}", soft_wrap=True)
     if failed or (reference and reference.outside):
+        raise typer.Exit(1)
+
+
+def _exit_if_nothing_was_checked(checked: list[Checked], suite: str, reference: Path | None) -> None:
+    """Ends with exit code 1 where no claim and no reference was there to check a run against."""
+    if reference is None and all(c.claim.suite != suite or c.verdict == "not run" for c in checked):
+        err.print(
+            f"semconv: nothing was checked: no claim could be, and there is no reference for suite {suite}; name them "
+            "with --claims and --reference",
+            style="red",
+            soft_wrap=True,
+        )
         raise typer.Exit(1)
 
 
@@ -279,32 +292,48 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a run with the claims and with the reference results. Exit code 1 if a claim or a value is off."""
+    """Compare a run with the claims and with the reference results. Exit code 1 if a claim or a value is off.
+
+    It says where the claims and the reference are from; with neither nothing is checked, which is exit code 1 too.
+    """
     from semconv.claims import check_claims, claims_of, load_claims, load_results
+    from semconv.config import suite_in_words
     from semconv.reference_run import check_reference, reference_of
 
     if run is not None and bundle is not None:
         raise InputError(f"verify takes a run folder or --bundle, got both {run} and {bundle}")
+
+    def stated(folder: Path, suite: str) -> tuple[list[Claim], str]:
+        return (load_claims(claims, suite), str(claims)) if claims else claims_of(folder, suite)
+
     extra: dict[str, str] = {}
     if bundle is None:
         folder = run or Path("runs/mini")
         results = load_results(folder)
-        stated = load_claims(claims, results["suite"]) if claims else claims_of(folder, results["suite"])
+        of_run, claims_from = stated(folder, results["suite"])
     else:
         from semconv.archive import opened, rebuild
         from semconv.crate import environment
 
         with opened(bundle) as folder:
             results, _ = rebuild(folder)
-            stated = load_claims(claims, results["suite"]) if claims else claims_of(folder, results["suite"])
+            of_run, claims_from = stated(folder, results["suite"])
             about = environment(folder)
         extra["bundle"] = f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
         extra["as stated"] = "counts of text, and sources, activity and fit of the SAEs, need the models"
         told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
         extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
-    checked = check_claims(stated, results)
-    beside = reference or reference_of(results["suite"])
+    suite: str = results["suite"]
+    checked = check_claims(of_run, results)
+    beside = reference or reference_of(suite)
+    extra = {
+        "suite": suite_in_words(suite),
+        "claims from": claims_from,
+        "reference from": str(beside) if beside else "nowhere: none ships for this suite",
+        **extra,
+    }
     _finish(results, checked, as_json, extra, check_reference(results, beside) if beside else None)
+    _exit_if_nothing_was_checked(checked, suite, beside)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv archive runs/mini --out semconv-mini.zip")
