@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
 import stat
 import warnings
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,28 +39,52 @@ def shipped(name: str) -> Path:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a temporary name beside `path`, syncs it to disk and renames it; on failure nothing remains.
 
+    Of several processes that write one path at once each writes a file of its own, and the last one stays, whole. What
+    killed processes left there is removed.
+
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, because some writers choose the format by it; the name is fixed, so that what a killed
-    # run left behind is overwritten by the next.
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        with temporary.open("wb") as handle:
-            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
-        write(temporary)
-        temporary.chmod(mode)  # what the umask gives, for some libraries make files that only their owner can read
-        with temporary.open("rb+") as handle:
-            _sync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _remove_leftovers(path)
+    # The suffix stays last, because some writers choose the format by it.
+    temporary = path.with_name(f".{path.stem}.partial-{secrets.token_hex(4)}{path.suffix}")
+    with temporary.open("xb") as owned:
+        try:
+            with suppress(OSError):
+                fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)  # says that its writer lives
+            mode = stat.S_IMODE(os.fstat(owned.fileno()).st_mode)
+            write(temporary)
+            temporary.chmod(mode)  # what the umask gives, for some libraries make files that only their owner can read
+            with temporary.open("rb+") as handle:
+                _sync(handle.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         _sync(folder)
     finally:
         os.close(folder)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes temporary files of `path` whose writers are gone: nobody holds their lock."""
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.partial-*{glob.escape(path.suffix)}"):
+        with suppress(OSError), leftover.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            leftover.unlink()
+
+
+def check_target(target: Path, *sources: Path) -> None:
+    """Refuses to write a file over, or into, what it is made from.
+
+    Raises:
+        InputError: `target` is one of the sources or lies in one.
+    """
+    for source in sources:
+        if target.resolve().is_relative_to(source.resolve()):
+            raise InputError(f"{target} is, or lies in, {source}, which is read to make it; choose another file")
 
 
 def _sync(descriptor: int) -> None:

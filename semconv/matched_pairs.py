@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv.files import write_atomically
+from semconv.files import check_target, write_atomically
 from semconv.labels import TopTokens
 from semconv.parquet import read_table, write_table
 from semconv.types import InputError
@@ -106,15 +106,23 @@ def read_pairs(run: Path) -> Any:
     return read_table(run / "pairs.parquet", _schema(), optional=("link_a", "link_b"))
 
 
+def _no_formula(text: str | None) -> str | None:
+    """Returns a text that no spreadsheet calculates: tokens are anybody's."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
+
+
 def export_pairs(run: Path, target: Path) -> int:
     """Writes the matched pairs of a run as `.parquet` or `.csv` (top tokens joined by spaces); returns their number.
 
+    In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
+
     Raises:
-        InputError: another suffix, or what `read_pairs` refuses.
+        InputError: another suffix, the run's own file, or what `read_pairs` refuses.
     """
     import pyarrow as pa
     import pyarrow.csv as csv
 
+    check_target(target, run / "pairs.parquet")
     table = read_pairs(run)
     if target.suffix == ".parquet":
         write_table(target, table)
@@ -123,6 +131,10 @@ def export_pairs(run: Path, target: Path) -> int:
         for name in ("top_tokens_a", "top_tokens_b"):
             joined = pa.array([" ".join(tokens) for tokens in table[name].to_pylist()])
             flat = flat.set_column(flat.schema.get_field_index(name), name, joined)
+        for place, field in enumerate(flat.schema):
+            if pa.types.is_string(field.type):
+                shown = pa.array([_no_formula(text) for text in flat[field.name].to_pylist()], pa.string())
+                flat = flat.set_column(place, field.name, shown)
         write_atomically(target, partial(csv.write_csv, flat))
     else:
         raise InputError(f"pairs are exported as .csv or .parquet, got {target.name}")

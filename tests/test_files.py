@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable, Generator
@@ -18,6 +19,7 @@ import torch
 
 from semconv import InputError
 from semconv.files import (
+    check_target,
     folder_sha256,
     only_writer,
     read_tensors,
@@ -152,6 +154,46 @@ def test_a_full_disk_at_the_sync_is_an_error_and_leaves_nothing(monkeypatch: pyt
     with pytest.raises(OSError, match="No space left"):
         write_json(tmp_path / "x.json", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_writers_at_once_each_writes_its_own_file_and_the_last_stays(tmp_path: Path):
+    path, inner_done = tmp_path / "x.bin", threading.Event()
+
+    def slowly(temporary: Path) -> None:
+        temporary.write_bytes(b"a" * 1000)
+        thread = threading.Thread(target=lambda: (write_atomically(path, quickly), inner_done.set()))
+        thread.start()
+        thread.join()
+        assert path.read_bytes() == b"b" * 10
+        with temporary.open("ab") as handle:
+            handle.write(b"a" * 1000)
+
+    def quickly(temporary: Path) -> None:
+        temporary.write_bytes(b"b" * 10)
+
+    write_atomically(path, slowly)
+    assert inner_done.is_set()
+    assert path.read_bytes() == b"a" * 2000
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed_and_what_living_ones_write_is_not(tmp_path: Path):
+    left, alive, other = (tmp_path / f".{name}.json" for name in ("x.partial-0a", "x.partial-0b", "y.partial-0c"))
+    for file in (left, alive, other):
+        file.write_text("half")
+    with alive.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        write_json(tmp_path / "x.json", {})
+    assert sorted(tmp_path.iterdir()) == sorted([alive, other, tmp_path / "x.json"])
+
+
+@pytest.mark.parametrize("target", ["store/out", "store/deep/out", "store", "link/out", "store/../store/x"])
+def test_a_target_that_is_its_own_source_is_refused(target: str, tmp_path: Path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "store")
+    check_target(tmp_path / "stores", tmp_path / "store")
+    with pytest.raises(InputError, match="which is read to make it"):
+        check_target(tmp_path / target, tmp_path / "other", tmp_path / "store")
 
 
 WITHOUT_LOCKS = """

@@ -51,6 +51,25 @@ def test_csv_holds_the_same_numbers(tmp_path: Path):
     assert (rows[1]["top_tokens_a"], rows[1]["top_tokens_b"], rows[1]["link_a"]) == ("x y", "v,w", "")
 
 
+def test_no_text_of_a_csv_is_a_formula(tmp_path: Path):
+    tokens, _ = TopTokens.of_sides([[["=1+1", "x"], ["-"]], [["@y"], ["+z"]]], ())
+    group = MatchedPairs(3, 5, "-3", "=5", np.array([0, 1]), np.array([0, 1]), -R, tokens, TOKENS_B, "", "m/5-res")
+    write_pairs(tmp_path / "pairs.parquet", [group])
+    export_pairs(tmp_path, tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["top_tokens_a"] for row in rows) == ["'-", "'=1+1 x"]
+    assert {(row["sae_a"], row["sae_b"]) for row in rows} == {("'-3", "'=5")}
+    assert sorted(float(row["r"]) for row in rows) == sorted(-R), "numbers stay numbers"
+
+
+def test_a_run_is_not_exported_over_its_own_pairs(tmp_path: Path):
+    write_pairs(tmp_path / "pairs.parquet", [GROUP])
+    with pytest.raises(InputError, match="which is read to make it"):
+        export_pairs(tmp_path, tmp_path / "pairs.parquet")
+    assert len(read_pairs(tmp_path)) == 2
+
+
 def test_what_is_no_run_or_damaged_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="holds no pairs.parquet"):
         read_pairs(tmp_path)

@@ -72,9 +72,10 @@ def correlate(
     from semconv.activation_store import ActivationStore
     from semconv.correlate import best_matches_shared
     from semconv.device import choose_device
-    from semconv.files import write_tensors
+    from semconv.files import check_target, write_tensors
     from semconv.ranks import ranks
 
+    check_target(target, store_a, store_b)
     a, b = ActivationStore(store_a), ActivationStore(store_b)
     with ranks() as among:
         m = best_matches_shared(a, b, k, among, choose_device(device))
