@@ -15,7 +15,7 @@ from torch import Tensor
 
 from semconv.config import SaeConfig, resolve
 from semconv.device import Precision, resolve_precision
-from semconv.files import folder_sha256, read_tensors, write_tensors
+from semconv.files import folder_sha256, read_sealed, read_tensors, write_tensors
 from semconv.sae_metadata import SaeMetadata, centres, check_hook
 from semconv.sources import check_release_revision, release_repository
 
@@ -106,8 +106,8 @@ def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
     opened = open_sae(sae)
     rows = opened.W_dec.detach().float().contiguous()
     kept = KeptDecoder(source, expected or _release_sha256(opened, metadata), (rows.shape[0], rows.shape[1]), metadata)
-    facts = {"source": source, "sae_sha256": kept.sae_sha256, "sha256": _sha256(rows), "metadata": metadata.to_json()}
-    write_tensors(path, {"W_dec": rows}, facts)
+    facts = {"source": source, "sae_sha256": kept.sae_sha256, "metadata": metadata.to_json()}
+    write_tensors(path, {"W_dec": rows}, facts, sealed=True)
     return kept
 
 
@@ -139,16 +139,10 @@ def _sha256(tensor: Tensor) -> str:
 
 
 def _read(path: Path) -> KeptDecoder | None:
-    """Reads what was kept; None when it is not there, or its rows are not what was written."""
+    """Reads what was kept; None when it is not there, or not what was written."""
     try:
-        tensors, facts = read_tensors(path)
-        rows = tensors["W_dec"]
-        good = facts["sha256"] == _sha256(rows)
-        metadata = SaeMetadata.from_json(facts["metadata"])
-        return (
-            KeptDecoder(facts["source"], facts["sae_sha256"], (rows.shape[0], rows.shape[1]), metadata)
-            if good
-            else None
-        )
+        tensors, facts = read_sealed(path)
+        rows, metadata = tensors["W_dec"], SaeMetadata.from_json(facts["metadata"])
+        return KeptDecoder(facts["source"], facts["sae_sha256"], (rows.shape[0], rows.shape[1]), metadata)
     except (KeyError, TypeError, ValueError):  # InputError is a ValueError
         return None

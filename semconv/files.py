@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CANNOT = (errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 """What file systems say that have no locks, or do not sync folders."""
+_SEAL = "seal"
 
 
 def shipped(name: str) -> Path:
@@ -110,14 +111,25 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, sealed: bool = False
+) -> None:
     """Writes a safetensors file atomically.
+
+    Args:
+        path: the file.
+        tensors: by name.
+        metadata: texts beside them.
+        sealed: add a SHA-256 over all of it, which `read_sealed` checks; the format has none of its own.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
+
+    if sealed:
+        metadata = {**(metadata or {}), _SEAL: _sha256_of_tensors(tensors, metadata or {})}
 
     def write(temporary: Path) -> None:
         try:
@@ -128,6 +140,27 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
             _sort_metadata(temporary)
 
     write_atomically(path, write)
+
+
+def _sha256_of_tensors(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().cpu().numpy().reshape(-1).data)
+    return digest.hexdigest()
+
+
+def read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Returns tensors and metadata of a file that was written sealed.
+
+    Raises:
+        InputError: the file is missing, or not in every byte that counts what was written.
+    """
+    tensors, metadata = read_tensors(path)
+    seal = metadata.pop(_SEAL, "")
+    if seal != _sha256_of_tensors(tensors, metadata):
+        raise InputError(f"{path} is damaged: it is not what was written")
+    return tensors, metadata
 
 
 def _sort_metadata(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.config import CorpusConfig, ModelConfig, SuiteConfig
-from semconv.files import read_tensors, sha256_of_file, write_tensors
+from semconv.files import read_sealed, sha256_of_file, write_tensors
 from semconv.packing import CorpusFacts, Layout, rows_of
 from semconv.run import Run
 from semconv.sources import model_folder, text_files, tokenizer_file
@@ -150,17 +150,16 @@ def _write_corpus(path: Path, corpus: Corpus) -> None:
     if blocks.place is not None:
         parts["place"] = blocks.place
     facts = json.dumps(asdict(corpus.facts))
-    told = {"text_sha256": corpus.text_sha256, "tokens_sha256": blocks.sha256, "rule": blocks.rule, "facts": facts}
-    write_tensors(path, parts, told)
+    told = {"text_sha256": corpus.text_sha256, "rule": blocks.rule, "facts": facts}
+    write_tensors(path, parts, told, sealed=True)
 
 
 def _read_corpus(path: Path) -> Corpus | None:
     """Reads the cache; None when it is not there or not what was written, for then it is made again from the text."""
     try:
-        parts, told = read_tensors(path)
+        parts, told = read_sealed(path)
         blocks = TokenBlocks(parts["ids"], parts["mask"], parts["document"], parts["place"], told["rule"])
         facts: dict[str, Any] = json.loads(told["facts"])
-        whole = told["tokens_sha256"] == blocks.sha256
-        return Corpus(blocks, told["text_sha256"], CorpusFacts(**facts)) if whole else None
+        return Corpus(blocks, told["text_sha256"], CorpusFacts(**facts))
     except (KeyError, TypeError, ValueError):  # InputError is a ValueError
         return None

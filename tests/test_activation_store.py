@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -281,6 +282,13 @@ def _unsort(tensors: dict[str, torch.Tensor]) -> None:
     tensors["indices"] = tensors["indices"].int().flip(0).to(torch.uint16)
 
 
+def _indices_as(kind: torch.dtype) -> Callable[[dict[str, torch.Tensor]], None]:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors["indices"] = tensors["indices"].to(torch.int32).to(kind)
+
+    return change
+
+
 def _negate(tensors: dict[str, torch.Tensor]) -> None:
     tensors["values"] = -tensors["values"]
 
@@ -314,6 +322,10 @@ def _few_norms(tensors: dict[str, torch.Tensor]) -> None:
         (lambda s: (s.path / "manifest.json").unlink(), "is no activation store"),
         (_rewrite_shard(_unsort), "strictly increasing"),
         (_rewrite_shard(_negate), "finite and >= 0"),
+        *(
+            (_rewrite_shard(_indices_as(kind)), f"indices must be torch.uint16, got {kind}")
+            for kind in (torch.int64, torch.float32, torch.complex64, torch.int16)
+        ),
         (_rewrite_shard(_forget_values), "values"),
         (_rewrite_shard(_wrong_max), "feature_max"),
         (_rewrite_shard(_negative_norms), "stream_norm must be float32 [32], finite and >= 0"),
