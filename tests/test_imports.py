@@ -299,6 +299,7 @@ def files_of(module: str) -> list[Path]:
             },
         ),
         ("claims", {"config", "files", "types"}),
+        ("foreign", set()),
         (
             "report",
             {
@@ -306,6 +307,7 @@ def files_of(module: str) -> list[Path]:
                 "compare",
                 "feature_contexts",
                 "files",
+                "foreign",
                 "hooks",
                 "matched_pairs",
                 "report",

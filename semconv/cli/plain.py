@@ -12,10 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-
-def visible(text: str) -> str:
-    """Returns text whose control characters are escapes, but for line ends and tabs: names are anybody's."""
-    return "".join(c if c.isprintable() or c in "\n\t\xa0" else c.encode("unicode_escape").decode() for c in text)
+from semconv.foreign import visible
 
 
 class PlainConsole(Console):
@@ -29,7 +26,7 @@ class PlainConsole(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Returns a string as text, with visible control characters."""
-        return super().render_str(visible(text), **options)
+        return super().render_str(visible(text, lines=True), **options)
 
 
 def table(*columns: str, title: str | None = None) -> Table:

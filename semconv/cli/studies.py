@@ -27,6 +27,7 @@ from semconv.cli.terminal import (
     run_folder,
     warn,
 )
+from semconv.foreign import visible
 from semconv.types import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def _claims_table(checked: list[Checked]) -> Table:
         if c.claim.tolerance:
             expected += f" ± {show(c.claim.tolerance)}"
         verdict = Text(c.verdict, colours[c.verdict])
-        grid.add_row(c.claim.id, c.claim.statement, expected, show(c.observed), verdict)
+        grid.add_row(*map(visible, (c.claim.id, c.claim.statement, expected, show(c.observed))), verdict)
     return grid
 
 
@@ -61,7 +62,7 @@ def _reference_lines(found: Comparison) -> list[str]:
         f"{len(found.outside)} outside" + (f", {found.left_out} left out, as allowed." if found.left_out else ".")
     ]
     for d in found.outside[:_SHOWN]:
-        lines.append(f"  {d.path}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
+        lines.append(f"  {visible(d.path)}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
     if len(found.outside) > _SHOWN:
         lines.append(f"  and {len(found.outside) - _SHOWN} more (--json lists all)")
     return lines
@@ -97,13 +98,13 @@ def _finish(
             out.print(_claims_table(own))
             out.print(_counts(own))
         else:
-            out.print(f"No claim is about suite {results['suite']}.", soft_wrap=True)
+            out.print(f"No claim is about suite {visible(results['suite'])}.", soft_wrap=True)
         if others:
-            out.print(others, soft_wrap=True)
+            out.print(visible(others), soft_wrap=True)
         for line in _reference_lines(reference) if reference else ():
             out.print(line, soft_wrap=True)
         for what, where in extra.items():
-            out.print(f"{what.capitalize()}: {where}", soft_wrap=True)
+            out.print(f"{what.capitalize()}: {visible(where)}", soft_wrap=True)
     if failed or (reference and reference.outside):
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from semconv.claims import Checked, about
 from semconv.files import write_text
+from semconv.foreign import no_markup
 from semconv.report import sections
 from semconv.report.figures import title_of
 from semconv.report.rows import cannot_tell, interval, names_of, null_names, text_compared
@@ -78,7 +79,8 @@ def _nulls_text(results: dict[str, Any]) -> str:
 
 
 def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Path) -> None:
-    """Writes the report beside its `figures/` folder."""
+    """Writes the report beside its `figures/` folder; no text of the results or claims is markup in it."""
+    results, checked = no_markup(results), [no_markup(one) for one in checked]
     corpus, null, (a, b) = results["corpus"], results["null"], names_of(results)
     optional = [
         ("published", "From the published protocol to the corrected one", sections.published_section),

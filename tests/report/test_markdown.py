@@ -142,6 +142,40 @@ def test_claims_have_a_section(tmp_path: Path):
     assert "## Claims\n\n| claim |" in (tmp_path / "report.md").read_text()
 
 
+HOSTILE = "<script>x</script><b> ![i](http://e/x.png) [c](javascript:alert) \x1b[2J \u202e | `a`\n\n# forged\n- x"
+
+
+def test_nothing_in_results_or_claims_is_markup(tmp_path: Path):
+    markdown_it = pytest.importorskip("markdown_it")
+    made, plain = results(), results()
+    kept = ("layer_a", "layer_b", "sae_a", "sae_b", "kind", "hook", "best_layer_pair")
+
+    def spoil(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {k: spoil(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [spoil(v, key) for v in value]
+        return value + HOSTILE if isinstance(value, str) and key not in (*kept, "rows") else value
+
+    made = spoil(made)
+    made["warnings"] = [HOSTILE]
+    claim = Claim("C" + HOSTILE, HOSTILE, HOSTILE, made["suite"], "a", "equal", 1)
+    write_markdown(made, [Checked(claim, HOSTILE, "pass")], tmp_path / "report.md")
+    write_markdown(plain, [], tmp_path / "plain.md")
+    text, expected = (tmp_path / "report.md").read_text(), (tmp_path / "plain.md").read_text()
+    assert text.count("forged") > 20
+    assert not {c for c in text if not c.isprintable() and c != "\n"}
+    reader = markdown_it.MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    html, usual = reader.render(text), reader.render(expected)
+    for tag in ("<script", "<b>", "<img", "<a "):
+        assert html.count(tag) == usual.count(tag), tag
+    assert "javascript:" not in html.replace("(javascript:alert)", "")
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert [h.split(":")[0].split(" \\")[0] for h in headings[1:] if "Claims" not in h] == [
+        h.split(":")[0] for h in expected.splitlines() if h.startswith("#")
+    ][1:]
+
+
 @pytest.mark.parametrize(
     ("n_own", "suites", "told"),
     [

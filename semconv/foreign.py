@@ -1,0 +1,30 @@
+"""Makes text that others wrote harmless where it is shown: what cannot be seen is spelled out, nothing is markup."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+
+def visible(text: str, lines: bool = False) -> str:
+    """Returns text in which what has no shape of its own is spelled: control characters, marks of direction.
+
+    Args:
+        text: anything.
+        lines: leave the ends of lines and tabs as they are.
+    """
+    kept = "\n\t\xa0" if lines else "\xa0"
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def no_markup(value: Any) -> Any:
+    """Returns a copy of plain values or of a dataclass whose texts are text in Markdown: no HTML, link or image."""
+    if isinstance(value, str):
+        return visible(value).replace("<", "&lt;").replace("[", "\\[")
+    if isinstance(value, dict):
+        return {no_markup(key): no_markup(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(no_markup(inner) for inner in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: no_markup(getattr(value, field.name)) for field in fields(value)})
+    return value
