@@ -109,16 +109,35 @@ def test_a_gpu_that_is_not_there_is_one_sentence(tiny_suite: Path, tmp_path: Pat
     assert found["device"] == f"cpu ({why_no_cuda()})"
 
 
-def test_a_full_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def fill() -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), 2, "the GPU has too little memory"),
+        (MemoryError(), 2, "this machine has too little memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 2, "too little memory"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), 2, "needs the package x"),
+        (KeyError("a\nb"), 3, "internal error, a fault of semconv and not of yours: KeyError: 'a\\nb'."),
+        (RuntimeError("line\nline"), 3, "RuntimeError: line line."),
+        (RecursionError("too deep"), 3, "--debug (SECURITY.md says where)"),
+    ],
+)
+def test_every_error_ends_in_one_sentence(
+    error: Exception, code: int, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail() -> None:
+        raise error
 
-    monkeypatch.setattr("semconv.cli.terminal.app", fill)
+    monkeypatch.setattr("semconv.cli.terminal.app", fail)
     monkeypatch.setattr(sys, "argv", ["semconv"])
     with pytest.raises(SystemExit) as left:
         main()
-    assert left.value.code == 2
-    assert "the GPU has too little memory" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert left.value.code == code
+    assert told in shown
+    assert len(shown.strip().splitlines()) == 1
+    monkeypatch.setattr(sys, "argv", ["semconv", "--debug"])
+    with pytest.raises(type(error)):
+        main()
 
 
 @requires_models

@@ -32,7 +32,7 @@ class _Typer(typer.Typer):
 app = _Typer(
     cls=PlainGroup,
     help="Do two language models represent the same features? Exit codes: 0 done, 1 a claim or a comparison with the "
-    "reference failed, 2 bad input.",
+    "reference failed, 2 bad input, 3 an internal error.",
     epilog="Begin with `semconv doctor`, then `semconv reproduce`. `semconv COMMAND --help` has an example each; "
     "`--debug` anywhere shows tracebacks; `semconv --install-completion` teaches your shell the commands; NO_COLOR is "
     "respected.",
@@ -186,24 +186,29 @@ def _main() -> None:
     try:
         _check_names(sys.argv[1:])
         app()
-    except SemconvError as error:
+    except Exception as error:
         if debug:
             raise
-        _tell(" ".join(str(error).split("\n")))
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        if debug:
-            raise
-        _tell(f"this command needs the package {error.name}, which is not installed (run `make setup`)")
-        sys.exit(2)
-    except RuntimeError as error:
-        if debug or type(error).__name__ != "OutOfMemoryError":  # torch is not loaded for its name
-            raise
-        _tell("the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu")
-        sys.exit(2)
-    except OSError as error:
-        if debug:
-            raise
+        sentence, code = _told(error)
+        _tell(" ".join(sentence.split("\n")))
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[str, int]:
+    """Returns what is said of an error, and the exit code: 2 where input or machine are at fault, 3 where we are."""
+    if isinstance(error, SemconvError):
+        return str(error), 2
+    if isinstance(error, ModuleNotFoundError):
+        return f"this command needs the package {error.name}, which is not installed (run `make setup`)", 2
+    if type(error).__name__ == "OutOfMemoryError":  # torch is not loaded for its name
+        return "the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu", 2
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "this machine has too little memory for what was asked", 2
+    if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        _tell(f"{error.strerror or error}{where}")
-        sys.exit(2)
+        return f"{error.strerror or error}{where}", 2
+    return (
+        f"internal error, a fault of semconv and not of yours: {type(error).__name__}: {error}. Nothing that was "
+        "finished is lost. Please report it with what the same command prints with --debug (SECURITY.md says where)",
+        3,
+    )
