@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from semconv.families import Point, point_of
 from semconv.hooks import hook_name, parse_hook
-from semconv.model_files import check_kind, check_weights, read_config, reads_both_ways, where_to_load
+from semconv.model_files import (
+    check_files,
+    check_kind,
+    check_weights,
+    read_config,
+    reads_both_ways,
+    weights_file,
+    where_to_load,
+)
 from semconv.types import InputError, TokenBlocks, first_line, nearest
 
 if TYPE_CHECKING:
@@ -87,6 +95,9 @@ def _auto_class(config: Any) -> Any:
 def _trained(path: str | Path, config: Any, load: dict[str, Any]) -> PreTrainedModel:
     """Loads a model with all of its weights; without its head where the checkpoint has none."""
     from transformers import AutoModel
+
+    check_files(path)
+    load = load if weights_file(Path(path)) else load | {"use_safetensors": True}
 
     def loaded(kind: Any) -> tuple[Any, set[str], set[str]]:
         with _told(path):

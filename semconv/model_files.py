@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from semconv.files import read_json
 from semconv.hooks import OTHER_TOWER
 from semconv.types import InputError, first_line
 
@@ -56,6 +57,30 @@ def where_to_load(path: str | Path) -> dict[str, Any]:
     if find_spec("gguf") is None:
         raise InputError(f"model {path} is a GGUF file, and reading it needs the package gguf (pip install gguf)")
     return {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+
+
+def check_files(path: str | Path) -> None:
+    """Refuses a model's folder whose weights are pickles, or whose index leads out of it; a name on the hub passes.
+
+    Raises:
+        InputError: names the file.
+    """
+    folder = Path(path)
+    if not folder.is_dir() or weights_file(folder) is not None:
+        return
+    pickles = sorted(file.name for kind in ("*.bin", "*.pt", "*.pth") for file in folder.glob(kind))
+    if pickles and not any(folder.glob("*.safetensors")):
+        raise InputError(
+            f"model {path} has its weights in {pickles[0]}, a pickle, which could run code and is not read; save the "
+            "model again with transformers, which writes safetensors"
+        )
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        files = read_json(index).get("weight_map")
+        if not isinstance(files, dict):
+            raise InputError(f"{index} must hold a weight_map, a JSON object, got {type(files).__name__}")
+        for name in sorted({str(file) for file in files.values()}):  # pyright: ignore[reportUnknownArgumentType]
+            if name != Path(name).name or not (folder / name).is_file():
+                raise InputError(f"{index} names the file {name!r}, and weights lie beside it, in files that are there")
 
 
 def read_config(path: str | Path, revision: str | None = None) -> Any:

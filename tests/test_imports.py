@@ -53,7 +53,7 @@ def files_of(module: str) -> list[Path]:
         ("hooks", {"types"}),
         ("families", {"hooks", "types"}),
         ("libraries", set()),
-        ("model_files", {"hooks", "types"}),
+        ("model_files", {"files", "hooks", "types"}),
         ("model_activations", {"families", "hooks", "model_files", "types"}),
         ("sae_labels", {"hooks"}),
         ("sinks", {"spans", "types"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -333,6 +334,38 @@ def test_several_gguf_files_and_other_files_are_refused(tmp_path: Path, monkeypa
     file.write_bytes(b"GGUF")
     with pytest.raises(InputError, match="cannot load model"):
         load_model(file)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth"])
+def test_pickled_weights_are_refused_by_name(name: str, tmp_path: Path):
+    folder = save(tiny_model("llama"), tmp_path / "m")
+    torch.save(tiny_model("llama").state_dict(), folder / name)
+    load_model(folder)  # beside safetensors it is not read
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=f"has its weights in {name}, a pickle, which could run code and is not read"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ({"weight_map": {"model.norm.weight": "../other/model.safetensors"}}, "names the file '../other/model.safe"),
+        ({"weight_map": {"model.norm.weight": "/etc/passwd"}}, "names the file '/etc/passwd'"),
+        ({"weight_map": {"model.norm.weight": "absent.safetensors"}}, "in files that are there"),
+        ({"weight_map": {"model.norm.weight": 3}}, "names the file '3'"),
+        ({"weight_map": []}, "must hold a weight_map, a JSON object, got list"),
+        ({}, "must hold a weight_map, a JSON object, got NoneType"),
+        ([], "must hold a JSON object"),
+    ],
+)
+def test_an_index_of_weights_that_leads_elsewhere_is_refused(index: Any, told: str, tmp_path: Path):
+    folder = save(tiny_model("llama"), tmp_path / "m")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    (tmp_path / "other").mkdir()
+    shutil.copy(folder / "model-00001-of-00001.safetensors", tmp_path / "other" / "model.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=re.escape(told)):
+        load_model(folder)
 
 
 def test_nothing_lowers_the_warnings_of_other_libraries():
