@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
 from semconv.matched_pairs import read_pairs
+from semconv.nulls import PAIRING_NULLS
+from semconv.permutation import permutation_ids
+from semconv.provenance import CHANGED, code_commit
 from semconv.report import write_report
 from semconv.report.order import in_order
 from semconv.result_warnings import warnings_of
@@ -44,6 +48,16 @@ STATED = ("suite_sha256", "fast", "corpus", "model_a", "model_b", "read")
 """What of the results is as the archive states it: text, sources, activity and fit of SAEs need models."""
 SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
+AS_STATED = (
+    "text, and sources, activity and fit of the SAEs, which need the models; matches, filters, split halves, the draws "
+    "of frequency and rematch, controls, published steps and categories, which need the activations; contexts, which "
+    "need the text; commit, machine and times"
+)
+"""What of an archive cannot be checked without more than it holds."""
+SAMPLED = 8
+"""Draws of `shuffle` that are taken again for every measure and pair of SAEs."""
+TOLD = ("report.md", "index.html")
+"""What tells of the results, and is written again from them; figures depend on the machine's fonts too."""
 _COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")
 _MOST_METADATA = 2**26
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same run gives the same bytes
@@ -182,28 +196,30 @@ def _measures(suite: SuiteConfig) -> list[Measure[Any]]:
     return make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
 
 
-def rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
+def rebuild(folder: Path, thorough: bool = False) -> tuple[dict[str, Any], Nulls]:
     """Returns results and null draws rebuilt from the statistics of an opened archive: no model, text or activation.
 
-    Every score of the layer grid is taken afresh from the decoder rows of its pairs; p, q, intervals, calibrated scores
-    and summaries come from the draws that were kept.
+    Every score of the layer grid is taken afresh from the decoder rows of its pairs, and so are some draws of its
+    `shuffle` nulls, others every time, or with `thorough` all of them; p, q, intervals, calibrated scores and summaries
+    come from the draws that were kept.
 
     Raises:
         InputError: a statistic is missing or damaged, or the results in the archive are not what follows from them.
     """
     try:
-        return _rebuild(folder)
+        return _rebuild(folder, thorough)
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"what {folder} holds is damaged: {type(error).__name__} {error}") from None
 
 
-def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
+def _rebuild(folder: Path, thorough: bool) -> tuple[dict[str, Any], Nulls]:
     suite, archived = suite_from_json(folder / "suite.json"), load_results(folder)
     if suite.sha256 != archived["suite_sha256"]:
         raise InputError(f"results.json in {folder} is of another suite than suite.json")
-    if suite.subspaces is not None and (folder / CATEGORIES).exists():  # the run's own, which may be nowhere else
+    own = suite.subspaces is not None and not suite.subspaces.categories.startswith("asset:")
+    if suite.subspaces is not None and own and (folder / CATEGORIES).exists():  # which may be nowhere else
         suite = replace(suite, subspaces=replace(suite.subspaces, categories=str(folder / CATEGORIES)))
     no_starts = np.zeros(0, dtype=np.int64)
     cache = KeptTasks(folder / "tasks")
@@ -221,7 +237,8 @@ def _rebuild(folder: Path) -> tuple[dict[str, Any], Nulls]:
             raise InputError(f"{section} in results.json of {folder} is not what follows from the statistics beside it")
     _check_nulls(folder, nulls)
     _check_pairs(folder, protocol, encoded)
-    check_scores(folder, suite, results)
+    check_counts(folder, results)
+    check_scores(folder, suite, results, nulls, thorough)
     return results, nulls
 
 
@@ -235,22 +252,27 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"--out must be a new or empty folder, got {target}")
     results, nulls = rebuild(folder)
-    checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
         made = Path(temporary) / "made"
         made.mkdir()
-        for name in _COPIED:
-            if (folder / name).exists():
-                shutil.copyfile(folder / name, made / name)
-        write_json(made / "results.json", results)
-        write_nulls(made, nulls)
-        write_report(results, checked, made)
+        _write_told(folder, made, results, nulls)
         written = [path for path in sorted(made.rglob("*")) if path.is_file()]
         beside = [(path, folder / path.relative_to(made)) for path in written]
         same = all(other.is_file() and other.read_bytes() == path.read_bytes() for path, other in beside)
         made.replace(target)
     return same
+
+
+def _write_told(folder: Path, made: Path, results: dict[str, Any], nulls: Nulls) -> None:
+    """Writes what is told of an opened archive, and what that is told from, into a folder."""
+    checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
+    for name in _COPIED:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, made / name)
+    write_json(made / "results.json", results)
+    write_nulls(made, nulls)
+    write_report(results, checked, made)
 
 
 def _no_tick(stage: str, steps: int) -> None:
@@ -268,6 +290,7 @@ def _check_nulls(folder: Path, nulls: Nulls) -> None:
 def _check_pairs(folder: Path, protocol: Protocol, encoded: Encoded) -> None:
     table = read_pairs(folder)
     columns = [table[name].to_numpy() for name in ("sae_a", "sae_b", "feature_a", "feature_b", "r")]
+    known = 0
     for a in encoded.sides_a:
         for b in encoded.sides_b:
             key = key_of(a, b)
@@ -275,13 +298,47 @@ def _check_pairs(folder: Path, protocol: Protocol, encoded: Encoded) -> None:
             kept = observed_pairs(protocol, key, a, b)
             if not all(np.array_equal(column[here], part) for column, part in zip(columns[2:], kept, strict=True)):
                 raise InputError(f"pairs.parquet in {folder} holds other pairs of layers {key} than were scored")
+            known += int(here.sum())
+    if known != table.num_rows:
+        raise InputError(
+            f"pairs.parquet in {folder} holds {table.num_rows - known} pairs of SAEs that are not compared"
+        )
 
 
-def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> float:
-    """Takes every score of the layer grid afresh from the decoder rows; returns the largest distance found.
+def check_counts(folder: Path, results: dict[str, Any]) -> None:
+    """Compares how many pairs the results tell of, and their mean r, with the pairs themselves.
 
     Raises:
-        InputError: a score differs by more than `SCORE_TOLERANCE`, or there are no rows.
+        InputError: they are others.
+    """
+    table = read_pairs(folder)
+    sae_a, sae_b, r = (table[name].to_numpy() for name in ("sae_a", "sae_b", "r"))
+    for key, cell in results["grid"].items():
+        own = r[(sae_a == cell["sae_a"]) & (sae_b == cell["sae_b"])]
+        mean = float(own.mean()) if len(own) else None
+        far = mean is not None and not abs((cell["mean_r"] or 0.0) - mean) <= SCORE_TOLERANCE
+        if cell["pairs"] != len(own) or far or (mean is None) != (cell["mean_r"] is None):
+            raise InputError(
+                f"results.json in {folder} tells of {cell['pairs']} pairs of layers {key} with mean r "
+                f"{cell['mean_r']}, pairs.parquet holds {len(own)} with {mean}"
+            )
+
+
+def check_scores(
+    folder: Path, suite: SuiteConfig, results: dict[str, Any], nulls: Nulls, thorough: bool = False
+) -> float:
+    """Takes every score of the layer grid, and draws of `shuffle`, afresh; returns the largest distance found.
+
+    Args:
+        folder: of the opened archive, whose decoder rows are read.
+        suite: of the run.
+        results: of the run.
+        nulls: the draws that were kept.
+        thorough: draw all of `shuffle` again, not `SAMPLED` of every measure and pair of SAEs.
+
+    Raises:
+        InputError: a score or draw differs by more than `SCORE_TOLERANCE`, there are more or fewer draws than the suite
+            says, or there are no rows.
     """
     decoders, _ = read_tensors(folder / DECODERS)
     pairs = read_pairs(folder)
@@ -296,17 +353,71 @@ def check_scores(folder: Path, suite: SuiteConfig, results: dict[str, Any]) -> f
             if kept is None:
                 continue
             with collected_saturation():  # the results have said so
-                distance = abs(measure.score(measure.prepare(X), measure.prepare(Y)) - kept)
-            if not distance <= SCORE_TOLERANCE:  # NaN is not
-                raise InputError(
-                    f"{measure.name} of layers {key} is {kept:.6g} in results.json of {folder} and {distance:.2g} away "
-                    "from what its decoder rows give"
-                )
-            found.append(distance)
+                x, y = measure.prepare(X), measure.prepare(Y)
+                distance = abs(measure.score(x, y) - kept)
+                if not distance <= SCORE_TOLERANCE:  # NaN is not
+                    raise InputError(
+                        f"{measure.name} of layers {key} is {kept:.6g} in results.json of {folder} and {distance:.2g} "
+                        "away from what its decoder rows give"
+                    )
+                found += [distance, _draws_distance(measure, x, y, len(X), suite, nulls[key], key, thorough)]
         return found
 
     cells = side_by_side([partial(distances, key, cell) for key, cell in results["grid"].items()], on_cpu=True)
     return max((distance for found in cells for distance in found), default=0.0)
+
+
+def _draws_distance(
+    measure: Measure[Any],
+    x: Any,
+    y: Any,
+    n: int,
+    suite: SuiteConfig,
+    draws: dict[str, ndarray],
+    key: str,
+    thorough: bool,
+) -> float:
+    """Draws permutations of `shuffle` again and returns how far the kept scores are from theirs, at most."""
+    wanted = suite.null.n_permutations
+    for name in PAIRING_NULLS:
+        kept = draws[f"{name}.{measure.name}"]
+        if len(kept) != wanted:
+            raise InputError(f"{len(kept)} draws of {name} were kept for layers {key}, the suite says {wanted}")
+    numbers = range(wanted) if thorough else sorted(SystemRandom().sample(range(wanted), min(SAMPLED, wanted)))
+    again = measure.null_scores(x, y, np.concatenate([permutation_ids(n, 1, suite.null.seed, i) for i in numbers]))
+    distance = float(np.abs(again - draws[f"shuffle.{measure.name}"][list(numbers)]).max())
+    if not distance <= SCORE_TOLERANCE:
+        raise InputError(
+            f"draws of shuffle that were kept for {measure.name} of layers {key} are {distance:.2g} away from what the "
+            "decoder rows and the seed give"
+        )
+    return distance
+
+
+def check_told(folder: Path, results: dict[str, Any], nulls: Nulls, commit: str) -> str:
+    """Writes report and page of an opened archive again, and returns in words how they compare with its own.
+
+    Args:
+        folder: of the archive.
+        results: rebuilt.
+        nulls: likewise.
+        commit: of the code that made the archive, as it says itself.
+
+    Raises:
+        InputError: this very commit writes others.
+    """
+    with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
+        made = Path(temporary)
+        _write_told(folder, made, results, nulls)
+        others = [name for name in TOLD if (folder / name).read_bytes() != (made / name).read_bytes()]
+    if not others:
+        return "what the results give, to the byte"
+    if commit == code_commit() and commit != "unknown" and not commit.endswith(CHANGED):
+        raise InputError(f"{' and '.join(others)} in {folder} is not what its results give; the numbers are")
+    return (
+        f"not checked: {' and '.join(others)} as this commit writes them differ, and the archive says that commit "
+        f"{commit or 'unknown'} made it; `semconv report --from` writes them from the results"
+    )
 
 
 def _rows(decoders: dict[str, torch.Tensor], name: str, sae: str, features: ndarray) -> ndarray:

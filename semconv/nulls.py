@@ -19,6 +19,8 @@ from semconv.permutation import frequency_strata, permutation_ids
 from semconv.resampling import document_shift
 from semconv.sides import Prepared, Side, scores_of
 
+PAIRING_NULLS = ("shuffle", "frequency")
+
 
 def pairing_nulls(
     prepared: Prepared, counts_b: Int[ndarray, " n"], n_permutations: int, seed: int, n_strata: int

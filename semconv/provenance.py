@@ -25,8 +25,12 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+CHANGED = "+changes"
+"""Stands after the commit of a tree that differs from it."""
+
+
 def code_commit() -> str:
-    """Returns the commit of the source tree, with '+changes' when the tree differs.
+    """Returns the commit of the source tree, with `CHANGED` when the tree differs.
 
     Outside a checkout it is what the environment variable SEMCONV_COMMIT says, which a container image sets to the
     commit it was built from, or 'unknown'.
@@ -40,7 +44,7 @@ def code_commit() -> str:
 
     with suppress(OSError, subprocess.SubprocessError):
         if Path(git("rev-parse", "--show-toplevel")).resolve() == root:
-            return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+            return git("rev-parse", "HEAD") + (CHANGED if git("status", "--porcelain") else "")
     return os.environ.get("SEMCONV_COMMIT") or "unknown"
 
 

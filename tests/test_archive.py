@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from semconv import InputError
-from semconv.archive import check_scores, opened, rebuild, write_archive
+from semconv import archive as archive_module
+from semconv.archive import check_counts, check_scores, check_told, opened, rebuild, write_archive
 from semconv.config import suite_from_json, suite_in_words
 from semconv.crate import METADATA, check_crate, environment
 from tests.conftest import portable, requires_models, semconv_cli
@@ -77,10 +81,62 @@ def test_results_are_rebuilt_from_the_archive_alone_and_are_the_same_bytes(
 
 def test_scores_follow_from_the_decoder_rows(tiny_run: Path):
     suite, results = suite_from_json(tiny_run / "suite.json"), json.loads((tiny_run / "results.json").read_text())
-    assert check_scores(tiny_run, suite, results) < 1e-12
+    with opened(tiny_run) as folder:
+        _, nulls = rebuild(folder)
+    assert check_scores(tiny_run, suite, results, nulls, thorough=True) < 1e-12
     results["grid"]["0x2"]["measures"]["rsa"]["score"] += 1e-6
     with pytest.raises(InputError, match="rsa of layers 0x2 is .* 1e-06 away from what its decoder rows give"):
-        check_scores(tiny_run, suite, results)
+        check_scores(tiny_run, suite, results, nulls)
+
+
+def test_draws_of_shuffle_are_taken_again(tiny_run: Path, unpacked: Path):
+    """Some of them, others every time, or all; and there are as many as the suite says."""
+    suite, results = suite_from_json(tiny_run / "suite.json"), json.loads((tiny_run / "results.json").read_text())
+    with opened(tiny_run) as folder:
+        _, nulls = rebuild(folder, thorough=True)
+    key, name = "0x2", "shuffle.rsa"
+    one, every = nulls[key][name].copy(), nulls[key][name] + 1e-6
+    one[len(one) // 2] += 1e-6
+    for forged, thorough in ((one, True), (every, True), (every, False)):
+        other = {**nulls, key: {**nulls[key], name: forged}}
+        with pytest.raises(InputError, match="draws of shuffle that were kept for rsa of layers 0x2 are 1e-06 away"):
+            check_scores(tiny_run, suite, results, other, thorough)
+    stated = replace(suite, null=replace(suite.null, n_permutations=1_000_000))
+    with pytest.raises(InputError, match=r"\d+ draws of shuffle were kept for layers .*, the suite says 1000000"):
+        check_scores(tiny_run, stated, results, nulls)
+
+
+@pytest.mark.parametrize("values", [{"pairs": 70}, {"mean_r": 0.987}, {"mean_r": None}, {"mean_r": float("nan")}])
+def test_numbers_of_pairs_are_those_of_the_pairs(values: dict[str, Any], tiny_run: Path):
+    results = json.loads((tiny_run / "results.json").read_text())
+    check_counts(tiny_run, results)
+    results["grid"]["0x2"] |= values
+    with pytest.raises(InputError, match=r"tells of \d+ pairs of layers 0x2 with mean r .*, pairs\.parquet holds"):
+        check_counts(tiny_run, results)
+
+
+def test_pairs_of_saes_that_are_not_compared_are_refused(unpacked: Path):
+    table = parquet.read_table(unpacked / "pairs.parquet")
+    place = table.column_names.index("sae_a")
+    other = table.slice(0, 3).set_column(place, table.field("sae_a"), [["7"] * 3])
+    parquet.write_table(pa.concat_tables([table, other]), unpacked / "pairs.parquet")
+    with pytest.raises(InputError, match="holds 3 pairs of SAEs that are not compared"):
+        rebuild(unpacked)
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.md"])
+def test_a_forged_report_or_page_is_refused_where_the_same_commit_made_it(
+    name: str, unpacked: Path, monkeypatch: pytest.MonkeyPatch
+):
+    results, nulls = rebuild(unpacked)
+    monkeypatch.setattr(archive_module, "code_commit", lambda: "c0ffee")
+    assert check_told(unpacked, results, nulls, "c0ffee") == "what the results give, to the byte"
+    (unpacked / name).write_text((unpacked / name).read_text() + "better")
+    with pytest.raises(InputError, match=f"{name} in .* is not what its results give"):
+        check_told(unpacked, results, nulls, "c0ffee")
+    assert "not checked" in check_told(unpacked, results, nulls, "another")
+    monkeypatch.setattr(archive_module, "code_commit", lambda: "c0ffee+changes")
+    assert "not checked" in check_told(unpacked, results, nulls, "c0ffee+changes")
 
 
 def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
@@ -91,6 +147,8 @@ def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
         assert "1 claims pass, 0 fail" in done.stdout
         assert "the results follow from the statistics beside them" in done.stdout
         assert "Made: commit " in done.stdout
+        assert "Report and page: what the results give, to the byte\n" in done.stdout
+        assert "As stated: text, and sources, activity and fit" in done.stdout
         assert "Suite: tiny, none that ships\n" in done.stdout
         whose = options[1] if options else "the run's own claims.toml, by whoever made the run"
         assert f"Claims from: {whose}\nReference from: nowhere: none ships for this suite\n" in done.stdout

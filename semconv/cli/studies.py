@@ -288,6 +288,7 @@ def verify(
         Path | None,
         typer.Option(help="Claims file (default: those that ship; for a suite that none is about, the run's own)."),
     ] = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="With --bundle: draw all of shuffle again.")] = False,
     reference: Annotated[
         Path | None, typer.Option(help="Folder of reference results (default: those that ship for the suite, if any).")
     ] = None,
@@ -303,6 +304,8 @@ def verify(
 
     if run is not None and bundle is not None:
         raise InputError(f"verify takes a run folder or --bundle, got both {run} and {bundle}")
+    if thorough and bundle is None:
+        raise InputError("--thorough is for --bundle: a run folder is not rebuilt")
 
     def stated(folder: Path, suite: str) -> tuple[list[Claim], str]:
         return (load_claims(claims, suite), str(claims)) if claims else claims_of(folder, suite)
@@ -313,15 +316,20 @@ def verify(
         results = load_results(folder)
         of_run, claims_from = stated(folder, results["suite"])
     else:
-        from semconv.archive import opened, rebuild
+        from semconv.archive import AS_STATED, check_told, opened, rebuild
         from semconv.crate import environment
 
         with opened(bundle) as folder:
-            results, _ = rebuild(folder)
+            results, nulls = rebuild(folder, thorough)
             of_run, claims_from = stated(folder, results["suite"])
             about = environment(folder)
-        extra["bundle"] = f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
-        extra["as stated"] = "counts of text, and sources, activity and fit of the SAEs, need the models"
+            extra["bundle"] = (
+                f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
+            )
+            extra["report and page"] = check_told(folder, results, nulls, about.get("commit", ""))
+        drawn = "every draw" if thorough else "some draws, others every time (--thorough: all),"
+        extra["taken again"] = f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs"
+        extra["as stated"] = AS_STATED
         told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
         extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
     suite: str = results["suite"]
