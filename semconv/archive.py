@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import zipfile
@@ -25,7 +26,7 @@ from semconv.compare import Measure, make_measures
 from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
-from semconv.crate import CATEGORIES, METADATA, check_crate, listed_files
+from semconv.crate import CATEGORIES, METADATA, Entry, check_crate, listed_files
 from semconv.files import read_tensors, write_atomically, write_json
 from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
@@ -59,6 +60,9 @@ SAMPLED = 8
 TOLD = ("report.md", "index.html")
 """What tells of the results, and is written again from them; figures depend on the machine's fonts too."""
 _COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")
+MOST_MIB = 1024
+"""MiB that an archive may unpack to unless more is allowed."""
+_ROWS_PER_MIB = 10_000
 _MOST_METADATA = 2**26
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same run gives the same bytes
 
@@ -101,16 +105,24 @@ def write_archive(folder: Path, target: Path) -> int:
 
 
 @contextmanager
-def opened(archive: Path) -> Generator[Path]:
+def opened(archive: Path, most_mib: int = MOST_MIB) -> Generator[Path]:
     """Gives a folder with what an archive, or a run folder, lists, every file checked, and nothing else.
 
     What is refused inside of the `with` is told of the archive, not of that folder.
 
+    Args:
+        archive: a zip file or a run folder.
+        most_mib: MiB that all of its files may have, unpacked; a JSON file a sixteenth of it, and a table so many rows
+            for each MiB as `_ROWS_PER_MIB` says.
+
     Raises:
-        InputError: no archive, a damaged one, a file that it does not list, or what `check_crate` refuses.
+        InputError: no archive, a damaged one, a file that it does not list, one that is too large, or what
+            `check_crate` refuses.
     """
     if not archive.exists():
         raise InputError(f"archive {archive} does not exist")
+    if not archive.is_dir() and not archive.is_file():
+        raise InputError(f"archive {archive} is neither a file nor a folder")
     with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
         folder = Path(temporary) / "archive"
         folder.mkdir()
@@ -118,7 +130,8 @@ def opened(archive: Path) -> Generator[Path]:
             if archive.is_dir():
                 _link(archive, folder)
             else:
-                _unpack(archive, folder)
+                _unpack(archive, folder, most_mib)
+            _check_sizes(folder, most_mib)
             check_crate(folder)
             yield folder
         except InputError as error:
@@ -132,7 +145,39 @@ def _link(source: Path, folder: Path) -> None:
         path.symlink_to((source / name).resolve())
 
 
-def _unpack(archive: Path, folder: Path) -> None:
+def _check_total(archive: Path, entries: Iterable[Entry], most_mib: int) -> None:
+    total = sum(entry.size for entry in entries)
+    if total > most_mib * 2**20:
+        raise InputError(
+            f"the files of {archive} have {math.ceil(total / 2**20)} MiB, at most {most_mib} are read; --max-size "
+            f"{math.ceil(total / 2**20)} reads them"
+        )
+
+
+def _check_sizes(folder: Path, most_mib: int) -> None:
+    """Refuses what is small as a file and large in memory: JSON, and tables that repeat a value."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    entries = listed_files(folder)
+    _check_total(folder, entries, most_mib)
+    for entry in entries:
+        path = folder / entry.path
+        if path.suffix == ".json" and entry.size > most_mib * 2**16:
+            raise InputError(
+                f"{path} has {entry.size} bytes, of JSON at most {most_mib * 2**16} are read; see --max-size"
+            )
+        if path.suffix != ".parquet" or not path.is_file():
+            continue
+        try:
+            rows = pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path} is damaged: {error}") from None
+        if rows > most_mib * _ROWS_PER_MIB:
+            raise InputError(f"{path} has {rows} rows, at most {most_mib * _ROWS_PER_MIB} are read; see --max-size")
+
+
+def _unpack(archive: Path, folder: Path, most_mib: int) -> None:
     """Unpacks what the crate lists, each file up to the size that it lists; zipfile checks size and CRC."""
     try:
         with zipfile.ZipFile(archive) as file:
@@ -147,6 +192,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 raise InputError(f"{archive} holds no {METADATA} of at most {_MOST_METADATA} bytes")
             file.extract(METADATA, folder)
             entries = {entry.path: entry for entry in listed_files(folder)}
+            _check_total(archive, entries.values(), most_mib)
             for name, info in members.items():
                 if name == METADATA:
                     continue

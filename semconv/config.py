@@ -43,6 +43,15 @@ def _file_name(what: str, name: str) -> None:
         )
 
 
+MOST_DRAWS = 10_000_000
+"""Permutations, shifts or resamples that a suite may ask for: more would not fit into memory, nor into a life."""
+
+
+def _draws(name: str, value: int, low: int) -> None:
+    if not low <= value <= MOST_DRAWS:
+        raise InputError(f"{name} must be between {low} and {MOST_DRAWS}, got {value}")
+
+
 def _at_least(name: str, value: float, low: float) -> None:
     if value < low:
         raise InputError(f"{name} must be at least {low}, got {value}")
@@ -366,10 +375,10 @@ class NullConfig:
     """Key of everything that is drawn."""
 
     def __post_init__(self) -> None:
-        _at_least("null.n_permutations", self.n_permutations, 1)
+        _draws("null.n_permutations", self.n_permutations, 1)
         _at_least("null.n_strata", self.n_strata, 1)
-        _at_least("null.n_rematch", self.n_rematch, 0)
-        _at_least("null.n_bootstrap", self.n_bootstrap, 0)
+        _draws("null.n_rematch", self.n_rematch, 0)
+        _draws("null.n_bootstrap", self.n_bootstrap, 0)
         if not 0 <= self.seed < 2**64:
             raise InputError(f"null.seed must be at least 0 and below 2^64, got {self.seed}")
 

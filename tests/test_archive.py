@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -294,6 +296,47 @@ def test_missing_unlisted_and_old_are_refused(unpacked: Path, tmp_path: Path):
     (unpacked / METADATA).write_text(old)
     done = semconv_cli("verify", "--bundle", zipped(unpacked, tmp_path / "old.zip"))
     assert_one_sentence(done, "has format 0, this semconv reads format 1")
+
+
+def test_an_archive_that_is_larger_than_allowed_is_refused_before_it_is_read(
+    archive: Path, unpacked: Path, tmp_path: Path
+):
+    size = sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
+    needed = math.ceil(size / 2**20)
+    for source in (archive, unpacked):
+        told = rf"have {needed} MiB, at most {needed - 1} are read; --max-size {needed} reads them"
+        with pytest.raises(InputError, match=told), opened(source, needed - 1):
+            pass
+    content = (unpacked / "results.json").read_bytes()
+    (unpacked / "results.json").write_bytes(content + b" " * (2**20 - len(content) % 2**20))
+    listed_again(unpacked, "results.json")
+    with pytest.raises(InputError, match=r"results\.json has \d+ bytes, of JSON at most"), opened(unpacked, needed + 1):
+        pass
+    (unpacked / "results.json").write_bytes(content)
+    rows = pa.table({"x": pa.array(["x"] * 20_000_000).dictionary_encode()})
+    parquet.write_table(rows, unpacked / "pairs.parquet")
+    for name in ("results.json", "pairs.parquet"):
+        listed_again(unpacked, name)
+    assert (unpacked / "pairs.parquet").stat().st_size < 2**17
+    with (
+        pytest.raises(InputError, match=r"pairs\.parquet has 20000000 rows, at most 10240000 are read"),
+        opened(unpacked),
+    ):
+        pass
+
+
+def test_a_pipe_is_no_archive(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.zip")
+    done = semconv_cli("verify", "--bundle", tmp_path / "pipe.zip")
+    assert_one_sentence(done, "is neither a file nor a folder")
+
+
+@pytest.mark.parametrize("name", ["n_rematch", "n_bootstrap", "n_permutations"])
+def test_a_suite_cannot_ask_for_more_draws_than_a_life_has(name: str, unpacked: Path):
+    suite = json.loads((unpacked / "suite.json").read_text())
+    (unpacked / "suite.json").write_text(json.dumps({**suite, "null": {**suite["null"], name: 10**12}}))
+    with pytest.raises(InputError, match=rf"null\.{name} must be between [01] and 10000000, got 1000000000000"):
+        rebuild(unpacked)
 
 
 def test_what_is_no_archive_is_refused(tiny_run: Path, tmp_path: Path):

@@ -17,6 +17,7 @@ from semconv.cli.terminal import (
     ClaimsOption,
     DeviceOption,
     JsonOption,
+    MaxSizeOption,
     RunArgument,
     StoresOption,
     SuiteArgument,
@@ -289,6 +290,7 @@ def verify(
         typer.Option(help="Claims file (default: those that ship; for a suite that none is about, the run's own)."),
     ] = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="With --bundle: draw all of shuffle again.")] = False,
+    max_size: MaxSizeOption = None,
     reference: Annotated[
         Path | None, typer.Option(help="Folder of reference results (default: those that ship for the suite, if any).")
     ] = None,
@@ -316,10 +318,10 @@ def verify(
         results = load_results(folder)
         of_run, claims_from = stated(folder, results["suite"])
     else:
-        from semconv.archive import AS_STATED, check_told, opened, rebuild
+        from semconv.archive import AS_STATED, MOST_MIB, check_told, opened, rebuild
         from semconv.crate import environment
 
-        with opened(bundle) as folder:
+        with opened(bundle, max_size or MOST_MIB) as folder:
             results, nulls = rebuild(folder, thorough)
             of_run, claims_from = stated(folder, results["suite"])
             about = environment(folder)
@@ -364,11 +366,12 @@ def archive(
 def report(
     source: Annotated[Path, typer.Option("--from", help="Archive of a run, or a run folder.")],
     target: Annotated[Path, typer.Option("--out", help="Folder to write, new or empty.")],
+    max_size: MaxSizeOption = None,
 ) -> None:
     """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
-    from semconv.archive import opened, write_rebuilt
+    from semconv.archive import MOST_MIB, opened, write_rebuilt
 
-    with opened(source) as folder:
+    with opened(source, max_size or MOST_MIB) as folder:
         same = write_rebuilt(folder, target)
     told = "the same bytes as in the archive" if same else "other bytes than in the archive, from the same numbers"
     out.print(f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {told}.", soft_wrap=True)

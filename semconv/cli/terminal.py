@@ -50,6 +50,13 @@ RunArgument = Annotated[Path, typer.Argument(help="Run folder that `semconv repr
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file (default: claims.toml).")]
 
+MaxSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-size", min=1, help="MiB that an archive may unpack to, its JSON and tables in step (default: 1024)."
+    ),
+]
+
 AllLayersOption = Annotated[
     bool, typer.Option("--all-layers", help="Every layer of the models, where the suite lists some of a release.")
 ]
