@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Generator, Iterable
@@ -27,7 +26,7 @@ from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, METADATA, Entry, check_crate, listed_files
-from semconv.files import read_tensors, write_atomically, write_json
+from semconv.files import read_tensors, temporary_folder, write_atomically, write_json
 from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
 from semconv.layer_pairs import Protocol, observed_pairs
@@ -123,9 +122,7 @@ def opened(archive: Path, most_mib: int = MOST_MIB) -> Generator[Path]:
         raise InputError(f"archive {archive} does not exist")
     if not archive.is_dir() and not archive.is_file():
         raise InputError(f"archive {archive} is neither a file nor a folder")
-    with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
-        folder = Path(temporary) / "archive"
-        folder.mkdir()
+    with temporary_folder() as folder:
         try:
             if archive.is_dir():
                 _link(archive, folder)
@@ -299,9 +296,7 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
         raise InputError(f"--out must be a new or empty folder, got {target}")
     results, nulls = rebuild(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as temporary:
-        made = Path(temporary) / "made"
-        made.mkdir()
+    with temporary_folder(target.parent) as made:
         _write_told(folder, made, results, nulls)
         written = [path for path in sorted(made.rglob("*")) if path.is_file()]
         beside = [(path, folder / path.relative_to(made)) for path in written]
@@ -452,8 +447,7 @@ def check_told(folder: Path, results: dict[str, Any], nulls: Nulls, commit: str)
     Raises:
         InputError: this very commit writes others.
     """
-    with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
-        made = Path(temporary)
+    with temporary_folder() as made:
         _write_told(folder, made, results, nulls)
         others = [name for name in TOLD if (folder / name).read_bytes() != (made / name).read_bytes()]
     if not others:

@@ -8,7 +8,6 @@ nulls as any other SAE, and a signed code is found again as the difference of it
 from __future__ import annotations
 
 import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semconv.files import write_atomically
+from semconv.files import temporary_folder, write_atomically
 from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 
@@ -71,9 +70,9 @@ def directions(kind: Kind, streams: Tensor, n: int, seed: int = 0) -> tuple[Tens
 
 def write_sae(sae: SAE[Any], folder: Path) -> None:
     """Writes an SAE in sae-lens's format, file by file whole or not at all."""
-    with tempfile.TemporaryDirectory(prefix="semconv-") as temporary:
+    with temporary_folder() as temporary:
         sae.save_model(temporary)
-        for file in sorted(Path(temporary).iterdir()):
+        for file in sorted(temporary.iterdir()):
             write_atomically(folder / file.name, partial(shutil.copyfile, file))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import hashlib
 import importlib.metadata
+import os
+import signal
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +27,7 @@ MIN_CHARACTERS = 200
 HELDOUT_SHARE = 0.1
 """Share of documents whose content hash puts them in the held-out split."""
 
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 _ENGLISH = frozenset("a an and are as be by for from if in is it not of or that the this to with".split())
 
 
@@ -99,6 +105,14 @@ def _docstrings_of_package(name: str, version: str) -> list[str]:
     return [text for text in found if is_english(text)]
 
 
+def _die_with(parent: int) -> None:
+    """Lets this process be killed when its parent ends, however that ends; on Linux, elsewhere it goes on."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
+
+
 def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Document]:
     """Collects the docstrings of pinned packages as a deduplicated list, ordered by content hash.
 
@@ -113,8 +127,14 @@ def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Docu
     Raises:
         InputError: a package is missing or has another version.
     """
-    with ProcessPoolExecutor(workers) as pool:
-        texts = [text for found in pool.map(_docstrings_of_package, packages, packages.values()) for text in found]
+    with ProcessPoolExecutor(workers, initializer=_die_with, initargs=(os.getpid(),)) as pool:
+        try:
+            texts = [text for found in pool.map(_docstrings_of_package, packages, packages.values()) for text in found]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in active_children():  # a package takes seconds, and nobody waits for it any more
+                worker.kill()
+            raise
     unique: dict[str, Document] = {}
     for document in sorted((Document.of(text) for text in set(texts)), key=lambda d: d.sha256):
         unique.setdefault(" ".join(document.text.split()), document)

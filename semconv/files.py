@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _CANNOT = (errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 """What file systems say that have no locks, or do not sync folders."""
 _SEAL = "seal"
+_TEMPORARY, _LIVES = ".semconv-tmp-", "lives"
 
 
 def shipped(name: str) -> Path:
@@ -75,6 +78,26 @@ def _remove_leftovers(path: Path) -> None:
         with suppress(OSError), leftover.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             leftover.unlink()
+
+
+@contextmanager
+def temporary_folder(beside: Path | None = None) -> Generator[Path]:
+    """Gives an empty folder that is removed at the end; what killed processes left of theirs is removed first.
+
+    Args:
+        beside: folder to make it in; that of the system for temporary files by default.
+    """
+    place = beside or Path(tempfile.gettempdir())
+    for leftover in place.glob(f"{_TEMPORARY}*"):
+        with suppress(OSError), (leftover / _LIVES).open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(leftover)
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=place) as name, (Path(name) / _LIVES).open("wb") as owned:
+        with suppress(OSError):
+            fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = Path(name) / "made"
+        folder.mkdir()
+        yield folder
 
 
 def check_target(target: Path, *sources: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from semconv.files import (
     folder_sha256,
     only_writer,
     read_tensors,
+    temporary_folder,
     write_atomically,
     write_json,
     write_tensors,
@@ -153,6 +155,26 @@ def test_a_full_disk_at_the_sync_is_an_error_and_leaves_nothing(monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", _fails(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left"):
         write_json(tmp_path / "x.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_folders_are_removed_also_those_of_killed_processes(tmp_path: Path):
+    code = """
+import os, signal, sys
+from pathlib import Path
+from semconv.files import temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder:
+    (folder / "x").write_text("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)]).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    with temporary_folder(tmp_path) as one:
+        assert not left.exists()
+        assert list(one.iterdir()) == []
+        with temporary_folder(tmp_path) as other:
+            assert one.is_dir(), "a living process's stays"
+            assert one != other
     assert list(tmp_path.iterdir()) == []
 
 

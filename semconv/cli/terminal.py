@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Generator, Sequence
@@ -165,6 +166,7 @@ def _check_names(arguments: list[str]) -> None:
 def main() -> None:
     """Runs the command line; `--debug` anywhere (or SEMCONV_DEBUG=1) shows tracebacks."""
     survive_any_encoding()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is temporary is removed
     with _own_warnings_as_sentences():
         _main()
 

@@ -1,0 +1,59 @@
+"""Ending a run from outside: nothing goes on without it, and nothing temporary stays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CORPUS = """
+import sys, time
+from semconv import corpus
+
+def slow(name, version):
+    time.sleep(600)
+
+corpus._docstrings_of_package = slow
+print("begun", flush=True)
+corpus.docstring_documents({"a": "1", "b": "1", "c": "1"})
+"""
+
+
+def children_of(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def until(condition: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_workers_of_the_corpus_end_with_their_parent(number: signal.Signals):
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"import signal; signal.signal({int(signal.SIGTERM)}, lambda *_: exit(1))\n{CORPUS}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    until(lambda: len(children_of(process.pid)) >= 2)
+    workers = children_of(process.pid)
+    process.send_signal(number)
+    process.wait(timeout=60)
+    until(lambda: not any(map(alive, workers)))
