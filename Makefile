@@ -39,8 +39,9 @@ $(VENV)/.built: $(VENV)/.locked $(SOURCES) pyproject.toml
 reproduce: build
 	$(BIN)/semconv reproduce mini
 
+# On every core up to four, each of which loads torch; PYTEST_ARGS="-n 0 FILE" runs some tests in this process.
 test: build
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
 
 check: build
 	$(BIN)/ruff format --check .

@@ -84,6 +84,40 @@ inline void check_one_device(std::initializer_list<at::Tensor> tensors) {
   }
 }
 
+// The bytes that a tensor lies in, gaps between strides included.
+struct Extent {
+  const char* begin;
+  const char* end;
+};
+
+inline Extent extent_of(const at::Tensor& t) {
+  const auto* const begin = static_cast<const char*>(t.const_data_ptr());
+  if (t.numel() == 0) return {begin, begin};
+  int64_t last = 0;
+  for (int64_t d = 0; d < t.dim(); ++d) last += (t.size(d) - 1) * t.stride(d);
+  return {begin, begin + (last + 1) * t.element_size()};
+}
+
+struct Named {
+  const char* name;
+  const at::Tensor& tensor;
+};
+
+// Throws where something that is written shares memory with anything else; all tensors are on one device.
+inline void check_no_overlap(std::initializer_list<Named> written, std::initializer_list<Named> read) {
+  for (const Named* one = written.begin(); one != written.end(); ++one) {
+    const Extent mine = extent_of(one->tensor);
+    const auto check = [&](const Named& other) {
+      const Extent theirs = extent_of(other.tensor);
+      TORCH_CHECK_VALUE(mine.end <= theirs.begin || theirs.end <= mine.begin, one->name, " and ", other.name,
+                        " must lie in memory of their own, because ", one->name,
+                        " changes; got memory that they share");
+    };
+    for (const Named* other = one + 1; other != written.end(); ++other) check(*other);
+    for (const Named& other : read) check(other);
+  }
+}
+
 // compact_rows
 
 inline void check_compact_rows(const at::Tensor& x, at::ScalarType dtype, const std::optional<at::Tensor>& threshold) {

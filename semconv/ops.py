@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -304,11 +305,26 @@ def _fake_permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
     return x.new_empty(permutations.shape[0])
 
 
+def _on_one_device(fake: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the fake with the check of the kernels: it is also called for real tensors beside a meta tensor."""
+
+    def checked(*arguments: Any) -> Any:
+        devices = {str(argument.device) for argument in arguments if isinstance(argument, Tensor)}
+        if len(devices) > 1:
+            raise ValueError(f"all tensors must be on one device, got {' and '.join(sorted(devices))}")
+        return fake(*arguments)
+
+    return checked
+
+
 if _core is not None:
-    torch.library.register_fake("semconv::compact_rows")(_fake_compact_rows)
-    torch.library.register_fake("semconv::best_matches")(_fake_best_matches)
-    torch.library.register_fake("semconv::best_matches_shifted")(_fake_best_matches_shifted)
-    torch.library.register_fake("semconv::cross_moments_")(_fake_cross_moments_)
-    torch.library.register_fake("semconv::correlation_from_moments")(_fake_correlation_from_moments)
-    torch.library.register_fake("semconv::best_from_moments")(_fake_best_from_moments)
-    torch.library.register_fake("semconv::permuted_dot")(_fake_permuted_dot)
+    for _name, _fake in (
+        ("compact_rows", _fake_compact_rows),
+        ("best_matches", _fake_best_matches),
+        ("best_matches_shifted", _fake_best_matches_shifted),
+        ("cross_moments_", _fake_cross_moments_),
+        ("correlation_from_moments", _fake_correlation_from_moments),
+        ("best_from_moments", _fake_best_from_moments),
+        ("permuted_dot", _fake_permuted_dot),
+    ):
+        torch.library.register_fake(f"semconv::{_name}")(_on_one_device(_fake))

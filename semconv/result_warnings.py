@@ -80,11 +80,16 @@ def _sinks(results: dict[str, Any]) -> str:
         return ""
     low, high = _percent(min(shares)), _percent(max(shares))
     n_a, n_b = sinks["positions_a"], sinks["positions_b"]
+    one = n_a == n_b == 1
+    found = (
+        "1 position of the text is an attention sink"
+        if one
+        else f"{n_a:,}{'' if n_a == n_b else f' and {n_b:,}'} positions of the text are attention sinks"
+    )
     return (
-        f"{n_a:,}{'' if n_a == n_b else f' and {n_b:,}'} positions of the text are attention sinks, where the norm of "
-        f"a stream is above {sinks['multiple']:g} times its median; they hold "
-        f"{low if low == high else f'{low} to {high}'} of the squared norm of the streams of {len(shares)} of "
-        f"{len(saes)} SAEs."
+        f"{found}, where the norm of a stream is above {sinks['multiple']:g} times its median; "
+        f"{'it holds' if one else 'they hold'} {low if low == high else f'{low} to {high}'} of the squared norm of the "
+        f"streams of {len(shares)} of {len(saes)} SAEs."
     )
 
 
@@ -93,14 +98,18 @@ def _kept_sinks(results: dict[str, Any]) -> list[str]:
     if not found:
         return []
     return [
-        f"{found} They count, and features that are active there alone correlate whatever they mean; --sink-norm 10, "
-        "or match.sink_norm = 10 in a suite, leaves them out."
+        f"{found} Such positions count, and features that are active there alone correlate whatever they mean; "
+        "--sink-norm 10, or match.sink_norm = 10 in a suite, leaves them out."
     ]
 
 
 def _excluded_sinks(results: dict[str, Any]) -> list[str]:
     found = _sinks(results) if results["corpus"]["sinks"]["excluded"] else ""
-    return [f"{found} They are left out of everything that is compared; --sink-norm 0 keeps them."] if found else []
+    return (
+        [f"{found} Such positions are left out of everything that is compared; --sink-norm 0 keeps them."]
+        if found
+        else []
+    )
 
 
 def _same_activations(results: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from semconv import InputError, SparseActivations, best_matches, ops, reference
 from semconv.correlate import BestMatches
+from semconv.ops import NO_SCALE, FeatureSum
 from tests.conftest import random_activations
 
 
@@ -328,6 +330,50 @@ def test_tensors_of_two_devices_are_refused():
     elsewhere = tuple(part.to("meta") for part in csr(a))
     with pytest.raises(InputError, match="best_matches needs all tensors on one device, got cpu and meta"):
         ops.best_matches(csr(a), 4, elsewhere, 4, 1)
+
+
+def stream_arguments() -> list[torch.Tensor]:
+    a, b = random_activations(0, 30, 20), random_activations(1, 30, 20)
+    state = [torch.zeros(20, 20, dtype=torch.int64), *(torch.zeros(len(FeatureSum), 20).long() for _ in range(2))]
+    for sums in state[1:]:
+        sums[FeatureSum.SCALE_EXPONENT] = NO_SCALE
+    return [*state, *csr(a), *csr(b)]
+
+
+STREAM_NAMES = ("s_ab", "sums_a", "sums_b", "a.indptr", "a.indices", "a.values", "b.indptr", "b.indices", "b.values")
+
+
+@pytest.mark.parametrize(("written", "read"), [(w, r) for w in range(3) for r in range(w + 1, 9)])
+def test_a_stream_whose_state_shares_memory_is_refused(written: int, read: int):
+    """Whole or in part, through views of one tensor or arrays of NumPy's that PyTorch knows nothing of."""
+    for numpy in (False, True):
+        arguments = stream_arguments()
+        one, other = arguments[written], arguments[read]
+        size, gap = other.numel() * other.element_size(), one.numel() * one.element_size() - 8
+        memory = torch.zeros(gap + size, dtype=torch.uint8)  # the other begins in the last word of the one
+        whole = torch.from_numpy(memory.numpy()) if numpy else memory
+        arguments[written] = memory[: gap + 8].view(one.dtype).view(one.shape)
+        arguments[read] = whole[gap:].view(other.dtype).view(other.shape)
+        arguments[written].copy_(one)
+        arguments[read].copy_(other)
+        before = memory.clone()
+        told = f"{STREAM_NAMES[written]} and {STREAM_NAMES[read]} must lie in memory of their own"
+        with pytest.raises(ValueError, match=re.escape(told)):
+            torch.ops.semconv.cross_moments_(*arguments, 0)
+        assert torch.equal(memory, before)
+    torch.ops.semconv.cross_moments_(*stream_arguments(), 0)
+
+
+@pytest.mark.parametrize("place", range(9))
+def test_the_ops_themselves_refuse_tensors_of_another_device(place: int):
+    arguments = stream_arguments()
+    arguments[place] = arguments[place].to("meta")
+    with pytest.raises((ValueError, NotImplementedError), match="on one device|Meta|meta"):
+        torch.ops.semconv.cross_moments_(*arguments, 0)
+    if place >= 3:
+        sides = [*arguments[3:6], 20, *arguments[6:9], 20, 1]
+        with pytest.raises((ValueError, NotImplementedError), match="on one device|Meta|meta"):
+            torch.ops.semconv.best_matches(*sides)
 
 
 def test_inputs_that_are_not_contiguous_give_the_same_answer():

@@ -143,13 +143,13 @@ def test_a_run_without_sinks_is_not_that_with_them(planted: tuple[SuiteConfig, i
     in_contexts = [c["token"] for c in read_contexts(tmp_path).to_pylist()]
     assert SINK in in_contexts
     assert kept["corpus"]["sinks"]["excluded"] is False
-    assert [w for w in kept["warnings"] if "attention sinks" in w and "They count, and features" in w]
+    assert [w for w in kept["warnings"] if "attention sinks" in w and "Such positions count, and features" in w]
     assert kept["corpus"]["sinks"]["positions_a"] > 20
     assert kept["model_a"]["saes"]["0"]["sinks"] == kept["corpus"]["sinks"]["positions_a"]
     left = reproduce(Run(replace(suite, published=None, controls=()), tmp_path))
     assert SINK not in [c["token"] for c in read_contexts(tmp_path).to_pylist()]
     n_sinks = left["corpus"]["sinks"]["positions_a"]
-    assert [w for w in left["warnings"] if w.startswith(f"{n_sinks} positions") and "They are left out" in w]
+    assert [w for w in left["warnings"] if w.startswith(f"{n_sinks} positions") and "are left out" in w]
     assert left["corpus"]["n_tokens"] == kept["corpus"]["n_tokens"] - n_sinks
     assert left["corpus"]["tokens_sha256"] == kept["corpus"]["tokens_sha256"]
     for key in ("matches_sha256", "split_half", "measures"):

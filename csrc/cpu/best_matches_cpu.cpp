@@ -65,6 +65,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   check_same_tokens(a_indptr, b_indptr);
   check_shifts(shifts, a_indptr.numel() - 1);
   check_k(k, n_features_a, n_features_b);
+  check_one_device({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
   // Contiguous copies live until the end of the call, because ScannedCsr points into them.
   const at::Tensor ap = a_indptr.contiguous(), ai = a_indices.contiguous(), av = a_values.contiguous();
   const at::Tensor bp = b_indptr.contiguous(), bi = b_indices.contiguous(), bv = b_values.contiguous();

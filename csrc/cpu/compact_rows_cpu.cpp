@@ -171,6 +171,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, cons
 std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor& x, at::ScalarType dtype,
                                                                 const std::optional<at::Tensor>& threshold) {
   check_compact_rows(x, dtype, threshold);
+  if (threshold.has_value()) check_one_device({x, *threshold});
   const at::Tensor dense = x.contiguous();
   at::Tensor limits;
   const float* limit = nullptr;

@@ -46,6 +46,13 @@ void cross_moments_cpu_(at::Tensor s_ab, at::Tensor sums_a, at::Tensor sums_b, c
   check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
   check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
   check_same_tokens(a_indptr, b_indptr);
+  check_one_device({s_ab, sums_a, sums_b, a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
+  check_no_overlap({{"s_ab", s_ab}, {"sums_a", sums_a}, {"sums_b", sums_b}}, {{"a.indptr", a_indptr},
+                                                                              {"a.indices", a_indices},
+                                                                              {"a.values", a_values},
+                                                                              {"b.indptr", b_indptr},
+                                                                              {"b.indices", b_indices},
+                                                                              {"b.values", b_values}});
   const at::Tensor ap = a_indptr.contiguous(), ai = a_indices.contiguous(), av = a_values.contiguous();
   const at::Tensor bp = b_indptr.contiguous(), bi = b_indices.contiguous(), bv = b_values.contiguous();
   // Everything is checked before the state changes.

@@ -19,6 +19,7 @@ namespace {
 
 void check_moments(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens) {
   check_moments_shapes(s_ab, sums_a, sums_b, n_tokens);
+  check_one_device({s_ab, sums_a, sums_b});
   check_sums(sums_a.contiguous(), n_tokens, "sums_a");
   check_sums(sums_b.contiguous(), n_tokens, "sums_b");
 }

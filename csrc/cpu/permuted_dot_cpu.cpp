@@ -48,6 +48,7 @@ void check_permutations(const int32_t* permutations, int64_t m, int64_t n) {
 
 at::Tensor permuted_dot_cpu(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {
   check_permuted_dot_shapes(x, y, permutations);
+  check_one_device({x, y, permutations});
   const at::Tensor xc = x.contiguous(), yc = y.contiguous(), pc = permutations.contiguous();
   const int64_t m = pc.size(0), n = pc.size(1);
   check_permutations(pc.const_data_ptr<int32_t>(), m, n);

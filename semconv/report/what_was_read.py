@@ -80,10 +80,10 @@ def _sink_lines(sinks: dict[str, Any], aligned: bool) -> list[str]:
     n_a, n_b = sinks["positions_a"], sinks["positions_b"]
     if not n_a and not n_b:
         return [f"No attention sinks: the norm of no stream is anywhere above {multiple}."]
-    found = f"{n_a:,} and {n_b:,} positions" if aligned else f"{n_a:,} positions"
+    found = f"{n_a:,} and {n_b:,} positions" if aligned else "1 position" if n_a == 1 else f"{n_a:,} positions"
     told = f"Attention sinks: at {found} the norm of a stream is above {multiple}"
     if not sinks["excluded"]:
-        return [f"{told}; they count."]
+        return [f"{told}; {'it counts' if found == '1 position' else 'they count'}."]
     return [f"{told}; the {sinks['spans']:,} spans that hold one do not count." if aligned else f"{told}; not counted."]
 
 
