@@ -186,6 +186,20 @@ inline void check_sums(const at::Tensor& sums, int64_t n_tokens, const char* nam
   }
 }
 
+inline constexpr double kMostR = 1.0 + 1e-9;  // rounding; sums of one data set give no more
+
+[[noreturn]] inline void throw_impossible_r(double r) {
+  TORCH_CHECK_VALUE(false, "s_ab must be of the data that sums_a and sums_b are of, got sums that give r = ", r);
+}
+
+// Throws where the best partners score what no data can.
+inline void check_best_r(const at::Tensor& a_r, const at::Tensor& b_r) {
+  for (const at::Tensor& r : {a_r, b_r}) {
+    const at::Tensor impossible = r.masked_select(r.gt(kMostR));
+    if (impossible.numel() > 0) throw_impossible_r(impossible[0].item<double>());
+  }
+}
+
 // permuted_dot
 
 inline void check_permuted_dot_shapes(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {

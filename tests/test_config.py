@@ -65,7 +65,7 @@ def test_every_shipped_suite_loads():
         ("/sae_a1", '/sae_a1", name = "a/1', "the name of an SAE must be of letters, digits, _, . and -, got 'a/1'"),
         ('name = "b"', 'name = "a"', "different names"),
         ("[match]", "[match", "is not TOML"),
-        ("n_permutations = 99", "n_permutations = 0", "n_permutations must be at least 1"),
+        ("n_permutations = 99", "n_permutations = 0", "n_permutations must be between 1 and 10000000, got 0"),
         ("n_permutations = 99", "seed = 18446744073709551616", "seed must be at least 0 and below"),
         ("svcca_k = 4", "svcca_k = 0", "svcca_k must be at least 1"),
         ("svcca_k = 4", "svcca_threshold = nan", "svcca_threshold must be a finite number, got nan"),
@@ -218,7 +218,8 @@ def test_bad_measures_are_refused(tiny_suite: Path, tmp_path: Path, new: str, me
 def test_bad_draws_are_refused(tiny_suite: Path, tmp_path: Path, key: str):
     least = 1 if key == "n_strata" else 0
     assert getattr(load_suite(changed(tiny_suite, tmp_path, "[null]", f"[null]\n{key} = {least}")).null, key) == least
-    with pytest.raises(InputError, match=f"null.{key} must be at least {least}, got {least - 1}"):
+    told = f"at least {least}" if key == "n_strata" else f"between {least} and 10000000"
+    with pytest.raises(InputError, match=f"null.{key} must be {told}, got {least - 1}"):
         load_suite(changed(tiny_suite, tmp_path, "[null]", f"[null]\n{key} = {least - 1}"))
 
 

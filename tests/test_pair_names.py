@@ -8,6 +8,7 @@ import pytest
 
 from semconv import InputError
 from semconv.config import ControlConfig, ModelConfig, SaeConfig
+from semconv.foreign import no_markup
 from semconv.own_pair import models_of_pair
 from semconv.report import write_report
 from semconv.report.markdown import headline
@@ -106,13 +107,14 @@ def test_reports_call_the_models_by_their_names(names: tuple[str, str], tmp_path
     assert all(f"of {a} x {b}, " in line for line in headline(made).splitlines() if line.startswith("- "))
     write_report(made, [], tmp_path)
     report, shown = (tmp_path / "report.md").read_text(), page(made, [], tables(), {})
-    assert report.startswith(f"# {a} (A) and {b} (B): semconv report")
-    cell = b.replace("|", "\\|")
+    of_a, of_b = no_markup(names)
+    assert report.startswith(f"# {of_a} (A) and {of_b} (B): semconv report")
+    cell = of_b.replace("|", "\\|")
     for text in (
-        f"| features of {a} | features of {cell} | pairs |",
-        f"| never vary ({a} / {cell}) |",
+        f"| features of {of_a} | features of {cell} | pairs |",
+        f"| never vary ({of_a} / {cell}) |",
         f"| features of {cell} that vary in both halves |",
-        f"Layers 1 of {a} and 2 of {b}.",
+        f"Layers 1 of {of_a} and 2 of {of_b}.",
     ):
         assert text in report
     html = b.replace("<i>", "&lt;i&gt;")

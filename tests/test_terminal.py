@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 
 from semconv import StoreIdentity, StoreWriter
 from semconv.cli import app, main
-from semconv.cli.plain import PlainConsole, table, visible
+from semconv.cli.plain import PlainConsole, table
 from semconv.cli.terminal import err, out, progress_bar
+from semconv.foreign import visible
 from tests.conftest import random_activations, requires_models
 from tests.test_cli import CLAIM
 from tests.test_delphi_cache import write_cache
@@ -102,7 +103,8 @@ def test_text_is_no_markup_in_lines_cells_titles_and_progress(capsys: pytest.Cap
     for name in ODD:
         assert shown.count(name) == 4
     assert "\\x1b[31mred\\x07\\u202e\\udce8 end" in shown
-    assert visible("tab\tand line\n") == "tab\tand line\n"
+    assert visible("tab\tand line\n", lines=True) == "tab\tand line\n"
+    assert visible("tab\tand line\n") == "tab\\tand line\\n"
 
 
 def test_a_stage_with_brackets_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

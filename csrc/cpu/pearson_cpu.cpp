@@ -6,7 +6,9 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <vector>
 
 #include "../checks.h"
 #include "../cross_moments.h"
@@ -51,14 +53,20 @@ at::Tensor correlation_from_moments_cpu(const at::Tensor& s_ab, const at::Tensor
   at::Tensor out = at::empty({n_features_a, n_features_b}, cross.options().dtype(at::kDouble));
   const int64_t* s = cross.const_data_ptr<int64_t>();
   double* r = out.mutable_data_ptr<double>();
+  std::vector<double> impossible(n_features_a, 0.0);  // the first of every row
   for_each(n_features_a, [&](int64_t, int64_t f) {
     for (int64_t g = 0; g < n_features_b; ++g) {
       const bool varies = a.variance[f] > 0.0 && b.variance[g] > 0.0;
-      r[f * n_features_b + g] =
+      const double found =
           varies ? pearson(n_tokens, s[f * n_features_b + g], a.sum[f], b.sum[g], a.variance[f], b.variance[g])
                  : std::numeric_limits<double>::quiet_NaN();
+      r[f * n_features_b + g] = found;
+      if (std::abs(found) > kMostR && impossible[f] == 0.0) impossible[f] = found;
     }
   });
+  for (const double found : impossible) {
+    if (found != 0.0) throw_impossible_r(found);
+  }
   return out;
 }
 
@@ -81,6 +89,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     });
     matcher.join(b_best);
   }
+  check_best_r(a_best.r, b_best.r);
   return {a_best.index, a_best.r, b_best.index, b_best.r, noise_of(ca), noise_of(cb)};
 }
 

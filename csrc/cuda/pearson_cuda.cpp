@@ -48,11 +48,14 @@ at::Tensor correlation_from_moments_cuda(const at::Tensor& s_ab, const at::Tenso
   const at::Tensor cross = s_ab.contiguous();
   const StreamSide a(sums_a, n_tokens, false, "sums_a"), b(sums_b, n_tokens, false, "sums_b");
   at::Tensor out = at::empty(cross.sizes(), cross.options().dtype(at::kDouble));
-  launch_each(
-      Correlate{n_tokens, cross.size(1), cross.const_data_ptr<int64_t>(), a.statistics.sum.const_data_ptr<int64_t>(),
-                b.statistics.sum.const_data_ptr<int64_t>(), a.statistics.variance.const_data_ptr<double>(),
-                b.statistics.variance.const_data_ptr<double>(), out.mutable_data_ptr<double>()},
-      cross.numel());
+  const at::Tensor bad = at::full({1}, kNoError, cross.options());
+  launch_each(Correlate{n_tokens, cross.size(1), cross.const_data_ptr<int64_t>(),
+                        a.statistics.sum.const_data_ptr<int64_t>(), b.statistics.sum.const_data_ptr<int64_t>(),
+                        a.statistics.variance.const_data_ptr<double>(), b.statistics.variance.const_data_ptr<double>(),
+                        out.mutable_data_ptr<double>(), kMostR, bad.mutable_data_ptr<int64_t>()},
+              cross.numel());
+  const auto place = bad.item<int64_t>();
+  if (place != kNoError) throw_impossible_r(out.view(-1)[place].item<double>());
   return out;
 }
 
@@ -77,6 +80,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
         {workers, limits.threads, shared_bytes(0, limits.threads)});
     matcher.join(b_best);
   }
+  check_best_r(a_best.r, b_best.r);
   return {a_best.index, a_best.r, b_best.index, b_best.r, a.noise(), b.noise()};
 }
 

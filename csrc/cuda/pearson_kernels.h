@@ -32,12 +32,15 @@ struct Correlate {
   const double* variance_a;  // [F_a]
   const double* variance_b;  // [F_b]
   double* r;                 // [F_a, F_b] NaN where a feature never varies
+  double most;               // what |r| can be
+  int64_t* bad_place;        // [1] INT64_MAX before: the first place above
 
   SEMCONV_HD void operator()(int64_t i) const {
     const int64_t f = i / n_features_b, g = i % n_features_b;
     const bool varies = variance_a[f] > 0.0 && variance_b[g] > 0.0;
     r[i] = varies ? pearson(n_tokens, s_ab[i], sum_a[f], sum_b[g], variance_a[f], variance_b[g])
                   : static_cast<double>(NAN);
+    if (r[i] > most || r[i] < -most) lower_to(bad_place, i);
   }
 };
 

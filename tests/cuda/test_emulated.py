@@ -192,6 +192,12 @@ def bad_inputs():
     yield "correlation_from_moments", (*state, 10)
     yield "best_from_moments", (*state, 10, 1)
     yield "best_from_moments", (*new_state(4, 4), 10, 5)
+    for name, more in (("correlation_from_moments", ()), ("best_from_moments", (1,))):
+        state = new_state(4, 4)
+        for sums in state[1:]:  # every feature active twice in ten tokens, with code 2
+            sums[FeatureSum.SUM], sums[FeatureSum.SUM_SQUARES], sums[FeatureSum.ACTIVE] = 4, 8, 2
+        state[0][2, 1] = 10**9  # and no such product
+        yield name, (*state, 10, *more)
     dense = a.to_dense()
     for value in (float("nan"), float("inf"), -1.0, 1e6):
         yield "compact_rows", (changed(dense.view(-1), 33, value).view(30, 20), torch.float16, None)
