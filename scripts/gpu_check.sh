@@ -21,7 +21,7 @@ step() {  # step NAME SECONDS FUNCTION...: runs it into its own log, at most so 
   shift 2
   echo "semconv: $name ..."
   export python out
-  export -f "$1"
+  export -f "${1?}"  # the function of that name
   timeout --kill-after 5 "$limit" bash -c '"$@"' - "$@" >"$out/$name.log" 2>&1
   code=$?
   if ((code == 124 || code == 137)); then verdict="FAIL (over $limit s)"; elif ((code)); then verdict=FAIL; fi
