@@ -336,6 +336,21 @@ def test_several_gguf_files_and_other_files_are_refused(tmp_path: Path, monkeypa
         load_model(file)
 
 
+@pytest.mark.parametrize("model_type", ["llama", "evil"])
+def test_code_that_a_model_brings_is_never_run(model_type: str, tmp_path: Path):
+    """A kind that transformers knows is read by transformers' own code, another is refused."""
+    folder = save(tiny_model("llama"), tmp_path / "m")
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\nclass Model: pass\n")
+    classes = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model", "AutoModel": "evil.Model"}
+    reconfigure(folder, model_type=model_type, auto_map=classes)
+    if model_type == "llama":
+        assert type(load_model(folder)).__name__ == "LlamaForCausalLM"
+    else:
+        with pytest.raises(InputError, match="cannot load model"):
+            load_model(folder)
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "consolidated.00.pth"])
 def test_pickled_weights_are_refused_by_name(name: str, tmp_path: Path):
     folder = save(tiny_model("llama"), tmp_path / "m")
