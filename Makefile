@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/*)
 
+LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
+
 .PHONY: help setup build reproduce test check paper-numbers page-check cuda-check bench asan fuzz image image-check clean
 
 help:
@@ -57,8 +59,7 @@ paper-numbers: build
 # Only this target needs a browser. axe-core comes out of a package for another driver, whose own needs are left out.
 page-check: build
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null && command -v chromedriver >/dev/null || { echo "semconv: page-check needs Chromium and its driver, found none on PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check selenium==4.51.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python==0.1.8
+	$(LOCKED) requirements-page.lock
 	SEMCONV_PAGE_CHECK=1 $(BIN)/python -m pytest tests/report/test_page_browser.py
 
 cuda-check: build
@@ -66,7 +67,7 @@ cuda-check: build
 
 # The MKL peer is large and only this target needs it; without it the table says so.
 bench: build
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check sparse_dot_mkl==0.9.10 mkl==2026.2.0
+	-$(LOCKED) requirements-mkl.lock
 	$(BIN)/semconv bench --quick
 
 asan: build

@@ -35,7 +35,7 @@ echo "semconv: $op_inputs inputs for the ops ..."
   tee "$build/ops.log" | grep -E "ERROR|fuzz_ops:|Done|number_of_executed_units|SUMMARY" || true
 grep -q "^Done" "$build/ops.log" || { tail -40 "$build/ops.log" >&2; exit 1; }
 
-"$python" -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+"$python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-fuzz.lock
 echo "semconv: $store_inputs inputs for the store reader ..."
 "$python" -m tests.fuzz.fuzz_store -runs="$store_inputs" -max_len=64 -timeout=20 -rss_limit_mb=8192 -print_final_stats=1 \
   -artifact_prefix="$build/" "$build/store_corpus" 2>&1 |

@@ -19,6 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-cuda.lock")
+OF_ONE_TARGET = ("requirements-page.lock", "requirements-mkl.lock", "requirements-fuzz.lock")
 
 
 def canonical(name: str) -> str:
@@ -64,9 +65,18 @@ def assert_refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
 # Lock files
 
 
-@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("name", [*LOCKS, *OF_ONE_TARGET])
 def test_every_line_of_a_lock_is_pinned_and_hashed(name: str):
-    assert len(locked(name)) > 10
+    assert len(locked(name)) >= (10 if name in LOCKS else 1)
+
+
+def test_nothing_is_installed_but_by_its_hash():
+    """Apart from semconv itself, out of its own tree."""
+    for file in (ROOT / "Makefile", ROOT / ".ci/run", *sorted((ROOT / "scripts").rglob("*.sh"))):
+        for line in file.read_text().replace("\\\n", " ").splitlines():
+            if re.search(r"-m pip (install|download)\b", line) and not re.search(r"--editable \.|--dry-run|/semconv-\*\.whl", line):
+                assert "--require-hashes" in line, f"{file.name}: {line.strip()}"
+    assert {path.name for path in ROOT.glob("requirements*.lock")} == {*LOCKS, *OF_ONE_TARGET}
 
 
 def test_locks_do_not_overlap_and_what_runs_holds_no_tools():
@@ -75,6 +85,8 @@ def test_locks_do_not_overlap_and_what_runs_holds_no_tools():
     assert not run & cuda
     assert not run & {"ruff", "pyright", "pytest", "clang-format", "hypothesis", "ninja", "pybind11", "triton"}
     assert all(name.startswith(("nvidia-", "cuda-", "triton")) for name in cuda)
+    for name in OF_ONE_TARGET:
+        assert not set(locked(name)) & (run | dev), f"{name} would change what is locked elsewhere"
 
 
 def test_what_runs_is_locked():
