@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; torch reads it when it is loaded
 import torch
 
 from semconv import SparseActivations
