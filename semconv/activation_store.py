@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from semconv.files import read_tensors, sha256_of_file, write_json, write_tensors
+from semconv.json_toml import read_json
 from semconv.provenance import code_commit, package_versions
 from semconv.ranks import Ranks
 from semconv.sparse import SparseActivations
@@ -140,20 +141,15 @@ def stored_identity(path: Path) -> StoreIdentity | None:
     """Returns what a store holds, whole or not yet; None where no store can be read."""
     for manifest in (path / _MANIFEST, *sorted(path.glob(_PARTS))):
         try:
-            return _identity(json.loads(manifest.read_text(encoding="utf-8"))["identity"])
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+            return _identity(read_json(manifest)["identity"])
+        except (KeyError, TypeError, ValueError, AttributeError):  # InputError is a ValueError
             continue
     return None
 
 
 def _read_manifest(path: Path) -> tuple[StoreIdentity, list[Shard], dict[str, str]]:
-    try:
-        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is no activation store: it has no {_MANIFEST}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        raise InputError(f"{path / _MANIFEST} is damaged: it is not JSON") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+    manifest = read_json(path / _MANIFEST, f"{path} is no activation store: it has no {_MANIFEST}")
+    if manifest.get("format") != FORMAT:
         raise InputError(f"{path / _MANIFEST} is no manifest of a {FORMAT}")
     if manifest.get("version") != VERSION:
         raise InputError(f"{path} has store version {manifest.get('version')}, this semconv reads version {VERSION}")
@@ -486,12 +482,12 @@ class StoreWriter:
 
     def _read_part(self, path: Path) -> dict[int, Shard]:
         try:
-            part = json.loads(path.read_text(encoding="utf-8"))
+            part = read_json(path)
             if (part["format"], part["version"]) != (PART_FORMAT, VERSION):
                 raise InputError(f"it is no {PART_FORMAT} of version {VERSION}")
             identity = _identity(part["identity"])
             shards = {int(index): Shard(**shard) for index, shard in part["shards"].items()}
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{path} is damaged: {first_line(error)}; remove it") from None
         self._check_identity(identity)
         return shards

@@ -258,7 +258,7 @@ def rebuild(folder: Path, thorough: bool = False) -> tuple[dict[str, Any], Nulls
 
 
 def _rebuild(folder: Path, thorough: bool) -> tuple[dict[str, Any], Nulls]:
-    suite, archived = suite_from_json(folder / "suite.json"), load_results(folder)
+    suite, archived = suite_from_json(folder / "suite.json"), load_results(folder, None)
     if suite.sha256 != archived["suite_sha256"]:
         raise InputError(f"results.json in {folder} is of another suite than suite.json")
     own = suite.subspaces is not None and not suite.subspaces.categories.startswith("asset:")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from semconv.files import read_text
+from semconv.json_toml import read_toml
 from semconv.types import InputError
 
 FOLDER = Path(__file__).parent / "assets" / "categories"
@@ -101,11 +100,7 @@ def load_categories(path_or_name: str | Path) -> Categories:
             raise InputError(f"unknown categories {str(path_or_name)!r}; there are {', '.join(category_names())}")
     elif not path.exists():
         raise InputError(f"category file {path} does not exist")
-    try:
-        table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
-    return _built(table, path.name)
+    return _built(read_toml(path), path.name)
 
 
 def _built(table: dict[str, Any], where: str) -> Categories:

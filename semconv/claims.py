@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from semconv.config import nearest
-from semconv.files import read_text, shipped
+from semconv.files import shipped
+from semconv.json_toml import MOST_JSON, read_json, read_toml
 from semconv.types import InputError
 
 Verdict = Literal["pass", "FAIL", "not run"]
@@ -97,12 +96,7 @@ def load_claims(path: Path, about: str | None = None) -> list[Claim]:
     Raises:
         InputError: no such file, TOML that does not parse, an unknown key, a missing one, an id used twice, no claim.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except FileNotFoundError:
-        raise InputError(f"claims file {path} does not exist") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+    document = read_toml(path, f"claims file {path} does not exist")
     known = [f.name for f in fields(Claim)]
     claims: list[Claim] = []
     tables = document.get("claim", [])
@@ -143,22 +137,21 @@ def claims_of(folder: Path, suite: str) -> tuple[list[Claim], str]:
     return load_claims(own), "the run's own claims.toml, by whoever made the run"
 
 
-def load_results(run: str | Path) -> dict[str, Any]:
+def load_results(run: str | Path, most: int | None = MOST_JSON) -> dict[str, Any]:
     """Reads `results.json` of a run folder.
+
+    Args:
+        run: the folder.
+        most: bytes of the file that are read; None where its size was checked before.
 
     Raises:
         InputError: the folder holds no finished run.
     """
     path = Path(run) / "results.json"
-    try:
-        results = json.loads(read_text(path))
-    except FileNotFoundError:
-        raise InputError(f"{run} holds no results.json; run `semconv reproduce` first") from None
-    except NotADirectoryError:
-        raise InputError(f"{run} is a file, a run folder is needed (an archive is verified with --bundle)") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise InputError(f"{path} is damaged: it is not JSON") from None
-    if not isinstance(results, dict) or not isinstance(results.get("suite"), str):
+    if Path(run).is_file():
+        raise InputError(f"{run} is a file, a run folder is needed (an archive is verified with --bundle)")
+    results = read_json(path, f"{run} holds no results.json; run `semconv reproduce` first", most)
+    if not isinstance(results.get("suite"), str):
         raise InputError(f"{path} is no result of semconv: it names no suite")
     return results
 

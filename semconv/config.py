@@ -6,15 +6,14 @@ import hashlib
 import json
 import math
 import re
-import tomllib
 import unicodedata
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from semconv.compare import MEASURES
-from semconv.files import read_text
 from semconv.hooks import hook_name, parse_hook
+from semconv.json_toml import read_json, read_toml
 from semconv.sae_labels import hook_label
 from semconv.types import InputError, nearest
 
@@ -620,13 +619,7 @@ def suite_from_json(path: Path) -> SuiteConfig:
     Raises:
         InputError: it is missing, damaged, or of a version of semconv with other settings.
     """
-    try:
-        table = json.loads(read_text(path))
-    except FileNotFoundError:
-        raise InputError(f"suite {path} does not exist") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise InputError(f"{path} is damaged: it is not JSON") from None
-    return _build(SuiteConfig, _without_none(table), path.name)
+    return _build(SuiteConfig, _without_none(read_json(path, f"suite {path} does not exist")), path.name)
 
 
 def _without_none(value: Any) -> Any:
@@ -670,11 +663,7 @@ def load_suite(name_or_path: str | Path, all_layers: bool = False) -> SuiteConfi
             )
     elif not path.exists():
         raise InputError(f"suite file {path} does not exist")
-    try:
-        table = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
-    suite = _build(SuiteConfig, table, path.name, all_layers)
+    suite = _build(SuiteConfig, read_toml(path), path.name, all_layers)
     if suite.name != path.stem:
         raise InputError(f"the suite in {path.name} must have name = {path.stem!r}, got {suite.name!r}")
     return suite

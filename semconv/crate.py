@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from semconv.files import read_text, sha256_of_file, write_json
+from semconv.files import sha256_of_file, write_json
+from semconv.json_toml import read_json
 from semconv.provenance import provenance
 from semconv.types import InputError
 
@@ -146,12 +146,7 @@ def write_crate(
 
 def _graph(folder: Path) -> list[dict[str, Any]]:
     path = folder / METADATA
-    try:
-        graph = json.loads(read_text(path))["@graph"]
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{folder} holds no {METADATA}; it is no finished run of semconv") from None
-    except (json.JSONDecodeError, RecursionError, KeyError, TypeError):
-        raise InputError(f"{path} is damaged: it is no RO-Crate") from None
+    graph = read_json(path, f"{folder} holds no {METADATA}; it is no finished run of semconv").get("@graph")
     if not isinstance(graph, list) or not all(isinstance(item, dict) and "@id" in item for item in graph):
         raise InputError(f"{path} is damaged: its @graph must be a list of entities")
     return graph

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from semconv.files import read_json
 from semconv.hooks import hook_name
+from semconv.json_toml import read_json
 from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 

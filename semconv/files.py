@@ -16,9 +16,9 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from semconv.types import InputError, SemconvWarning, first_line
+from semconv.types import InputError, SemconvWarning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -225,21 +225,6 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns what a file holds that is one JSON object.
-
-    Raises:
-        InputError: it cannot be read, or holds something else.
-    """
-    try:
-        value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is missing or damaged: {first_line(error)}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold a JSON object, got {type(value).__name__}")
-    return value  # pyright: ignore[reportUnknownVariableType]
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from semconv.files import read_json
 from semconv.hooks import OTHER_TOWER
+from semconv.json_toml import read_json
 from semconv.types import InputError, first_line
 
 GGUF = ".gguf"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,7 +11,8 @@ from typing import Any, TypeGuard
 
 from semconv.claims import load_results
 from semconv.config import nearest
-from semconv.files import read_text, shipped
+from semconv.files import shipped
+from semconv.json_toml import read_toml
 from semconv.types import InputError
 
 
@@ -130,12 +130,7 @@ def load_tolerances(path: Path) -> Tolerances:
     Raises:
         InputError: no such file, TOML that does not parse, an unknown or missing key, a value of the wrong kind.
     """
-    try:
-        document = tomllib.loads(read_text(path))
-    except FileNotFoundError:
-        raise InputError(f"tolerances {path} do not exist") from None
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
+    document = read_toml(path, f"tolerances {path} do not exist")
 
     def check(where: str, values: dict[str, Any], kinds: dict[str, tuple[str, Callable[[Any], bool]]]) -> None:
         for key, value in values.items():

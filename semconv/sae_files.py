@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from semconv import dictionary_learning, sparsify
-from semconv.files import read_json
 from semconv.hub import told
+from semconv.json_toml import read_json
 from semconv.libraries import import_sae_lens
 from semconv.sae_metadata import SaeMetadata, check_usable, metadata_of
 from semconv.types import InputError, first_line

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from semconv.hooks import STREAMS, SUMS, Hook, parse_hook
+from semconv.json_toml import parse_json
 from semconv.types import InputError
 
 ENCODERS = (
@@ -93,7 +94,7 @@ class SaeMetadata:
         Raises:
             TypeError, ValueError: something else.
         """
-        values: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = parse_json(text, "what an SAE says of itself")
         options = tuple((str(key), str(value)) for key, value in values.pop("options"))
         return cls(**values, options=options)
 

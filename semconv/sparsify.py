@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from semconv.files import read_json
 from semconv.hooks import parse_hook
+from semconv.json_toml import read_json
 from semconv.libraries import import_sae_lens
 from semconv.types import InputError
 

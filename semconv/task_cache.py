@@ -16,6 +16,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv.files import read_tensors, write_tensors
+from semconv.json_toml import parse_json
 from semconv.types import InputError
 
 Result = tuple[dict[str, Any], dict[str, ndarray]]
@@ -89,8 +90,8 @@ def _read(path: Path, key: str | None) -> Result | None:
         tensors, metadata = read_tensors(path)
         if key not in (None, metadata["key"]) or metadata["sha256"] != _sha256(metadata["values"], tensors):
             return None
-        values = json.loads(metadata["values"])
-    except (InputError, KeyError, json.JSONDecodeError):
+        values = parse_json(metadata["values"], str(path), finite=False)
+    except (InputError, KeyError):
         return None
     return values, {name: tensor.numpy() for name, tensor in tensors.items() if name != "nothing"}
 

@@ -6,13 +6,12 @@ something else. What has none (a SentencePiece model, the vocabulary files of GP
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semconv.files import read_text
+from semconv.json_toml import read_json
 from semconv.tokenizer_conversion import by_transformers, sentencepiece
 from semconv.types import InputError, first_line
 
@@ -176,7 +175,7 @@ class _Settings:
     @classmethod
     def read(cls, tokenizer: Tokenizer, folders: Sequence[Path]) -> _Settings:
         names, ids = (
-            [(f / name, _json(f / name)) for f in folders for name in some if (f / name).is_file()]
+            [(f / name, read_json(f / name, finite=False)) for f in folders for name in some if (f / name).is_file()]
             for some in (SETTINGS[:2], SETTINGS[2:])
         )
         return cls(tokenizer, names, ids)
@@ -217,16 +216,6 @@ class _Settings:
             if token is not None:
                 return token, "its name"
         return None, "nothing names one"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        table = json.loads(read_text(path))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {first_line(error)}") from None
-    if not isinstance(table, dict):
-        raise InputError(f"{path} must hold a JSON object, got {type(table).__name__}")
-    return table
 
 
 def control_ids(tokenizer: Tokenizer, special: SpecialTokens) -> frozenset[int]:

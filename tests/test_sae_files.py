@@ -286,8 +286,8 @@ def test_metadata_counts_where_no_version_of_sae_lens_stands_beside_it(tmp_path:
         (nothing, "an SAE on disk is a folder with cfg.json and safetensors (sae-lens, sparsify) or with config.json"),
         (with_file("params.npz"), "its params.npz is Gemma Scope's; name it by its release"),
         (with_file("ae.pt"), "its ae.pt is dictionary_learning's, without the config.json"),
-        (broken("{"), "cfg.json is missing or damaged"),
-        (broken("[]"), "cfg.json must hold a JSON object, got list"),
+        (broken("{"), "cfg.json is not JSON that can be read"),
+        (broken("[]"), "cfg.json must hold a JSON object, got a list"),
         (broken('{"metadata": {}}'), "cannot load SAE"),
         (
             sae_lens_of("temporal"),

@@ -256,7 +256,7 @@ def test_the_models_folder_is_asked_where_the_tokenizers_says_nothing(tmp_path: 
     assert (found.bos, found.eos, found.source) == (1, 0, "config.json")
 
 
-@pytest.mark.parametrize(("contents", "told"), [("{", "is damaged"), ("[1]", "must hold a JSON object, got list")])
+@pytest.mark.parametrize(("contents", "told"), [("{", "is not JSON"), ("[1]", "must hold a JSON object, got a list")])
 def test_damaged_settings_are_refused_by_name(contents: str, told: str, tmp_path: Path):
     path = saved(byte_level(["<s>"]), tmp_path)
     (tmp_path / NAMED).write_text(contents)
