@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import unicodedata
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -15,11 +16,14 @@ from semconv.compare import MEASURES
 from semconv.hooks import hook_name, parse_hook
 from semconv.json_toml import read_json, read_toml
 from semconv.sae_labels import hook_label
+from semconv.shown_paths import with_shown_paths
 from semconv.types import InputError, nearest
 
 SUITES = Path(__file__).parent / "suites"
 ASSETS = Path(__file__).parent / "assets"
 _NAME = re.compile(r"[\w.-]+")
+
+Config = TypeVar("Config")
 
 
 def resolve(path: str) -> Path:
@@ -465,6 +469,9 @@ class NeedsConfig:
     """GPU memory; 0 when no GPU is needed."""
 
 
+_NO_SETTING = {"setting": False}
+
+
 @dataclass(frozen=True)
 class SuiteConfig:
     """A whole comparison."""
@@ -486,6 +493,8 @@ class SuiteConfig:
     published: PublishedConfig | None = None
     align: AlignConfig | None = None
     needs: NeedsConfig = field(default_factory=NeedsConfig)
+    folder: str = field(default="", metadata=_NO_SETTING)
+    """Where its file lies, empty where there is none: no setting, and in no file of a run."""
 
     def __post_init__(self) -> None:
         _file_name("suite", self.name)
@@ -514,10 +523,19 @@ class SuiteConfig:
         floors = tuple(control for control in self.controls if control.kind == "floor")
         return replace(self, null=null, controls=floors, published=None)
 
+    def shown(self, settings: Config) -> Config:
+        """Returns the suite, or a part of it, with paths as a run shows them: from the folder of the suite's file."""
+        return with_shown_paths(settings, [self.folder] if self.folder else [])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings as plain tables, lists and values."""
+        return {key: value for key, value in asdict(self).items() if key != "folder"}
+
     @property
     def sha256(self) -> str:
         """SHA-256 of the settings, whatever the order and layout of the file."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
 
 
 _NESTED: dict[str, type] = {
@@ -545,8 +563,6 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 PUBLISHED_STOP_TOKENS = (".", "\n", "", "-", ",", "!", "?", "<bos>", "<pad>", "<eos>", "<|endoftext|>")
 """The stop list of the published protocol and the EOS of Gemma; spaces around a token are stripped before."""
-
-Config = TypeVar("Config")
 
 
 def _list(value: Any, where: str) -> list[Any]:
@@ -577,7 +593,7 @@ def _build(cls: type[Config], table: Any, where: str, all_layers: bool = False) 
         raise InputError(f"{where} must be a table, got {table!r}")
     if cls is ModelConfig:
         table = _expand_grid(dict(table), where, all_layers)
-    known = {f.name: f for f in fields(cls)}  # pyright: ignore
+    known = {f.name: f for f in fields(cls) if not f.metadata}  # pyright: ignore
     for key in table:
         if key not in known:
             raise InputError(f"unknown key {key!r} in {where}{nearest(key, list(known))}")
@@ -666,4 +682,4 @@ def load_suite(name_or_path: str | Path, all_layers: bool = False) -> SuiteConfi
     suite = _build(SuiteConfig, read_toml(path), path.name, all_layers)
     if suite.name != path.stem:
         raise InputError(f"the suite in {path.name} must have name = {path.stem!r}, got {suite.name!r}")
-    return suite
+    return replace(suite, folder=os.path.abspath(path.parent))

@@ -17,6 +17,7 @@ from semconv.config import SaeConfig, resolve
 from semconv.device import Precision, resolve_precision
 from semconv.files import folder_sha256, read_sealed, read_tensors, write_tensors
 from semconv.sae_metadata import SaeMetadata, centres, check_hook
+from semconv.shown_paths import shown_path
 from semconv.sources import check_release_revision, release_repository
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class KeptDecoder:
     """What the run folder knows of an SAE.
 
     Attributes:
-        source: where it came from, with the commit for a release.
+        source: where it came from: what may be told of its path, or its release with the commit.
         sae_sha256: of the SAE: the files of its folder, or the tensors and settings of a release.
         shape: d_sae and the width of its decoder rows.
         metadata: what it says of itself.
@@ -94,7 +95,7 @@ def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
         InputError: what `open_sae` and `check_place` refuse.
     """
     if sae.path:
-        source, expected = sae.path, folder_sha256(resolve(sae.path))
+        source, expected = shown_path(sae.path), folder_sha256(resolve(sae.path))
     else:
         source, expected = f"{sae.source}@{check_release_revision(sae)}", None
     kept = _read(path)

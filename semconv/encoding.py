@@ -75,9 +75,9 @@ def _identities(
     model_precision = resolve_precision(encode.model_precision, "", run.device)
     return {
         label: StoreIdentity(
-            model=model.label,
+            model=run.suite.shown(model).label,
             model_sha256=model_sha256,
-            sae=sae.source,
+            sae=run.suite.shown(sae).source,
             sae_sha256=kept[label].sae_sha256,
             hook=sae.hook,
             tokens_sha256=tokens_sha256,

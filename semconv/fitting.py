@@ -18,6 +18,7 @@ from semconv.hooks import parse_hook
 from semconv.run import Run
 from semconv.sae_fit import FIT_TOKENS, LOSS_TOKENS, Reader, explained_variances, losses
 from semconv.sae_metadata import SaeMetadata, centres, metadata_of
+from semconv.shown_paths import shown_path
 from semconv.sources import model_folder
 from semconv.task_cache import Result, TaskCache
 from semconv.types import InputError, TokenBlocks
@@ -125,5 +126,5 @@ def _aim_of_transcoder(
     metadata: SaeMetadata, config: SaeConfig, hook_out: str, layer_norm: bool
 ) -> Callable[[Tensor], Tensor]:
     """Returns what makes of the stream that a transcoder predicts what it was trained to predict."""
-    centred = layer_norm and centres(metadata, config.source, hook_out)
+    centred = layer_norm and centres(metadata, shown_path(config.source), hook_out)
     return lambda stream: stream - stream.mean(dim=-1, keepdim=True) if centred else stream

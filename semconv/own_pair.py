@@ -72,15 +72,21 @@ def _short_names(where: tuple[str, str]) -> tuple[str, str]:
 def _name_parts(where: str) -> list[str]:
     """Returns the parts of a folder, or of OWNER/NAME@COMMIT, with what cannot stand in a file's name replaced."""
     if Path(where).is_dir():
-        parts = list(Path(where).resolve().parts)
+        parts = list(_own_parts(Path(where).resolve()))
         if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):  # of the hub's cache
             parts = [*parts[-3].split("--")[1:], parts[-1]]
             return _fit([parts[-1][:8], *parts[:-1]])
         return _fit(parts)
     if Path(where).is_file():
-        return _fit([*Path(where).resolve().parts[:-1], Path(where).stem])
+        return _fit([*_own_parts(Path(where).resolve())[:-1], Path(where).stem])
     name, _, revision = where.partition("@")
     return _fit([revision[:8], *name.split("/")])
+
+
+def _own_parts(path: Path) -> tuple[str, ...]:
+    """Returns the parts of a path, below the user's home folder without those that name the user."""
+    home = Path(os.path.expanduser("~"))
+    return (path.relative_to(home) if path.is_relative_to(home) and path != home else path).parts
 
 
 def _fit(parts: Sequence[str]) -> list[str]:
@@ -123,7 +129,9 @@ def _told_apart(model: str, saes: Sequence[SaeConfig]) -> tuple[SaeConfig, ...]:
 
 
 def _place_parts(sae: SaeConfig) -> tuple[str, ...]:
-    return Path(os.path.abspath(sae.path)).parts if sae.path else (*sae.release.split("/"), *sae.sae_id.split("/"))
+    return (
+        _own_parts(Path(os.path.abspath(sae.path))) if sae.path else (*sae.release.split("/"), *sae.sae_id.split("/"))
+    )
 
 
 def place_of(where: str) -> tuple[str, str]:

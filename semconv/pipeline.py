@@ -28,6 +28,7 @@ from semconv.report.order import in_order
 from semconv.result_warnings import warnings_of
 from semconv.run import Run
 from semconv.run_files import write_matched_pairs, write_nulls, write_pair_decoders, write_texts
+from semconv.shown_paths import shown_path
 from semconv.sources import model_folder
 from semconv.suite_text import Corpus, corpus_of_b, load_corpus, make_corpus, tokenizer_of_corpus
 from semconv.task_cache import TaskCache
@@ -161,7 +162,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         compared, nulls = compare_all(suite, protocol, encoded, texts)
     results = {
         "suite": suite.name,
-        "suite_sha256": suite.sha256,
+        "suite_sha256": suite.shown(suite).sha256,
         "fast": run.fast,
         "null": asdict(suite.null),
         "corpus": {
@@ -181,8 +182,12 @@ def _reproduce(run: Run) -> dict[str, Any]:
             if suite.align
             else None,
         },
-        "model_a": model_facts(run, suite.model_a, encoded.sides_a, loaded.saes[0], fits[0], corpus.facts),
-        "model_b": model_facts(run, suite.model_b, encoded.sides_b, loaded.saes[1], fits[1], other.facts),
+        "model_a": model_facts(
+            run, suite.model_a, encoded.sides_a, loaded.saes[0], fits[0], corpus.facts, loaded.identities[0]
+        ),
+        "model_b": model_facts(
+            run, suite.model_b, encoded.sides_b, loaded.saes[1], fits[1], other.facts, loaded.identities[1]
+        ),
         "read": read_facts(suite, fits[2:]),
         **compared,
     }
@@ -196,7 +201,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         write_texts(run, protocol, encoded, blocks, all_texts, groups)
     write_pair_decoders(run, encoded, groups)
     write_nulls(run.folder, nulls)
-    write_json(run.folder / "suite.json", asdict(suite))
+    write_json(run.folder / "suite.json", suite.shown(suite).settings)
     write_json(run.folder / "results.json", results)
     return results
 
@@ -229,6 +234,6 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
             write_report(results, checked, run.folder)
         facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
         if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
-            facts["shared stores"] = str(run.stores)
+            facts["shared stores"] = shown_path(str(run.stores), (Path.cwd(),))
         write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts)
     return checked

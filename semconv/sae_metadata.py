@@ -10,6 +10,7 @@ from typing import Any
 
 from semconv.hooks import STREAMS, SUMS, Hook, parse_hook
 from semconv.json_toml import parse_json
+from semconv.shown_paths import shown_path
 from semconv.types import InputError
 
 ENCODERS = (
@@ -119,12 +120,16 @@ def metadata_of(config: Mapping[str, Any]) -> SaeMetadata:
         hook_out=out,
         head=None if head is None else int(head),
         normalize=str(config.get("normalize_activations") or "none"),
-        model=str(told.get("model_name") or ""),
+        model=shown_path(str(told.get("model_name") or "")),
         prepend_bos=None if told.get("prepend_bos") is None else bool(told["prepend_bos"]),
         context=int(told.get("context_size") or 0),
         dtype=str(config.get("dtype") or "float32").removeprefix("torch."),
-        options=tuple(sorted((str(key), json.dumps(value, default=str)) for key, value in options.items())),
+        options=tuple(sorted((str(key), _as_json(value)) for key, value in options.items())),
     )
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(shown_path(value) if isinstance(value, str) else value, default=str)
 
 
 def _hook_of(told: Mapping[str, Any]) -> str:

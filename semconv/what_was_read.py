@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from semconv.activation_store import StoreIdentity
 from semconv.config import MatchConfig, ModelConfig, SuiteConfig
 from semconv.decoders import decoder_metadata, decoder_source
 from semconv.encoding import is_bidirectional
@@ -17,7 +18,13 @@ from semconv.run import Run
 from semconv.sae_metadata import remarks
 from semconv.sides import Side
 from semconv.sinks import REPORTED, Sinks
+from semconv.sources import HUB
 from semconv.sparse import SparseActivations
+
+
+def is_own(path: str) -> bool:
+    """Whether a path of a suite is neither empty, nor of the package, nor on the hub."""
+    return bool(path) and not path.startswith(("asset:", HUB))
 
 
 def sae_facts(acts: SparseActivations, sinks: Sinks) -> dict[str, Any]:
@@ -42,6 +49,7 @@ def model_facts(
     of_saes: Sequence[dict[str, Any]],
     fits: Fits,
     text: CorpusFacts,
+    identities: dict[str, StoreIdentity],
 ) -> dict[str, Any]:
     """Returns what the results say of a model and its SAEs.
 
@@ -52,10 +60,13 @@ def model_facts(
         of_saes: `sae_facts` of each.
         fits: how well each fits the text, by label.
         text: what became of the text that the model read.
+        identities: what their stores hold, by label. It says by which files a model or SAE is known that lies in a
+            folder of the user's own, whose path says nothing to others.
     """
+    shown = run.suite.shown(model)
 
     def described(side: Side, facts: dict[str, Any]) -> dict[str, Any]:
-        sae = model.by_label[side.label]
+        sae = shown.by_label[side.label]
         path = run.decoder_path(model, sae)
         metadata = decoder_metadata(path)
         prepends_bos = text.excluded.get("bos", 0) > 0
@@ -68,13 +79,16 @@ def model_facts(
             "source": decoder_source(path, sae),
             "n_features": side.acts.n_features,
             "activations_sha256": side.store_sha256,
+            **({"sae_sha256": identities[side.label].sae_sha256} if is_own(sae.path) else {}),
             **facts,
             "fit": fits[side.label],
-            "remarks": remarks(metadata, sae.hook, model.path, prepends_bos, run.suite.corpus.context),
+            "remarks": remarks(metadata, sae.hook, shown.path, prepends_bos, run.suite.corpus.context),
         }
 
     saes = {side.label: described(side, facts) for side, facts in zip(sides, of_saes, strict=True)}
-    told = {"name": model.name, "path": model.path, "revision": model.revision, "saes": saes}
+    told = {"name": model.name, "path": shown.path, "revision": model.revision, "saes": saes}
+    if is_own(model.path):
+        told["model_sha256"] = next(iter(identities.values())).model_sha256
     return told | {"bidirectional": True} if model.bidirectional and is_bidirectional(model) else told
 
 

@@ -74,6 +74,7 @@ def correlate(
     from semconv.device import choose_device
     from semconv.files import check_target, write_tensors
     from semconv.ranks import ranks
+    from semconv.shown_paths import shown_path
 
     check_target(target, store_a, store_b)
     a, b = ActivationStore(store_a), ActivationStore(store_b)
@@ -90,8 +91,8 @@ def correlate(
         "quantization_noise_b": m.quantization_noise_b,
     }
     metadata = {
-        "a": str(a.path),
-        "b": str(b.path),
+        "a": shown_path(str(a.path)),
+        "b": shown_path(str(b.path)),
         "a_sha256": a.sha256,
         "b_sha256": b.sha256,
         "n_tokens": str(m.n_tokens),
