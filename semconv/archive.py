@@ -8,7 +8,7 @@ import math
 import shutil
 import zipfile
 import zlib
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from numpy import ndarray
 
+from semconv.anonymous import check_leaks
 from semconv.claims import check_claims, load_claims, load_results
 from semconv.compare import Measure, make_measures
 from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
-from semconv.crate import CATEGORIES, METADATA, Entry, check_crate, listed_files
+from semconv.crate import CATEGORIES, LEFT_OUT, METADATA, Entry, anonymous_metadata, check_crate, listed_files
 from semconv.files import read_tensors, temporary_folder, write_atomically, write_json
 from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
@@ -74,29 +75,44 @@ class _Replayed(Protocol):
         return []
 
 
-def write_archive(folder: Path, target: Path) -> int:
+def write_archive(folder: Path, target: Path, anonymous: bool = False, allowed: Iterable[str] = ()) -> int:
     """Writes a run's results and sufficient statistics as one zip, a self-describing RO-Crate; returns its bytes.
+
+    Every byte of it is searched first, unpacked, for the user's access tokens, which are refused, and for what
+    `personal_words` lists, which is refused in an anonymous archive; elsewhere folders of this machine are warned of.
 
     Args:
         folder: of a finished run; nothing in it is changed.
         target: file to write, `.zip`.
+        anonymous: for readers who must not learn whose it is: the crate is what `anonymous_metadata` leaves of it.
+        allowed: words, as they are told in a refusal, that may stand in an anonymous archive; no tokens.
 
     Raises:
-        InputError: another suffix, an unfinished run, or one whose files are no longer those that it listed.
+        InputError: another suffix, an unfinished run, one whose files are no longer those that it listed, or one that
+            holds a word that was looked for.
         OSError: the target cannot be written.
     """
     if target.suffix != ".zip":
         raise InputError(f"an archive is a .zip file, got {target.name}")
     listed = {entry.path: entry.sha256 for entry in check_crate(folder)}
+    metadata = anonymous_metadata(folder) if anonymous else (folder / METADATA).read_bytes()
+
+    def members() -> Iterator[tuple[str, bytes]]:
+        yield METADATA, metadata
+        for name in listed:
+            content = (folder / name).read_bytes()
+            if hashlib.sha256(content).hexdigest() != listed[name]:
+                raise InputError(f"{name} in {folder} changed while it was read; wait for the run to end")
+            yield name, content
+
+    check_leaks(members(), [folder], anonymous, allowed)
 
     def write(temporary: Path) -> None:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in (METADATA, *listed):
-                content = (folder / name).read_bytes()
-                if name in listed and hashlib.sha256(content).hexdigest() != listed[name]:
-                    raise InputError(f"{name} in {folder} changed while it was read; wait for the run to end")
+            for name, content in members():
                 info = zipfile.ZipInfo(name, _EPOCH)
                 info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                info.create_system = 3  # Unix, wherever it is made
                 archive.writestr(info, content)
 
     write_atomically(target, write)
@@ -454,9 +470,12 @@ def check_told(folder: Path, results: dict[str, Any], nulls: Nulls, commit: str)
         return "what the results give, to the byte"
     if commit == code_commit() and commit != "unknown" and not commit.endswith(CHANGED):
         raise InputError(f"{' and '.join(others)} in {folder} is not what its results give; the numbers are")
+    made_by = f"says that commit {commit or 'unknown'} made it"
+    if commit == LEFT_OUT:
+        made_by = "leaves out which commit made it"
     return (
-        f"not checked: {' and '.join(others)} as this commit writes them differ, and the archive says that commit "
-        f"{commit or 'unknown'} made it; `semconv report --from` writes them from the results"
+        f"not checked: {' and '.join(others)} as this commit writes them differ, and the archive {made_by}; "
+        "`semconv report --from` writes them from the results"
     )
 
 

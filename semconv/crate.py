@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ FORMAT = 1
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"
 CATEGORIES = "categories.toml"
+ANONYMOUS = "anonymous"
+"""Name of the property that says that a crate is."""
+LEFT_OUT = "left out (anonymous)"
 _DESCRIBED = {
     "results.json": "Every number of the run.",
     "suite.json": "What was compared, and how: the resolved suite.",
@@ -142,6 +146,41 @@ def write_crate(
     )
     action["additionalProperty"] = values("run", _properties({**about, **facts}))
     write_json(folder / METADATA, crate.metadata.generate())
+
+
+_SAID = ("device", "peak_memory_mib", "seconds/")
+"""What of a run an anonymous archive says too: properties of these names, or that begin so."""
+_LACKS = "without machine, command line, commit and people"
+_PEOPLE = ("author", "creator", "contributor", "editor", "maintainer", "publisher", "funder", "sourceOrganization")
+
+
+def anonymous_metadata(folder: Path) -> bytes:
+    """Returns the crate of a run for readers who must not learn whose it is.
+
+    What it says of the machine, the command line and the commit is `LEFT_OUT`, also where another version said it, and
+    nothing is left of people and organisations, which somebody may have added. Files, versions, times and seconds stay.
+
+    Raises:
+        InputError: there is no crate, or it is damaged.
+    """
+    graph = [item for item in _graph(folder) if item.get("@type") not in ("Person", "Organization")]
+    about = {"@id": f"#run/{ANONYMOUS}", "@type": "PropertyValue", "name": ANONYMOUS, "value": _LACKS}
+    for item in graph:
+        for key in _PEOPLE:
+            item.pop(key, None)
+        name = str(item["@id"]).removeprefix("#run/")
+        if name != item["@id"] and not name.startswith(_SAID):
+            item["value"] = LEFT_OUT
+        if item["@id"] == "#semconv":
+            item["version"] = LEFT_OUT
+        if item["@id"] == "#run":
+            item["additionalProperty"] = [*_listed(item.get("additionalProperty")), {"@id": about["@id"]}]
+    crate = read_json(folder / METADATA)
+    return (json.dumps({**crate, "@graph": [*graph, about]}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _graph(folder: Path) -> list[dict[str, Any]]:

@@ -319,7 +319,7 @@ def verify(
         of_run, claims_from = stated(folder, results["suite"])
     else:
         from semconv.archive import AS_STATED, MOST_MIB, check_told, opened, rebuild
-        from semconv.crate import environment
+        from semconv.crate import ANONYMOUS, LEFT_OUT, environment
 
         with opened(bundle, max_size or MOST_MIB) as folder:
             results, nulls = rebuild(folder, thorough)
@@ -333,7 +333,9 @@ def verify(
         extra["taken again"] = f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs"
         extra["as stated"] = AS_STATED
         told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
-        extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if key in about)
+        extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if about.get(key, LEFT_OUT) != LEFT_OUT)
+        if ANONYMOUS in about:
+            extra["anonymous"] = f"yes, {about[ANONYMOUS]}"
     suite: str = results["suite"]
     checked = check_claims(of_run, results)
     beside = reference or reference_of(suite)
@@ -350,16 +352,45 @@ def verify(
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv archive runs/mini --out semconv-mini.zip")
 def archive(
     run: RunArgument = Path("runs/mini"),
-    target: Annotated[Path | None, typer.Option("--out", help="File to write (default: semconv-RUN.zip).")] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option("--out", help="File to write (default: semconv-RUN.zip; semconv-anonymous.zip if it is that)."),
+    ] = None,
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous",
+            help="For double-blind review: without machine, command line and commit; refused if anything in it names "
+            "you, your home folder, this machine or your e-mail.",
+        ),
+    ] = False,
+    allowed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            help="With --anonymous: a word that may stand in it though it is your name or the machine's; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Pack a run's results, matches, decoder rows of the pairs and null draws into one zip, without models or text.
 
-    The contexts of features, short pieces of the text, are in it.
+    The contexts of features, short pieces of the text, are in it. An archive that holds one of your access tokens is
+    refused.
+
+    Also an anonymous archive keeps what is content: names of models, SAEs, data, files and folders in the suite, what
+    you wrote in suite and claims, the text of the contexts, times, and versions of the software, whose repository
+    anybody can find. It prints the names.
     """
+    from semconv.anonymous import names_left
     from semconv.archive import write_archive
 
-    path = target or Path(f"semconv-{run.resolve().name}.zip")
-    out.print(f"{path}: {write_archive(run, path) / 2**20:.1f} MiB.", soft_wrap=True)
+    if allowed and not anonymous:
+        raise InputError("--allow is for --anonymous, which was not given")
+    path = target or Path("semconv-anonymous.zip" if anonymous else f"semconv-{run.resolve().name}.zip")
+    size = write_archive(run, path, anonymous, allowed or ())
+    out.print(f"{path}: {size / 2**20:.1f} MiB.", soft_wrap=True)
+    if anonymous:
+        out.print(f"Names left in it, see that none is yours: {visible(', '.join(names_left(run)))}.", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv report --from semconv-mini.zip --out report")
