@@ -60,6 +60,12 @@ inline void check_entry(int64_t feature, int64_t previous, float value, int64_t 
                     " at token ", token);
 }
 
+// Entries are read more than once, and whatever other threads write meanwhile, every place taken from them is checked.
+[[noreturn, gnu::noinline, gnu::cold]] inline void throw_changed(const char* side) {
+  TORCH_CHECK_VALUE(false, side,
+                    ".indices changed while they were being read; nothing may write to them before the op returns");
+}
+
 inline void check_same_tokens(const at::Tensor& a_indptr, const at::Tensor& b_indptr) {
   TORCH_CHECK_VALUE(a_indptr.numel() == b_indptr.numel(), "a and b must hold the same tokens, got ",
                     a_indptr.numel() - 1, " and ", b_indptr.numel() - 1);
@@ -77,13 +83,6 @@ inline void check_shifts(at::IntArrayRef shifts, int64_t n_tokens) {
   }
 }
 
-inline void check_one_device(std::initializer_list<at::Tensor> tensors) {
-  for (const at::Tensor& tensor : tensors) {
-    TORCH_CHECK_VALUE(tensor.device() == tensors.begin()->device(), "all tensors must be on one device, got ",
-                      tensors.begin()->device(), " and ", tensor.device());
-  }
-}
-
 // The bytes that a tensor lies in, gaps between strides included.
 struct Extent {
   const char* begin;
@@ -96,6 +95,21 @@ inline Extent extent_of(const at::Tensor& t) {
   int64_t last = 0;
   for (int64_t d = 0; d < t.dim(); ++d) last += (t.size(d) - 1) * t.stride(d);
   return {begin, begin + (last + 1) * t.element_size()};
+}
+
+// Throws unless every tensor is an array in memory, all of it there, on one device.
+inline void check_memory(std::initializer_list<at::Tensor> tensors) {
+  for (const at::Tensor& tensor : tensors) {
+    TORCH_CHECK_VALUE(tensor.device() == tensors.begin()->device(), "all tensors must be on one device, got ",
+                      tensors.begin()->device(), " and ", tensor.device());
+    TORCH_CHECK_VALUE(tensor.layout() == at::kStrided && !tensor.is_meta(), "tensors must be dense and have data, got ",
+                      tensor.layout(), " on ", tensor.device());
+    // A storage may have been made smaller under its tensors.
+    const auto* const begin = static_cast<const char*>(tensor.storage().data());
+    const char* const end = extent_of(tensor).end;
+    TORCH_CHECK_VALUE(tensor.numel() == 0 || end <= begin + tensor.storage().nbytes(), "a tensor of shape ",
+                      tensor.sizes(), " must have its memory, got a storage of ", tensor.storage().nbytes(), " bytes");
+  }
 }
 
 struct Named {

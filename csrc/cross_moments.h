@@ -15,10 +15,11 @@ namespace semconv {
 enum FeatureSum : int64_t { kScaleExponent, kSum, kSumSquares, kActive, kSaturated, kFeatureSums };
 inline constexpr int64_t kNoScale = INT64_MIN;  // scale exponent of a feature that was never active
 
-// Whether any data can have these sums of codes.
+// Whether any data can have these sums of codes, of which none is above 65535 and only an active one above 0.
 SEMCONV_HD inline bool sums_are_possible(int64_t n_tokens, int64_t sum, int64_t sum_squares, int64_t active) {
-  return sum >= 0 && sum_squares >= sum && active >= 0 && active <= n_tokens &&
-         scaled_variance(n_tokens, sum, sum_squares) >= 0;
+  constexpr int64_t kLargest = 65535;
+  return active >= 0 && active <= n_tokens && sum >= 0 && sum <= active * kLargest && sum_squares >= sum &&
+         sum_squares <= sum * kLargest && scaled_variance(n_tokens, sum, sum_squares) >= 0;
 }
 
 // s_ab int64 [F_a, F_b], sums_a int64 [5, F_a] and sums_b int64 [5, F_b] are added to in place; the rest is CSR over

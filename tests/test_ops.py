@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -374,6 +375,52 @@ def test_the_ops_themselves_refuse_tensors_of_another_device(place: int):
         sides = [*arguments[3:6], 20, *arguments[6:9], 20, 1]
         with pytest.raises((ValueError, NotImplementedError), match="on one device|Meta|meta"):
             torch.ops.semconv.best_matches(*sides)
+
+
+def test_inputs_that_another_thread_changes_end_in_a_result_or_a_sentence():
+    """What reads outside its memory dies of it, or says so under `make asan`, which this test is part of."""
+    out = subprocess.run([sys.executable, "-m", "tests.racing_writer"], capture_output=True, text=True, timeout=240)
+    assert out.returncode == 0, (out.returncode, out.stderr)
+    ends = json.loads(out.stdout)
+    for name, ways in ends.items():
+        assert sum(ways.values()) > 0, name
+    for name in ("best_matches", "cross_moments_"):
+        assert ends[name].keys() & {"refused", "changed"}, ends  # the writer was heard
+
+
+def test_a_tensor_without_its_memory_is_refused():
+    a = random_activations(0, 10, 4)
+    values = a.values.clone()
+    values.untyped_storage().resize_(8)
+    with pytest.raises(InputError, match=r"a tensor of shape \[\d+\] must have its memory, got a storage of 8 bytes"):
+        ops.best_matches((a.indptr, a.indices, values), 4, csr(a), 4, 1)
+    x = torch.zeros(3, 4)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(InputError, match="must have its memory"):
+        ops.compact_rows(x, torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("row", "value"),
+    [
+        (FeatureSum.SCALE_EXPONENT, 1101),
+        (FeatureSum.SUM, -1),
+        (FeatureSum.SUM, 2**62),
+        (FeatureSum.SUM_SQUARES, 2**63 - 1),
+        (FeatureSum.ACTIVE, 2**31),
+        (FeatureSum.SATURATED, 31),
+    ],
+)
+def test_a_stream_whose_state_no_data_can_have_is_refused(row: int, value: int):
+    arguments = stream_arguments()
+    torch.ops.semconv.cross_moments_(*arguments, 0)
+    arguments[1][row, 7] = value
+    before = [part.clone() for part in arguments]
+    with pytest.raises(
+        ValueError, match=rf"sums_a must be of a stream that holds at most 2\^31.*{value}.*for feature 7"
+    ):
+        torch.ops.semconv.cross_moments_(*arguments, 0)
+    assert all(torch.equal(part, was) for part, was in zip(arguments, before, strict=True))
 
 
 def test_inputs_that_are_not_contiguous_give_the_same_answer():

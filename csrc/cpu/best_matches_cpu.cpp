@@ -65,20 +65,20 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   check_same_tokens(a_indptr, b_indptr);
   check_shifts(shifts, a_indptr.numel() - 1);
   check_k(k, n_features_a, n_features_b);
-  check_one_device({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
+  check_memory({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
   // Contiguous copies live until the end of the call, because ScannedCsr points into them.
-  const at::Tensor ap = a_indptr.contiguous(), ai = a_indices.contiguous(), av = a_values.contiguous();
-  const at::Tensor bp = b_indptr.contiguous(), bi = b_indices.contiguous(), bv = b_values.contiguous();
-  Side a(ap, ai, av, n_features_a, "a"), b(bp, bi, bv, n_features_b, "b");
+  const at::Tensor ai = a_indices.contiguous(), av = a_values.contiguous();
+  const at::Tensor bi = b_indices.contiguous(), bv = b_values.contiguous();
+  Side a(a_indptr, ai, av, n_features_a, "a"), b(b_indptr, bi, bv, n_features_b, "b");
   const ColumnOrder order = order_by_frequency(b.csr);
   const auto n_shifts = static_cast<int64_t>(shifts.size());
-  const BestTensors a_best({n_shifts, n_features_a, k}, ap.options()),
-      b_best({n_shifts, n_features_b, k}, ap.options());
+  const at::TensorOptions options = a_indptr.options();
+  const BestTensors a_best({n_shifts, n_features_a, k}, options), b_best({n_shifts, n_features_b, k}, options);
   const Postings postings = transpose(a.csr, a.moments);
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
     match_block(a, postings, b, order, first, std::min(kBlockColumns, n_features_b - first), k, shifts, a_best, b_best);
   }
-  return {a_best.index, a_best.r, b_best.index, b_best.r, a.noise(ap.options()), b.noise(ap.options())};
+  return {a_best.index, a_best.r, b_best.index, b_best.r, a.noise(options), b.noise(options)};
 }
 
 }  // namespace

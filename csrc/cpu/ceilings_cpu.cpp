@@ -6,6 +6,8 @@
 #include <atomic>
 #include <chrono>
 #include <random>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "packed_csr.h"
@@ -96,6 +98,9 @@ double calls_per_ns(const Work& work) {
 }  // namespace
 
 Ceilings measure_ceilings_cpu(int64_t row_length) {
+  if (row_length < 1 || row_length > kBlockColumns) {
+    throw std::invalid_argument("row_length must be between 1 and 65536, got " + std::to_string(row_length));
+  }
   Ceilings ceilings{};
   {
     const RecordRows rows = random_rows(kCachedRows, row_length);

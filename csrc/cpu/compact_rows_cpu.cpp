@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../checks.h"
+#include "read_once.h"
 #include "vector_clones.h"
 
 namespace semconv {
@@ -24,16 +25,20 @@ struct Piece {
   std::vector<T> values;
   int64_t bad_row = -1;  // first entry that is no finite number >= 0 in the output type
   int64_t bad_column = -1;
+  float bad_value = 0.0f;
 };
 
 // Not zero where there is an entry to look at, in the width of the input, which keeps vectors full. The sign is shifted
 // out, so that -0.0 counts as zero; a NaN always is an entry.
+SEMCONV_READS_AS_IT_IS
 inline uint32_t entry(const uint32_t* bits, const float*, int64_t j) { return bits[j] << 1; }
+SEMCONV_READS_AS_IT_IS
 inline uint16_t entry(const uint16_t* bits, const float*, int64_t j) { return static_cast<uint16_t>(bits[j] << 1); }
+SEMCONV_READS_AS_IT_IS
 inline uint32_t entry(const float* x, const float* threshold, int64_t j) { return !(x[j] <= threshold[j]); }
 
 template <typename T>
-inline void flag_groups_of(const T* x, const float* threshold, int64_t n, uint8_t* flags) {
+SEMCONV_READS_AS_IT_IS inline void flag_groups_of(const T* x, const float* threshold, int64_t n, uint8_t* flags) {
   for (int64_t start = 0; start < n; start += kGroup) {
     auto any = entry(x, threshold, start);
     if (start + kGroup <= n) {  // a fixed count, for the vectoriser
@@ -46,24 +51,22 @@ inline void flag_groups_of(const T* x, const float* threshold, int64_t n, uint8_
 }
 
 // flags [ceil(n / kGroup)]: whether a group holds an entry. Plain functions, because GCC clones no templates.
-SEMCONV_VECTOR_CLONES
-void flag_groups(const uint32_t* bits, const float* none, int64_t n, uint8_t* flags) {
+SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS void flag_groups(const uint32_t* bits, const float* none, int64_t n,
+                                                              uint8_t* flags) {
   flag_groups_of(bits, none, n, flags);
 }
-SEMCONV_VECTOR_CLONES
-void flag_groups(const uint16_t* bits, const float* none, int64_t n, uint8_t* flags) {
+SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS void flag_groups(const uint16_t* bits, const float* none, int64_t n,
+                                                              uint8_t* flags) {
   flag_groups_of(bits, none, n, flags);
 }
-SEMCONV_VECTOR_CLONES
-void flag_groups(const float* x, const float* threshold, int64_t n, uint8_t* flags) {
+SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS void flag_groups(const float* x, const float* threshold, int64_t n,
+                                                              uint8_t* flags) {
   flag_groups_of(x, threshold, n, flags);
 }
-SEMCONV_VECTOR_CLONES
-void to_float(const at::BFloat16* x, float* out, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) out[j] = x[j];
+SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS void to_float(const at::BFloat16* x, float* out, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) out[j] = c10::detail::f32_from_bits(x[j].x);
 }
-SEMCONV_VECTOR_CLONES
-void to_float(const at::Half* x, float* out, int64_t n) {
+SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS void to_float(const at::Half* x, float* out, int64_t n) {
   for (int64_t j = 0; j < n; ++j) out[j] = c10::detail::fp16_ieee_to_fp32_value(x[j].x);
 }
 
@@ -116,11 +119,12 @@ void compact_range(const In* x, const float* threshold, int64_t begin, int64_t e
     }
     const size_t before = out.indices.size();
     for (const int32_t* column = found.first; column < found.second; ++column) {
-      const float v = static_cast<float>(values[*column]);
+      const float v = static_cast<float>(read_once(values + *column));
       const Out stored = static_cast<Out>(v);
       if (!(v > 0.0f) || !std::isfinite(static_cast<float>(stored))) {
         out.bad_row = row;
         out.bad_column = *column;
+        out.bad_value = v;
         return;
       }
       if (static_cast<float>(stored) == 0.0f) continue;
@@ -148,8 +152,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, cons
   });
   for (const auto& piece : pieces) {
     if (piece.bad_row < 0) continue;
-    throw_unstorable(static_cast<float>(x.const_data_ptr<In>()[piece.bad_row * n_features + piece.bad_column]), dtype,
-                     piece.bad_row, piece.bad_column);
+    throw_unstorable(piece.bad_value, dtype, piece.bad_row, piece.bad_column);
   }
   offsets[0] = 0;
   for (int64_t row = 0; row < n_rows; ++row) offsets[row + 1] += offsets[row];
@@ -171,7 +174,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact(const at::Tensor& x, cons
 std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor& x, at::ScalarType dtype,
                                                                 const std::optional<at::Tensor>& threshold) {
   check_compact_rows(x, dtype, threshold);
-  if (threshold.has_value()) check_one_device({x, *threshold});
+  check_memory({x});
+  if (threshold.has_value()) check_memory({x, *threshold});
   const at::Tensor dense = x.contiguous();
   at::Tensor limits;
   const float* limit = nullptr;
@@ -179,7 +183,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cpu(const at::Tensor
     limits = threshold->contiguous();
     limit = limits.const_data_ptr<float>();
     for (int64_t f = 0; f < x.size(1); ++f) {
-      if (!(limit[f] >= 0.0f) || !std::isfinite(limit[f])) throw_bad_threshold(limit[f], f);
+      const float one = read_once(limit + f);
+      if (!(one >= 0.0f) || !std::isfinite(one)) throw_bad_threshold(one, f);
     }
   }
   const bool half = dtype == at::kHalf;

@@ -8,6 +8,13 @@
 #include <new>
 #include <utility>
 
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(begin, size)
+#define ASAN_UNPOISON_MEMORY_REGION(begin, size)
+#endif
+
 namespace semconv {
 
 // Mapped afresh: memory that malloc hands out again has its small pages already, and no hint makes them huge.
@@ -30,6 +37,9 @@ class HugePageArray {
 #ifdef MADV_HUGEPAGE
     madvise(data_, needed, MADV_HUGEPAGE);  // a hint: failing costs speed only
 #endif
+    // The address sanitiser knows where memory of malloc ends, but not that the rest of a page is none of ours.
+    [[maybe_unused]] const std::size_t used = static_cast<std::size_t>(size) * sizeof(T);
+    ASAN_POISON_MEMORY_REGION(reinterpret_cast<char*>(data_) + used, needed - used);
   }
   HugePageArray(HugePageArray&& other) noexcept { swap(other); }
   HugePageArray& operator=(HugePageArray&& other) noexcept {
@@ -37,7 +47,9 @@ class HugePageArray {
     return *this;
   }
   ~HugePageArray() {
-    if (mapping_ != nullptr) munmap(mapping_, bytes_);
+    if (mapping_ == nullptr) return;
+    ASAN_UNPOISON_MEMORY_REGION(mapping_, bytes_);
+    munmap(mapping_, bytes_);
   }
 
   T* data() { return data_; }

@@ -1,6 +1,7 @@
 #include "packed_csr.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/clone.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +11,7 @@
 
 #include "../checks.h"
 #include "../quantize.h"
+#include "read_once.h"
 
 namespace semconv {
 namespace {
@@ -67,6 +69,30 @@ inline double value_of(at::Half v) {
   return value;
 }
 
+// The value of an entry that was checked, without its sign, which only -0.0 has. Should it have changed since, it may
+// be anything: code_of makes the largest code of what is too large or no number.
+inline double read_magnitude(const float* v) { return std::abs(read_once(v)); }
+inline double read_magnitude(const at::Half* v) {
+  return value_of(at::Half(static_cast<uint16_t>(read_once(v).x & 0x7FFFu), at::Half::from_bits()));
+}
+
+// The features of entries that were checked. Made where a loop begins, so that what it needs stays in registers.
+class Features {
+ public:
+  explicit Features(const ScannedCsr& m)
+      : indices_(m.indices), n_features_(static_cast<uint32_t>(m.n_features)), side_(m.side) {}
+  int32_t operator[](int64_t entry) const {
+    const int32_t f = read_once(indices_ + entry);
+    if (static_cast<uint32_t>(f) >= n_features_) throw_changed(side_);  // below zero too
+    return f;
+  }
+
+ private:
+  const int32_t* indices_;
+  uint32_t n_features_;
+  const char* side_;
+};
+
 // What the first pass learns of one feature, kept together because each entry touches all of it.
 struct Range {
   uint32_t max_bits = 0;
@@ -76,14 +102,15 @@ struct Range {
 
 // Checks the entries of a range of tokens and learns the ranges of their features.
 template <typename T>
-void scan_piece(const ScannedCsr& m, const T* values, int64_t begin, int64_t end, const char* side, Range* ranges) {
+void scan_piece(const ScannedCsr& m, const T* values, int64_t begin, int64_t end, Range* ranges) {
   for (int64_t token = begin; token < end; ++token) {
     int64_t previous = -1;
     for (int64_t i = m.indptr[token]; i < m.indptr[token + 1]; ++i) {
-      const int64_t f = m.indices[i];
-      const uint32_t bits = bits_of(values[i]) == kMinusZero<T> ? 0 : bits_of(values[i]);
+      const int64_t f = read_once(m.indices + i);
+      const T value = read_once(values + i);
+      const uint32_t bits = bits_of(value) == kMinusZero<T> ? 0 : bits_of(value);
       if (f < 0 || f >= m.n_features || f <= previous || bits > kLargestFinite<T>) {
-        check_entry(f, previous, static_cast<float>(values[i]), m.n_features, token, side);
+        check_entry(f, previous, static_cast<float>(value), m.n_features, token, m.side);
       }
       previous = f;
       Range& range = ranges[f];
@@ -130,11 +157,11 @@ void with_values(const at::Tensor& values, const Body& body) {
 }
 
 template <typename T>
-void scan_values(ScannedCsr& m, const T* values, const char* side) {
+void scan_values(ScannedCsr& m, const T* values) {
   std::vector<std::vector<Range>> ranges(m.n_pieces);
   for_pieces(m.n_pieces, m.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
     ranges[piece].resize(m.n_features);
-    scan_piece(m, values, begin, end, side, ranges[piece].data());
+    scan_piece(m, values, begin, end, ranges[piece].data());
   });
   for (int64_t f = 0; f < m.n_features; ++f) {
     uint32_t max_bits = 0;
@@ -153,11 +180,15 @@ void scan_values(ScannedCsr& m, const T* values, const char* side) {
 std::vector<int64_t> row_offsets(const ScannedCsr& b, const ColumnOrder& order, int64_t first, int64_t count) {
   std::vector<int64_t> offsets(b.n_tokens + 1, 0);
   for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
+    const Features features(b);
     for (int64_t token = begin; token < end; ++token) {
       int64_t length = b.indptr[token + 1] - b.indptr[token];
       if (count < b.n_features) {
-        length = std::count_if(b.indices + b.indptr[token], b.indices + b.indptr[token + 1],
-                               [&](int32_t f) { return order.column[f] >= first && order.column[f] < first + count; });
+        length = 0;
+        for (int64_t i = b.indptr[token]; i < b.indptr[token + 1]; ++i) {
+          const int64_t column = order.column[features[i]] - first;
+          length += column >= 0 && column < count;
+        }
       }
       offsets[token + 1] = 1 + (length + kRowUnroll - 1) / kRowUnroll * kRowUnroll;
     }
@@ -171,10 +202,12 @@ std::vector<int64_t> row_offsets(const ScannedCsr& b, const ColumnOrder& order, 
 ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
                 const char* side) {
   ScannedCsr m;
-  m.n_tokens = indptr.numel() - 1;
+  m.side = side;
+  m.own_indptr = at::clone(indptr, at::MemoryFormat::Contiguous);
+  m.n_tokens = m.own_indptr.numel() - 1;
   m.n_features = n_features;
   m.n_pieces = std::max<int64_t>(1, std::min<int64_t>(at::get_num_threads(), m.n_tokens));
-  m.indptr = indptr.const_data_ptr<int64_t>();
+  m.indptr = m.own_indptr.const_data_ptr<int64_t>();
   m.indices = indices.const_data_ptr<int32_t>();
   m.values = &values;
   m.max.resize(n_features);
@@ -183,7 +216,7 @@ ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::T
   m.active.assign(n_features, 0);
   m.stored_before.assign(m.n_pieces, std::vector<int64_t>(n_features));
   check_indptr(m.indptr, m.n_tokens, indices.numel(), side);
-  with_values(values, [&](const auto* typed) { scan_values(m, typed, side); });
+  with_values(values, [&](const auto* typed) { scan_values(m, typed); });
   return m;
 }
 
@@ -216,13 +249,17 @@ RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t fir
         slots[piece][f].place = column < n_columns ? column : -1;  // negative when before the block
         slots[piece][f].inverse_scale = b.inverse_scale[f];
       }
+      const Features features(b);
+      Slot* const slot_of = slots[piece].data();
       for (int64_t token = begin; token < end; ++token) {
         Record* const row = out.records.data() + out.offsets[token];
         Record* const row_end = out.records.data() + out.offsets[token + 1];
         Record* record = row + 1;
-        for (int64_t i = b.indptr[token]; i < b.indptr[token + 1]; ++i) {
-          Slot& slot = slots[piece][b.indices[i]];
-          if (slot.place >= 0) *record++ = {static_cast<uint16_t>(slot.place), slot.add(value_of(values[i]))};
+        for (int64_t i = b.indptr[token], stop = b.indptr[token + 1]; i < stop; ++i) {
+          Slot& slot = slot_of[features[i]];
+          if (slot.place < 0) continue;
+          if (record == row_end) throw_changed(b.side);  // more of the block than row_offsets counted
+          *record++ = {static_cast<uint16_t>(slot.place), slot.add(read_magnitude(values + i))};
         }
         std::fill(record, row_end, Record{});
         *row = RecordRows::length_record(row_end - row - 1);
@@ -239,6 +276,7 @@ Postings transpose(const ScannedCsr& a, Moments& moments) {
   out.offsets[0] = 0;
   std::inclusive_scan(a.stored.begin(), a.stored.end(), out.offsets.begin() + 1);
   out.entries = HugePageArray<uint64_t>(out.offsets.back());
+  const int64_t n_entries = out.offsets.back();
   std::vector<Slots> slots(a.n_pieces);
   with_values(*a.values, [&](const auto* values) {
     for_pieces(a.n_pieces, a.n_tokens, [&](int64_t piece, int64_t begin, int64_t end) {
@@ -247,14 +285,26 @@ Postings transpose(const ScannedCsr& a, Moments& moments) {
         slots[piece][f].place = out.offsets[f] + a.stored_before[piece][f];
         slots[piece][f].inverse_scale = a.inverse_scale[f];
       }
+      const Features features(a);
+      Slot* const slot_of = slots[piece].data();
+      uint64_t* const entries = out.entries.data();
       for (int64_t token = begin; token < end; ++token) {
-        for (int64_t i = a.indptr[token]; i < a.indptr[token + 1]; ++i) {
-          Slot& slot = slots[piece][a.indices[i]];
-          out.entries[slot.place++] = static_cast<uint64_t>(token) << 16 | slot.add(value_of(values[i]));
+        for (int64_t i = a.indptr[token], stop = a.indptr[token + 1]; i < stop; ++i) {
+          Slot& slot = slot_of[features[i]];
+          if (slot.place >= n_entries) throw_changed(a.side);
+          // Atomic, because a list that grew since the scan runs into the next, where another thread may be writing.
+          __atomic_store_n(entries + slot.place++,
+                           static_cast<uint64_t>(token) << 16 | slot.add(read_magnitude(values + i)), __ATOMIC_RELAXED);
         }
       }
     });
   });
+  for (int64_t p = 0; p < a.n_pieces; ++p) {  // every list is as long as the scan found it, in every piece
+    const std::vector<int64_t>& stored = p + 1 < a.n_pieces ? a.stored_before[p + 1] : a.stored;
+    for (int64_t f = 0; f < a.n_features; ++f) {
+      if (slots[p][f].place != out.offsets[f] + stored[f]) throw_changed(a.side);
+    }
+  }
   for (int64_t f = 0; f < a.n_features; ++f) set_moments(slots, f, moments);
   return out;
 }
@@ -281,7 +331,8 @@ void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t
       const Record* const row_end = record + 1 + RecordRows::length(*record);
       for (++record; record < row_end; record += kRowUnroll) {
         for (int64_t u = 0; u < kRowUnroll; ++u) {
-          accumulator[record[u].column] += static_cast<int64_t>(code * record[u].code);  // < 2^32
+          int64_t& sum = accumulator[record[u].column];
+          sum = static_cast<int64_t>(static_cast<uint64_t>(sum) + code * record[u].code);  // a product < 2^32
         }
       }
     }
@@ -294,7 +345,11 @@ void count_saturated(const ScannedCsr& m, int64_t* counts) {
   for (int64_t f = 0; f < m.n_features; ++f) all_fit = all_fit && fits(f, m.max[f]);
   if (all_fit) return;
   with_values(*m.values, [&](const auto* values) {
-    for (int64_t i = 0; i < m.indptr[m.n_tokens]; ++i) counts[m.indices[i]] += !fits(m.indices[i], value_of(values[i]));
+    const Features features(m);
+    for (int64_t i = 0; i < m.indptr[m.n_tokens]; ++i) {
+      const int32_t f = features[i];
+      counts[f] += !fits(f, read_magnitude(values + i));
+    }
   });
 }
 

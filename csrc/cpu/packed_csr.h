@@ -13,12 +13,15 @@ namespace semconv {
 inline constexpr int64_t kBlockColumns = 65536;  // a record keeps its column in 16 bits
 inline constexpr int64_t kRowUnroll = 4;         // records of a row come in multiples of this
 
-// One activation matrix whose entries were checked and whose scales were learned. Points into the caller's CSR.
+// One activation matrix whose entries were checked and whose scales were learned. Points into the caller's indices and
+// values, which another thread may change meanwhile: whoever reads them checks again what it takes as a place.
 struct ScannedCsr {
+  const char* side = nullptr;
   int64_t n_tokens = 0;
   int64_t n_features = 0;
   int64_t n_pieces = 0;                             // contiguous ranges of tokens that threads take in every pass
-  const int64_t* indptr = nullptr;                  // [n_tokens + 1]
+  at::Tensor own_indptr;                            // a copy, so that what was checked is what is read
+  const int64_t* indptr = nullptr;                  // [n_tokens + 1] in it
   const int32_t* indices = nullptr;                 // [nnz]
   const at::Tensor* values = nullptr;               // [nnz] float16 | float32
   std::vector<double> max;                          // [F] largest value, 0 where there is none
@@ -28,8 +31,8 @@ struct ScannedCsr {
   std::vector<std::vector<int64_t>> stored_before;  // [n_pieces][F] entries in the pieces before
 };
 
-// Checks every entry (shapes were checked by check_csr_shapes) and learns the scales; the tensors are contiguous and
-// outlive the result. Throws ValueError on unsorted, out-of-range or non-finite input.
+// Checks every entry (shapes were checked by check_csr_shapes) and learns the scales; indices and values are contiguous
+// and outlive the result. Throws ValueError on unsorted, out-of-range or non-finite input.
 ScannedCsr scan(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
                 const char* side);
 
@@ -65,7 +68,8 @@ struct RecordRows {
   static Record length_record(int64_t n) { return {static_cast<uint16_t>(n), static_cast<uint16_t>(n >> 16)}; }
   static int64_t length(Record first) { return first.column | static_cast<int64_t>(first.code) << 16; }
 };
-// Quantises on the way, and fills the moments of the columns it packs.
+// Quantises on the way, and fills the moments of the columns it packs. Throws ValueError where indices changed so that
+// they do not fit.
 RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t first_column, int64_t n_columns,
                       Moments& moments);
 
@@ -75,7 +79,8 @@ struct Postings {
   std::vector<int64_t> offsets;     // [F + 1]
   HugePageArray<uint64_t> entries;  // [nnz]
 };
-// Quantises on the way, and fills the moments.
+// Quantises on the way, and fills the moments. Throws ValueError where indices changed so that a list has another
+// length.
 Postings transpose(const ScannedCsr& a, Moments& moments);
 
 // Adds the products of one A-feature's codes with every column's: accumulator[c] += sum over tokens of q_a q_b. Token t
@@ -83,7 +88,8 @@ Postings transpose(const ScannedCsr& a, Moments& moments);
 void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t shift,
                 int64_t* accumulator);  // [n_columns]
 
-// Adds to counts[f] the entries of feature f that do not fit its scale and were stored as 65535.
+// Adds to counts[f] the entries of feature f that do not fit its scale and were stored as 65535. Throws ValueError
+// where indices changed so that they name no feature.
 void count_saturated(const ScannedCsr& m, int64_t* counts);  // [F]
 
 }  // namespace semconv

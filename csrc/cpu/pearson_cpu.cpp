@@ -2,6 +2,7 @@
 #include "../pearson.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/clone.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -15,16 +16,24 @@
 #include "../quantize.h"
 #include "block_matcher.h"
 #include "for_each.h"
+#include "read_once.h"
 
 namespace semconv {
 namespace {
 
-void check_moments(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens) {
-  check_moments_shapes(s_ab, sums_a, sums_b, n_tokens);
-  check_one_device({s_ab, sums_a, sums_b});
-  check_sums(sums_a.contiguous(), n_tokens, "sums_a");
-  check_sums(sums_b.contiguous(), n_tokens, "sums_b");
-}
+// The sums of both sides, copied, so that what was checked is what is read; and s_ab, from which no place is taken.
+struct CheckedMoments {
+  at::Tensor cross, a, b;  // contiguous
+  CheckedMoments(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens) {
+    check_moments_shapes(s_ab, sums_a, sums_b, n_tokens);
+    check_memory({s_ab, sums_a, sums_b});
+    cross = s_ab.contiguous();
+    a = at::clone(sums_a, at::MemoryFormat::Contiguous);
+    b = at::clone(sums_b, at::MemoryFormat::Contiguous);
+    check_sums(a, n_tokens, "sums_a");
+    check_sums(b, n_tokens, "sums_b");
+  }
+};
 
 Statistics statistics_of(const at::Tensor& sums, int64_t n_tokens) {  // sums contiguous
   const int64_t* p = sums.const_data_ptr<int64_t>();
@@ -46,10 +55,10 @@ at::Tensor noise_of(const at::Tensor& sums) {  // sums contiguous
 
 at::Tensor correlation_from_moments_cpu(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
                                         int64_t n_tokens) {
-  check_moments(s_ab, sums_a, sums_b, n_tokens);
-  const at::Tensor cross = s_ab.contiguous();
+  const CheckedMoments moments(s_ab, sums_a, sums_b, n_tokens);
+  const at::Tensor& cross = moments.cross;
   const int64_t n_features_a = cross.size(0), n_features_b = cross.size(1);
-  const Statistics a = statistics_of(sums_a.contiguous(), n_tokens), b = statistics_of(sums_b.contiguous(), n_tokens);
+  const Statistics a = statistics_of(moments.a, n_tokens), b = statistics_of(moments.b, n_tokens);
   at::Tensor out = at::empty({n_features_a, n_features_b}, cross.options().dtype(at::kDouble));
   const int64_t* s = cross.const_data_ptr<int64_t>();
   double* r = out.mutable_data_ptr<double>();
@@ -57,9 +66,9 @@ at::Tensor correlation_from_moments_cpu(const at::Tensor& s_ab, const at::Tensor
   for_each(n_features_a, [&](int64_t, int64_t f) {
     for (int64_t g = 0; g < n_features_b; ++g) {
       const bool varies = a.variance[f] > 0.0 && b.variance[g] > 0.0;
-      const double found =
-          varies ? pearson(n_tokens, s[f * n_features_b + g], a.sum[f], b.sum[g], a.variance[f], b.variance[g])
-                 : std::numeric_limits<double>::quiet_NaN();
+      const double found = varies ? pearson(n_tokens, read_once(s + f * n_features_b + g), a.sum[f], b.sum[g],
+                                            a.variance[f], b.variance[g])
+                                  : std::numeric_limits<double>::quiet_NaN();
       r[f * n_features_b + g] = found;
       if (std::abs(found) > kMostR && impossible[f] == 0.0) impossible[f] = found;
     }
@@ -72,11 +81,11 @@ at::Tensor correlation_from_moments_cpu(const at::Tensor& s_ab, const at::Tensor
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_from_moments_cpu(
     const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens, int64_t k) {
-  check_moments(s_ab, sums_a, sums_b, n_tokens);
-  const at::Tensor cross = s_ab.contiguous(), ca = sums_a.contiguous(), cb = sums_b.contiguous();
+  const CheckedMoments moments(s_ab, sums_a, sums_b, n_tokens);
+  const at::Tensor& cross = moments.cross;
   const int64_t n_features_a = cross.size(0), n_features_b = cross.size(1);
   check_k(k, n_features_a, n_features_b);
-  const Statistics a = statistics_of(ca, n_tokens), b = statistics_of(cb, n_tokens);
+  const Statistics a = statistics_of(moments.a, n_tokens), b = statistics_of(moments.b, n_tokens);
   const ColumnOrder order = natural_order(n_features_b);
   const BestTensors a_best({n_features_a, k}, cross.options()), b_best({n_features_b, k}, cross.options());
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
@@ -84,13 +93,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     BlockMatcher matcher(a, b, order, first, count, k, n_workers(n_features_a));
     for_each(n_features_a, [&](int64_t worker, int64_t f) {
       if (!(a.variance[f] > 0.0)) return;
-      std::copy_n(cross.const_data_ptr<int64_t>() + f * n_features_b + first, count, matcher.accumulator(worker));
+      copy_as_it_is(cross.const_data_ptr<int64_t>() + f * n_features_b + first, count, matcher.accumulator(worker));
       matcher.finish(worker, f, a_best.row(f));
     });
     matcher.join(b_best);
   }
   check_best_r(a_best.r, b_best.r);
-  return {a_best.index, a_best.r, b_best.index, b_best.r, noise_of(ca), noise_of(cb)};
+  return {a_best.index, a_best.r, b_best.index, b_best.r, noise_of(moments.a), noise_of(moments.b)};
 }
 
 TORCH_LIBRARY_IMPL(semconv, CPU, m) {

@@ -2,6 +2,7 @@
 #include "../permuted_dot.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/clone.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -10,13 +11,14 @@
 
 #include "../checks.h"
 #include "for_each.h"
+#include "read_once.h"
 #include "vector_clones.h"
 
 namespace semconv {
 namespace {
 
-SEMCONV_VECTOR_CLONES
-double permuted_dot_one(const double* x, const double* y, const int32_t* p, int64_t n) {
+SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS double permuted_dot_one(const double* x, const double* y, const int32_t* p,
+                                                                     int64_t n) {
   double total = 0.0;
   for (int64_t i = 1; i < n; ++i) {
     const double* x_row = x + i * n;
@@ -48,8 +50,9 @@ void check_permutations(const int32_t* permutations, int64_t m, int64_t n) {
 
 at::Tensor permuted_dot_cpu(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {
   check_permuted_dot_shapes(x, y, permutations);
-  check_one_device({x, y, permutations});
-  const at::Tensor xc = x.contiguous(), yc = y.contiguous(), pc = permutations.contiguous();
+  check_memory({x, y, permutations});
+  const at::Tensor xc = x.contiguous(), yc = y.contiguous();
+  const at::Tensor pc = at::clone(permutations, at::MemoryFormat::Contiguous);  // what is checked is what is read
   const int64_t m = pc.size(0), n = pc.size(1);
   check_permutations(pc.const_data_ptr<int32_t>(), m, n);
   at::Tensor out = at::empty({m}, x.options());

@@ -55,7 +55,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   check_same_tokens(a_indptr, b_indptr);
   check_shifts(shifts, a_indptr.numel() - 1);
   check_k(k, n_features_a, n_features_b);
-  check_one_device({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
+  check_memory({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
   const DeviceScope scope(a_indptr);
   const ScannedCsr a = scan(a_indptr, a_indices, a_values, n_features_a);
   const ScannedCsr b = scan(b_indptr, b_indices, b_values, n_features_b);

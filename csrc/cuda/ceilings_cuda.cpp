@@ -30,7 +30,7 @@ at::Tensor gather_rows_cuda(const at::Tensor& rows, const at::Tensor& picks) {
                     "rows must be contiguous int32 [n_rows, 4 quads], got ", rows.scalar_type(), " ", rows.sizes());
   TORCH_CHECK_VALUE(picks.scalar_type() == at::kInt && picks.dim() == 1 && picks.is_contiguous(),
                     "picks must be contiguous int32 [n], got ", picks.scalar_type(), " ", picks.sizes());
-  check_one_device({rows, picks});
+  check_memory({rows, picks});
   const DeviceScope scope(rows);
   const DeviceLimits limits = device_limits();
   const int64_t quads = rows.size(1) / 4, n_blocks = limits.multiprocessors * GatherRows::kBlocksPerMultiprocessor;

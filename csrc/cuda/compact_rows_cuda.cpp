@@ -36,7 +36,8 @@ at::Tensor checked_threshold(const at::Tensor& given) {
 std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cuda(const at::Tensor& x, at::ScalarType dtype,
                                                                  const std::optional<at::Tensor>& threshold) {
   check_compact_rows(x, dtype, threshold);
-  if (threshold.has_value()) check_one_device({x, *threshold});
+  check_memory({x});
+  if (threshold.has_value()) check_memory({x, *threshold});
   const DeviceScope scope(x);
   const at::Tensor dense = x.contiguous();
   const at::Tensor limits = threshold.has_value() ? checked_threshold(*threshold) : at::Tensor();

@@ -43,7 +43,7 @@ struct StreamSide {
 at::Tensor correlation_from_moments_cuda(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
                                          int64_t n_tokens) {
   check_moments_shapes(s_ab, sums_a, sums_b, n_tokens);
-  check_one_device({s_ab, sums_a, sums_b});
+  check_memory({s_ab, sums_a, sums_b});
   const DeviceScope scope(s_ab);
   const at::Tensor cross = s_ab.contiguous();
   const StreamSide a(sums_a, n_tokens, false, "sums_a"), b(sums_b, n_tokens, false, "sums_b");
@@ -63,7 +63,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b, int64_t n_tokens, int64_t k) {
   check_moments_shapes(s_ab, sums_a, sums_b, n_tokens);
   check_k(k, s_ab.size(0), s_ab.size(1));
-  check_one_device({s_ab, sums_a, sums_b});
+  check_memory({s_ab, sums_a, sums_b});
   const DeviceScope scope(s_ab);
   const at::Tensor cross = s_ab.contiguous();
   const int64_t n_features_a = cross.size(0), n_features_b = cross.size(1);

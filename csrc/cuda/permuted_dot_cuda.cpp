@@ -37,7 +37,7 @@ void check_permutations(const at::Tensor& permutations) {  // contiguous
 
 at::Tensor permuted_dot_cuda(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {
   check_permuted_dot_shapes(x, y, permutations);
-  check_one_device({x, y, permutations});
+  check_memory({x, y, permutations});
   const DeviceScope scope(x);
   const at::Tensor xc = x.contiguous(), yc = y.contiguous(), pc = permutations.contiguous();
   const int64_t n = x.size(0), n_permutations = pc.size(0);

@@ -20,7 +20,7 @@ const at::Tensor& checked(const at::Tensor& s_ab, const at::Tensor& sums_a, cons
   check_csr_shapes(a.indptr, a.indices, a.values, s_ab.size(0), "a");
   check_csr_shapes(b.indptr, b.indices, b.values, s_ab.size(1), "b");
   check_same_tokens(a.indptr, b.indptr);
-  check_one_device({s_ab, sums_a, sums_b, a.indptr, a.indices, a.values, b.indptr, b.indices, b.values});
+  check_memory({s_ab, sums_a, sums_b, a.indptr, a.indices, a.values, b.indptr, b.indices, b.values});
   check_no_overlap({{"s_ab", s_ab}, {"sums_a", sums_a}, {"sums_b", sums_b}}, {{"a.indptr", a.indptr},
                                                                               {"a.indices", a.indices},
                                                                               {"a.values", a.values},
