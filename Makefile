@@ -7,7 +7,7 @@ SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp c
 
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
-.PHONY: help setup build reproduce test check paper-numbers page-check cuda-check bench asan fuzz image image-check clean
+.PHONY: help setup build reproduce test check paper-numbers page-check cuda-check bench asan tsan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
@@ -17,7 +17,8 @@ help:
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
 	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
 	@echo "make bench       the kernel against its peers on this machine"
-	@echo "make asan        the native tests under the address and undefined-behaviour sanitisers"
+	@echo "make asan        the native tests, and a writer beside every op, under the address and undefined-behaviour sanitisers"
+	@echo "make tsan        the same under the thread sanitiser; needs libtsan, which comes with g++"
 	@echo "make fuzz        1,000,000 inputs for the ops and 50,000 for the store reader; needs clang++"
 	@echo "make image       the container image, with docker, podman or buildah; TARGET=gpu for the one with CUDA"
 	@echo "make image-check builds it without an engine, runs it without network; needs root, debootstrap, buildah"
@@ -71,7 +72,10 @@ bench: build
 	$(BIN)/semconv bench --quick
 
 asan: build
-	scripts/asan.sh $(BIN)/python
+	scripts/sanitize.sh address $(BIN)/python
+
+tsan: build
+	scripts/sanitize.sh thread $(BIN)/python
 
 fuzz: build
 	scripts/fuzz.sh 1000000 50000 $(BIN)/python

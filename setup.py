@@ -1,8 +1,8 @@
 """Builds the native core `semconv._C`. Everything else about the package stands in pyproject.toml.
 
 SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch and nvcc
-are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=1 builds for
-scripts/asan.sh.
+are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=address
+and =thread build for scripts/sanitize.sh.
 """
 
 import os
@@ -19,10 +19,10 @@ from torch.version import cuda as torch_cuda
 DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
 NVCC_FLAGS = ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]  # as scripts/cuda_check.py compiles
 COMMON_FLAGS = ["-O3", "-std=c++20", "-Wall", "-ffp-contract=off", "-fvisibility=hidden", "-fopenmp"]
-
-
-SANITIZE_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined"]
+SANITIZERS = {"address": "address,undefined", "thread": "thread"}
+SANITIZE_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer"]
 SANITIZE_FLAGS += ["-fno-sanitize-recover=all", "-fno-wrapv"]  # Python asks for -fwrapv, which hides signed overflow
+PLAIN_THREADS = Path("tests", "fuzz", "plain_threads.h")  # for the thread sanitiser in the place of OpenMP
 
 
 def fail(message: str) -> None:
@@ -76,10 +76,15 @@ kernels = [str(p) for p in sorted(Path("csrc/cuda").glob("*.cpp")) + sorted(Path
 macros = [("SEMCONV_FLAGS", '"' + " ".join(COMMON_FLAGS) + '"')]
 # torch's C++ library is the one to use: a compiler that links its own statically makes every refusal a crash.
 flags, link_flags = [*COMMON_FLAGS], ["-fopenmp", "-lstdc++"]
-if os.environ.get("SEMCONV_SANITIZE") == "1":
-    flags += SANITIZE_FLAGS
-    link_flags += ["-fsanitize=address,undefined"]
+sanitize = os.environ.get("SEMCONV_SANITIZE", "")
+if sanitize:
+    if sanitize not in SANITIZERS:
+        fail(f"SEMCONV_SANITIZE must be {' or '.join(SANITIZERS)} or unset, got {sanitize!r}")
+    flags += [*SANITIZE_FLAGS, f"-fsanitize={SANITIZERS[sanitize]}"]
+    link_flags.append(f"-fsanitize={SANITIZERS[sanitize]}")
     macros.append(("SEMCONV_PLANTED_ERRORS", "1"))
+if sanitize == "thread":
+    flags = [*(flag for flag in flags if flag != "-fopenmp"), "-include", str(PLAIN_THREADS.resolve())]
 if want_cuda(kernels):
     os.environ["TORCH_CUDA_ARCH_LIST"] = archs = os.environ.get("SEMCONV_CUDA_ARCHS", DEFAULT_ARCHS)
     extension = cpp_extension.CUDAExtension(

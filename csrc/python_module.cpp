@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include "ceilings.h"
 #include "interrupt.h"
@@ -24,8 +25,15 @@ void check_python_signals() {
 }
 
 #ifdef SEMCONV_PLANTED_ERRORS
-// Errors that scripts/asan.sh must see caught; no other build has them.
+// Errors that scripts/sanitize.sh must see caught; no other build has them.
 int64_t planted(const std::string& kind) {
+  if (kind == "data_race") {
+    int64_t counter = 0;
+    std::thread other([&] { ++counter; });
+    ++counter;
+    other.join();
+    return counter;
+  }
   volatile int64_t size = 8;
   auto* values = new int64_t[size]();
   if (kind == "use_after_free") delete[] values;
