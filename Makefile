@@ -7,11 +7,12 @@ SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp c
 
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
-.PHONY: help setup build reproduce test check paper-numbers page-check cuda-check bench asan tsan fuzz image image-check clean
+.PHONY: help setup build reproduce test hostile check paper-numbers page-check cuda-check bench asan tsan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
+	@echo "make hostile     everything that strangers could send, with archives that unpack to gigabytes, and 200 kills"
 	@echo "make check       format, lint, types, and the numbers of the documents against their sources"
 	@echo "make paper-numbers  writes the tables, figures and quoted numbers of the documents from the result files"
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
@@ -43,8 +44,12 @@ reproduce: build
 	$(BIN)/semconv reproduce mini
 
 # On every core up to four, each of which loads torch; PYTEST_ARGS="-n 0 FILE" runs some tests in this process.
+WORKERS := -n auto --maxprocesses 4 --dist worksteal
 test: build
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+
+hostile: build
+	SEMCONV_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS) tests/hostile
 
 check: build
 	$(BIN)/ruff format --check .

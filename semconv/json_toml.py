@@ -73,6 +73,8 @@ def parse_json(text: str | bytes, what: str, finite: bool = True) -> Any:
 
 
 def _text(path: Path, missing: str, most: int | None) -> str:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+        raise InputError(f"{path} is not a file")
     try:
         with path.open("rb") as file:
             data = file.read(-1 if most is None else most + 1)

@@ -15,6 +15,8 @@ from semconv.corpus import Document
 from semconv.types import InputError, first_line
 
 _PLAIN, _LINES = (".txt", ".md", ".markdown"), (".jsonl", ".ndjson")
+_UNPACKS_TO, _TIMES = 2**26, 50
+"""Bytes that a compressed file may unpack to, or so many times its size; text is some three to ten times smaller."""
 KINDS = ".txt, .md, .markdown, .jsonl, .ndjson (each also with .gz), .json.gz of JSON lines, .parquet"
 """What is read, in words."""
 
@@ -57,8 +59,10 @@ def source_files(path: Path) -> list[Path]:
     """
     if not path.exists():
         raise InputError(f"text source {path} does not exist")
-    if not path.is_dir():
+    if path.is_file():
         return [path]
+    if not path.is_dir():  # a pipe would be waited for, a device has no end
+        raise InputError(f"text source {path} is neither a file nor a folder")
     found = [file for file in _all_files(path) if _kind(file) is not None]
     if not found:
         kinds = Counter(file.suffix or "no suffix" for file in _all_files(path))
@@ -97,12 +101,24 @@ def _reader(file: Path) -> Callable[[Path, str], Iterator[str]]:
 def _chunks(file: Path, read: Callable[[IO[bytes]], Iterator[bytes]]) -> Iterator[bytes]:
     """Yields what `read` makes of a file's bytes, unpacked."""
     try:
+        if file.name.lower().endswith(".gz"):
+            _check_unpacks(file)
         with gzip.open(file, "rb") if file.name.lower().endswith(".gz") else file.open("rb") as handle:
             yield from read(handle)  # pyright: ignore[reportArgumentType]
     except FileNotFoundError:
         raise InputError(f"text source {file} does not exist") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{file} is damaged: {first_line(error)}") from None
+
+
+def _check_unpacks(file: Path) -> None:
+    """Refuses what unpacks to far more than text does, before any of it is kept."""
+    most, found = max(_UNPACKS_TO, _TIMES * file.stat().st_size), 0
+    with gzip.open(file, "rb") as handle:
+        while block := handle.read(2**20):
+            found += len(block)
+            if found > most:
+                raise InputError(f"{file} unpacks to more than {most} bytes, which no text of its size does")
 
 
 def _decoded(data: bytes, first: bool, where: str) -> str:
