@@ -1,6 +1,6 @@
-// Coverage-guided fuzzing of the op boundary (libFuzzer): any bytes become tensors that may break every rule. An op
-// must either throw ValueError or agree with the plain sums below; anything else aborts. Built and run by
-// scripts/fuzz.sh.
+// Coverage-guided fuzzing of the op boundary (libFuzzer): any bytes become tensors that may break every rule, those of
+// layout, device and memory included. An op, called as torch.ops does, must either refuse or agree with the plain sums
+// below; anything else aborts. Built and run by scripts/fuzz.sh.
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -14,11 +14,7 @@
 #include <fuzzer/FuzzedDataProvider.h>
 #include <vector>
 
-#include "../../csrc/best_matches.h"
-#include "../../csrc/compact_rows.h"
 #include "../../csrc/cross_moments.h"
-#include "../../csrc/pearson.h"
-#include "../../csrc/permuted_dot.h"
 #include "../../csrc/quantize.h"
 
 namespace {
@@ -108,7 +104,8 @@ Side make_side(FuzzedDataProvider& data, int64_t n_tokens) {
   return side;
 }
 
-// Calls an op; true when it returned, false when it refused with ValueError. Everything else escapes to libFuzzer.
+// Calls an op through the dispatcher; true when it returned. False when the op refused with ValueError, or there is no
+// kernel for such tensors (sparse, without data). Everything else escapes to libFuzzer.
 template <typename Call>
 bool accepted(const Call& call) {
   try {
@@ -116,7 +113,81 @@ bool accepted(const Call& call) {
     return true;
   } catch (const c10::ValueError&) {
     return false;
+  } catch (const c10::NotImplementedError&) {
+    return false;
   }
+}
+
+template <typename Signature>
+auto op(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+using T = const at::Tensor&;
+using Matches = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+using Csr = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
+const auto& best_matches() {
+  static const auto found = op<Matches(T, T, T, int64_t, T, T, T, int64_t, int64_t)>("semconv::best_matches");
+  return found;
+}
+const auto& cross_moments() {
+  static const auto found =
+      op<void(at::Tensor, at::Tensor, at::Tensor, T, T, T, T, T, T, int64_t)>("semconv::cross_moments_");
+  return found;
+}
+const auto& correlation_from_moments() {
+  static const auto found = op<at::Tensor(T, T, T, int64_t)>("semconv::correlation_from_moments");
+  return found;
+}
+const auto& best_from_moments() {
+  static const auto found = op<Matches(T, T, T, int64_t, int64_t)>("semconv::best_from_moments");
+  return found;
+}
+const auto& compact_rows() {
+  static const auto found = op<Csr(T, at::ScalarType, const std::optional<at::Tensor>&)>("semconv::compact_rows");
+  return found;
+}
+const auto& permuted_dot() {
+  static const auto found = op<at::Tensor(T, T, T)>("semconv::permuted_dot");
+  return found;
+}
+
+enum class Layout { kPlain, kStrided, kExpanded, kMeta, kSparse, kShort };
+
+// The same values in another layout, or a tensor that no op may read. One in eight inputs has one.
+Layout change_layout(FuzzedDataProvider& data, at::Tensor& t) {
+  constexpr Layout kLayouts[] = {Layout::kStrided, Layout::kExpanded, Layout::kMeta, Layout::kSparse, Layout::kShort};
+  const Layout layout = data.PickValueInArray(kLayouts);
+  switch (layout) {
+    case Layout::kStrided:  // every second entry of a wider one, with others between
+      t = at::stack({t, at::zeros_like(t)}, t.dim()).select(t.dim(), 0);
+      break;
+    case Layout::kExpanded:  // one entry everywhere; of other values, if there is more than one
+      if (t.numel() > 0) t = t.flatten()[0].expand(t.sizes());
+      break;
+    case Layout::kMeta:
+      t = at::empty_like(t, t.options().device(at::kMeta));
+      break;
+    case Layout::kSparse:
+      t = t.to_sparse();
+      break;
+    default:  // its storage was made smaller under it
+      if (t.numel() == 0) return Layout::kPlain;
+      t = t.clone();
+      t.storage().unsafeGetStorageImpl()->set_nbytes(t.element_size() * (t.numel() - 1));
+  }
+  return layout;
+}
+
+// Whether no op may accept a tensor that was given this layout.
+bool is_unreadable(Layout layout) {
+  return layout == Layout::kMeta || layout == Layout::kSparse || layout == Layout::kShort;
+}
+
+Layout maybe_change_one(FuzzedDataProvider& data, std::initializer_list<at::Tensor*> tensors) {
+  if (data.ConsumeIntegralInRange<int>(0, 7) > 0) return Layout::kPlain;
+  const auto which = data.ConsumeIntegralInRange<size_t>(0, tensors.size() - 1);
+  return change_layout(data, *tensors.begin()[which]);
 }
 
 // Dense codes [n_tokens][F] by the contract, from the definition and not from the kernels' tables.
@@ -182,15 +253,17 @@ void check_direction(const std::vector<std::vector<int64_t>>& a, const std::vect
 
 void fuzz_best_matches(FuzzedDataProvider& data) {
   const int64_t n_tokens = data.ConsumeIntegralInRange<int64_t>(1, 6);
-  const Side a = make_side(data, n_tokens);
-  const Side b = make_side(data, data.ConsumeIntegralInRange<int>(0, 15) == 0 ? n_tokens + 1 : n_tokens);
+  Side a = make_side(data, n_tokens);
+  Side b = make_side(data, data.ConsumeIntegralInRange<int>(0, 15) == 0 ? n_tokens + 1 : n_tokens);
   const int64_t k = data.ConsumeIntegralInRange<int64_t>(0, 4);
-  std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> out;
+  const Layout layout = maybe_change_one(data, {&a.indptr, &a.indices, &a.values, &b.indptr, &b.indices, &b.values});
+  Matches out;
   if (!accepted([&] {
-        out = semconv::best_matches_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices, b.values,
-                                        b.n_features, k);
+        out = best_matches().call(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices, b.values,
+                                  b.n_features, k);
       }))
     return;
+  require(!is_unreadable(layout), "best_matches read a tensor without data");
   static const bool planted = std::getenv("SEMCONV_FUZZ_PLANTED") != nullptr;  // scripts/fuzz.sh: it must be found
   if (planted && a.n_features == 7 && k == 3) std::get<1>(out).mutable_data_ptr<double>()[0] += 1e-9;
   if (a.n_features > 100 || b.n_features > 100) return;  // wide and nearly empty: no crash is enough
@@ -203,8 +276,8 @@ void fuzz_best_matches(FuzzedDataProvider& data) {
   at::Tensor sums_b = at::zeros({semconv::kFeatureSums, b.n_features}, at::kLong);
   sums_a[FeatureSum::kScaleExponent].fill_(semconv::kNoScale);
   sums_b[FeatureSum::kScaleExponent].fill_(semconv::kNoScale);
-  semconv::cross_moments_cpu_(s_ab, sums_a, sums_b, a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, 0);
-  const auto streamed = semconv::best_from_moments_cpu(s_ab, sums_a, sums_b, n_tokens, k);
+  cross_moments().call(s_ab, sums_a, sums_b, a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, 0);
+  const auto streamed = best_from_moments().call(s_ab, sums_a, sums_b, n_tokens, k);
   require(at::equal(std::get<0>(out), std::get<0>(streamed)) && at::equal(std::get<2>(out), std::get<2>(streamed)),
           "cross_moments_ gave other partners than best_matches");
 }
@@ -220,11 +293,75 @@ void fuzz_moments(FuzzedDataProvider& data) {
     }
     return t;
   };
-  const at::Tensor s_ab = tensor(n_a, n_b), sums_a = tensor(data.ConsumeIntegralInRange<int64_t>(4, 5), n_a),
-                   sums_b = tensor(5, n_b);
+  at::Tensor s_ab = tensor(n_a, n_b), sums_a = tensor(data.ConsumeIntegralInRange<int64_t>(4, 5), n_a),
+             sums_b = tensor(5, n_b);
   const auto n_tokens = data.ConsumeIntegral<int64_t>();
-  accepted([&] { semconv::correlation_from_moments_cpu(s_ab, sums_a, sums_b, n_tokens); });
-  accepted([&] { semconv::best_from_moments_cpu(s_ab, sums_a, sums_b, n_tokens, 1); });
+  const Layout layout = maybe_change_one(data, {&s_ab, &sums_a, &sums_b});
+  const bool one = accepted([&] { correlation_from_moments().call(s_ab, sums_a, sums_b, n_tokens); });
+  const bool other = accepted([&] { best_from_moments().call(s_ab, sums_a, sums_b, n_tokens, 1); });
+  require(!(one || other) || !is_unreadable(layout), "sums without data were read");
+}
+
+// Views of one piece of memory, or of memory of their own, as state and as input of a stream, with any state in it. The
+// op must refuse what overlaps and keep what it refuses; what it accepts must be what it adds to a copy elsewhere.
+void fuzz_overlap(FuzzedDataProvider& data) {
+  const int64_t n_tokens = data.ConsumeIntegralInRange<int64_t>(1, 4);
+  const Side a = make_side(data, n_tokens), b = make_side(data, n_tokens);
+  if (a.n_features < 1 || b.n_features < 1 || a.n_features > 9 || b.n_features > 9) return;
+  std::vector<at::Tensor> honest{at::zeros({a.n_features, b.n_features}, at::kLong),
+                                 at::zeros({semconv::kFeatureSums, a.n_features}, at::kLong),
+                                 at::zeros({semconv::kFeatureSums, b.n_features}, at::kLong),
+                                 a.indptr,
+                                 a.indices,
+                                 a.values,
+                                 b.indptr,
+                                 b.indices,
+                                 b.values};
+  for (size_t i = 1; i < 3; ++i) honest[i][FeatureSum::kScaleExponent].fill_(semconv::kNoScale);
+  if (data.ConsumeBool()) {  // a state that no data may have
+    const auto which = data.ConsumeIntegralInRange<size_t>(0, 2);
+    const auto place = data.ConsumeIntegralInRange<int64_t>(0, honest[which].numel() - 1);
+    honest[which].mutable_data_ptr<int64_t>()[place] = data.ConsumeIntegral<int64_t>();
+  }
+  constexpr int64_t kBytes = 8192;
+  const at::Tensor memory = at::zeros({kBytes}, at::kByte);
+  std::vector<at::Tensor> given;
+  std::vector<std::pair<int64_t, int64_t>> places;  // first and last byte
+  for (const at::Tensor& t : honest) {
+    const auto size = static_cast<int64_t>(t.nbytes());
+    const int64_t begin = data.ConsumeBool() ? 8 * data.ConsumeIntegralInRange<int64_t>(0, (kBytes - size) / 8)
+                                             : (kBytes - 896 * static_cast<int64_t>(given.size() + 1)) / 8 * 8;
+    if (begin < 0 || size > kBytes - begin) return;
+    given.push_back(memory.narrow(0, begin, size).view(t.scalar_type()).view(t.sizes()));
+    given.back().copy_(t);
+    places.emplace_back(begin, begin + size);
+  }
+  bool overlap = false;
+  for (size_t i = 0; i < 3; ++i) {
+    for (size_t j = i + 1; j < places.size(); ++j) {
+      const bool empty = places[i].first == places[i].second || places[j].first == places[j].second;
+      overlap |= !empty && places[i].first < places[j].second && places[j].first < places[i].second;
+    }
+  }
+  std::vector<at::Tensor> apart;
+  for (const at::Tensor& t : given) apart.push_back(t.clone());
+  const at::Tensor before = memory.clone();
+  Layout layout = Layout::kPlain;
+  if (data.ConsumeIntegralInRange<int>(0, 7) == 0) {
+    layout = change_layout(data, given[data.ConsumeIntegralInRange<size_t>(0, given.size() - 1)]);
+  }
+  const auto add_to = [&](const std::vector<at::Tensor>& t) {
+    return accepted([&] { cross_moments().call(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], 1); });
+  };
+  if (!add_to(given)) {
+    require(at::equal(memory, before), "cross_moments_ refused and wrote");
+    return;
+  }
+  if (layout == Layout::kExpanded || layout == Layout::kStrided) return;  // other values, or no longer in this memory
+  require(!is_unreadable(layout), "cross_moments_ read or wrote a tensor without data");
+  require(!overlap, "cross_moments_ accepted memory that is shared");
+  require(add_to(apart), "cross_moments_ refused in other memory");
+  for (size_t i = 0; i < 3; ++i) require(at::equal(given[i], apart[i]), "cross_moments_ gave other sums elsewhere");
 }
 
 void fuzz_compact_rows(FuzzedDataProvider& data) {
@@ -240,8 +377,11 @@ void fuzz_compact_rows(FuzzedDataProvider& data) {
   const at::ScalarType dtype = data.PickValueInArray(kTypes);
   std::optional<at::Tensor> threshold;
   if (data.ConsumeBool()) threshold = at::full({width}, data.ConsumeBool() ? 100.0f : odd_value(data), at::kFloat);
+  const Layout layout =
+      threshold.has_value() ? maybe_change_one(data, {&x, &*threshold}) : maybe_change_one(data, {&x});
   std::tuple<at::Tensor, at::Tensor, at::Tensor> out;
-  if (!accepted([&] { out = semconv::compact_rows_cpu(x, dtype, threshold); })) return;
+  if (!accepted([&] { out = compact_rows().call(x, dtype, threshold); })) return;
+  require(!is_unreadable(layout), "compact_rows read a tensor without data");
   at::Tensor kept = x.to(at::kFloat);
   if (threshold.has_value()) kept = at::where(at::gt(kept, *threshold), kept, at::zeros_like(kept));
   kept = kept.to(dtype);
@@ -262,7 +402,7 @@ void fuzz_permuted_dot(FuzzedDataProvider& data) {
     for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data_ptr<double>()[i] = data.ConsumeIntegral<int8_t>();
     return at::add(x, x.t());
   };
-  const at::Tensor x = matrix(), y = matrix();
+  at::Tensor x = matrix(), y = matrix();
   at::Tensor permutations = at::zeros({m, n}, at::kInt);
   for (int64_t row = 0; row < m; ++row) {
     std::vector<int32_t> items(n);
@@ -271,8 +411,10 @@ void fuzz_permuted_dot(FuzzedDataProvider& data) {
     if (n > 0 && data.ConsumeIntegralInRange<int>(0, 7) == 0) items[0] = data.ConsumeIntegral<int32_t>();
     std::copy(items.begin(), items.end(), permutations.mutable_data_ptr<int32_t>() + row * n);
   }
+  const Layout layout = maybe_change_one(data, {&x, &y, &permutations});
   at::Tensor out;
-  if (!accepted([&] { out = semconv::permuted_dot_cpu(x, y, permutations); })) return;
+  if (!accepted([&] { out = permuted_dot().call(x, y, permutations); })) return;
+  require(!is_unreadable(layout), "permuted_dot read a tensor without data");
   for (int64_t row = 0; row < m; ++row) {
     double expected = 0.0;
     for (int64_t i = 0; i < n; ++i) {
@@ -297,7 +439,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       fuzz_permuted_dot(data);
       break;
     case 2:
-      fuzz_moments(data);
+      if (data.ConsumeBool()) {
+        fuzz_overlap(data);
+      } else {
+        fuzz_moments(data);
+      }
       break;
     default:
       fuzz_best_matches(data);
