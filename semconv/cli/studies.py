@@ -374,12 +374,11 @@ def archive(
 ) -> None:
     """Pack a run's results, matches, decoder rows of the pairs and null draws into one zip, without models or text.
 
-    The contexts of features, short pieces of the text, are in it. An archive that holds one of your access tokens is
-    refused.
+    The contexts of features, short pieces of the text, are in it. One that holds an access token of yours is refused.
 
-    Also an anonymous archive keeps what is content: names of models, SAEs, data, files and folders in the suite, what
-    you wrote in suite and claims, the text of the contexts, times, and versions of the software, whose repository
-    anybody can find. It prints the names.
+    --anonymous keeps names of models, SAEs, data and files, and prints them for you to look at.
+
+    It also keeps what you wrote in suite and claims, the contexts, times, and versions of the software.
     """
     from semconv.anonymous import names_left
     from semconv.archive import write_archive
