@@ -148,19 +148,19 @@ def write_tensors(
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if sealed:
         metadata = {**(metadata or {}), _SEAL: _sha256_of_tensors(tensors, metadata or {})}
+    # The library's own writer goes through a file of another name, which a killed process would leave behind.
+    content = memoryview(save(tensors, metadata=metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = _sorted_metadata(bytes(content[8:start])) if metadata else content[8:start]
 
     def write(temporary: Path) -> None:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # its I/O errors are no OSError, although they are nothing else
-            raise OSError(f"cannot write {path}: {error}") from error
-        if metadata:
-            _sort_metadata(temporary)
+        with temporary.open("wb") as file:
+            for part in (content[:8], header, content[start:]):
+                file.write(part)
 
     write_atomically(path, write)
 
@@ -186,17 +186,14 @@ def read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata
 
 
-def _sort_metadata(path: Path) -> None:
-    """Sorts the metadata of a safetensors file, which the library writes in another order every time."""
-    with path.open("rb+") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        sorted_header = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(length)
-        if len(sorted_header) != length:  # both write JSON without spaces and with the same escapes
-            raise OSError(f"cannot sort the metadata of {path}")
-        file.seek(8)
-        file.write(sorted_header)
+def _sorted_metadata(header: bytes) -> bytes:
+    """Sorts the metadata in the header of a safetensors file, which the library writes in another order every time."""
+    fields = json.loads(header)
+    fields["__metadata__"] = dict(sorted(fields["__metadata__"].items()))
+    found = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode().ljust(len(header))
+    if len(found) != len(header):  # both write JSON without spaces and with the same escapes
+        raise RuntimeError("the header of a safetensors file is not the JSON that it was")
+    return found
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
