@@ -27,6 +27,7 @@ from semconv.compare.measure import collected_saturation
 from semconv.comparison import Encoded, Nulls, compare_all
 from semconv.config import ModelConfig, SaeConfig, SuiteConfig, suite_from_json
 from semconv.crate import CATEGORIES, LEFT_OUT, METADATA, Entry, anonymous_metadata, check_crate, listed_files
+from semconv.feature_contexts import read_contexts
 from semconv.files import read_tensors, temporary_folder, write_atomically, write_json
 from semconv.hooks import hook_layer
 from semconv.labels import TopTokens
@@ -42,6 +43,7 @@ from semconv.run_files import DECODERS, NULLS, null_tensors, write_nulls
 from semconv.side_by_side import side_by_side
 from semconv.sides import Side, key_of
 from semconv.sparse import SparseActivations
+from semconv.stated import check_stated
 from semconv.task_cache import KeptTasks
 from semconv.types import InputError, TokenBlocks
 
@@ -277,6 +279,7 @@ def _rebuild(folder: Path, thorough: bool) -> tuple[dict[str, Any], Nulls]:
     suite, archived = suite_from_json(folder / "suite.json"), load_results(folder, None)
     if suite.sha256 != archived["suite_sha256"]:
         raise InputError(f"results.json in {folder} is of another suite than suite.json")
+    _check_stated(folder, suite, archived)
     own = suite.subspaces is not None and not suite.subspaces.categories.startswith("asset:")
     if suite.subspaces is not None and own and (folder / CATEGORIES).exists():  # which may be nowhere else
         suite = replace(suite, subspaces=replace(suite.subspaces, categories=str(folder / CATEGORIES)))
@@ -299,6 +302,19 @@ def _rebuild(folder: Path, thorough: bool) -> tuple[dict[str, Any], Nulls]:
     check_counts(folder, results)
     check_scores(folder, suite, results, nulls, thorough)
     return results, nulls
+
+
+def _check_stated(folder: Path, suite: SuiteConfig, archived: dict[str, Any]) -> None:
+    """Refuses results that do not state of every SAE, and of the text, what the report tells, and damaged contexts."""
+    what = f"results.json of {folder}"
+    check_stated(archived, what)
+    if (folder / "contexts.parquet").exists():
+        read_contexts(folder)
+    for key, model in (("model_a", suite.model_a), ("model_b", suite.model_b)):
+        found, wanted = set(archived[key]["saes"]), set(model.by_label)
+        if found != wanted:
+            listed = " and ".join(", ".join(sorted(names)) or "none" for names in (found, wanted))
+            raise InputError(f"the SAEs of {key} in {what} and in suite.json are not the same: {listed}")
 
 
 def write_rebuilt(folder: Path, target: Path) -> bool:

@@ -55,9 +55,20 @@ def _draws(name: str, value: int, low: int) -> None:
         raise InputError(f"{name} must be between {low} and {MOST_DRAWS}, got {value}")
 
 
-def _at_least(name: str, value: float, low: float) -> None:
+MOST = 2**53
+"""Of any other whole number of a suite, so that sums and products of a few fit into 64 bits or a float."""
+
+
+def _at_least(name: str, value: float, low: float, most: int = MOST) -> None:
     if value < low:
         raise InputError(f"{name} must be at least {low}, got {value}")
+    if value > most:
+        raise InputError(f"{name} must be at most {most}, got {value}")
+
+
+def _seed(name: str, value: int) -> None:
+    if not 0 <= value < 2**64:
+        raise InputError(f"{name} must be at least 0 and below 2^64, got {value}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,7 @@ class CorpusConfig:
         _choice("corpus.rows", self.rows, ("packed", "documents"))
         _choice("corpus.bos", self.bos, ("auto", "yes", "no"))
         _at_least("corpus.skip_positions", self.skip_positions, 0)
-        _at_least("corpus.context", self.context, 2)
+        _at_least("corpus.context", self.context, 2, 2**20)
         _at_least("corpus.max_tokens", self.max_tokens, 1)
         if self.kind == "file" and not self.path:
             raise InputError("corpus.path is needed for kind 'file'")
@@ -192,6 +203,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _file_name("model", self.name)
+        if self.untrained_seed is not None:
+            _seed("untrained_seed", self.untrained_seed)
         if not self.saes:
             raise InputError(f"model {self.name} needs at least one SAE")
         labels = [sae.label for sae in self.saes]
@@ -248,6 +261,7 @@ class SaeGrid:
         for key, value in (("sae_id", self.sae_id), ("hook", self.hook)):
             if "{layer}" not in value:
                 raise InputError(f"sae_grid.{key} must hold {{layer}}, got {value!r}")
+        _at_least("sae_grid.n_layers", self.n_layers, 1, 1024)
         if not self.layers or not all(0 <= layer < self.n_layers for layer in self.layers):
             raise InputError(f"sae_grid.layers must be in 0..{self.n_layers - 1}, got {list(self.layers)}")
 
@@ -282,7 +296,7 @@ class EncodeConfig:
     """Tokens per shard of the stores: what an interruption can cost, and what several processes share out."""
 
     def __post_init__(self) -> None:
-        _at_least("encode.batch", self.batch, 1)
+        _at_least("encode.batch", self.batch, 1, 2**20)
         _at_least("encode.shard_tokens", self.shard_tokens, 1)
         _choice("encode.dtype", self.dtype, ("float16", "float32"))
         _choice("encode.precision", self.precision, ("sae", "float32", "tf32", "bfloat16"))
@@ -325,13 +339,13 @@ class MatchConfig:
     """Of the pairs that pass everything else, keep so many of the highest r; 0 keeps all."""
 
     def __post_init__(self) -> None:
-        _at_least("match.top_tokens", self.top_tokens, 1)
+        _at_least("match.top_tokens", self.top_tokens, 1, 1000)
         _at_least("match.strongest", self.strongest, 0)
         _choice("match.strategy", self.strategy, ("best", "mutual", "greedy", "optimal"))
-        _at_least("match.candidates", self.candidates, 1)
+        _at_least("match.candidates", self.candidates, 1, 10_000)
         _at_least("match.min_activations", self.min_activations, 0)
         _at_least("match.min_documents", self.min_documents, 0)
-        if self.sink_norm and self.sink_norm <= 1:
+        if self.sink_norm and not self.sink_norm > 1:
             raise InputError(f"match.sink_norm must be 0 or above 1 (times the median), got {self.sink_norm}")
         _at_least("match.min_pairs", self.min_pairs, 3)
         if not -1 <= self.min_r < 1:
@@ -382,8 +396,7 @@ class NullConfig:
         _at_least("null.n_strata", self.n_strata, 1)
         _draws("null.n_rematch", self.n_rematch, 0)
         _draws("null.n_bootstrap", self.n_bootstrap, 0)
-        if not 0 <= self.seed < 2**64:
-            raise InputError(f"null.seed must be at least 0 and below 2^64, got {self.seed}")
+        _seed("null.seed", self.seed)
 
 
 @dataclass(frozen=True)
@@ -438,7 +451,7 @@ class SpanConfig:
     def __post_init__(self) -> None:
         _choice("spans.kind", self.kind, ("sentences", "windows"))
         _choice("spans.how", self.how, ("max", "mean", "sum"))
-        _at_least("spans.width", self.width, 1)
+        _at_least("spans.width", self.width, 1, 2**20)
 
 
 @dataclass(frozen=True)

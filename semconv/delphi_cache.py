@@ -18,6 +18,8 @@ from semconv.files import read_tensors
 from semconv.sparse import SparseActivations
 from semconv.types import InputError
 
+MOST_FEATURES = 2**24
+"""Features that a cache may have; every shard of a store has a number for each."""
 _FILE = re.compile(r"(\d+)_(\d+)\.safetensors")
 
 
@@ -47,28 +49,49 @@ def read_delphi_cache(folder: Path) -> tuple[SparseActivations, Tensor]:
         if start != expected or end < start:
             raise InputError(f"{folder} has no file that begins with feature {expected}; the next is {path.name}")
         expected = end + 1
-        tensors, _ = read_tensors(path)
-        try:
-            locations, found, these = tensors["locations"].long(), tensors["activations"], tensors["tokens"].long()
-        except KeyError as error:
-            raise InputError(f"{path} is malformed: it has no {error}") from None
+        if end >= MOST_FEATURES:
+            raise InputError(f"{path} holds feature {end}, and features below {MOST_FEATURES} are read")
+        locations, found, these = _tensors(path)
         if tokens is not None and not torch.equal(tokens, these):
             raise InputError(f"{path} is of other tokens than the files before it")
         tokens = these
         limits = torch.tensor([*these.shape, end - start + 1])
-        if locations.shape != (len(found), 3) or bool(((locations < 0) | (locations >= limits)).any()):
+        if len(locations) != len(found) or bool(((locations < 0) | (locations >= limits)).any()):
             raise InputError(f"{path} is malformed: locations must be [nnz, 3] below {limits.tolist()}")
         place = locations[:, 0] * these.shape[1] + locations[:, 1]
         kept = found != 0
         keys.append((place * n_features + start + locations[:, 2])[kept])
         values.append(found[kept].half())
     assert tokens is not None
+    if not tokens.numel():
+        raise InputError(f"{folder} has no tokens")
     key, order = torch.cat(keys).sort()
     if bool((key.diff() == 0).any()):
         raise InputError(f"{folder} names a location twice")
     counts = torch.bincount(key // n_features, minlength=tokens.numel())
     indptr = torch.cat([counts[:1] * 0, counts.cumsum(0)])
     return SparseActivations(indptr, (key % n_features).int(), torch.cat(values)[order], n_features), tokens
+
+
+def _tensors(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns locations int64 [nnz, 3], activations [n] and tokens int64 [rows, context] of a file."""
+    tensors, _ = read_tensors(path)
+    for name, shape, dim in (
+        ("locations", "[nnz, 3]", 2),
+        ("activations", "[nnz]", 1),
+        ("tokens", "[rows, context]", 2),
+    ):
+        tensor = tensors.get(name)
+        if tensor is None:
+            raise InputError(f"{path} is malformed: it has no {name!r}")
+        real, whole = tensor.is_floating_point(), tensor.dtype != torch.bool and not tensor.is_complex()
+        numbers = real if name == "activations" else whole and not real
+        if tensor.dim() != dim or not numbers or (name == "locations" and tensor.shape[1] != 3):
+            kind = "numbers" if name == "activations" else "whole numbers"
+            raise InputError(
+                f"{path} is malformed: {name} must be {kind} {shape}, got {tensor.dtype} {list(tensor.shape)}"
+            )
+    return tensors["locations"].long(), tensors["activations"], tensors["tokens"].long()
 
 
 def import_delphi_cache(folder: Path, target: Path) -> StoreIdentity:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from semconv.hooks import hook_name
@@ -68,7 +70,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     named = re.fullmatch(r"resid_post_layer_(\d+)", str(trainer.get("submodule_name") or ""))
     return {
         "architecture": architecture,
-        **({"k": int(trainer["k"])} if architecture == "topk" else {}),
+        **({"k": trainer["k"]} if architecture == "topk" else {}),
         "d_in": int(trainer["activation_dim"]),
         "d_sae": int(trainer["dict_size"]),
         "dtype": "float32",
@@ -87,20 +89,37 @@ def read_tensors(folder: Path, config: dict[str, Any], device: str) -> dict[str,
     """Returns the weights of an SAE by sae-lens's names.
 
     Raises:
-        InputError: `ae.pt` holds other things than tensors.
+        InputError: `ae.pt` holds other things than tensors, or is packed.
         OSError, RuntimeError: it is missing or damaged.
     """
-    import torch
-
+    file = folder / "ae.pt"
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as packed:  # torch never packs, and zeros that are packed fill any memory
+            if any(info.compress_type != zipfile.ZIP_STORED for info in packed.infolist()):
+                raise InputError(f"{file} is packed, and torch.save does not pack")
     try:
-        written: dict[str, Tensor] = torch.load(folder / "ae.pt", map_location=device, weights_only=True)
+        written: dict[str, Tensor] = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
-            f"{folder / 'ae.pt'} holds more than tensors, which is not read because it could run code; save the "
+            f"{file} holds more than tensors, which is not read because it could run code; save the "
             "dictionary's state_dict() alone, with torch.save"
         ) from None
+    _check(file, written)
     tensors = {_NAMES.get(key, key): tensor for key, tensor in written.items() if key in (*_NAMES, *_KEPT)}
     tensors |= {name: written[key].T.contiguous() for key, name in _TRANSPOSED.items() if key in written}
     if config["architecture"] == "jumprelu":
         tensors["threshold"] = written["threshold"].expand(tensors["W_enc"].shape[1]).clone()
     return tensors
+
+
+def _check(file: Path, written: Any) -> None:
+    """Refuses what is no table of tensors, or tensors that repeat what the file holds once, which would fill memory."""
+    if not isinstance(written, dict) or not all(isinstance(tensor, Tensor) for tensor in written.values()):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        raise InputError(f"{file} must hold tensors by their names")
+    tensors: dict[str, Tensor] = written
+    dense = all(tensor.layout == torch.strided for tensor in tensors.values())
+    if not dense or sum(tensor.numel() * tensor.itemsize for tensor in tensors.values()) > file.stat().st_size:
+        raise InputError(f"{file} must hold every number of its tensors, once")
+    for key in _TRANSPOSED:
+        if key in tensors and tensors[key].dim() != 2:
+            raise InputError(f"{key} in {file} must be a matrix, got {list(tensors[key].shape)}")

@@ -12,13 +12,14 @@ import torch
 from semconv.activation_store import StoreIdentity, StoreWriter
 from semconv.config import ModelConfig, SaeConfig
 from semconv.decoders import KeptDecoder, keep_decoder, open_sae, sae_metadata, sae_precision
-from semconv.device import DTYPES, free_memory, resolve_precision
+from semconv.device import DTYPES, available_memory, free_memory, resolve_precision
 from semconv.files import folder_sha256
 from semconv.hooks import hook_layer, hook_name
 from semconv.ranks import Ranks
 from semconv.run import Run
 from semconv.sae_metadata import check_width
 from semconv.sources import model_folder
+from semconv.sparse import SparseActivations
 from semconv.store_folders import find_store, lock_stores
 from semconv.types import InputError, TokenBlocks, nearest
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sae_lens import SAE
     from transformers import PreTrainedModel
 
+_BYTES_PER_ENTRY = 8  # int32 index, float16 value, and something for what is made of them
 SHARE = 0.7
 """Of the free memory that SAEs may take; the rest is for streams and chunks."""
 
@@ -207,7 +209,7 @@ def _encode_missing(
     for number, labels in enumerate(passes):
         name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
         together = {label: todo[label] for label in labels}
-        _encode_together(run, name, network, together, writers, blocks, model_tf32)
+        _encode_together(run, name, model, network, together, writers, blocks, model_tf32)
 
 
 def _check_fit(
@@ -237,9 +239,21 @@ def _check_known(model: ModelConfig, known: int, blocks: TokenBlocks) -> None:
         )
 
 
+def _check_sparse(model: ModelConfig, sae: SaeConfig, acts: SparseActivations, n_tokens: int) -> None:
+    """Refuses an SAE that is active on so many features that its activations would not fit into memory."""
+    entries, room = acts.nnz / max(acts.n_tokens, 1) * n_tokens, available_memory()
+    if entries * _BYTES_PER_ENTRY > room:
+        raise InputError(
+            f"SAE {sae.source} of model {model.name} has {acts.nnz / acts.n_tokens:.0f} of {acts.n_features} features "
+            f"active at a position; those of {n_tokens} positions take {entries * _BYTES_PER_ENTRY / 2**30:.1f} GiB, "
+            f"and {room / 2**30:.1f} GiB of memory are free; compare fewer tokens, or an SAE that is sparse"
+        )
+
+
 def _encode_together(
     run: Run,
     stage: str,
+    model: ModelConfig,
     network: object,
     part: dict[str, SaeConfig],
     writers: dict[str, StoreWriter],
@@ -262,6 +276,7 @@ def _encode_together(
     encoded = encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32, hooks)  # pyright: ignore
     for position, chunks in encoded:
         for label, chunk in chunks.items():
+            _check_sparse(model, part[label], chunk.acts, blocks.n_tokens)
             if writers[label].wants(position, position + chunk.acts.n_tokens):
                 writers[label].append(chunk.acts, position, chunk.norms)
         run.progress(stage, position, blocks.n_tokens)

@@ -16,7 +16,7 @@ from semconv.labels import Context, contexts, top_positions
 from semconv.parquet import read_table, write_table
 from semconv.spans import Spans
 from semconv.sparse import SparseActivations
-from semconv.types import TokenBlocks
+from semconv.types import InputError, TokenBlocks
 
 COLUMNS = ("side", "layer", "sae", "feature", "rank", "document", "before", "token", "after", "activation")
 N_CONTEXTS = 4
@@ -155,4 +155,15 @@ def read_contexts(run: Path) -> Any:
     Raises:
         InputError: the folder holds none, or the file is not what `write_contexts` writes.
     """
-    return read_table(run / "contexts.parquet", _schema())
+    import pyarrow.compute as pc
+
+    path = run / "contexts.parquet"
+    table = read_table(path, _schema())
+    compute: Any = pc
+    whole = [compute.greater_equal(table[name], 0) for name in ("layer", "feature", "rank", "document")]
+    active = table["activation"]
+    right = [*whole, compute.and_(compute.is_finite(active), compute.greater_equal(active, 0))]
+    for name, fits in zip(("layer", "feature", "rank", "document", "activation"), right, strict=True):
+        if not compute.all(fits, min_count=0).as_py():
+            raise InputError(f"column {name} of {path} must hold finite numbers of at least 0")
+    return table

@@ -16,6 +16,7 @@ STREAMS = (*SUMS, "ln1.hook_normalized", "ln2.hook_normalized", "attn.hook_z", "
 _SAME = {"hook_in": "hook_resid_pre", "hook_out": "hook_resid_post", "mlp.hook_in": "mlp.input", "mlp.hook_out": "mlp"}
 """Names that transformer-lens's newer models have for the same places."""
 
+_LONGEST = 300
 _LENS = re.compile(r"blocks\.(\d+)\.(.+)")
 _MODULE = re.compile(r"((?:[A-Za-z_]\w*\.)*)(?:layers|layer|h)\.(\d+)((?:\.\w+)*)")
 OTHER_TOWER = re.compile(r"vision|visual|image|audio|speech")
@@ -52,6 +53,8 @@ def parse_hook(name: str) -> Hook:
     Raises:
         InputError: another name, or a stream that is not read.
     """
+    if len(name) > _LONGEST:
+        raise InputError(f"the name of a hook must have at most {_LONGEST} characters, got {len(name)}")
     if found := _LENS.fullmatch(name):
         stream = _SAME.get(found[2], found[2])
         if stream in STREAMS or found[2] in _SAME:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import copy
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,18 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from semconv.device import free_memory
 from semconv.families import Point, point_of
 from semconv.hooks import hook_name, parse_hook
 from semconv.model_files import (
     check_files,
     check_kind,
+    check_room,
+    check_shapes,
     check_weights,
     read_config,
     reads_both_ways,
     weights_file,
     where_to_load,
 )
-from semconv.types import InputError, TokenBlocks, first_line, nearest
+from semconv.types import InputError, TokenBlocks, nearest, refusing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,27 +62,30 @@ def load_model(
     logging.disable_progress_bar()  # one bar, ours, is enough
     what, config = f"model {path}", read_config(path, revision)
     check_kind(config, what, bidirectional)
+    _check_room(path, config, dtype, torch.device(device), weights=untrained_seed is None)
     load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": False}
     if untrained_seed is None:
         model = _trained(path, config, load | {"revision": revision})
     else:
-        with _told(path), torch.random.fork_rng(devices=[]):  # transformers draws too; the caller's generator stays
+        with (
+            refusing(f"cannot load model {path}"),
+            torch.random.fork_rng(devices=[]),
+        ):  # transformers draws too; the caller's generator stays
             model = _auto_class(config).from_config(config, **load)
         draw_parameters(model, untrained_seed)
     placed: Any = model
     return placed.to(device).eval()
 
 
-@contextmanager
-def _told(path: str | Path) -> Generator[None]:
-    from safetensors import SafetensorError
+def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch.device, weights: bool) -> None:
+    """Refuses a model for which there is no room, told from its shape before anything is allocated."""
+    from transformers.initialization import no_init_weights
 
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError, RuntimeError, KeyError, IndexError, struct.error, SafetensorError) as error:
-        raise InputError(f"cannot load model {path}: {first_line(error)}") from error
+    with refusing(f"cannot load model {path}"), torch.device("meta"), no_init_weights():
+        shape: Any = _auto_class(config).from_config(copy.deepcopy(config), attn_implementation="eager")
+    parameters, buffers = (sum(one.numel() for one in held) for held in (shape.parameters(), shape.buffers()))
+    n_bytes = parameters * dtype.itemsize + buffers
+    check_room(f"model {path}", path, n_bytes, parameters + buffers, free_memory(device), weights)
 
 
 def _auto_class(config: Any) -> Any:
@@ -98,10 +104,12 @@ def _trained(path: str | Path, config: Any, load: dict[str, Any]) -> PreTrainedM
 
     check_files(path)
     load = load if weights_file(Path(path)) else load | {"use_safetensors": True}
+    load |= {"ignore_mismatched_sizes": True}  # which lists them
 
     def loaded(kind: Any) -> tuple[Any, set[str], set[str]]:
-        with _told(path):
+        with refusing(f"cannot load model {path}"):
             model, info = kind.from_pretrained(**where_to_load(path), config=config, output_loading_info=True, **load)
+        check_shapes(f"model {path}", info["mismatched_keys"])
         return model, set(info["missing_keys"]), set(info["unexpected_keys"])
 
     model, missing, unexpected = loaded(_auto_class(config))
@@ -261,8 +269,10 @@ def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str], attended: Tenso
         return {}
     device = next(model.parameters()).device
     mask = {} if attended is None else {"attention_mask": attended.to(device).long()}
-    with _captured(list(set(places.values()))) as captured, suppress(_Truncated):
-        language_model(model)(input_ids=ids.to(device).long(), use_cache=False, **mask)
+    with _captured(list(set(places.values()))) as captured:
+        read = {"input_ids": ids.to(device).long(), "use_cache": False, **mask}
+        with refusing(f"a model of type {text_config(model).model_type!r} does not read text"), suppress(_Truncated):
+            language_model(model)(**read)
     missing = [name for name, point in places.items() if point not in captured]
     if missing:
         raise InputError(f"hook {missing[0]!r} is never reached when the model reads text")

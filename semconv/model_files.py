@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,10 +10,15 @@ from typing import Any
 
 from semconv.hooks import OTHER_TOWER
 from semconv.json_toml import read_json
-from semconv.types import InputError, first_line
+from semconv.types import InputError, refusing
 
 GGUF = ".gguf"
+MOST_PARTS = 1024
+"""Blocks, or experts of a block, that a model may have; each is built before any weight is read."""
 _SHOWN = 3
+_SIZES = ("num_hidden_layers", "hidden_size", "vocab_size")
+_COUNT_OF_PARTS = re.compile(r"(?:layers?|blocks|depth|experts?)$")
+_NO_HARM = 2**30  # bytes that a config may ask for whatever its weights are
 _HARMLESS = re.compile(r"(?:inv_freq|masked_bias|(?:attn|attention)\.bias)$")
 """Buffers that older versions of transformers wrote among the weights; the model makes its own."""
 _IN_BLOCK = re.compile(r"(?:^|\.)(?:layers|layer|h)\.\d+\.")
@@ -91,12 +95,59 @@ def read_config(path: str | Path, revision: str | None = None) -> Any:
     """
     from transformers import AutoConfig
 
-    try:
-        return AutoConfig.from_pretrained(**where_to_load(path), revision=revision, trust_remote_code=False)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, IndexError, struct.error) as error:  # the last two of GGUF
-        raise InputError(f"cannot load model {path}: {first_line(error)}") from error
+    place = where_to_load(path)
+    file = Path(path) / "config.json"
+    if "gguf_file" not in place and file.is_file():
+        _check_parts(f"model {path}", read_json(file, finite=False))  # what would break transformers' own reader
+    with refusing(f"cannot load model {path}"):
+        config = AutoConfig.from_pretrained(**place, revision=revision, trust_remote_code=False)
+        text, every = config.get_text_config(), config.to_dict()
+    _check_sizes(f"model {path}", text, every)
+    return config
+
+
+def _check_sizes(what: str, text: Any, every: dict[str, Any]) -> None:
+    """Refuses a config without the sizes that every model has, or of too many parts."""
+    for name in _SIZES:
+        size = getattr(text, name, None)
+        if type(size) is not int or size < 1:
+            raise InputError(f"the config of {what} must have {name}, a whole number of at least 1, got {size!r}")
+    _check_parts(what, every)
+
+
+def _check_parts(what: str, config: dict[str, Any]) -> None:
+    """Refuses more blocks or experts than any model has: lists are made of them before anything else is looked at."""
+    tables = [config]
+    for table in tables:  # grows
+        tables += [inner for inner in table.values() if isinstance(inner, dict)]
+        for name, size in table.items():
+            if _COUNT_OF_PARTS.search(str(name)) and isinstance(size, int) and size > MOST_PARTS:
+                raise InputError(f"the config of {what} has {name} = {size}, and at most {MOST_PARTS} are read")
+
+
+def check_room(what: str, path: str | Path, n_bytes: int, n_parameters: int, room: int, weights: bool) -> None:
+    """Refuses a model that does not fit into memory, or that its files are too small to hold.
+
+    Args:
+        what: names the model in the message.
+        path: where its weights lie.
+        n_bytes: of all that its config asks for.
+        n_parameters: how many numbers that is.
+        room: bytes of memory that are free.
+        weights: whether the weights are read from the files; they are drawn of an untrained twin.
+
+    Raises:
+        InputError: says what is asked for and what is there.
+    """
+    asked = f"{what} has {n_parameters} parameters by its config, {n_bytes / 2**30:.1f} GiB"
+    if n_bytes > room:
+        raise InputError(f"{asked}, and {room / 2**30:.1f} GiB of memory are free")
+    file = weights_file(Path(path))
+    if not weights or n_bytes < _NO_HARM or not (file or Path(path)).exists():
+        return
+    held = sum(one.stat().st_size for one in ([file] if file else Path(path).glob("*.safetensors")))
+    if n_parameters > 8 * held:  # no format takes less than a bit for each
+        raise InputError(f"{asked}, which the {held} bytes of its weights cannot hold")
 
 
 def reads_both_ways(config: Any) -> bool:
@@ -161,6 +212,20 @@ def _prefix(missing: set[str], unexpected: set[str]) -> str:
     ends = {key: other[: -len(key)] for key in missing for other in unexpected if other.endswith(f".{key}")}
     prefixes = set(ends.values())
     return prefixes.pop() if len(prefixes) == 1 and 2 * len(ends) > len(missing) else ""
+
+
+def check_shapes(what: str, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
+    """Refuses a checkpoint with weights of other shapes than its config says.
+
+    Args:
+        what: names the model in the message.
+        mismatched: key, shape in the file and shape by the config, of each.
+
+    Raises:
+        InputError: there is one.
+    """
+    for key, found, wanted in sorted(mismatched, key=lambda one: one[0])[:1]:
+        raise InputError(f"{key} in the weights of {what} is {list(found)}, its config says {list(wanted)}")
 
 
 def check_weights(what: str, missing: set[str], unexpected: set[str]) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from semconv.tokenizer import SpecialTokens, control_ids, special_tokens
-from semconv.types import COUNTED, InputError, TokenBlocks
+from semconv.types import COUNTED, InputError, TokenBlocks, refusing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -176,7 +176,9 @@ def _pieces(
     counted = held = 0
     for begin in range(0, len(documents), _DOCUMENTS_AT_ONCE):
         texts = [d.text for d in documents[begin : begin + _DOCUMENTS_AT_ONCE]]
-        for index, encoding in enumerate(tokenizer.encode_batch(texts, add_special_tokens=False), begin):
+        with refusing("the tokenizer cannot read the text"):
+            encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
+        for index, encoding in enumerate(encoded, begin):
             ids = np.asarray(encoding.ids, dtype=np.int32)
             what = np.where(np.isin(ids, control), _CONTROL, _TEXT)
             piece = np.stack([ids, what, np.full(len(ids), index), np.arange(len(ids))]).astype(np.int32)

@@ -35,6 +35,7 @@ def read_table(path: Path, schema: Any, optional: Sequence[str] = ()) -> Any:
         raise InputError(f"{path.parent} holds no {path.name}; run `semconv reproduce` first")
     try:
         table: Any = pq.read_table(path)
+        table.validate(full=True)  # text that is not UTF-8, lists that lead out of the file
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     if table.column_names != schema.names:

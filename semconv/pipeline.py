@@ -109,7 +109,12 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
     for begin in range(0, len(blocks.ids), _ROWS):
         part = slice(begin, begin + _ROWS)
         rows.append(row_streams(network, blocks, part, [hook])[hook].cpu()[blocks.mask[part]].float())
-    return torch.cat(rows)
+    streams = torch.cat(rows)
+    if not bool(streams.isfinite().all()):
+        raise InputError(
+            f"model {model.path} gives a stream that is not finite; its weights or its config may be damaged"
+        )
+    return streams
 
 
 def reproduce(run: Run) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from semconv.hub import told
 from semconv.json_toml import read_json
 from semconv.libraries import import_sae_lens
 from semconv.sae_metadata import SaeMetadata, check_usable, metadata_of
-from semconv.types import InputError, first_line
+from semconv.types import InputError, refusing
 
 if TYPE_CHECKING:
     from sae_lens import SAE
@@ -180,8 +180,17 @@ def load_sae(
         else:
             folder = Path(path) if path is not None else _download(release or "", sae_id or "", loader, revision)
             sae = _from_other(folder, FORMATS[loader], name)
+        _check_finite(sae)
     sae.turn_off_forward_pass_hook_z_reshaping()
     return sae.to(device).eval()
+
+
+def _check_finite(sae: SAE[Any]) -> None:
+    """Refuses weights that are no numbers; a threshold may be infinite, which is a feature that is never active."""
+    for name, tensor in sae.state_dict().items():
+        wrong = tensor.isnan() if name == "threshold" else ~tensor.isfinite()
+        if tensor.is_floating_point() and bool(wrong.any()):
+            raise ValueError(f"{int(wrong.sum())} of the numbers in {name} are not finite")
 
 
 def _known(loader: str) -> str:
@@ -193,21 +202,16 @@ def _known(loader: str) -> str:
 @contextmanager
 def _reading(what: str) -> Generator[None]:
     """Turns what libraries raise while an SAE is read into one sentence, and leaves out what we heed anyway."""
-    from safetensors import SafetensorError
-
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*This SAE has non-empty model_from_pretrained_kwargs", UserWarning)
-        try:
-            with told(f"SAE {what}"):
+        with refusing(f"cannot load SAE {what}"), told(f"SAE {what}"):
+            try:
                 yield
-        except InputError:
-            raise
-        except pickle.UnpicklingError:
-            raise InputError(
-                f"cannot load SAE {what}: its file holds more than tensors, which is not read because it could run code"
-            ) from None
-        except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"cannot load SAE {what}: {first_line(error)}") from error
+            except pickle.UnpicklingError:
+                raise InputError(
+                    f"cannot load SAE {what}: its file holds more than tensors, which is not read because it could run "
+                    "code"
+                ) from None
 
 
 def _metadata(path: str | Path | None, release: str, sae_id: str, loader: str, revision: str) -> SaeMetadata:
@@ -274,6 +278,9 @@ def _from_other(folder: Path, form: Format, dtype: str) -> SAE[Any]:
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config = {**form.config(Path(path)), **(cfg_overrides or {})}
         tensors = form.tensors(Path(path), config, device)
+        for key, tensor in tensors.items():
+            if key == "W_skip" and tensor.shape != (config["d_in"], config["d_in"]):
+                raise ValueError(f"W_skip must be [{config['d_in']}, {config['d_in']}], got {list(tensor.shape)}")
         skip.update({name: tensors.pop(name) for name in ("W_skip",) if name in tensors})
         return config, tensors
 

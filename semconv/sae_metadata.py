@@ -29,6 +29,7 @@ ENCODERS = (
 """Architectures that are compared, by sae-lens's names; each gives a position its features from one vector. The last
 two are training checkpoints, which sae-lens saves for use as JumpReLU."""
 
+_MOST = 2**31 - 1
 _OTHERS = {
     "temporal": "its features at a position depend on the positions before",
     "abstopk": "its features take both signs, and those compared here are positive",
@@ -111,10 +112,13 @@ def metadata_of(config: Mapping[str, Any]) -> SaeMetadata:
     head = told.get("hook_head_index")
     architecture = str(config["architecture"])
     out = _canonical(str(told.get("hook_name_out") or ""))
+    d_in, d_sae = (_whole(config, name) for name in ("d_in", "d_sae"))
+    if architecture == "topk" and "k" in config:
+        _whole(config, "k", d_sae or _MOST)
     return SaeMetadata(
         architecture=architecture,
-        d_in=int(config.get("d_in") or 0),
-        d_sae=int(config.get("d_sae") or 0),
+        d_in=d_in,
+        d_sae=d_sae,
         hook=_canonical(_hook_of(told)),
         transcoder=bool(out) or "transcoder" in architecture or bool(told.get("transcode")),
         hook_out=out,
@@ -130,6 +134,14 @@ def metadata_of(config: Mapping[str, Any]) -> SaeMetadata:
 
 def _as_json(value: Any) -> str:
     return json.dumps(shown_path(value) if isinstance(value, str) else value, default=str)
+
+
+def _whole(config: Mapping[str, Any], name: str, most: int = _MOST) -> int:
+    """Returns a size; 0 where the config does not name it."""
+    value = config.get(name, 0)
+    if name in config and (type(value) is not int or not 1 <= value <= most):
+        raise ValueError(f"{name} must be a whole number from 1 to {most}, got {value!r}")
+    return value
 
 
 def _hook_of(told: Mapping[str, Any]) -> str:

@@ -52,7 +52,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     d_in = int(written["d_in"])
     return {
         "architecture": "topk",
-        "k": int(written["k"]),
+        "k": written["k"],
         "d_in": d_in,
         "d_sae": int(written.get("num_latents") or d_in * written["expansion_factor"]),
         "dtype": "float32",
@@ -87,11 +87,13 @@ def read_tensors(folder: Path, config: dict[str, Any], device: str) -> dict[str,
     """Returns the weights of an SAE by sae-lens's names, and `W_skip` where it has a skip connection.
 
     Raises:
-        KeyError, SafetensorError: damaged files.
+        KeyError, ValueError, SafetensorError: damaged files.
     """
     from safetensors.torch import load_file
 
     tensors = load_file(folder / "sae.safetensors", device=device)
+    if tensors["encoder.weight"].dim() != 2:
+        raise ValueError(f"encoder.weight must be a matrix, got {list(tensors['encoder.weight'].shape)}")
     skip = {"W_skip": tensors["W_skip"]} if "W_skip" in tensors else {}
     return {
         "W_enc": tensors["encoder.weight"].T.contiguous(),

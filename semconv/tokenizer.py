@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from semconv.json_toml import read_json
 from semconv.tokenizer_conversion import by_transformers, sentencepiece
-from semconv.types import InputError, first_line
+from semconv.types import InputError, refusing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 """Files that hold a tokenizer, the first that is there being read; `vocab.json` needs `merges.txt` beside it."""
+
+MOST_TOKENS = 2**24
+"""Ids of tokens that are read lie below it."""
 
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "config.json", "generation_config.json")
 """Files beside a tokenizer or a model that say which tokens are special: names in the first two, ids in the others."""
@@ -85,10 +88,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
     if _is_converted(path):
         tokenizer = by_transformers(path).backend_tokenizer
     else:
-        try:
+        with refusing(f"tokenizer {path} cannot be read"):
             tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-            raise InputError(f"tokenizer {path} cannot be read: {first_line(error)}") from None
+    highest = max(tokenizer.get_vocab().values(), default=0)
+    if highest >= MOST_TOKENS:  # every id up to the highest has a text
+        raise InputError(f"tokenizer {path} has a token of id {highest}, and ids below {MOST_TOKENS} are read")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if getattr(tokenizer.model, "dropout", None):

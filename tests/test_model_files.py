@@ -91,7 +91,7 @@ REFUSED: list[tuple[str, str, Callable[[Tensors], Tensors], str]] = [
     ("compiled, tied head", "gemma2", prefixed("_orig_mod."), r"begin with '_orig_mod\.'"),
     ("of several processes", "gpt2", prefixed("module."), r"begin with 'module\.'"),
     ("compiled by layer", "llama", renamed("mlp.", "mlp._orig_mod."), r"lack .*; it holds instead .*_orig_mod"),
-    ("another width", "llama", wider, "cannot load model"),
+    ("another width", "llama", wider, r"in the weights of model .* is \[.*\], its config says \["),
     ("more layers than the config says", "llama", renamed("layers.2.", "layers.3."), r"lack model\.layers\.2\."),
     (
         "biases without a place",

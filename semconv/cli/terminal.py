@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semconv.cli.plain import PlainCommand, PlainConsole, PlainGroup, survive_any_encoding
-from semconv.types import InputError, SemconvError, SemconvWarning
+from semconv.types import InputError, SemconvError, SemconvWarning, short_of_memory
 
 if TYPE_CHECKING:
     from semconv.run import Progress
@@ -211,7 +211,7 @@ def _told(error: Exception) -> tuple[str, int]:
         return f"this command needs the package {error.name}, which is not installed (run `make setup`)", 2
     if type(error).__name__ == "OutOfMemoryError":  # torch is not loaded for its name
         return "the GPU has too little memory; set a smaller encode.batch in the suite, or use --device cpu", 2
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if short_of_memory(error):
         return "this machine has too little memory for what was asked", 2
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
