@@ -153,6 +153,9 @@ def load_results(run: str | Path, most: int | None = MOST_JSON) -> dict[str, Any
     results = read_json(path, f"{run} holds no results.json; run `semconv reproduce` first", most)
     if not isinstance(results.get("suite"), str):
         raise InputError(f"{path} is no result of semconv: it names no suite")
+    warnings = results.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
+        raise InputError(f"warnings in {path} must be a list of texts")
     return results
 
 
@@ -168,7 +171,7 @@ def value_at(results: dict[str, Any], path: str) -> Any:
     parts = path.split(".")
     while parts:
         part, n = parts[0], 1
-        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        if isinstance(value, list) and part.isdecimal() and len(part) < 10 and int(part) < len(value):
             value = value[int(part)]
         else:
             known: list[str] = list(value) if isinstance(value, dict) else []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semconv import ActivationStore, InputError, encoding
+from semconv import ActivationStore, InputError, SparseActivations, encoding
 from semconv.config import SaeConfig, load_suite
 from semconv.encoding import encode_model, plan_passes
 from semconv.pipeline import load_blocks
@@ -60,3 +60,16 @@ def test_an_sae_of_another_width_is_refused_before_the_model_runs(tiny_suite: Pa
     ):
         encode_model(run, replace(suite.model_a, saes=(other,)), load_blocks(run)[0])
     assert not list(tmp_path.rglob("shard-*"))
+
+
+def test_an_sae_that_is_active_almost_everywhere_is_refused_where_memory_would_not_hold_it(
+    tiny_suite: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = load_suite(tiny_suite).model_a
+    dense = SparseActivations.from_dense(torch.ones(4, 96))
+    monkeypatch.setattr(encoding, "available_memory", lambda: 2**30)
+    encoding._check_sparse(model, model.saes[0], dense, 10**6)
+    with pytest.raises(
+        InputError, match=r"sae_a0 of model a has 96 of 96 features active at a position; those of 2000000"
+    ):
+        encoding._check_sparse(model, model.saes[0], dense, 2 * 10**6)

@@ -606,12 +606,39 @@ NUMBERS = [
         ("n_permutations = 99", "n_strata = 0"),
     ]
 ]
+
+
+def _verified(results: str, path: str = "suite") -> Callable[[Path, Path], Arguments]:
+    """A run folder with results of one's own, and a claim about them."""
+
+    def make(tiny: Path, folder: Path) -> Arguments:
+        (folder / "results.json").write_text(results)
+        claim = {"id": "c", "statement": "s", "source": "s", "suite": "tiny", "path": path, "comparison": "equal"}
+        lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in claim.items())
+        (folder / "claims.toml").write_text(f"[[claim]]\n{lines}\nexpected = 1\n")
+        return ["verify", folder, "--claims", folder / "claims.toml"]
+
+    return make
+
+
+VERIFIED = [
+    Hostile("nothing", _verified("")),
+    Hostile("a list", _verified("[]"), "must hold a JSON object"),
+    Hostile("no suite", _verified("{}"), "it names no suite"),
+    Hostile("a suite of a number", _verified('{"suite": 3}'), "it names no suite"),
+    Hostile("deep tables", _verified('{"suite": ' + "[" * 100_000), "nested too deep"),
+    Hostile("warnings of a number", _verified('{"suite": "tiny", "warnings": 3}'), "must be a list of texts"),
+    Hostile("warnings of tables", _verified('{"suite": "tiny", "warnings": [{}]}'), "must be a list of texts"),
+    Hostile("a place of 5,000 digits", _verified('{"suite": "tiny", "a": [1]}', f"a.{'9' * 5000}"), "no 'a.999"),
+    Hostile("a place that is no digit", _verified('{"suite": "tiny", "a": [1]}', "a.\u00b2"), "results have no"),
+]
 TABLE = {
     "models": MODELS,
     "tokenizers": TOKENIZERS,
     "SAEs": SAES,
     "runs": RUNS,
     "caches": CACHES,
+    "verified": VERIFIED,
     "numbers": NUMBERS,
 }
 """Every hostile input of this module, by kind."""
