@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from semconv.cli.terminal import err, out
 from tests.conftest import requires_models
 from tests.hostile.configs import TABLE, Hostile
 
-ROWS = [pytest.param(row, id=f"{kind}: {row.name}") for kind, rows in TABLE.items() for row in rows]
+ROWS = [pytest.param(kind, row, id=f"{kind}: {row.name}") for kind, rows in TABLE.items() for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,17 @@ def tiny(tiny_suite: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFact
 
 @requires_models
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of safetensors and torch, for what the rows write
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(("kind", "row"), ROWS)
 def test_it_is_refused_in_one_sentence(
-    row: Hostile, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str,
+    row: Hostile,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ):
+    record_property("hostile", (kind, {"tried": 1}))
     arguments = row.make(tiny, tmp_path)
     before = {path for path in tmp_path.rglob("*") if "run" not in path.relative_to(tmp_path).parts}
     monkeypatch.setattr(sys, "argv", ["semconv", *map(str, arguments)])
@@ -48,3 +56,4 @@ def test_it_is_refused_in_one_sentence(
     assert row.told in lines[0]
     assert not told.out
     assert {path for path in tmp_path.rglob("*") if "run" not in path.relative_to(tmp_path).parts} == before
+    record_property("hostile", (kind, {"refused in one sentence": 1}))
