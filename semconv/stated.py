@@ -42,7 +42,6 @@ _TEXT_READ: dict[str, Any] = {
 }
 _SINKS = {"multiple": NUMBER, "excluded": FLAG, **dict.fromkeys(("positions_a", "positions_b", "spans"), COUNT)}
 SHAPE: dict[str, Any] = {
-    "suite_sha256": TEXT,
     "fast": FLAG,
     "corpus": {
         **_TEXT_READ,
