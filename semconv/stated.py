@@ -70,7 +70,7 @@ def check_stated(results: Mapping[str, Any], what: str) -> None:
     Raises:
         InputError: names the field, what it must be and what it is.
     """
-    _check({name: results.get(name) for name in SHAPE}, SHAPE, what, "")
+    _check({name: results[name] for name in SHAPE if name in results}, SHAPE, what, "")
 
 
 def _fits(value: Any, shape: Any) -> bool:
