@@ -108,6 +108,7 @@ def _run(arguments: list[str], folder: str, mib: int, seconds: float) -> Ended:
     child = os.fork()
     if child == 0:
         os._exit(_command(arguments, folder, mib, out, err))
+    os.setpgid(child, child)  # here, so that it leads a group before anyone can ask to kill it
     code = _wait(child, began + seconds)
     texts = [_text(descriptor) for descriptor in (out, err)]
     return Ended(code, *texts, seconds=time.monotonic() - began)
@@ -137,7 +138,6 @@ def _command(arguments: list[str], folder: str, mib: int, out: int, err: int) ->
     """What the child does; returns its exit code."""
     from semconv.cli import main
 
-    os.setpgid(0, 0)
     os.chdir(folder)
     for target, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, err)):
         os.dup2(descriptor, target)

@@ -279,7 +279,7 @@ def calls_itself_by_that_of_one_that_ships(w: World) -> Arguments:
     edit(folder / "suite.json", lambda suite: suite.update(name="mini"))
     claims = folder / "claims.toml"
     claims.write_text(claims.read_text().replace('suite = "tiny"', 'suite = "mini"'))
-    return packed(forged(folder))
+    return packed(forged(folder, told=True))
 
 
 @row(SUITE_NAME, "nothing was checked", code=FAILS, slow=True)
