@@ -13,7 +13,7 @@ help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
 	@echo "make hostile     everything that strangers could send, with archives that unpack to gigabytes, and 200 kills"
-	@echo "make check       format, lint, types, and the numbers of the documents against their sources"
+	@echo "make check       format, lint, types, directions of imports, and the numbers of the documents against their sources"
 	@echo "make paper-numbers  writes the tables, figures and quoted numbers of the documents from the result files"
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
 	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
@@ -57,6 +57,7 @@ check: build
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/* tests/fuzz/*.cpp tests/cuda/*.cpp
 	$(BIN)/shellcheck scripts/*.sh scripts/image/*.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python scripts/paper_numbers.py --check
 
 paper-numbers: build

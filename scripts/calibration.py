@@ -23,10 +23,10 @@ from pathlib import Path
 
 import torch
 
-from semconv.calibration import Case, Row, Tests, run_case, summarise_case
 from semconv.compare import MEASURES, SaturationWarning
-from semconv.files import write_json, write_text
-from semconv.null_cases import CASES, power_cases
+from semconv.system.files import write_json, write_text
+from semconv.validation.null_cases import CASES, power_cases
+from semconv.validation.uniformity import Case, Row, Tests, run_case, summarise_case
 
 ORDER = ("pairs", *MEASURES)
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,10 +12,10 @@ import re
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from semconv import ops
 from semconv.bench.cuda_measure import cuda_device
 from semconv.bench.device_jobs import make_on_device
 from semconv.bench.jobs import Job
+from semconv.core import ops
 
 CALLS = 5
 LEAST_MS = 0.1  # what takes less is summed up

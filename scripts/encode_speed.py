@@ -20,12 +20,12 @@ from typing import Any
 
 import torch
 
-from semconv import sae_encode
-from semconv.config import load_suite
-from semconv.encoding import encode_model
-from semconv.pipeline import load_blocks
-from semconv.run import Run
-from semconv.sparse import SparseActivations
+from semconv.core.sparse import SparseActivations
+from semconv.models import sae_encode
+from semconv.models.encoding import encode_model
+from semconv.pipeline.reproduce import load_blocks
+from semconv.runs.run import Run
+from semconv.suite.config import load_suite
 
 SUITES = Path(__file__).resolve().parent.parent / "semconv" / "suites"
 

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 
 from semconv import SparseActivations, best_matches
-from semconv.device import DTYPES, choose_device, float32_products
-from semconv.hooks import hook_name
-from semconv.model_activations import streams
-from semconv.provenance import code_commit, peak_memory_mib
-from semconv.types import SemconvError
+from semconv.core.device import DTYPES, choose_device, float32_products
+from semconv.models.model_activations import streams
+from semconv.suite.hooks import hook_name
+from semconv.system.errors import SemconvError
+from semconv.system.provenance import code_commit, peak_memory_mib
 
 OURS = ("compact_rows", "correlate")  # the stages that are code of semconv; the others are transformers and cuBLAS
 STAGES = ("model forward", "SAE encode", *OURS)

@@ -40,7 +40,7 @@ build() {
   arch=$("$python" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())')
   SEMCONV_CUDA=1 SEMCONV_CUDA_ARCHS="$arch" "$python" setup.py build_ext --inplace && "$python" - <<'PYTHON'
 import torch
-from semconv import ops
+from semconv.core import ops
 names = ("compact_rows", "best_matches", "best_matches_shifted", "cross_moments_", "correlation_from_moments",
          "best_from_moments", "permuted_dot")
 lacking = [n for n in names if not torch._C._dispatch_has_kernel_for_dispatch_key(f"semconv::{n}", "CUDA")]

@@ -29,16 +29,16 @@ from scipy.stats import kendalltau, spearmanr
 
 from semconv.bench.tables import markdown
 from semconv.compare import MEASURES, Measure, SaturationWarning, make_measures
-from semconv.config import load_suite
-from semconv.encoded_sides import load_sides
-from semconv.matching import FeaturePairs
-from semconv.nulls import rematch, score_strongest
-from semconv.permutation import permutation_ids
-from semconv.pipeline import Run, load_corpus
-from semconv.resampling import document_shift, document_starts
-from semconv.side_by_side import side_by_side
-from semconv.sides import Side, match_sides, prepare_pairs
-from semconv.types import InputError
+from semconv.matching.filters import FeaturePairs
+from semconv.pipeline.encoded_sides import load_sides
+from semconv.pipeline.reproduce import Run, load_corpus
+from semconv.statistics.permutation import permutation_ids
+from semconv.statistics.resampling import document_shift, document_starts
+from semconv.study.nulls import rematch, score_strongest
+from semconv.study.sides import Side, match_sides, prepare_pairs
+from semconv.suite.config import load_suite
+from semconv.system.errors import InputError
+from semconv.system.side_by_side import side_by_side
 
 Cell = tuple[Side, Side]
 

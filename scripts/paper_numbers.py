@@ -28,12 +28,12 @@ from pathlib import Path
 from typing import Any
 
 from semconv.bench.tables import slope
-from semconv.claims import check_claims, load_claims, value_at
-from semconv.files import write_atomically, write_text
 from semconv.report.figures import write_figures
 from semconv.report.order import in_order
 from semconv.report.tables import show, table
-from semconv.types import InputError
+from semconv.results.claims import check_claims, load_claims, value_at
+from semconv.system.errors import InputError
+from semconv.system.files import write_atomically, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (

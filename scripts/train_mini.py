@@ -25,13 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semconv.config import load_suite
-from semconv.corpus import docstring_documents
-from semconv.hooks import hook_name
-from semconv.model_activations import load_model, streams
-from semconv.packing import tokenize
-from semconv.tokenizer import load_tokenizer
-from semconv.types import TokenBlocks
+from semconv.models.model_activations import load_model, streams
+from semconv.suite.config import load_suite
+from semconv.suite.hooks import hook_name
+from semconv.text.corpus import docstring_documents
+from semconv.text.packing import tokenize
+from semconv.text.token_blocks import TokenBlocks
+from semconv.text.tokenizer import load_tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "semconv" / "assets" / "mini"

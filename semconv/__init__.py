@@ -5,13 +5,14 @@ spaces beside honest null distributions.
 """
 
 from semconv import compare
-from semconv.activation_store import ActivationStore, StoreIdentity, StoreWriter
-from semconv.claims import load_results
-from semconv.correlate import BestMatches, TopMatches, best_matches
-from semconv.permutation import PermutationResult, permutation_test
-from semconv.sparse import SparseActivations
-from semconv.streaming import StreamingCorrelation
-from semconv.types import InputError, SemconvError, TokenBlocks
+from semconv.core.activation_store import ActivationStore, StoreIdentity, StoreWriter
+from semconv.core.correlate import BestMatches, TopMatches, best_matches
+from semconv.core.sparse import SparseActivations
+from semconv.core.streaming import StreamingCorrelation
+from semconv.results.claims import load_results
+from semconv.statistics.permutation import PermutationResult, permutation_test
+from semconv.system.errors import InputError, SemconvError
+from semconv.text.token_blocks import TokenBlocks
 
 __version__ = "0.1.0"
 

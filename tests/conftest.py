@@ -14,7 +14,7 @@ if int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1:
 import torch
 
 from semconv import SparseActivations
-from semconv.device import why_no_cuda
+from semconv.core.device import why_no_cuda
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

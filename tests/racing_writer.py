@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from semconv import InputError, ops
-from semconv.ops import NO_SCALE, FeatureSum
+from semconv import InputError
+from semconv.core import ops
+from semconv.core.ops import NO_SCALE, FeatureSum
 from tests.conftest import random_activations
 
 LEAST_SECONDS = 0.3

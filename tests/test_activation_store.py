@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from semconv import ActivationStore, InputError, SparseActivations, StoreIdentity, StoreWriter, best_matches
-from semconv.files import sha256_of_file
-from semconv.ranks import Ranks
+from semconv.system.files import sha256_of_file
+from semconv.system.processes import Ranks
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 N_TOKENS, N_FEATURES, SHARD = 100, 30, 32
@@ -384,7 +384,7 @@ def test_a_file_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path
     code = (
         "import resource, sys, torch\n"
         "from pathlib import Path\n"
-        "from semconv.files import write_tensors\n"
+        "from semconv.system.files import write_tensors\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "try:\n"

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.alignment import aligned_spans, common_boundaries
-from semconv.corpus import Document
-from semconv.packing import tokenize
-from semconv.spans import Spans
-from semconv.types import TokenBlocks
+from semconv.text.alignment import aligned_spans, common_boundaries
+from semconv.text.corpus import Document
+from semconv.text.packing import tokenize
+from semconv.text.spans import Spans
+from semconv.text.token_blocks import TokenBlocks
 
 tokenizers = pytest.importorskip("tokenizers")
 

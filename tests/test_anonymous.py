@@ -21,11 +21,11 @@ from huggingface_hub import constants
 from pyarrow import parquet
 
 from semconv import InputError
-from semconv.anonymous import names_left
-from semconv.archive import opened, rebuild, write_archive
-from semconv.crate import LEFT_OUT, METADATA, anonymous_metadata, environment
-from semconv.provenance import code_commit, processor
-from semconv.types import SemconvWarning
+from semconv.pipeline.archive import opened, rebuild, write_archive
+from semconv.runs.anonymous import names_left
+from semconv.runs.crate import LEFT_OUT, METADATA, anonymous_metadata, environment
+from semconv.system.errors import SemconvWarning
+from semconv.system.provenance import code_commit, processor
 from tests.conftest import requires_models
 from tests.test_archive import listed_again, zipped
 from tests.test_cli import assert_one_sentence
@@ -342,8 +342,8 @@ def test_people_and_whatever_else_a_crate_may_say_of_a_run_are_left_out(unpacked
 
 def of_an_earlier_version(folder: Path) -> None:
     """Makes an unpacked archive one with absolute paths in suite and results, as earlier versions wrote them."""
-    from semconv.archive import write_rebuilt
-    from semconv.config import suite_from_json
+    from semconv.pipeline.archive import write_rebuilt
+    from semconv.suite.config import suite_from_json
 
     suite, results = (json.loads((folder / name).read_text()) for name in ("suite.json", "results.json"))
 

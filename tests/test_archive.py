@@ -17,8 +17,8 @@ from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from semconv import InputError
-from semconv import archive as archive_module
-from semconv.archive import (
+from semconv.pipeline import archive as archive_module
+from semconv.pipeline.archive import (
     TOLD,
     check_counts,
     check_scores,
@@ -28,8 +28,8 @@ from semconv.archive import (
     write_archive,
     write_rebuilt,
 )
-from semconv.config import suite_from_json, suite_in_words
-from semconv.crate import METADATA, check_crate, environment
+from semconv.runs.crate import METADATA, check_crate, environment
+from semconv.suite.config import suite_from_json, suite_in_words
 from tests.conftest import portable, requires_models, semconv_cli
 from tests.test_cli import assert_one_sentence
 
@@ -216,7 +216,7 @@ def test_a_flipped_byte_anywhere_in_a_member_is_refused(archive: Path, tmp_path:
 
 def listed_again(folder: Path, name: str) -> None:
     """Makes the crate say that a changed file is what it should be."""
-    from semconv.files import sha256_of_file
+    from semconv.system.files import sha256_of_file
 
     crate = json.loads((folder / METADATA).read_text())
     entity = next(item for item in crate["@graph"] if item["@id"] == name)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.baselines import KINDS, as_sae, directions
-from semconv.claims import load_results
-from semconv.config import CorpusConfig, ModelConfig, SaeConfig
-from semconv.pipeline import residual_vectors
-from semconv.sae_files import load_sae
+from semconv.models.dictionaries import KINDS, as_sae, directions
+from semconv.models.sae_files import load_sae
+from semconv.pipeline.reproduce import residual_vectors
+from semconv.results.claims import load_results
+from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig
 from tests.conftest import requires_models, semconv_cli
 
 pytestmark = requires_models

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from semconv.calibration import Case, p_and_u, randomised, run_case, summarise_case
 from semconv.compare import RSA, make_measures
-from semconv.null_cases import CASES, Text, models, models_case
-from semconv.null_data import document_lengths, planted_spaces, topical_activations
-from semconv.nulls import rematch
-from semconv.permutation import calibrated_score, generator, max_statistic, p_value, permutation_ids
-from semconv.sides import match_sides
+from semconv.statistics.permutation import calibrated_score, generator, max_statistic, p_value, permutation_ids
+from semconv.study.nulls import rematch
+from semconv.study.sides import match_sides
+from semconv.validation.null_cases import CASES, Text, models, models_case
+from semconv.validation.synthetic import document_lengths, planted_spaces, topical_activations
+from semconv.validation.uniformity import Case, p_and_u, randomised, run_case, summarise_case
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "calibration.py"
 N = 60

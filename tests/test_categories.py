@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from semconv import InputError
-from semconv.categories import FOLDER, Categories, category_names, features_of, load_categories, overlaps
+from semconv.text.keywords import CATEGORIES, Categories, category_names, features_of, load_categories, overlaps
 
 PUBLISHED = ["Time", "Calendar", "People/Roles", "Nature", "Emotions", "MonthNames", "Countries", "Biology"]
 
@@ -34,7 +34,7 @@ def test_every_shipped_list_loads():
 
 def test_every_mini_keyword_is_one_token():
     tokenizers = pytest.importorskip("tokenizers")
-    tokenizer = tokenizers.Tokenizer.from_file(str(FOLDER.parent / "mini" / "tokenizer.json"))
+    tokenizer = tokenizers.Tokenizer.from_file(str(CATEGORIES.parent / "mini" / "tokenizer.json"))
     texts = {tokenizer.decode([i]).strip().lower() for i in range(tokenizer.get_vocab_size())}
     words = {word for words in load_categories("mini").keywords.values() for word in words}
     assert words - texts == set()

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from semconv import StoreIdentity, StoreWriter, best_matches
 from semconv.cli import main
-from semconv.device import why_no_cuda
+from semconv.core.device import why_no_cuda
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 RESULTS = {"suite": "tiny", "summary": {"rsa": {"layer_pairs": 2}}}

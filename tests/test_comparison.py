@@ -15,8 +15,14 @@ import torch
 from statsmodels.stats.multitest import multipletests
 
 from semconv import SparseActivations
-from semconv.comparison import Encoded, add_q_values, compare_all, interval, n_steps, summarise
-from semconv.config import (
+from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
+from semconv.statistics.permutation import permutation_ids
+from semconv.study.comparison import Encoded, add_q_values, compare_all, interval, n_steps, summarise
+from semconv.study.layer_pairs import bootstrap, study
+from semconv.study.published_protocol import STEPS
+from semconv.study.sides import Side
+from semconv.study.subspaces import pooled, spans_of, study_spans
+from semconv.suite.config import (
     CompareConfig,
     ControlConfig,
     CorpusConfig,
@@ -28,13 +34,7 @@ from semconv.config import (
     SubspaceConfig,
     SuiteConfig,
 )
-from semconv.departures import STEPS
-from semconv.labels import TopTokens
-from semconv.layer_pairs import bootstrap, study
-from semconv.own_pair import MOST_REMATCHES, needed_rematches
-from semconv.permutation import permutation_ids
-from semconv.sides import Side
-from semconv.subspaces import pooled, spans_of, study_spans
+from semconv.text.top_tokens import TopTokens
 from tests.worlds import MATCH, TEXTS, make_world
 
 WORLD = make_world()

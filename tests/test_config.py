@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from semconv import InputError
-from semconv.claims import check_claims, load_claims, value_at
-from semconv.config import (
+from semconv.results.claims import check_claims, load_claims, value_at
+from semconv.suite.config import (
     PublishedConfig,
     SaeConfig,
     SpanConfig,

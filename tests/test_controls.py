@@ -10,7 +10,7 @@ import torch
 
 from semconv import SparseActivations
 from semconv.compare import MEASURES
-from semconv.controls import self_match
+from semconv.study.controls import self_match
 from tests.worlds import ByNumber, make_world, random_side
 
 WORLD = make_world()

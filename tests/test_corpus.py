@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from semconv import InputError
-from semconv.corpus import (
+from semconv.text.corpus import (
     Document,
     _docstrings_of_source,
     _without_indent,
@@ -17,8 +17,8 @@ from semconv.corpus import (
     docstring_documents,
     is_english,
 )
-from semconv.packing import tokenize
-from semconv.text_files import file_documents, source_files
+from semconv.text.packing import tokenize
+from semconv.text.text_files import file_documents, source_files
 
 tokenizers = pytest.importorskip("tokenizers")
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from semconv import ActivationStore, InputError, SparseActivations, best_matches
-from semconv.delphi_cache import import_delphi_cache, read_delphi_cache
+from semconv.models.delphi_cache import import_delphi_cache, read_delphi_cache
 from tests.conftest import random_activations, semconv_cli
 
 ROWS, CONTEXT = 6, 8

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import semconv.departures
+import semconv.study.published_protocol
 from semconv import best_matches
 from semconv.compare import RSA, SVCCA
 from semconv.compare.measure import Measure
-from semconv.config import CompareConfig, MatchConfig
-from semconv.departures import PUBLISHED_SHUFFLES, STEPS, Departures, SideOf, published_p, step_tasks
-from semconv.labels import TopTokens
-from semconv.layer_pairs import Protocol
-from semconv.permutation import calibrated_score, permutation_ids
-from semconv.sides import Side, match_sides
+from semconv.statistics.permutation import calibrated_score, permutation_ids
+from semconv.study.layer_pairs import Protocol
+from semconv.study.published_protocol import PUBLISHED_SHUFFLES, STEPS, Departures, SideOf, published_p, step_tasks
+from semconv.study.sides import Side, match_sides
+from semconv.suite.config import CompareConfig, MatchConfig
+from semconv.text.top_tokens import TopTokens
 from tests.worlds import ByNumber, World, make_world
 
 STOPS = ("w3", "w8")
@@ -168,7 +168,7 @@ def told(monkeypatch: pytest.MonkeyPatch, score: float, null: Callable[[int], np
     def make(names: tuple[str, ...], threshold: float) -> list[Measure[Any]]:
         return [ByNumber(score, null, name) for name in names]
 
-    monkeypatch.setattr(semconv.departures, "make_measures", make)
+    monkeypatch.setattr(semconv.study.published_protocol, "make_measures", make)
 
 
 def test_ten_shuffles_without_plus_one_print_a_p_of_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

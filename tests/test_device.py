@@ -14,8 +14,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, StreamingCorrelation, best_matches, ops
-from semconv.device import choose_device, float32_products, resolve_precision
+from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, StreamingCorrelation, best_matches
+from semconv.core import ops
+from semconv.core.device import choose_device, float32_products, resolve_precision
 from tests.conftest import random_activations
 from tests.test_activation_store import N_FEATURES, N_TOKENS, identity
 from tests.test_ops import assert_same_bits
@@ -160,7 +161,7 @@ def test_a_tensor_made_without_a_device_is_betrayed(tmp_path: Path, monkeypatch:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Generator[SparseActivations]:
     """Fake activations on a device that is not the CPU; without data there is nothing to check."""
-    monkeypatch.setattr("semconv.sparse._check", lambda _: None)
+    monkeypatch.setattr("semconv.core.sparse._check", lambda _: None)
     with FakeTensorMode(shape_env=ShapeEnv()):
         yield SparseActivations(
             torch.zeros(11, dtype=torch.int64, device="lazy"),

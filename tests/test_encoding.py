@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from semconv import ActivationStore, InputError, SparseActivations, encoding
-from semconv.config import SaeConfig, load_suite
-from semconv.encoding import encode_model, plan_passes
-from semconv.pipeline import load_blocks
-from semconv.run import Run
+from semconv import ActivationStore, InputError, SparseActivations
+from semconv.models import encoding
+from semconv.models.encoding import encode_model, plan_passes
+from semconv.pipeline.reproduce import load_blocks
+from semconv.runs.run import Run
+from semconv.suite.config import SaeConfig, load_suite
 from tests.conftest import requires_models
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from semconv import InputError, SparseActivations
-from semconv.feature_contexts import COLUMNS, N_CONTEXTS, ReadText, Wanted, read_contexts, strongest, write_contexts
-from semconv.spans import Spans
+from semconv.text.contexts import COLUMNS, N_CONTEXTS, ReadText, Wanted, read_contexts, strongest, write_contexts
+from semconv.text.spans import Spans
 from tests.test_labels import blocks_of
 
 pytest.importorskip("pyarrow")

@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.files import (
+from semconv.system.errors import SemconvWarning
+from semconv.system.files import (
     check_target,
     folder_sha256,
     only_writer,
@@ -30,7 +31,6 @@ from semconv.files import (
     write_tensors,
     write_text,
 )
-from semconv.types import SemconvWarning
 
 
 def test_tensors_with_metadata_are_the_same_bytes_every_time(tmp_path: Path):
@@ -79,7 +79,7 @@ def _zip(path: Path) -> None:
 
 
 def _dictionary(path: Path) -> None:
-    from semconv.baselines import as_sae, write_sae
+    from semconv.models.dictionaries import as_sae, write_sae
 
     pytest.importorskip("sae_lens")
     write_sae(as_sae(torch.eye(3), torch.zeros(3), "blocks.0.hook_resid_post"), path.parent)
@@ -162,7 +162,7 @@ def test_temporary_folders_are_removed_also_those_of_killed_processes(tmp_path: 
     code = """
 import os, signal, sys
 from pathlib import Path
-from semconv.files import temporary_folder
+from semconv.system.files import temporary_folder
 with temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "x").write_text("x")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -222,7 +222,7 @@ WITHOUT_LOCKS = """
 import fcntl, os, sys, warnings
 def no_locks(*_): raise OSError(38, os.strerror(38))
 fcntl.flock = no_locks
-from semconv import files
+from semconv.system import files
 def app():
     for _ in range(2):
         with files.only_writer(files.Path("x")):

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from semconv.claims import load_results
-from semconv.config import load_suite
-from semconv.decoders import check_place, sae_metadata
-from semconv.matched_pairs import read_pairs
-from semconv.sources import release_repository
+from semconv.models.decoders import check_place, sae_metadata
+from semconv.models.sources import release_repository
+from semconv.results.claims import load_results
+from semconv.runs.pairs_table import read_pairs
+from semconv.suite.config import load_suite
 from tests.conftest import CLAIMS, requires_models, semconv_cli
 from tests.hub import Hub, Repository, client, serving
 
@@ -181,8 +181,10 @@ def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, root: 
 
 ASK = """
 import json, sys, torch
-from semconv import InputError, sources, decoders
-from semconv.config import CorpusConfig, ModelConfig, SaeConfig
+from semconv import InputError
+from semconv.models import sources
+from semconv.models import decoders
+from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig
 HOOK = "blocks.12.hook_resid_post"
 def model(path, revision=""):
     return ModelConfig("m", path, (SaeConfig(HOOK, "x"),), revision)

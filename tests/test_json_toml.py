@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from semconv.json_toml import DEEPEST, MOST_JSON, MOST_TOML, parse_json, read_json, read_toml
-from semconv.types import InputError
+from semconv.system.errors import InputError
+from semconv.system.json_toml import DEEPEST, MOST_JSON, MOST_TOML, parse_json, read_json, read_toml
 
 BAD_JSON = {
     "nothing": (b"", "is not JSON that can be read: Expecting value"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from semconv import InputError, TokenBlocks
-from semconv.labels import Context, TopTokens, contexts, top_positions
+from semconv.text.top_tokens import Context, TopTokens, contexts, top_positions
 from tests.conftest import random_activations
 
 

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-import semconv.layer_pairs
+import semconv.study.layer_pairs
 from semconv import best_matches
 from semconv.compare import MutualKNN
-from semconv.config import NullConfig
-from semconv.labels import TopTokens
-from semconv.layer_pairs import Protocol, bootstrap, null_summary, study
-from semconv.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
-from semconv.permutation import calibrated_score
-from semconv.resampling import bootstrap_positions, halves
-from semconv.sides import match_sides, prepare_pairs, scores_of
-from semconv.task_cache import Result
+from semconv.runs.task_cache import Result
+from semconv.statistics.permutation import calibrated_score
+from semconv.statistics.resampling import bootstrap_positions, halves
+from semconv.study.layer_pairs import Protocol, bootstrap, null_summary, study
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.sides import match_sides, prepare_pairs, scores_of
+from semconv.suite.config import NullConfig
+from semconv.text.top_tokens import TopTokens
 from tests.worlds import ByNumber, World, make_world
 
 WORLD = make_world()
@@ -73,7 +73,7 @@ def test_study_is_match_then_score_then_nulls(tmp_path: Path):
 
 
 def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.layer_pairs, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.layer_pairs, "REMATCH_CHUNK", 4)
     plain, plain_arrays = study(WORLD.protocol(tmp_path / "0"), "x", WORLD.a, WORLD.b)
     protocol = WORLD.protocol(tmp_path / "1", n_rematch=10)
     values, arrays = study(protocol, "x", WORLD.a, WORLD.b)
@@ -102,7 +102,7 @@ def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Pa
 def test_an_interrupted_study_ends_in_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ):
-    monkeypatch.setattr(semconv.layer_pairs, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.layer_pairs, "REMATCH_CHUNK", 4)
     whole = study(WORLD.protocol(tmp_path / "whole", n_rematch=10), "x", WORLD.a, WORLD.b)
     ticks = 0
 
@@ -121,7 +121,7 @@ def test_an_interrupted_study_ends_in_the_same_numbers(
     def refuse(*_: object) -> None:
         raise AssertionError("a finished task was done again")
 
-    monkeypatch.setattr(semconv.layer_pairs, "_observe", refuse)
+    monkeypatch.setattr(semconv.study.layer_pairs, "_observe", refuse)
     again = study(WORLD.protocol(tmp_path / "cut", n_rematch=10), "x", WORLD.a, WORLD.b)
     assert as_json(again) == as_json(whole)
 
@@ -168,13 +168,13 @@ def done_by(world: World, protocol: Protocol) -> list[str]:
     done: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_observe", "rematch", "bootstrap_positions"):
-            real = getattr(semconv.layer_pairs, name)
+            real = getattr(semconv.study.layer_pairs, name)
 
             def told(*arguments: Any, name: str = name, real: Callable[..., Any] = real) -> Any:
                 done.append(name)
                 return real(*arguments)
 
-            patch.setattr(semconv.layer_pairs, name, told)
+            patch.setattr(semconv.study.layer_pairs, name, told)
         study(protocol, "x", world.a, world.b)
         bootstrap(protocol, [world.a], [world.b], 0)
     return done
@@ -193,7 +193,7 @@ def test_a_kept_task_is_not_used_for_other_inputs(what: str, tmp_path: Path):
 
 
 def test_more_shifts_and_resamples_leave_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.layer_pairs, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.layer_pairs, "REMATCH_CHUNK", 4)
     done_by(WORLD, WORLD.protocol(tmp_path, n_rematch=8))
     assert done_by(WORLD, WORLD.protocol(tmp_path, n_rematch=12, n_bootstrap=9)) == ["rematch"]  # the third chunk
     assert done_by(WORLD, WORLD.protocol(tmp_path, n_rematch=10)) == ["rematch"]  # a last chunk of two

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from semconv import InputError
-from semconv.labels import TopTokens
-from semconv.matched_pairs import COLUMNS, MatchedPairs, export_pairs, read_pairs, write_pairs
+from semconv.runs.pairs_table import COLUMNS, MatchedPairs, export_pairs, read_pairs, write_pairs
+from semconv.text.top_tokens import TopTokens
 
 pytest.importorskip("pyarrow")
 

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from semconv import InputError, best_matches, labels, reference, sparse
-from semconv.config import MatchConfig
-from semconv.correlate import BestMatches, TopMatches
-from semconv.labels import TopTokens, top_positions, top_tokens
-from semconv.matching import Activity, FeaturePairs, match_features, match_subset, needed_partners
+from semconv import InputError, best_matches
+from semconv.core import oracle as reference
+from semconv.core import sparse
+from semconv.core.correlate import BestMatches, TopMatches
+from semconv.matching.filters import Activity, FeaturePairs, match_features, match_subset, needed_partners
+from semconv.suite.config import MatchConfig
+from semconv.text import top_tokens as labels
+from semconv.text.top_tokens import TopTokens, top_positions, top_tokens
 from tests.conftest import random_activations
 
 

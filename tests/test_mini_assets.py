@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from semconv.config import ASSETS, load_suite, resolve
+from semconv._paths import ASSETS
+from semconv.suite.config import load_suite, resolve
 from tests.conftest import requires_models
 
 MINI = ASSETS / "mini"
@@ -92,10 +93,10 @@ def test_the_suite_uses_at_least_four_depths_of_each_model():
 @requires_models
 @pytest.mark.parametrize("side", ["model_a", "model_b"])
 def test_models_and_saes_load_with_the_fields_own_loaders_and_fit(side: str):
-    from semconv.hooks import hook_layer
-    from semconv.model_activations import load_model, streams
-    from semconv.sae_encode import encode_stream
-    from semconv.sae_files import load_sae
+    from semconv.models.model_activations import load_model, streams
+    from semconv.models.sae_encode import encode_stream
+    from semconv.models.sae_files import load_sae
+    from semconv.suite.hooks import hook_layer
 
     model_config = getattr(load_suite("mini"), side)
     model = load_model(resolve(model_config.path))
@@ -156,9 +157,9 @@ def test_controls_differ_from_the_suites_saes_in_nothing_but_what_they_control(f
 @requires_models
 @pytest.mark.parametrize("folder", CONTROLS)
 def test_controls_load_fit_and_explain_their_own_model_alone(script: ModuleType, folder: str):
-    from semconv.model_activations import load_model, streams
-    from semconv.sae_encode import encode_stream
-    from semconv.sae_files import load_sae
+    from semconv.models.model_activations import load_model, streams
+    from semconv.models.sae_encode import encode_stream
+    from semconv.models.sae_files import load_sae
 
     (name, hook), own = model_and_hook(folder), CONTROLS[folder]["untrained_seed"]
     sae = load_sae(MINI / "saes" / folder)

@@ -12,8 +12,8 @@ import scipy.stats
 import torch
 
 from semconv import InputError
-from semconv.config import load_suite, resolve
-from semconv.model_activations import load_model, streams
+from semconv.models.model_activations import load_model, streams
+from semconv.suite.config import load_suite, resolve
 from tests.conftest import requires_models
 from tests.tiny_models import tiny_model
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.hooks import STREAMS, Hook, hook_layer, hook_name, parse_hook
-from semconv.model_activations import load_model, row_streams, stream_width, streams, transformer_blocks
-from semconv.types import TokenBlocks
+from semconv.models.model_activations import load_model, row_streams, stream_width, streams, transformer_blocks
+from semconv.suite.hooks import STREAMS, Hook, hook_layer, hook_name, parse_hook
+from semconv.text.token_blocks import TokenBlocks
 from tests.conftest import requires_models
 from tests.lens_models import lens_model
 from tests.tiny_models import CONFIGS, save, tiny_llava, tiny_model, tiny_multimodal

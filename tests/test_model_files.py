@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from semconv import InputError, model_files
-from semconv.config import ModelConfig, SaeConfig
-from semconv.encoding import check_model
-from semconv.files import folder_sha256
-from semconv.model_activations import has_head, load_model, streams
-from semconv.own_pair import place_of
-from semconv.sae_fit import Reader, losses
-from semconv.sources import model_folder
-from semconv.types import TokenBlocks
+from semconv import InputError
+from semconv.models import model_files
+from semconv.models.encoding import check_model
+from semconv.models.model_activations import has_head, load_model, streams
+from semconv.models.sae_fit import Reader, losses
+from semconv.models.sources import model_folder
+from semconv.pipeline.own_pair import place_of
+from semconv.suite.config import ModelConfig, SaeConfig
+from semconv.system.files import folder_sha256
+from semconv.text.token_blocks import TokenBlocks
 from tests.conftest import requires_models
 from tests.tiny_models import CONFIGS, save, tiny_model, tiny_multimodal
 
@@ -393,11 +394,11 @@ def state():
     names = ["", "transformers", "torch", "safetensors", "huggingface_hub"]
     return [logging.getLogger(name).getEffectiveLevel() for name in names], logging.root.manager.disable
 before = state()
-from semconv.libraries import import_sae_lens
-from semconv.config import SaeConfig
-from semconv.sources import release_repository, neuronpedia_id
-from semconv.sae_files import load_sae
-from semconv.baselines import as_sae
+from semconv.models.libraries import import_sae_lens
+from semconv.suite.config import SaeConfig
+from semconv.models.sources import release_repository, neuronpedia_id
+from semconv.models.sae_files import load_sae
+from semconv.models.dictionaries import as_sae
 import_sae_lens()
 filters = list(warnings.filters)
 unknown = SaeConfig("blocks.0.hook_resid_post", release="x", sae_id="y")

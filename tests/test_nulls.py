@@ -11,11 +11,11 @@ import torch
 
 from semconv import SparseActivations, best_matches
 from semconv.compare import make_measures
-from semconv.config import MatchConfig
-from semconv.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
-from semconv.permutation import frequency_strata, permutation_ids
-from semconv.resampling import document_shift
-from semconv.sides import match_sides, pair_correlations, prepare_pairs
+from semconv.statistics.permutation import frequency_strata, permutation_ids
+from semconv.statistics.resampling import document_shift
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.sides import match_sides, pair_correlations, prepare_pairs
+from semconv.suite.config import MatchConfig
 from tests.worlds import MATCH, make_world
 
 WORLD = make_world()

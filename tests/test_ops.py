@@ -13,9 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semconv import InputError, SparseActivations, best_matches, ops, reference
-from semconv.correlate import BestMatches
-from semconv.ops import NO_SCALE, FeatureSum
+from semconv import InputError, SparseActivations, best_matches
+from semconv.core import ops
+from semconv.core import oracle as reference
+from semconv.core.correlate import BestMatches
+from semconv.core.ops import NO_SCALE, FeatureSum
 from tests.conftest import random_activations
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from semconv import InputError
-from semconv.claims import load_results
-from semconv.feature_contexts import read_contexts
-from semconv.own_pair import model_of
+from semconv.pipeline.own_pair import model_of
+from semconv.results.claims import load_results
+from semconv.text.contexts import read_contexts
 from tests.conftest import requires_models, semconv_cli
 from tests.tiny_models import CONFIGS, randomise
 

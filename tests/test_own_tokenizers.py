@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from semconv import InputError
-from semconv.config import ModelConfig, SaeConfig, SuiteConfig
-from semconv.own_pair import PairOptions, suite_of_pair
-from semconv.pipeline import encode_all, load_blocks, reproduce
-from semconv.run import Run
-from semconv.suite_text import load_corpus
+from semconv.pipeline.corpus_stage import load_corpus
+from semconv.pipeline.own_pair import PairOptions, suite_of_pair
+from semconv.pipeline.reproduce import encode_all, load_blocks, reproduce
+from semconv.runs.run import Run
+from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from tests.conftest import requires_models
 
 pytestmark = requires_models

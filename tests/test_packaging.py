@@ -184,14 +184,15 @@ def test_the_wheel_carries_the_claims_and_expected_results(tmp_path: Path):
 def test_shipped_files_are_looked_for_in_the_package_then_on_top_of_the_tree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from semconv import files
+    from semconv import _paths
 
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "semconv/files.py"))
+    monkeypatch.setattr(_paths, "PACKAGE", tmp_path / "semconv")
+    monkeypatch.setattr(_paths, "TREE", tmp_path)
     (tmp_path / "semconv").mkdir()
     (tmp_path / "claims.toml").touch()
-    assert files.shipped("claims.toml") == tmp_path / "claims.toml"
+    assert _paths.shipped("claims.toml") == tmp_path / "claims.toml"
     (tmp_path / "semconv/claims.toml").touch()
-    assert files.shipped("claims.toml") == tmp_path / "semconv/claims.toml"
+    assert _paths.shipped("claims.toml") == tmp_path / "semconv/claims.toml"
 
 
 # The Dockerfile

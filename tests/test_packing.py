@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.alignment import aligned_spans
-from semconv.corpus import Document
-from semconv.packing import CorpusFacts, Layout, rows_of
-from semconv.tokenizer import SpecialTokens
-from semconv.types import TokenBlocks
+from semconv.text.alignment import aligned_spans
+from semconv.text.corpus import Document
+from semconv.text.packing import CorpusFacts, Layout, rows_of
+from semconv.text.token_blocks import TokenBlocks
+from semconv.text.tokenizer import SpecialTokens
 
 tokenizers = pytest.importorskip("tokenizers")
 

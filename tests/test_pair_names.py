@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from semconv import InputError
-from semconv.config import ControlConfig, ModelConfig, SaeConfig
-from semconv.foreign import no_markup
-from semconv.own_pair import models_of_pair
+from semconv.pipeline.own_pair import models_of_pair
 from semconv.report import write_report
 from semconv.report.markdown import headline
 from semconv.report.page import page
 from semconv.report.rows import names_of
+from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig
+from semconv.system.harmless_text import no_markup
 from tests.report.made_up import results
 from tests.report.made_up_page import tables
 

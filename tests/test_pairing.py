@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from semconv import BestMatches, TopMatches, best_matches, reference
-from semconv.pairing import Candidates, greedy, mutual, optimal, top_candidates
+from semconv import BestMatches, TopMatches, best_matches
+from semconv.core import oracle as reference
+from semconv.matching.strategies import Candidates, greedy, mutual, optimal, top_candidates
 from tests.conftest import random_activations
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from semconv import InputError, TokenBlocks
-from semconv.feature_contexts import ReadText, Wanted, read_contexts, write_contexts
-from semconv.labels import TopTokens
-from semconv.matched_pairs import MatchedPairs, read_pairs, write_pairs
 from semconv.report.explorer_data import Tables
+from semconv.runs.pairs_table import MatchedPairs, read_pairs, write_pairs
+from semconv.text.contexts import ReadText, Wanted, read_contexts, write_contexts
+from semconv.text.top_tokens import TopTokens
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from semconv import InputError
-from semconv.model_activations import streams
-from semconv.sae_encode import encode, has_layer_norm, part_of_stream
-from semconv.types import TokenBlocks
+from semconv.models.model_activations import streams
+from semconv.models.sae_encode import encode, has_layer_norm, part_of_stream
+from semconv.text.token_blocks import TokenBlocks
 from tests.conftest import requires_models
 
 pytestmark = requires_models

@@ -10,7 +10,7 @@ from scipy.stats import chisquare, kstest
 
 from semconv import InputError, permutation_test
 from semconv.compare import RSA, SVCCA, rsa
-from semconv.permutation import (
+from semconv.statistics.permutation import (
     calibrated_score,
     frequency_strata,
     generator,

@@ -17,14 +17,14 @@ import torch
 from safetensors.torch import load_file
 
 from semconv import InputError
-from semconv.activation_store import ActivationStore
-from semconv.config import load_suite, suite_from_json
-from semconv.crate import METADATA, check_crate, environment
-from semconv.feature_contexts import read_contexts
-from semconv.files import only_writer
-from semconv.matched_pairs import read_pairs
-from semconv.pipeline import Run, encode_model, load_corpus
-from semconv.pipeline import reproduce as run_suite
+from semconv.core.activation_store import ActivationStore
+from semconv.pipeline.reproduce import Run, encode_model, load_corpus
+from semconv.pipeline.reproduce import reproduce as run_suite
+from semconv.runs.crate import METADATA, check_crate, environment
+from semconv.runs.pairs_table import read_pairs
+from semconv.suite.config import load_suite, suite_from_json
+from semconv.system.files import only_writer
+from semconv.text.contexts import read_contexts
 from tests.conftest import portable, requires_models, semconv_cli
 
 pytestmark = requires_models
@@ -178,12 +178,12 @@ def test_tokens_are_conserved_from_corpus_to_store(finished: Path, tiny_suite: P
 def test_a_rerun_gives_the_same_bytes_without_running_a_model(
     finished: Path, tiny_suite: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import semconv.model_activations
+    import semconv.models.model_activations
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded although every store is complete")
 
-    monkeypatch.setattr(semconv.model_activations, "load_model", refuse)
+    monkeypatch.setattr(semconv.models.model_activations, "load_model", refuse)
     before = (finished / "results.json").read_bytes()
     run_suite(Run(load_suite(tiny_suite), finished))
     assert (finished / "results.json").read_bytes() == before

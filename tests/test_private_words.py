@@ -18,9 +18,9 @@ import torch
 from pyarrow import parquet
 from safetensors.torch import save
 
-from semconv import private_words
-from semconv.leaks import leaks
-from semconv.private_words import PrivateWord, Rule, access_tokens, personal_words
+from semconv.system import private_words
+from semconv.system.leaks import leaks
+from semconv.system.private_words import PrivateWord, Rule, access_tokens, personal_words
 
 SECRET = "quentin.zarathustra"
 

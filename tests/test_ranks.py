@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from semconv import ActivationStore, SparseActivations, best_matches
-from semconv.correlate import join_blocks
-from semconv.ranks import Ranks
+from semconv.core.correlate import join_blocks
+from semconv.system.processes import Ranks
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 STORES = ("a/blocks.0.hook_resid_post", "a/blocks.1.hook_resid_post", "b/blocks.2.hook_resid_post")

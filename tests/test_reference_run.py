@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from semconv import InputError
-from semconv.reference_run import (
+from semconv.results.reference_run import (
     Comparison,
     Tolerance,
     Tolerances,

@@ -9,8 +9,8 @@ import pytest
 from scipy.stats import kstest, spearmanr
 
 from semconv import InputError
-from semconv.permutation import permutation_ids
-from semconv.relations import label_permutation_test, relate_categories
+from semconv.statistics.category_relations import label_permutation_test, relate_categories
+from semconv.statistics.permutation import permutation_ids
 
 
 def symmetric(g: np.random.Generator, n: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import chisquare
 
 from semconv import InputError, TokenBlocks
-from semconv.resampling import bootstrap_positions, document_shift, document_starts, halves
+from semconv.statistics.resampling import bootstrap_positions, document_shift, document_starts, halves
 from tests.worlds import make_blocks
 
 LENGTHS = [3, 20, 1, 7, 40, 2, 15]

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from semconv import InputError, SparseActivations
-from semconv.config import load_suite, resolve
-from semconv.hooks import hook_layer, hook_name
-from semconv.model_activations import load_model, streams
-from semconv.pipeline import Run, load_corpus
-from semconv.sae_encode import encode, encode_stream
-from semconv.sae_files import load_sae, read_metadata
+from semconv.models.model_activations import load_model, streams
+from semconv.models.sae_encode import encode, encode_stream
+from semconv.models.sae_files import load_sae, read_metadata
+from semconv.pipeline.reproduce import Run, load_corpus
+from semconv.suite.config import load_suite, resolve
+from semconv.suite.hooks import hook_layer, hook_name
 from tests.conftest import requires_models
 
 pytestmark = requires_models

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from semconv import InputError
-from semconv.sae_encode import encode_stream
-from semconv.sae_files import load_sae, read_metadata
+from semconv.models.sae_encode import encode_stream
+from semconv.models.sae_files import load_sae, read_metadata
 from tests.conftest import requires_models
 
 pytestmark = requires_models

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-import semconv.fitting
+import semconv.models.fitting
 from semconv import InputError, TokenBlocks
-from semconv.config import SaeConfig, load_suite
-from semconv.encoded_sides import load_encoded, measure_fits
-from semconv.fitting import reader_of
-from semconv.model_activations import streams
-from semconv.pipeline import encode_all, load_blocks
-from semconv.result_warnings import EXPLAINED, warnings_of
-from semconv.run import Run
-from semconv.sae_fit import Reader, Variance, explained_variances, losses, sample
-from semconv.splicing import next_token_loss, spliced, targets, why_not_spliced
-from semconv.task_cache import TaskCache
+from semconv.models.fitting import reader_of
+from semconv.models.model_activations import streams
+from semconv.models.sae_fit import Reader, Variance, explained_variances, losses, sample
+from semconv.models.splicing import next_token_loss, spliced, targets, why_not_spliced
+from semconv.pipeline.encoded_sides import load_encoded, measure_fits
+from semconv.pipeline.reproduce import encode_all, load_blocks
+from semconv.runs.run import Run
+from semconv.runs.task_cache import TaskCache
+from semconv.study.result_warnings import EXPLAINED, warnings_of
+from semconv.suite.config import SaeConfig, load_suite
 from tests.conftest import requires_models
 from tests.report.made_up import results
 
@@ -371,7 +371,7 @@ def test_every_sae_of_a_run_is_fitted_once(tiny_suite: Path, tmp_path: Path, mon
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded although all is known")
 
-    monkeypatch.setattr(semconv.fitting, "open_model", refuse)
+    monkeypatch.setattr(semconv.models.fitting, "open_model", refuse)
     assert measure_fits(run, cache, models, loaded) == fits
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from semconv import InputError
-from semconv.archive import opened, rebuild, write_archive
-from semconv.config import ModelConfig, SaeConfig, SuiteConfig, load_suite
-from semconv.feature_contexts import read_contexts
-from semconv.matched_pairs import read_pairs
-from semconv.own_pair import model_of
-from semconv.pipeline import publish, reproduce
-from semconv.run import Run
-from semconv.sae_labels import pair_key
+from semconv.pipeline.archive import opened, rebuild, write_archive
+from semconv.pipeline.own_pair import model_of
+from semconv.pipeline.reproduce import publish, reproduce
+from semconv.runs.pairs_table import read_pairs
+from semconv.runs.run import Run
+from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig, load_suite
+from semconv.suite.sae_labels import pair_key
+from semconv.text.contexts import read_contexts
 from tests.conftest import _make_sae, requires_models
 
 

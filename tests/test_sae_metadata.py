@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from semconv import InputError
-from semconv.config import SaeConfig
-from semconv.decoders import decoder_metadata, keep_decoder
-from semconv.sae_metadata import SaeMetadata, centres, check_hook, metadata_of, remarks
+from semconv.models.decoders import decoder_metadata, keep_decoder
+from semconv.models.sae_metadata import SaeMetadata, centres, check_hook, metadata_of, remarks
+from semconv.suite.config import SaeConfig
 from tests.conftest import requires_models
 from tests.test_sae_files import plain, write_sae_lens
 

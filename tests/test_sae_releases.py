@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 
 from semconv import ActivationStore
-from semconv.claims import load_results
-from semconv.config import suite_from_json
-from semconv.model_activations import load_model, streams
-from semconv.pipeline import load_corpus
-from semconv.run import Run
+from semconv.models.model_activations import load_model, streams
+from semconv.pipeline.reproduce import load_corpus
+from semconv.results.claims import load_results
+from semconv.runs.run import Run
+from semconv.suite.config import suite_from_json
 from tests.conftest import requires_models, semconv_cli
 from tests.hub import Hub, Repository, client, serving
 
@@ -239,9 +239,9 @@ READ = """
 import json, sys, torch
 from dataclasses import asdict
 from semconv import InputError
-from semconv.decoders import open_sae, sae_metadata
-from semconv.own_pair import model_of
-from semconv.sae_encode import encode_stream
+from semconv.models.decoders import open_sae, sae_metadata
+from semconv.pipeline.own_pair import model_of
+from semconv.models.sae_encode import encode_stream
 from tests.test_sae_releases import vectors
 found = {}
 for given, d in json.loads(sys.argv[1]):

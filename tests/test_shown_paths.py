@@ -9,11 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from semconv.config import CorpusConfig, ModelConfig, SaeConfig, SubspaceConfig, SuiteConfig, load_suite, suite_names
-from semconv.own_pair import models_of_pair
-from semconv.provenance import provenance
-from semconv.sae_metadata import metadata_of
-from semconv.shown_paths import shown_argument, shown_path
+from semconv.models.sae_metadata import metadata_of
+from semconv.pipeline.own_pair import models_of_pair
+from semconv.suite.config import (
+    CorpusConfig,
+    ModelConfig,
+    SaeConfig,
+    SubspaceConfig,
+    SuiteConfig,
+    load_suite,
+    suite_names,
+)
+from semconv.system.provenance import provenance
+from semconv.system.shown_paths import shown_argument, shown_path
 
 
 @pytest.mark.parametrize(
@@ -103,7 +111,7 @@ def test_what_an_sae_says_of_the_machine_of_its_training_is_shortened():
 
 
 def test_models_of_one_name_are_not_told_apart_by_the_name_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from semconv import own_pair
+    from semconv.pipeline import own_pair
 
     monkeypatch.setenv("HOME", str(tmp_path / "home" / "someone"))
     places = [tmp_path / "home" / "someone" / "model", tmp_path / "other" / "model"]

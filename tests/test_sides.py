@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-import semconv.sides
+import semconv.study.sides
 from semconv import InputError, SparseActivations, best_matches
 from semconv.compare import MEASURES, MutualKNN, make_measures, rsa
-from semconv.sides import Side, match_sides, pair_correlations, prepare_pairs, scores_of
+from semconv.study.sides import Side, match_sides, pair_correlations, prepare_pairs, scores_of
 from tests.worlds import MATCH, make_world, random_side
 
 WORLD = make_world()
@@ -82,7 +82,7 @@ def test_min_documents_counts_the_documents_of_the_sides_at_hand(positions: str)
 
 @pytest.mark.parametrize("at_once", [1, 5, 2048])
 def test_r_of_given_pairs_equals_dense_numpy(at_once: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.sides, "_PAIRS_AT_ONCE", at_once)
+    monkeypatch.setattr(semconv.study.sides, "_PAIRS_AT_ONCE", at_once)
     rng = np.random.default_rng(0)
     rows_a, rows_b = rng.integers(0, 30, 41), rng.integers(0, 34, 41)  # repeats, any order
     r = pair_correlations(WORLD.a, WORLD.b, rows_a, rows_b)
@@ -111,7 +111,7 @@ def test_r_of_a_silent_feature_is_nan():
 @pytest.mark.parametrize("name", list(MEASURES))
 def test_paired_rows_score_as_the_rows_themselves(name: str, wide: bool, monkeypatch: pytest.MonkeyPatch):
     if wide:  # a dictionary so wide that subsets share nothing
-        monkeypatch.setattr(semconv.sides, "SHARED_ROWS", 10)
+        monkeypatch.setattr(semconv.study.sides, "SHARED_ROWS", 10)
     measure = make_measures([name], svcca_k=4, knn_k=3)[0]
     a, b = random_side(0, d=5), random_side(1, d=7)
     rows_a, rows_b = np.random.default_rng(0).permutation(40)[:25], np.arange(25)

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.config import AlignConfig, SuiteConfig, load_suite
-from semconv.encoded_sides import load_encoded
-from semconv.feature_contexts import read_contexts
-from semconv.labels import counted_ids
-from semconv.pipeline import encode_all, load_blocks, reproduce
-from semconv.run import Run
-from semconv.sinks import dropped_positions, find_sinks, spans_without, without
-from semconv.spans import Spans, fixed_windows
+from semconv.models.sinks import dropped_positions, find_sinks, spans_without, without
+from semconv.pipeline.encoded_sides import load_encoded
+from semconv.pipeline.reproduce import encode_all, load_blocks, reproduce
+from semconv.runs.run import Run
+from semconv.suite.config import AlignConfig, SuiteConfig, load_suite
+from semconv.text.contexts import read_contexts
+from semconv.text.spans import Spans, fixed_windows
+from semconv.text.top_tokens import counted_ids
 from tests.conftest import requires_models
 from tests.worlds import make_blocks
 

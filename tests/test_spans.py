@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from semconv import InputError, SparseActivations, TokenBlocks
-from semconv.spans import Spans, fixed_windows, pool, sentences, user_spans
+from semconv.text.spans import Spans, fixed_windows, pool, sentences, user_spans
 from tests.conftest import random_activations
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from semconv.files import shipped
+from semconv._paths import shipped
 from semconv.report.order import in_order
 from semconv.report.what_was_read import fit_text, remark_lines, sae_rows, text_lines
-from semconv.result_warnings import warnings_of
-from semconv.stated import SHAPE, check_stated
-from semconv.types import InputError
+from semconv.results.stated import SHAPE, check_stated
+from semconv.study.result_warnings import warnings_of
+from semconv.system.errors import InputError
 
 RESULTS = json.loads((shipped("expected") / "mini" / "results.json").read_text())
 MODELS = ("model_a", "model_b")

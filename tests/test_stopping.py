@@ -14,7 +14,7 @@ CORPUS = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: exit(1))  # as the command line does
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it otherwise
-from semconv import corpus
+from semconv.text import corpus
 
 def slow(name, version):
     time.sleep(600)

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from semconv import ActivationStore, InputError, StoreIdentity, StoreWriter
-from semconv.activation_store import stored_identity
-from semconv.config import ModelConfig, SuiteConfig, load_suite
-from semconv.decoders import decoder_source, keep_decoder
-from semconv.encoding import encode_model
-from semconv.files import only_writer
-from semconv.pipeline import load_blocks
-from semconv.run import Run
-from semconv.shown_paths import shown_path
+from semconv.core.activation_store import stored_identity
+from semconv.models.decoders import decoder_source, keep_decoder
+from semconv.models.encoding import encode_model
+from semconv.pipeline.reproduce import load_blocks
+from semconv.runs.run import Run
+from semconv.suite.config import ModelConfig, SuiteConfig, load_suite
+from semconv.system.files import only_writer
+from semconv.system.shown_paths import shown_path
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 IDENTITY = StoreIdentity("models/a", "0", "saes/a", "1", "blocks.0.hook_resid_post", "2", 20, 10, "float32")
@@ -71,7 +71,7 @@ def test_what_is_no_store_holds_nothing(tmp_path: Path):
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for every forward pass of a model."""
-    from semconv import model_activations
+    from semconv.models import model_activations
 
     load, counted = model_activations.load_model, list[int]()
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from semconv import InputError, SparseActivations, StreamingCorrelation, best_matches, reference
-from semconv.ops import NO_SCALE, FeatureSum
+from semconv import InputError, SparseActivations, StreamingCorrelation, best_matches
+from semconv.core import oracle as reference
+from semconv.core.ops import NO_SCALE, FeatureSum
 from tests.conftest import random_activations
 from tests.test_ops import assert_same_bits, assert_same_matches
 

@@ -12,18 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-import semconv.subspaces
+import semconv.study.subspaces
 from semconv import SparseActivations
-from semconv.categories import Categories
 from semconv.compare import make_measures
-from semconv.config import SpanConfig, SubspaceConfig
-from semconv.layer_pairs import null_summary
-from semconv.matching import FeaturePairs, match_subset
-from semconv.permutation import permutation_ids
-from semconv.relations import relate_categories
-from semconv.sides import Side, match_sides, scores_of
-from semconv.spans import fixed_windows, sentences
-from semconv.subspaces import (
+from semconv.matching.filters import FeaturePairs, match_subset
+from semconv.statistics.category_relations import relate_categories
+from semconv.statistics.permutation import permutation_ids
+from semconv.study.layer_pairs import null_summary
+from semconv.study.sides import Side, match_sides, scores_of
+from semconv.study.subspaces import (
     CategoryParts,
     category_members,
     pooled,
@@ -33,6 +30,9 @@ from semconv.subspaces import (
     study_category,
     study_spans,
 )
+from semconv.suite.config import SpanConfig, SubspaceConfig
+from semconv.text.keywords import Categories
+from semconv.text.spans import fixed_windows, sentences
 from tests.worlds import TEXTS, ByNumber, make_world
 
 WORLD = make_world()
@@ -131,7 +131,7 @@ def test_a_measure_without_a_score_is_a_reason(tmp_path: Path):
 def test_parts_are_cut_once(monkeypatch: pytest.MonkeyPatch):
     parts = CategoryParts(WORLD.a, CATEGORIES)
     first = parts.part("low")
-    monkeypatch.setattr(semconv.subspaces, "_part", lambda *_: pytest.fail("cut again"))
+    monkeypatch.setattr(semconv.study.subspaces, "_part", lambda *_: pytest.fail("cut again"))
     assert parts.part("low") is first
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import semconv.task_cache
-from semconv.task_cache import Result, TaskCache, code_sha256
+import semconv.runs.task_cache
+from semconv.runs.task_cache import Result, TaskCache, code_sha256
 
 VALUES: dict[str, Any] = {"score": 0.1 + 0.2, "none": None, "pair": (1, 2), "text": "Ω", "nan": float("nan")}
 ARRAYS = {"null": np.array([0.1, np.nan, 1e-300]), "counts": np.array([[3, -1]]), "empty": np.empty(0)}
@@ -66,7 +66,7 @@ def test_other_inputs_another_name_or_other_code_are_made_again(tmp_path: Path, 
     assert make.calls == 4
     cache.get("x", [1.5, "b"], make)
     assert make.calls == 4
-    monkeypatch.setattr(semconv.task_cache, "code_sha256", lambda: "other")
+    monkeypatch.setattr(semconv.runs.task_cache, "code_sha256", lambda: "other")
     cache.get("x", [1.5, "b"], make)
     assert make.calls == 5
 
@@ -107,7 +107,7 @@ def test_the_code_hash_sees_every_module(tmp_path: Path, monkeypatch: pytest.Mon
     (package / "compare").mkdir(parents=True)
     for name in ("task_cache.py", "compare/rsa.py", "core.so", "notes.txt"):
         (package / name).write_text(name)
-    monkeypatch.setattr(semconv.task_cache, "__file__", str(package / "task_cache.py"))
+    monkeypatch.setattr(semconv.runs.task_cache, "PACKAGE", package)
     fresh: Callable[[], str] = code_sha256.__wrapped__
     before = fresh()
     (package / "notes.txt").write_text("other")

@@ -22,7 +22,7 @@ from semconv import StoreIdentity, StoreWriter
 from semconv.cli import app, main
 from semconv.cli.plain import PlainConsole, table
 from semconv.cli.terminal import err, out, progress_bar
-from semconv.foreign import visible
+from semconv.system.harmless_text import visible
 from tests.conftest import random_activations, requires_models
 from tests.test_cli import CLAIM
 from tests.test_delphi_cache import write_cache

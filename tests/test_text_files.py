@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from semconv import InputError
-from semconv.text_files import file_documents, files_ignored, source_files
+from semconv.text.text_files import file_documents, files_ignored, source_files
 
 pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
 BOM = b"\xef\xbb\xbf"

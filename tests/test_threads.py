@@ -16,10 +16,10 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from semconv.compare import MEASURES, make_measures
-from semconv.comparison import compare_all
-from semconv.config import CompareConfig, SpanConfig
-from semconv.side_by_side import side_by_side
-from semconv.sides import Side
+from semconv.study.comparison import compare_all
+from semconv.study.sides import Side
+from semconv.suite.config import CompareConfig, SpanConfig
+from semconv.system.side_by_side import side_by_side
 from tests.conftest import requires_models, semconv_cli
 from tests.test_comparison import small, together
 from tests.worlds import make_world

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from semconv import InputError
-from semconv.corpus import Document
-from semconv.labels import token_texts
-from semconv.packing import Layout, rows_of, tokenize
-from semconv.tokenizer import control_ids, find_tokenizer, load_tokenizer, special_tokens
-from semconv.tokenizer_difference import difference
+from semconv.text.corpus import Document
+from semconv.text.packing import Layout, rows_of, tokenize
+from semconv.text.tokenizer import control_ids, find_tokenizer, load_tokenizer, special_tokens
+from semconv.text.tokenizer_difference import difference
+from semconv.text.top_tokens import token_texts
 from tests.conftest import requires_models
 
 tokenizers = pytest.importorskip("tokenizers")

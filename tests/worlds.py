@@ -13,12 +13,12 @@ import torch
 from semconv import SparseActivations, TokenBlocks
 from semconv.compare import make_measures
 from semconv.compare.measure import Measure
-from semconv.config import MatchConfig, NullConfig
-from semconv.labels import TopTokens, counted_ids, top_tokens
-from semconv.layer_pairs import Protocol
-from semconv.resampling import document_starts
-from semconv.sides import Side
-from semconv.task_cache import TaskCache
+from semconv.runs.task_cache import TaskCache
+from semconv.statistics.resampling import document_starts
+from semconv.study.layer_pairs import Protocol
+from semconv.study.sides import Side
+from semconv.suite.config import MatchConfig, NullConfig
+from semconv.text.top_tokens import TopTokens, counted_ids, top_tokens
 
 CONTEXT = 16
 TEXTS = [f"w{i}" for i in range(30)]

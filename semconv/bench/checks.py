@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 DENSE_TOLERANCE = 2e-2  # of r: float32 sums over n_tokens lose about sqrt(n) ulp and then cancel
 

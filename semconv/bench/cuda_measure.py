@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semconv import ops
 from semconv.bench import measure
 from semconv.bench.peers import Prepared
-from semconv.types import InputError
+from semconv.core import ops
+from semconv.system.errors import InputError
 
 library: Any = torch.ops.semconv  # the tests put the emulator here
 

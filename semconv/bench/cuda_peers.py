@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from semconv import ops
 from semconv.bench import cuda_measure
 from semconv.bench.checks import DENSE_TOLERANCE, check_best, check_close, quantization_tolerance
 from semconv.bench.dense_chunks import DevicePrepared, dense_chunks
 from semconv.bench.matmul_stream import BFLOAT16, FLOAT32, TF32, BestOfBoth, Precision, best_by_matmul
 from semconv.bench.peers import SEMCONV, Peer, Prepared, best_by_published_protocol
-from semconv.ops import NO_SCALE, FeatureSum
-from semconv.sparse import SparseActivations
+from semconv.core import ops
+from semconv.core.ops import NO_SCALE, FeatureSum
+from semconv.core.sparse import SparseActivations
 
 CPU_BYTES = 2**28  # stands for free memory where there is no GPU
 

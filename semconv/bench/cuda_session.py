@@ -19,7 +19,7 @@ from semconv.bench.peers import Peer, Prepared
 from semconv.bench.runner import WIDE, Machine, Say, Timing, failure, not_run, run_job
 from semconv.bench.session import Session
 from semconv.bench.tables import SHARED_ADDS, peer_points, timing_notes
-from semconv.provenance import provenance
+from semconv.system.provenance import provenance
 
 CUDA_AXES: dict[str, tuple[float | int, ...]] = {
     "n_tokens": (100_000, 1_000_000, 10_000_000),

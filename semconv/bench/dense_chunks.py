@@ -13,7 +13,7 @@ from torch import Tensor
 
 from semconv.bench.checks import pearson_from_means
 from semconv.bench.peers import Prepared
-from semconv.sparse import SparseActivations
+from semconv.core.sparse import SparseActivations
 
 ORACLE_CELLS = 2**27  # of a dense float64 chunk: 1 GiB
 

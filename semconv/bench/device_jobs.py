@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from semconv.bench.jobs import VOCABULARY, Job, StoredJob
-from semconv.sparse import SparseActivations
+from semconv.core.sparse import SparseActivations
 
 CHUNK_ENTRIES = 2**25  # entries drawn at once, about; their sort takes a few times 8 bytes each
 CHUNK_TIES = 2**25  # cells of [token types, n_features] drawn at once

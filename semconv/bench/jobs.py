@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from semconv.activation_store import ActivationStore
-from semconv.sparse import SparseActivations
-from semconv.types import InputError
+from semconv.core.activation_store import ActivationStore
+from semconv.core.sparse import SparseActivations
+from semconv.system.errors import InputError
 
 Density = Literal["uniform", "log-normal", "token"]
 VOCABULARY = 8192  # of the token-structured density

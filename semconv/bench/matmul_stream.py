@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from semconv.bench.dense_chunks import dense_chunks
-from semconv.sparse import SparseActivations
+from semconv.core.sparse import SparseActivations
 
 CHUNK_CELLS = 2**28  # of a dense chunk: 16,384 tokens of 16,384 features
 SLAB_CELLS = 2**26  # of r at once

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy import ndarray
 
-from semconv import ops
 from semconv.bench.jobs import Job
 from semconv.bench.measure import median_seconds
-from semconv.sparse import SparseActivations
-from semconv.streaming import StreamingCorrelation
-from semconv.types import InputError
+from semconv.core import ops
+from semconv.core.sparse import SparseActivations
+from semconv.core.streaming import StreamingCorrelation
+from semconv.system.errors import InputError
 
 
 @dataclass(frozen=True)

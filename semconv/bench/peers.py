@@ -15,8 +15,8 @@ import torch
 from numpy import ndarray
 
 from semconv.bench.checks import DENSE_TOLERANCE, check_best, check_close, pearson_from_dot, quantization_tolerance
-from semconv.correlate import best_matches
-from semconv.sparse import SparseActivations
+from semconv.core.correlate import best_matches
+from semconv.core.sparse import SparseActivations
 
 SAMPLE = 64  # A features whose answers are checked
 DENSE_TOKENS = 8  # the dense competitors run on this fraction of the tokens ...

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from semconv import ops
 from semconv.bench.jobs import Job, StoredJob
 from semconv.bench.measure import median_seconds, peak_mib
 from semconv.bench.peers import DENSE_TOKENS, DENSE_WIDTHS, PEERS, SEMCONV, DensePeer, Peer, Prepared
-from semconv.types import InputError, first_line
+from semconv.core import ops
+from semconv.system.errors import InputError, first_line
 
 Say = Callable[[str, int, int], None]
 SLOW = 3e10  # updates; above it only semconv runs, and once

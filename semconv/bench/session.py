@@ -22,8 +22,8 @@ from semconv.bench.tables import (
     timing_notes,
     timing_rows,
 )
-from semconv.files import write_json, write_text
-from semconv.provenance import provenance
+from semconv.system.files import write_json, write_text
+from semconv.system.provenance import provenance
 
 
 @dataclass(frozen=True)

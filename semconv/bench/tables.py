@@ -8,7 +8,7 @@ from pathlib import Path
 
 from semconv.bench.other_ops import Comparison
 from semconv.bench.runner import Timing
-from semconv.files import write_atomically
+from semconv.system.files import write_atomically
 
 Sweep = Sequence[tuple[str, object, list[Timing]]]
 _LABELS = {"n_tokens": "tokens", "n_features": "features on either side", "l0": "active features per token"}

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
-from semconv.foreign import visible
+from semconv.system.harmless_text import visible
 
 
 class PlainConsole(Console):

@@ -37,12 +37,12 @@ def encode(
     all_layers: AllLayersOption = False,
 ) -> None:
     """Run the models of a suite and write their activation stores; under torchrun the processes share the shards."""
-    from semconv.config import load_suite
-    from semconv.device import choose_device
-    from semconv.files import only_writer
-    from semconv.pipeline import encode_all, load_blocks
-    from semconv.ranks import ranks
-    from semconv.run import Run
+    from semconv.core.device import choose_device
+    from semconv.pipeline.reproduce import encode_all, load_blocks
+    from semconv.runs.run import Run
+    from semconv.suite.config import load_suite
+    from semconv.system.files import only_writer
+    from semconv.system.processes import ranks
 
     config, target = load_suite(suite, all_layers), run_folder(suite, folder)
     with ranks() as among, only_writer(target) if among.first else nullcontext(), quiet_unless(among.first) as progress:
@@ -69,12 +69,12 @@ def correlate(
     device: DeviceOption = "auto",
 ) -> None:
     """Find the best partners of every feature of two stores, both ways; under torchrun in blocks of features."""
-    from semconv.activation_store import ActivationStore
-    from semconv.correlate import best_matches_shared
-    from semconv.device import choose_device
-    from semconv.files import check_target, write_tensors
-    from semconv.ranks import ranks
-    from semconv.shown_paths import shown_path
+    from semconv.core.activation_store import ActivationStore
+    from semconv.core.correlate import best_matches_shared
+    from semconv.core.device import choose_device
+    from semconv.system.files import check_target, write_tensors
+    from semconv.system.processes import ranks
+    from semconv.system.shown_paths import shown_path
 
     check_target(target, store_a, store_b)
     a, b = ActivationStore(store_a), ActivationStore(store_b)
@@ -138,13 +138,13 @@ def dictionary(
     device: DeviceOption = "auto",
 ) -> None:
     """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""
-    from semconv.baselines import as_sae, directions, write_sae
-    from semconv.config import CorpusConfig, ModelConfig, SaeConfig
-    from semconv.device import choose_device
-    from semconv.hooks import hook_name
-    from semconv.own_pair import place_of, tokenizer_of
-    from semconv.pipeline import residual_vectors
-    from semconv.types import InputError
+    from semconv.core.device import choose_device
+    from semconv.models.dictionaries import as_sae, directions, write_sae
+    from semconv.pipeline.own_pair import place_of, tokenizer_of
+    from semconv.pipeline.reproduce import residual_vectors
+    from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig
+    from semconv.suite.hooks import hook_name
+    from semconv.system.errors import InputError
 
     if (layer is None) == (hook is None):
         raise InputError(f"dictionary takes --layer or --hook, got {'neither' if hook is None else 'both'}")
@@ -179,8 +179,8 @@ def doctor(
     """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
     from dataclasses import asdict
 
-    from semconv.config import load_suite
-    from semconv.doctor import examine
+    from semconv.pipeline.doctor import examine
+    from semconv.suite.config import load_suite
 
     findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
     missing = [f for f in findings if f.fine is False]
@@ -230,7 +230,7 @@ def bench(
     from semconv.bench.jobs import Density, Job, StoredJob
     from semconv.bench.session import run as run_cpu_session
     from semconv.bench.session import write_session
-    from semconv.types import InputError
+    from semconv.system.errors import InputError
 
     if quick and full:
         raise InputError("--quick and --full exclude each other, got both")
@@ -263,7 +263,7 @@ def store_import_delphi(
     target: Annotated[Path, typer.Option("--out", help="Store to write.")],
 ) -> None:
     """Make a store of a latent cache of delphi, over every position of its tokens."""
-    from semconv.delphi_cache import import_delphi_cache
+    from semconv.models.delphi_cache import import_delphi_cache
 
     identity = import_delphi_cache(folder, target)
     out.print(f"{target}: {identity.n_tokens} tokens, {identity.n_features} features.", soft_wrap=True)
@@ -274,7 +274,7 @@ def store_verify(
     path: Annotated[Path, typer.Argument(help="Folder of the store.")], as_json: JsonOption = False
 ) -> None:
     """Check a store: checksums, shapes, sortedness, value ranges, maxima."""
-    from semconv.activation_store import ActivationStore
+    from semconv.core.activation_store import ActivationStore
 
     store = ActivationStore(path)
     nnz = store.verify()

@@ -28,12 +28,12 @@ from semconv.cli.terminal import (
     run_folder,
     warn,
 )
-from semconv.foreign import visible
-from semconv.types import InputError
+from semconv.system.errors import InputError
+from semconv.system.harmless_text import visible
 
 if TYPE_CHECKING:
-    from semconv.claims import Checked, Claim
-    from semconv.reference_run import Comparison
+    from semconv.results.claims import Checked, Claim
+    from semconv.results.reference_run import Comparison
 
 _SHOWN = 10  # differences from the reference that are listed
 
@@ -79,7 +79,7 @@ def _finish(
     """Prints warnings and verdicts; exit code 1 if a claim failed or a value is outside of its tolerance."""
     from dataclasses import asdict
 
-    from semconv.claims import about
+    from semconv.results.claims import about
 
     warn(results.get("warnings", []))
     own, others = about(checked, results["suite"])
@@ -140,13 +140,13 @@ def reproduce(
 
     What a former run left in the folder is used again; an interrupted run continues.
     """
-    from semconv.claims import default_claims_path, load_claims
-    from semconv.config import load_suite
-    from semconv.device import choose_device
-    from semconv.doctor import check_needs
-    from semconv.pipeline import publish
-    from semconv.pipeline import reproduce as run_suite
-    from semconv.run import Run
+    from semconv.core.device import choose_device
+    from semconv.pipeline.doctor import check_needs
+    from semconv.pipeline.reproduce import publish
+    from semconv.pipeline.reproduce import reproduce as run_suite
+    from semconv.results.claims import default_claims_path, load_claims
+    from semconv.runs.run import Run
+    from semconv.suite.config import load_suite
 
     config, stated = load_suite(suite, all_layers), claims or default_claims_path()
     load_claims(stated, config.name if claims else None)  # a mistake in them is told before the run, not after
@@ -232,13 +232,13 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare the SAE features of two models of your own, on your own text, by the pipeline of `reproduce`."""
-    from semconv.config import PUBLISHED_STOP_TOKENS
-    from semconv.device import choose_device
-    from semconv.own_pair import PairOptions, models_of_pair, suite_of_pair
-    from semconv.pipeline import publish
-    from semconv.pipeline import reproduce as run_suite
+    from semconv.core.device import choose_device
+    from semconv.pipeline.own_pair import PairOptions, models_of_pair, suite_of_pair
+    from semconv.pipeline.reproduce import publish
+    from semconv.pipeline.reproduce import reproduce as run_suite
     from semconv.report.markdown import headline
-    from semconv.run import Run
+    from semconv.runs.run import Run
+    from semconv.suite.config import PUBLISHED_STOP_TOKENS
 
     models = models_of_pair((model_a, model_b), (saes_a, saes_b), (name_a, name_b), bidirectional)
     options = PairOptions(
@@ -300,9 +300,9 @@ def verify(
 
     It says where the claims and the reference are from; with neither nothing is checked, which is exit code 1 too.
     """
-    from semconv.claims import check_claims, claims_of, load_claims, load_results
-    from semconv.config import suite_in_words
-    from semconv.reference_run import check_reference, reference_of
+    from semconv.results.claims import check_claims, claims_of, load_claims, load_results
+    from semconv.results.reference_run import check_reference, reference_of
+    from semconv.suite.config import suite_in_words
 
     if run is not None and bundle is not None:
         raise InputError(f"verify takes a run folder or --bundle, got both {run} and {bundle}")
@@ -318,8 +318,8 @@ def verify(
         results = load_results(folder)
         of_run, claims_from = stated(folder, results["suite"])
     else:
-        from semconv.archive import AS_STATED, MOST_MIB, check_told, opened, rebuild
-        from semconv.crate import ANONYMOUS, LEFT_OUT, environment
+        from semconv.pipeline.archive import AS_STATED, MOST_MIB, check_told, opened, rebuild
+        from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
 
         with opened(bundle, max_size or MOST_MIB) as folder:
             results, nulls = rebuild(folder, thorough)
@@ -380,8 +380,8 @@ def archive(
 
     It also keeps what you wrote in suite and claims, the contexts, times, and versions of the software.
     """
-    from semconv.anonymous import names_left
-    from semconv.archive import write_archive
+    from semconv.pipeline.archive import write_archive
+    from semconv.runs.anonymous import names_left
 
     if allowed and not anonymous:
         raise InputError("--allow is for --anonymous, which was not given")
@@ -399,7 +399,7 @@ def report(
     max_size: MaxSizeOption = None,
 ) -> None:
     """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
-    from semconv.archive import MOST_MIB, opened, write_rebuilt
+    from semconv.pipeline.archive import MOST_MIB, opened, write_rebuilt
 
     with opened(source, max_size or MOST_MIB) as folder:
         same = write_rebuilt(folder, target)
@@ -413,6 +413,6 @@ def export(
     run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path("runs/mini"),
 ) -> None:
     """Write the matched feature pairs of a run as a table: layers, features, r, top tokens, Neuronpedia links."""
-    from semconv.matched_pairs import export_pairs
+    from semconv.runs.pairs_table import export_pairs
 
     out.print(f"{export_pairs(run, target)} feature pairs: {target}", soft_wrap=True)

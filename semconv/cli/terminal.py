@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from semconv.cli.plain import PlainCommand, PlainConsole, PlainGroup, survive_any_encoding
-from semconv.types import InputError, SemconvError, SemconvWarning, short_of_memory
+from semconv.system.errors import InputError, SemconvError, SemconvWarning, short_of_memory
 
 if TYPE_CHECKING:
-    from semconv.run import Progress
+    from semconv.runs.run import Progress
 
 STUDIES, STAGES, MACHINE = "Whole studies", "Stages, each usable alone", "This machine"
 """The groups of `semconv --help`."""

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv import ops
 from semconv.compare.measure import check_space
-from semconv.types import InputError
+from semconv.core import ops
+from semconv.system.errors import InputError
 
 
 def category_similarity(X: Float[ndarray, "F d"], members: Mapping[str, Int[ndarray, " n"]]) -> Float[ndarray, "C C"]:

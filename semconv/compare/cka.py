@@ -11,7 +11,7 @@ from torch import Tensor
 
 from semconv.compare.cross import Linear, diagonal_products, squared_norms
 from semconv.compare.measure import Measure, centre, warn_if_wide
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from semconv import ops
 from semconv.compare.measure import check_paired
+from semconv.core import ops
 
 _CHUNK = 64  # permutations whose small matrices are decomposed in one call
 _CHUNK_ENTRIES = 2**24  # and no more than this many float64 of them at once (128 MiB)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 _SMALLEST = 1e-5  # share of the first eigenvalue; U = X V / s loses eps / share of its orthogonality
 _GAP = 1e-6  # the same; the kept subspace is off by eps / gap

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 Space = TypeVar("Space")
 

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv.compare.measure import Measure, check_paired, check_space
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 _STEPS = 2.0**40  # cosines are compared in these, so that equal ones are equal in whatever order BLAS summed them
 _CHUNK_ENTRIES = 2**22

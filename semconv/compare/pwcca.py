@@ -14,7 +14,7 @@ from torch import Tensor
 from semconv.compare.cross import cross_products
 from semconv.compare.directions import left_directions
 from semconv.compare.measure import Measure, centre, is_saturated
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 Weights = Literal["x", "y", "mean"]
 

@@ -13,7 +13,7 @@ from semconv.compare.procrustes import Procrustes
 from semconv.compare.pwcca import PWCCA
 from semconv.compare.rsa import RSA
 from semconv.compare.svcca import SVCCA
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 MEASURES = {
     "svcca_pc1": "SVCCA, first component (as published)",

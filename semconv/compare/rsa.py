@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
-from semconv import ops
 from semconv.compare.measure import Measure, RowSubsets, check_paired, check_space
 from semconv.compare.ranks import average_ranks, dense_ranks, kendall_numerator, stable_order, tied_pairs
-from semconv.types import InputError
+from semconv.core import ops
+from semconv.system.errors import InputError
 
 RDM = Literal["correlation", "cosine"]
 Rank = Literal["spearman", "kendall"]

@@ -13,7 +13,7 @@ from numpy import ndarray
 from semconv.compare.cross import cross_products, singular_values
 from semconv.compare.directions import left_directions
 from semconv.compare.measure import Measure, SaturationWarning, centre, warn_if_saturated
-from semconv.types import InputError
+from semconv.system.errors import InputError
 
 __all__ = ["SVCCA", "SaturationWarning", "Variant", "svcca"]
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from semconv.claims import Checked
 from semconv.report.figures import write_figures
 from semconv.report.markdown import write_markdown
 from semconv.report.order import in_order
 from semconv.report.page import write_page
+from semconv.results.claims import Checked
 
 __all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
 

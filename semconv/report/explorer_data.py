@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semconv.feature_contexts import read_contexts
-from semconv.matched_pairs import NEURONPEDIA, read_pairs
+from semconv.runs.pairs_table import NEURONPEDIA, read_pairs
+from semconv.text.contexts import read_contexts
 
 MOST_PAIRS = 5000
 """Pairs on the page; of a larger run the strongest of every layer pair, as many of each."""

@@ -10,9 +10,9 @@ import numpy as np
 from numpy import ndarray
 
 from semconv.compare import MEASURES
-from semconv.files import write_atomically
 from semconv.report.order import label_order
-from semconv.sae_labels import key_of_cell
+from semconv.suite.sae_labels import key_of_cell
+from semconv.system.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from semconv.claims import Checked, about
-from semconv.files import write_text
-from semconv.foreign import no_markup
 from semconv.report import sections
 from semconv.report.figures import title_of
 from semconv.report.rows import cannot_tell, interval, names_of, null_names, text_compared
 from semconv.report.tables import show, table
 from semconv.report.verdict import floor_verdict
+from semconv.results.claims import Checked, about
+from semconv.system.files import write_text
+from semconv.system.harmless_text import no_markup
 
 
 def claims_section(checked: Sequence[Checked], suite: str) -> list[str]:

@@ -11,8 +11,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semconv.claims import Checked
-from semconv.files import read_tensors, read_text, write_text
 from semconv.report import charts, page_tables, rows, sections, what_was_read
 from semconv.report.explorer_data import Tables, explorer_data
 from semconv.report.figures import control_rows, title_of
@@ -20,6 +18,8 @@ from semconv.report.page_data import Draws, default_measure, grid_data, hardest_
 from semconv.report.tables import show
 from semconv.report.vega import STEPS
 from semconv.report.verdict import floor_comparison
+from semconv.results.claims import Checked
+from semconv.system.files import read_tensors, read_text, write_text
 
 if TYPE_CHECKING:
     from markupsafe import Markup

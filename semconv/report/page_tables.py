@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from semconv.claims import Checked, about
 from semconv.report.figures import saes_of, title_of, value_of
 from semconv.report.page_data import limits
 from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, names_of, null_names, text_compared
 from semconv.report.tables import show
 from semconv.report.vega import step_of
+from semconv.results.claims import Checked, about
 
 
 def is_number(value: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from semconv.report.figures import title_of
 from semconv.report.tables import show
-from semconv.sae_labels import key_of_cell
+from semconv.suite.sae_labels import key_of_cell
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from semconv.hooks import parse_hook
 from semconv.report.rows import Rows, names_of, percent
-from semconv.types import InputError
+from semconv.suite.hooks import parse_hook
+from semconv.system.errors import InputError
 
 _STREAMS = {
     "hook_resid_pre": "input of block {}",

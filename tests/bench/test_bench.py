@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from semconv import InputError, StreamingCorrelation, best_matches, ops
+from semconv import InputError, StreamingCorrelation, best_matches
 from semconv.bench import Job, run_job
 from semconv.bench.checks import check_best
 from semconv.bench.measure import peak_mib
@@ -18,6 +18,7 @@ from semconv.bench.peers import PEERS, SEMCONV, Peer, Prepared
 from semconv.bench.runner import AXES, sweep
 from semconv.bench.session import Session, write_session
 from semconv.bench.tables import slope, timing_notes
+from semconv.core import ops
 from tests.conftest import semconv_cli
 
 SMALL = Job(n_tokens=2000, n_features=256, l0=20)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from semconv import InputError, SparseActivations, best_matches, ops
+from semconv import InputError, SparseActivations, best_matches
 from semconv.bench import Job, cuda_measure, cuda_peers, dense_chunks, device_jobs, matmul_stream, runner
 from semconv.bench.cuda_peers import CUDA_PEERS, CUDA_SEMCONV, check_both, matmul_peer
 from semconv.bench.cuda_session import CUDA_AXES, crossover, crossover_sentence
@@ -22,6 +22,7 @@ from semconv.bench.matmul_stream import BFLOAT16, FLOAT32, TF32, best_by_matmul
 from semconv.bench.peers import Peer, Prepared
 from semconv.bench.runner import Timing, run_job
 from semconv.bench.tables import sweep_markdown
+from semconv.core import ops
 from tests.conftest import random_activations, semconv_cli
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import semconv  # noqa: F401 - registers the ops
-from semconv.ops import NO_SCALE, FeatureSum
+from semconv.core.ops import NO_SCALE, FeatureSum
 
 PATH = Path(__file__).with_name("digests.json")
 ops = torch.ops.semconv

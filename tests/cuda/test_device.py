@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, StreamingCorrelation, best_matches, ops
-from semconv.sae_encode import encode
-from semconv.types import TokenBlocks
+from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, StreamingCorrelation, best_matches
+from semconv.core import ops
+from semconv.models.sae_encode import encode
+from semconv.text.token_blocks import TokenBlocks
 from tests.conftest import random_activations, requires_cuda
 from tests.cuda.test_emulated import bad_inputs, new_state, with_hot_features
 from tests.test_activation_store import N_FEATURES, N_TOKENS, identity, write

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semconv import SparseActivations
-from semconv.ops import NO_SCALE, FeatureSum
+from semconv.core.ops import NO_SCALE, FeatureSum
 from tests.conftest import random_activations
 from tests.test_ops import csr
 

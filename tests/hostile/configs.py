@@ -18,8 +18,8 @@ import pyarrow.parquet as parquet
 import torch
 from safetensors.torch import load_file, save_file
 
-from semconv.crate import METADATA
-from semconv.files import sha256_of_file
+from semconv.runs.crate import METADATA
+from semconv.system.files import sha256_of_file
 
 Arguments = list[str | Path]
 

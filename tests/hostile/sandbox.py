@@ -26,8 +26,8 @@ MIB = 1024
 SECONDS = 60.0
 _LOADED = (
     "semconv.cli",
-    "semconv.run",
-    "semconv.archive",
+    "semconv.runs.run",
+    "semconv.pipeline.archive",
     "transformers",
     "sae_lens",
     "pyarrow.parquet",

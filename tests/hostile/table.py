@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from semconv.crate import METADATA
+from semconv.runs.crate import METADATA
 from tests.hostile.sandbox import MIB, SECONDS
 
 Arguments = list[str | Path]
@@ -168,8 +168,8 @@ def forged(folder: Path, told: bool = False) -> Path:
 
     Whoever has semconv can do so: the checks that compare with what is there are told that all is well.
     """
-    from semconv import archive
-    from semconv.config import suite_from_json
+    from semconv.pipeline import archive
+    from semconv.suite.config import suite_from_json
 
     suite = suite_from_json(folder / "suite.json")
     results = json.loads((folder / "results.json").read_text())
@@ -215,8 +215,8 @@ def edit_task(folder: Path, name: str, change: Forgery) -> None:
     """Changes values and arrays of a finished task, and its seal with them."""
     from safetensors.torch import save_file
 
-    from semconv.files import read_tensors
-    from semconv.task_cache import _sha256  # pyright: ignore[reportPrivateUsage]
+    from semconv.runs.task_cache import _sha256  # pyright: ignore[reportPrivateUsage]
+    from semconv.system.files import read_tensors
 
     path = folder / "tasks" / f"{name}.safetensors"
     tensors, metadata = read_tensors(path)
@@ -642,9 +642,9 @@ print("inputs", tried, "refused", refused, "same", same)
 def in_kept_tensors(w: World, pattern: str) -> Arguments:
     path = shutil.copy(next(w.run.glob(pattern)), w.folder / "kept.safetensors")
     reader = {
-        "tokens": "from semconv.files import read_sealed as reader",
-        "decode": "from semconv.files import read_sealed as reader",
-        "tasks/": "from semconv.task_cache import _read\n"
+        "tokens": "from semconv.system.files import read_sealed as reader",
+        "decode": "from semconv.system.files import read_sealed as reader",
+        "tasks/": "from semconv.runs.task_cache import _read\n"
         "def reader(path):\n"
         "    kept = _read(path, None)\n"
         "    if kept is None: raise InputError('damaged')\n"
@@ -668,7 +668,7 @@ def in_a_store(w: World) -> Arguments:
     store = shutil.copytree(_stores(w)[0], w.folder / "store")
     setup = f"""
 import torch
-from semconv.activation_store import ActivationStore
+from semconv.core.activation_store import ActivationStore
 path = Path({str(store)!r}) / "shard-00000.safetensors"
 def read():
     store = ActivationStore(path.parent)
@@ -684,7 +684,7 @@ equal = lambda a, b: a == b
 def in_an_archive(w: World) -> Arguments:
     setup = f"""
 import json
-from semconv.archive import opened, rebuild
+from semconv.pipeline.archive import opened, rebuild
 path = Path(shutil.copy({str(w.archive)!r}, "sent.zip"))
 def read():
     with opened(path) as folder:
@@ -703,7 +703,7 @@ def with_indices_of(w: World, kind: str) -> Arguments:
     import torch
     from safetensors.torch import save_file
 
-    from semconv.files import read_tensors
+    from semconv.system.files import read_tensors
 
     store = shutil.copytree(_stores(w)[0], w.folder / "store")
     shard = store / "shard-00000.safetensors"

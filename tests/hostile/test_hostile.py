@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from semconv.archive import write_archive
-from semconv.foreign import visible
+from semconv.pipeline.archive import write_archive
+from semconv.system.harmless_text import visible
 from tests.conftest import requires_models
 from tests.hostile.conftest import EVERYTHING, OUTCOMES
 from tests.hostile.sandbox import Ended, Sandbox, sandbox

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from semconv.claims import Checked, Claim
 from semconv.report.explorer_data import Tables
 from semconv.report.page_data import Draws
+from semconv.results.claims import Checked, Claim
 from tests.report.made_up import LABELS_A, LABELS_B, NULLS
 
 NASTY = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "\"'&<!--", "\x00\x1b\u202e\u2028", "it"]

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from semconv.claims import Checked, Claim, about
 from semconv.report.figures import control_rows
 from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
 from semconv.report.rows import grid_test_rows, text_compared
+from semconv.results.claims import Checked, Claim, about
 from tests.report.made_up import MEASURES, results
 from tests.report.made_up_page import tables
 

@@ -401,7 +401,7 @@ def test_the_report_of_a_folder_has_every_file_and_no_part_of_one(tmp_path: Path
 def test_draws_are_read_under_the_names_the_pipeline_writes(tmp_path: Path):
     import torch
 
-    from semconv.files import write_tensors
+    from semconv.system.files import write_tensors
 
     assert read_draws(tmp_path) == {}
     write_tensors(tmp_path / "nulls.safetensors", {"0x2.shuffle.rsa": torch.arange(3.0, dtype=torch.float64)})

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from semconv.hooks import STREAMS
 from semconv.report import sections
 from semconv.report.page import page
 from semconv.report.tables import show
 from semconv.report.what_was_read import remark_lines, sae_rows, stream_in_words, text_lines
+from semconv.suite.hooks import STREAMS
 from tests.report.made_up import results
 from tests.report.made_up_page import tables
 

@@ -1,0 +1,171 @@
+"""Correlates every feature of one model with every feature of the other and keeps the best partners of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from semconv.core import ops
+from semconv.core import oracle as reference
+from semconv.core.sparse import SparseActivations
+from semconv.system.errors import InputError
+from semconv.system.processes import Ranks
+
+if TYPE_CHECKING:
+    from semconv.core.activation_store import ActivationStore
+
+
+@dataclass(frozen=True)
+class TopMatches:
+    """The k best partners of every feature of one side, best first.
+
+    Attributes:
+        index: int64 [F, k], feature of the other side, -1 where there is none.
+        r: float64 [F, k], Pearson correlation, NaN where there is none.
+    """
+
+    index: Tensor
+    r: Tensor
+
+    def to(self, device: torch.device | str) -> TopMatches:
+        """Returns the same on a device."""
+        return TopMatches(self.index.to(device), self.r.to(device))
+
+
+@dataclass(frozen=True)
+class BestMatches:
+    """Best partners in both directions.
+
+    Attributes:
+        a_to_b: for every A feature its best B features.
+        b_to_a: for every B feature its best A features.
+        n_tokens: positions the correlations were taken over.
+        quantization_noise_a: float64 [F_a], quantisation step over sqrt(12) rms of the active values, NaN if there is
+            none.
+        quantization_noise_b: float64 [F_b].
+    """
+
+    a_to_b: TopMatches
+    b_to_a: TopMatches
+    n_tokens: int
+    quantization_noise_a: Tensor
+    quantization_noise_b: Tensor
+
+    def to(self, device: torch.device | str) -> BestMatches:
+        """Returns the same on a device."""
+        noise_a, noise_b = self.quantization_noise_a.to(device), self.quantization_noise_b.to(device)
+        return BestMatches(self.a_to_b.to(device), self.b_to_a.to(device), self.n_tokens, noise_a, noise_b)
+
+
+def best_matches(
+    a: SparseActivations | ActivationStore,
+    b: SparseActivations | ActivationStore,
+    k: int = 1,
+    backend: Literal["native", "reference"] = "native",
+    device: torch.device | str | None = None,
+) -> BestMatches:
+    """Finds for every feature its k best partners on the other side by Pearson r, in both directions at once.
+
+    No F_a x F_b matrix is built and the result is bit-identical for any number of threads, chunks or shards: values are
+    quantised to 16 bits with one power-of-two scale per feature, and r = (n S_ab - S_a S_b) / sqrt((n Q_a - S_a^2)
+    (n Q_b - S_b^2)) is formed from exact integer sums. Ties go to the lowest index. The work is done where the
+    activations lie, to the same bits on every device, and the result stays there (`BestMatches.to`).
+
+    Args:
+        a: SparseActivations or ActivationStore.
+        b: the same over the same tokens.
+        k: partners kept per feature, 1 <= k <= min(F_a, F_b).
+        backend: `native`, or `reference` for the slow oracle in Python integers.
+        device: where to bring both sides first; None leaves activations where they are and loads a store to where the
+            other side is, two stores to the CPU.
+
+    Raises:
+        InputError: other tokens, malformed activations, two devices, or k out of range.
+    """
+    if not isinstance(a, SparseActivations) and not isinstance(b, SparseActivations):
+        a.check_same_tokens(b)
+    x, y = _on_one_device(a, b, device)
+    if x.n_tokens != y.n_tokens:
+        raise InputError(f"a and b must hold the same tokens, got {x.n_tokens} and {y.n_tokens}")
+    if backend not in ("native", "reference"):
+        raise InputError(f"backend must be native or reference, got {backend!r}")
+    if backend == "native":
+        raw = ops.best_matches(
+            (x.indptr, x.indices, x.values), x.n_features, (y.indptr, y.indices, y.values), y.n_features, k
+        )
+    elif not 1 <= k <= min(x.n_features, y.n_features):
+        raise InputError(f"k must be between 1 and {min(x.n_features, y.n_features)}, got {k}")
+    else:
+        raw = ops.RawMatches(*(part.to(x.device) for part in reference.best_matches(x, y, k)))
+    return BestMatches(
+        TopMatches(raw.a_index, raw.a_r), TopMatches(raw.b_index, raw.b_r), x.n_tokens, raw.a_noise, raw.b_noise
+    )
+
+
+def best_matches_shared(
+    a: SparseActivations | ActivationStore,
+    b: SparseActivations | ActivationStore,
+    k: int,
+    ranks: Ranks,
+    device: torch.device | str | None = None,
+) -> BestMatches | None:
+    """As `best_matches`, each process taking a block of A features; the result is on the CPU of the first process.
+
+    Every process reads both sides and quantises its block by the maxima of its own features, so nothing is summed
+    across processes and the bits are those of one.
+
+    Args:
+        a: as for `best_matches`.
+        b: as for `best_matches`.
+        k: as for `best_matches`.
+        ranks: this process among the others.
+        device: as for `best_matches`.
+
+    Returns:
+        The matches on the first process, None on the others.
+
+    Raises:
+        InputError: as `best_matches`.
+    """
+    if not isinstance(a, SparseActivations) and not isinstance(b, SparseActivations):
+        a.check_same_tokens(b)
+    x, y = _on_one_device(a, b, device)
+    if not 1 <= k <= min(x.n_features, y.n_features):
+        raise InputError(f"k must be between 1 and {min(x.n_features, y.n_features)}, got {k}")
+    n_blocks = min(ranks.size, x.n_features // k)  # a block holds at least the k partners that are asked for
+    blocks = [Ranks(i, n_blocks).part(x.n_features) for i in range(n_blocks)]
+    mine: BestMatches | None = None
+    if ranks.rank < n_blocks:
+        block = blocks[ranks.rank]
+        columns = x.columns(torch.arange(block.start, block.stop, device=x.device))
+        mine = best_matches(columns, y, k).to("cpu")
+    found = [part for part in ranks.gathered(mine) if part is not None]
+    return join_blocks(found, [block.start for block in blocks], k) if ranks.first else None
+
+
+def join_blocks(parts: Sequence[BestMatches], starts: Sequence[int], k: int) -> BestMatches:
+    """Returns the matches of all A features from those of consecutive blocks, the first feature of each in `starts`."""
+    index = torch.cat([p.b_to_a.index + s * (p.b_to_a.index >= 0) for p, s in zip(parts, starts, strict=True)], dim=1)
+    r = torch.cat([p.b_to_a.r for p in parts], dim=1)
+    # By falling r, and stable: blocks follow each other and each has its ties by rising index.
+    order = torch.where(index >= 0, r, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :k]
+    b_to_a = TopMatches(index.gather(1, order), r.gather(1, order))
+    a_to_b = TopMatches(torch.cat([p.a_to_b.index for p in parts]), torch.cat([p.a_to_b.r for p in parts]))
+    noise_a = torch.cat([p.quantization_noise_a for p in parts])
+    return BestMatches(a_to_b, b_to_a, parts[0].n_tokens, noise_a, parts[0].quantization_noise_b)
+
+
+def _on_one_device(
+    a: SparseActivations | ActivationStore, b: SparseActivations | ActivationStore, device: torch.device | str | None
+) -> tuple[SparseActivations, SparseActivations]:
+    """Loads stores and moves activations; the other side decides where a store goes if nobody else does."""
+    homes = [side.device for side in (a, b) if isinstance(side, SparseActivations)]
+    target = device if device is not None else homes[0] if homes else "cpu"
+    if device is None and len(set(homes)) > 1:
+        raise InputError(f"a and b must be on one device, got {homes[0]} and {homes[1]}; say which with device=")
+    x, y = (side.to(target) if isinstance(side, SparseActivations) else side.load(target) for side in (a, b))
+    return x, y

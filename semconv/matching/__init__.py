@@ -1,0 +1,1 @@
+"""From best partners to feature pairs."""

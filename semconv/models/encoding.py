@@ -1,0 +1,283 @@
+"""Encodes the text of a suite with one of its models: every wanted layer in one pass, into activation stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from semconv.core.activation_store import StoreIdentity, StoreWriter
+from semconv.core.device import DTYPES, available_memory, free_memory, resolve_precision
+from semconv.core.sparse import SparseActivations
+from semconv.models.decoders import KeptDecoder, keep_decoder, open_sae, sae_metadata, sae_precision
+from semconv.models.sae_metadata import check_width
+from semconv.models.sources import model_folder
+from semconv.models.store_folders import find_store, lock_stores
+from semconv.runs.run import Run
+from semconv.suite.config import ModelConfig, SaeConfig
+from semconv.suite.hooks import hook_layer, hook_name
+from semconv.system.errors import InputError, nearest
+from semconv.system.files import folder_sha256
+from semconv.system.processes import Ranks
+from semconv.text.token_blocks import TokenBlocks
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+    from transformers import PreTrainedModel
+
+_BYTES_PER_ENTRY = 8  # int32 index, float16 value, and something for what is made of them
+SHARE = 0.7
+"""Of the free memory that SAEs may take; the rest is for streams and chunks."""
+
+
+def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
+    """Makes every store of one model that is not complete yet, and notes in the run where they lie.
+
+    One forward pass over the corpus feeds all SAEs, or as many as the memory of the device holds at once. Several
+    processes share the missing shards; a batch that two of them need is computed by both.
+
+    Raises:
+        InputError: a model or SAE that cannot be had, does not fit, or has no such hook.
+    """
+    if not ranks.first:
+        ranks.wait()  # the first process downloads, keeps the decoders and takes the locks
+    folder = model_folder(model)
+    kept = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
+    identities = _identities(run, model, folder, kept, blocks)
+    places = {one: find_store(run, model, model.by_label[label], one) for label, one in identities.items()}
+    run.found |= {run.usual_store_path(model, sae): places[identities[label]] for label, sae in model.by_label.items()}
+    shared = places.values() if ranks.first and run.stores is not None else ()
+    with lock_stores(run, shared):
+        if ranks.first:
+            ranks.wait()
+        wanted = {one: label for label, one in identities.items()}  # two SAEs of one content are one
+        writers = {label: StoreWriter(places[one], one, ranks, norms=True) for one, label in wanted.items()}
+        incomplete = [label for label, writer in writers.items() if not writer.complete]
+        ranks.wait()  # nobody writes before all know what is missing
+        todo = {label: model.by_label[label] for label, writer in writers.items() if not writer.done}
+        stage = f"encode {model.name}"
+        if todo:
+            with run.timed(stage):
+                _encode_missing(run, stage, model, folder, todo, kept, writers, blocks)
+        ranks.wait()
+        if ranks.first and ranks.size > 1:
+            for label in incomplete:
+                writers[label].finish()
+    run.progress(stage, 1, 1)
+
+
+def _identities(
+    run: Run, model: ModelConfig, folder: Path, kept: dict[str, KeptDecoder], blocks: TokenBlocks
+) -> dict[str, StoreIdentity]:
+    """Returns what the store of every SAE of a model is to hold."""
+    encode = run.suite.encode
+    model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
+    model_precision = resolve_precision(encode.model_precision, "", run.device)
+    return {
+        label: StoreIdentity(
+            model=run.suite.shown(model).label,
+            model_sha256=model_sha256,
+            sae=run.suite.shown(sae).source,
+            sae_sha256=kept[label].sae_sha256,
+            hook=sae.hook,
+            tokens_sha256=tokens_sha256,
+            n_tokens=blocks.n_tokens,
+            n_features=kept[label].shape[0],
+            dtype=encode.dtype,
+            mask_rule=blocks.rule,
+            precision=sae_precision(sae, kept[label].metadata, encode.precision, run.device),
+            shard_tokens=encode.shard_tokens,
+            model_precision=model_precision,
+            untrained_seed=model.untrained_seed,
+        )
+        for label, sae in model.by_label.items()
+    }
+
+
+def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedModel, bool]:
+    """Loads a model of a run; also returns whether its products are taken in TF32.
+
+    Raises:
+        InputError: what `load_model` refuses.
+    """
+    from semconv.models.model_activations import load_model
+
+    precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
+    network = load_model(
+        folder,
+        device=run.device,
+        dtype=DTYPES[precision],
+        untrained_seed=model.untrained_seed,
+        bidirectional=model.bidirectional,
+    )
+    return network, precision == "tf32"
+
+
+def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
+    """Loads SAEs of a run, in the precision it computes in, by their labels.
+
+    Raises:
+        InputError: what `open_sae` refuses.
+    """
+    asked = run.suite.encode.precision
+    dtypes = {label: DTYPES[sae_precision(sae, sae_metadata(sae), asked, run.device)] for label, sae in saes.items()}
+    return {label: open_sae(sae, dtypes[label], run.device) for label, sae in saes.items()}
+
+
+def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:
+    """Refuses what the config of a model tells already, before anything is run.
+
+    Args:
+        model: the model and its SAEs.
+        blocks: the tokens that it is to read.
+
+    Raises:
+        InputError: what `check_kind` and `check_length` refuse, a hook in a block that is not there, or a token beyond
+            the vocabulary.
+    """
+    from semconv.models.model_files import check_kind, check_length, read_config
+
+    what, config = f"model {model.name}", read_config(model_folder(model))
+    check_kind(config, what, model.bidirectional)
+    check_length(config, what, blocks.ids.shape[1])
+    n_layers = int(config.get_text_config().num_hidden_layers)
+    for sae in model.saes:
+        if hook_layer(sae.hook) >= n_layers:
+            hint = nearest(sae.hook, [hook_name(i) for i in range(n_layers)])
+            raise InputError(f"{what} has no hook {sae.hook!r}{hint}; it has {n_layers} blocks")
+    _check_known(model, int(config.get_text_config().vocab_size), blocks)
+
+
+def is_bidirectional(model: ModelConfig) -> bool:
+    """Whether a model reads in both directions, as BERT does.
+
+    Raises:
+        InputError: the model cannot be found or read.
+    """
+    from semconv.models.model_files import read_config, reads_both_ways
+
+    return reads_both_ways(read_config(model_folder(model)))
+
+
+def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
+    """Splits SAEs of the given sizes, in bytes, into as few passes as `room` bytes allow, in order.
+
+    Raises:
+        InputError: one of them is larger than the room.
+    """
+    passes: list[range] = []
+    begin = held = 0
+    for i, size in enumerate(sizes):
+        if size > room:
+            raise InputError(f"one SAE takes {size / 2**30:.1f} GiB, the device has {room / 2**30:.1f} GiB for it")
+        if held + size > room:
+            passes.append(range(begin, i))
+            begin, held = i, 0
+        held += size
+    return [*passes, range(begin, len(sizes))]
+
+
+def sae_passes(run: Run, kept: dict[str, KeptDecoder], blocks: TokenBlocks) -> list[list[str]]:
+    """Returns the labels of SAEs, those together that the free memory of the device holds at once.
+
+    Raises:
+        InputError: one of them is too large for it.
+    """
+    features = [decoder.shape[0] for decoder in kept.values()]
+    widths = [decoder.shape[1] + decoder.metadata.d_in for decoder in kept.values()]  # of decoder and encoder
+    sizes = [4 * n * width for n, width in zip(features, widths, strict=True)]
+    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(features)
+    labels = list(kept)
+    return [[labels[i] for i in part] for part in plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)]
+
+
+def _encode_missing(
+    run: Run,
+    stage: str,
+    model: ModelConfig,
+    folder: Path,
+    todo: dict[str, SaeConfig],
+    kept: dict[str, KeptDecoder],
+    writers: dict[str, StoreWriter],
+    blocks: TokenBlocks,
+) -> None:
+    network, model_tf32 = open_model(run, model, folder)
+    _check_fit(model, network, todo, kept, blocks)
+    passes = sae_passes(run, {label: kept[label] for label in todo}, blocks)
+    for number, labels in enumerate(passes):
+        name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
+        together = {label: todo[label] for label in labels}
+        _encode_together(run, name, model, network, together, writers, blocks, model_tf32)
+
+
+def _check_fit(
+    model: ModelConfig,
+    network: PreTrainedModel,
+    todo: dict[str, SaeConfig],
+    kept: dict[str, KeptDecoder],
+    blocks: TokenBlocks,
+) -> None:
+    """Refuses hooks that the model does not have, SAEs of another width and tokens that it does not know."""
+    from semconv.models.model_activations import stream_width, text_config
+
+    for label, sae in todo.items():
+        try:
+            check_width(kept[label].metadata, sae.source, sae.hook, stream_width(network, sae.hook))
+        except InputError as error:
+            raise InputError(f"model {model.name}: {error}") from None
+    _check_known(model, int(text_config(network).vocab_size), blocks)
+
+
+def _check_known(model: ModelConfig, known: int, blocks: TokenBlocks) -> None:
+    highest = int(blocks.ids.max())
+    if highest >= known:
+        raise InputError(
+            f"model {model.name} knows {known} tokens, the tokenizer gives id {highest}; name the one that belongs to "
+            "it with --tokenizer, or with --tokenizer-b beside --align"
+        )
+
+
+def _check_sparse(model: ModelConfig, sae: SaeConfig, acts: SparseActivations, n_tokens: int) -> None:
+    """Refuses an SAE that is active on so many features that its activations would not fit into memory."""
+    entries, room = acts.nnz / max(acts.n_tokens, 1) * n_tokens, available_memory()
+    if entries * _BYTES_PER_ENTRY > room:
+        raise InputError(
+            f"SAE {sae.source} of model {model.name} has {acts.nnz / acts.n_tokens:.0f} of {acts.n_features} features "
+            f"active at a position; those of {n_tokens} positions take {entries * _BYTES_PER_ENTRY / 2**30:.1f} GiB, "
+            f"and {room / 2**30:.1f} GiB of memory are free; compare fewer tokens, or an SAE that is sparse"
+        )
+
+
+def _encode_together(
+    run: Run,
+    stage: str,
+    model: ModelConfig,
+    network: object,
+    part: dict[str, SaeConfig],
+    writers: dict[str, StoreWriter],
+    blocks: TokenBlocks,
+    model_tf32: bool,
+) -> None:
+    """Encodes with some SAEs at once the batches that one of their stores lacks."""
+    from semconv.models.sae_encode import encode
+
+    encoding = run.suite.encode
+    batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
+    saes = open_saes(run, part)
+    hooks = {label: sae.hook for label, sae in part.items()}
+    tf32 = encoding.precision == "tf32"
+    # Batches never shift, so that a run that was resumed or shared has the same bits.
+    ends = torch.nn.functional.pad(blocks.mask.sum(dim=1).cumsum(0), (1, 0))[
+        torch.arange(0, len(blocks.ids) + batch, batch).clamp(max=len(blocks.ids))
+    ].tolist()
+    wanted = [i for i, span in enumerate(pairwise(ends)) if any(writers[label].wants(*span) for label in saes)]
+    encoded = encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32, hooks)  # pyright: ignore
+    for position, chunks in encoded:
+        for label, chunk in chunks.items():
+            _check_sparse(model, part[label], chunk.acts, blocks.n_tokens)
+            if writers[label].wants(position, position + chunk.acts.n_tokens):
+                writers[label].append(chunk.acts, position, chunk.norms)
+        run.progress(stage, position, blocks.n_tokens)

@@ -1,0 +1,131 @@
+"""Measures, once for a text, how well the SAEs of a model fit it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from semconv.core.activation_store import StoreIdentity
+from semconv.models.decoders import keep_decoder
+from semconv.models.encoding import open_model, open_saes, sae_passes
+from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS, Reader, explained_variances, losses
+from semconv.models.sae_metadata import SaeMetadata, centres, metadata_of
+from semconv.models.sources import model_folder
+from semconv.runs.run import Run
+from semconv.runs.task_cache import Result, TaskCache
+from semconv.suite.config import ModelConfig, SaeConfig
+from semconv.suite.hooks import parse_hook
+from semconv.system.errors import InputError
+from semconv.system.shown_paths import shown_path
+from semconv.text.token_blocks import TokenBlocks
+
+if TYPE_CHECKING:
+    from sae_lens import SAE
+
+Fits = dict[str, dict[str, Any]]
+"""Label of an SAE -> what `fits_of` says of it."""
+NO_HEAD = "the model does not tell the next token"
+
+
+def fits_of(
+    run: Run,
+    cache: TaskCache,
+    task: str,
+    model: ModelConfig,
+    blocks: TokenBlocks,
+    kept: Tensor,
+    identities: dict[str, StoreIdentity],
+    with_loss: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Returns of every SAE of a model how well it fits a text, measured now or kept from an earlier run.
+
+    Args:
+        run: with its settings and device.
+        cache: finished tasks.
+        task: name of this one.
+        model: whose SAEs.
+        blocks: the text as it was encoded.
+        kept: bool [n_seq, context], its counted positions that are no attention sinks.
+        identities: label -> what the SAE's store holds.
+        with_loss: whether to run the whole model too.
+
+    Returns:
+        Label -> what `explained_variances` says, with what `losses` says as `loss`; or a `reason` in place of it.
+    """
+    inputs = [
+        {label: asdict(identity) for label, identity in identities.items()},
+        hashlib.sha256(kept.numpy().tobytes()).hexdigest(),
+        [FIT_TOKENS, LOSS_TOKENS, run.suite.encode.batch, with_loss],
+    ]
+    return cache.get(task, inputs, partial(_measured, run, model, blocks, kept, with_loss))[0]
+
+
+def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, with_loss: bool) -> Result:
+    from semconv.models.model_activations import has_head
+
+    stage = f"fit {model.name}"
+    run.progress(stage, 0, len(model.saes))
+    with run.timed(stage):
+        network, model_tf32 = open_model(run, model, model_folder(model))
+        tf32, batch = run.suite.encode.precision == "tf32", run.suite.encode.batch
+        has_head = not model.bidirectional and has_head(network)
+        fits: dict[str, dict[str, Any]] = {}
+        kept_saes = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
+        for labels in sae_passes(run, kept_saes, blocks):
+            configs = {label: model.by_label[label] for label in labels}
+            readers: dict[str, Reader] = {}
+            for label, sae in open_saes(run, configs).items():
+                try:
+                    readers[label] = reader_of(sae, configs[label], network)
+                except InputError as error:
+                    fits[label] = {"reason": str(error)}
+            of_variance = explained_variances(network, readers, blocks, kept, batch, tf32, model_tf32)
+            fits |= of_variance
+            if with_loss and has_head:
+                for label, loss in losses(network, readers, blocks, kept, tf32, model_tf32).items():
+                    fits[label]["loss"] = loss
+            elif with_loss:
+                for label in readers:
+                    fits[label]["loss"] = {"reason": NO_HEAD}
+            run.progress(stage, len(fits), len(model.saes))
+    return fits, {}
+
+
+def reader_of(sae: SAE[Any], config: SaeConfig, network: nn.Module) -> Reader:
+    """Returns an SAE with the streams that it reads and stands for.
+
+    Raises:
+        InputError: a transcoder whose own metadata does not say which stream it predicts, or one that is not read here.
+    """
+    from semconv.models.model_activations import stream_width
+    from semconv.models.sae_encode import has_layer_norm, part_of_stream
+
+    metadata, layer_norm = metadata_of(sae.cfg.to_dict()), has_layer_norm(network)
+
+    def take(stream: Tensor) -> Tensor:
+        return part_of_stream(sae, stream, config.hook, layer_norm)
+
+    if not metadata.transcoder:
+        return Reader(sae, config.hook, config.hook, take, take, (metadata.head or 0) * metadata.d_in)
+    try:
+        out = str(parse_hook(metadata.hook_out))
+        width = stream_width(network, out)
+    except InputError:
+        told = metadata.hook_out or "a stream that its metadata does not name"
+        raise InputError(f"it predicts {told}, which is not read here") from None
+    if width != sae.W_dec.shape[1]:
+        raise InputError(f"it predicts vectors of {sae.W_dec.shape[1]}, and {out} gives {width}")
+    return Reader(sae, config.hook, out, take, _aim_of_transcoder(metadata, config, out, layer_norm))
+
+
+def _aim_of_transcoder(
+    metadata: SaeMetadata, config: SaeConfig, hook_out: str, layer_norm: bool
+) -> Callable[[Tensor], Tensor]:
+    """Returns what makes of the stream that a transcoder predicts what it was trained to predict."""
+    centred = layer_norm and centres(metadata, shown_path(config.source), hook_out)
+    return lambda stream: stream - stream.mean(dim=-1, keepdim=True) if centred else stream

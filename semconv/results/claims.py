@@ -1,0 +1,218 @@
+"""Compares results with the claims of `claims.toml`; it reads results and never recomputes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from semconv._paths import shipped
+from semconv.system.errors import InputError, nearest
+from semconv.system.json_toml import MOST_JSON, read_json, read_toml
+
+Verdict = Literal["pass", "FAIL", "not run"]
+_COMPARISONS = ("equal", "within", "at least", "at most")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement that a number of the results must bear out.
+
+    Attributes:
+        id: short name, unique.
+        statement: what is claimed, one sentence.
+        source: where the claim comes from (the paper, or this project).
+        suite: whose results it is checked against.
+        path: dot-separated path of the number in `results.json`.
+        comparison: `equal`, `within` (expected +- tolerance), `at least` or `at most`.
+        expected: number or text.
+        tolerance: for `within`, and slack for `at least` and `at most`.
+    """
+
+    id: str
+    statement: str
+    source: str
+    suite: str
+    path: str
+    comparison: Literal["equal", "within", "at least", "at most"]
+    expected: float | str | bool
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("id", "statement", "source", "suite", "path"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"claim {self.id}: {name} must be text, got {getattr(self, name)!r}")
+        if self.comparison not in _COMPARISONS:
+            raise InputError(
+                f"claim {self.id}: comparison must be one of {', '.join(_COMPARISONS)}, got {self.comparison!r}"
+            )
+        if self.comparison != "equal" and not _is_number(self.expected):
+            raise InputError(f"claim {self.id}: {self.comparison!r} needs a number, got {self.expected!r}")
+        if not _is_number(self.tolerance) or self.tolerance < 0:
+            raise InputError(f"claim {self.id}: tolerance must be a number >= 0, got {self.tolerance!r}")
+
+    def holds(self, observed: Any) -> bool:
+        """True when the observed value bears the claim out; an undefined one never does."""
+        if self.comparison == "equal":
+            return observed == self.expected
+        if not _is_number(observed):
+            return False
+        low, high = float(self.expected) - self.tolerance, float(self.expected) + self.tolerance
+        if self.comparison == "at least":
+            return float(observed) >= low
+        if self.comparison == "at most":
+            return float(observed) <= high
+        return low <= float(observed) <= high
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A claim beside what was found."""
+
+    claim: Claim
+    observed: Any
+    verdict: Verdict
+
+
+def default_claims_path() -> Path:
+    """Returns the shipped `claims.toml`."""
+    return shipped("claims.toml")
+
+
+def load_claims(path: Path, about: str | None = None) -> list[Claim]:
+    """Reads the claims.
+
+    Args:
+        path: TOML file of `[[claim]]` tables.
+        about: a suite that some claim must be about.
+
+    Raises:
+        InputError: no such file, TOML that does not parse, an unknown key, a missing one, an id used twice, no claim.
+    """
+    document = read_toml(path, f"claims file {path} does not exist")
+    known = [f.name for f in fields(Claim)]
+    claims: list[Claim] = []
+    tables = document.get("claim", [])
+    if not tables or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path} must hold [[claim]] tables, found {', '.join(document) or 'nothing'}")
+    for key in document:
+        if key != "claim":
+            raise InputError(f"{path} must hold [[claim]] tables only, found {key!r}")
+    for table in tables:
+        for key in table:
+            if key not in known:
+                raise InputError(f"unknown key {key!r} in a claim of {path}{nearest(key, known)}")
+        try:
+            claims.append(Claim(**table))
+        except TypeError as error:
+            raise InputError(f"a claim of {path} is incomplete: {str(error).split(': ')[-1]}") from None
+    ids = [claim.id for claim in claims]
+    for claim_id in ids:
+        if ids.count(claim_id) > 1:
+            raise InputError(f"claim {claim_id} stands twice in {path}")
+    suites = sorted({claim.suite for claim in claims})
+    if about is not None and about not in suites:
+        raise InputError(f"{path} holds no claim about suite {about}, only about {', '.join(suites)}")
+    return claims
+
+
+def claims_of(folder: Path, suite: str) -> tuple[list[Claim], str]:
+    """Returns the shipped claims if any is about this suite, and otherwise those that the run was checked against.
+
+    The second value says in words which of the two they are.
+
+    Raises:
+        InputError: as `load_claims`.
+    """
+    shipped_claims, own = load_claims(default_claims_path()), folder / "claims.toml"
+    if any(claim.suite == suite for claim in shipped_claims) or not own.exists():
+        return shipped_claims, "those that ship with semconv"
+    return load_claims(own), "the run's own claims.toml, by whoever made the run"
+
+
+def load_results(run: str | Path, most: int | None = MOST_JSON) -> dict[str, Any]:
+    """Reads `results.json` of a run folder.
+
+    Args:
+        run: the folder.
+        most: bytes of the file that are read; None where its size was checked before.
+
+    Raises:
+        InputError: the folder holds no finished run.
+    """
+    path = Path(run) / "results.json"
+    if Path(run).is_file():
+        raise InputError(f"{run} is a file, a run folder is needed (an archive is verified with --bundle)")
+    results = read_json(path, f"{run} holds no results.json; run `semconv reproduce` first", most)
+    if not isinstance(results.get("suite"), str):
+        raise InputError(f"{path} is no result of semconv: it names no suite")
+    warnings = results.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
+        raise InputError(f"warnings in {path} must be a list of texts")
+    return results
+
+
+def value_at(results: dict[str, Any], path: str) -> Any:
+    """Returns what stands at a dot-separated path; a number in it is the place in a list.
+
+    Names that hold dots themselves, as those of SAEs may, are found whole: of several names that fit, the longest.
+
+    Raises:
+        InputError: no such path, with the nearest name at the level where it breaks.
+    """
+    value: Any = results
+    parts = path.split(".")
+    while parts:
+        part, n = parts[0], 1
+        if isinstance(value, list) and part.isdecimal() and len(part) < 10 and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            known: list[str] = list(value) if isinstance(value, dict) else []
+            n = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 0)
+            if n == 0:
+                raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, known)}")
+            value = dict(value)[".".join(parts[:n])]
+        del parts[:n]
+    return value
+
+
+def check_claims(claims: list[Claim], results: dict[str, Any]) -> list[Checked]:
+    """Checks every claim; those of other suites (`about` sets them apart), and those on what a fast run leaves out, are
+    not run.
+
+    Raises:
+        InputError: a claim names a path that the results do not have.
+    """
+    checked: list[Checked] = []
+    for claim in claims:
+        if claim.suite != results["suite"]:
+            checked.append(Checked(claim, None, "not run"))
+            continue
+        try:
+            observed = value_at(results, claim.path)
+        except InputError:
+            if not results.get("fast"):
+                raise
+            observed = None
+        if observed is None and results.get("fast"):
+            checked.append(Checked(claim, None, "not run"))
+            continue
+        checked.append(Checked(claim, observed, "pass" if claim.holds(observed) else "FAIL"))
+    return checked
+
+
+def about(checked: Sequence[Checked], suite: str) -> tuple[list[Checked], str]:
+    """Returns the claims about one suite, and a sentence on those about others; empty where there are none."""
+    own = [c for c in checked if c.claim.suite == suite]
+    others = sorted({c.claim.suite for c in checked} - {suite})
+    n = len(checked) - len(own)
+    if not others:
+        return own, ""
+    are, suites = ("claim is", "another suite") if n == 1 else ("claims are", "other suites")
+    return own, f"{n} {are} about {suites} ({', '.join(others)}), which this run says nothing of."

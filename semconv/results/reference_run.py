@@ -1,0 +1,231 @@
+"""Compares the results of a run, number by number, with those that ship in `expected/`, within stated tolerances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from semconv._paths import shipped
+from semconv.results.claims import load_results
+from semconv.system.errors import InputError, nearest
+from semconv.system.json_toml import read_toml
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far some numbers may lie from the reference.
+
+    Attributes:
+        paths: patterns of their dot-separated paths in `results.json`; `*` stands for anything.
+        absolute: distance allowed.
+        relative: distance allowed as a share of the reference; the wider of the two counts.
+        compared: False for what must differ between machines.
+        reason: why, one sentence.
+    """
+
+    paths: tuple[str, ...]
+    absolute: float = 0.0
+    relative: float = 0.0
+    compared: bool = True
+    reason: str = ""
+
+    def allowed(self, reference: float) -> float:
+        return max(self.absolute, self.relative * abs(reference))
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """All that is allowed; of the tolerances that fit a path the first counts, and without one values must be equal.
+
+    Attributes:
+        each: the tolerances.
+        optional: patterns of what may be in only one of two runs.
+        most: so many of them at most; with more, each is outside.
+    """
+
+    each: tuple[Tolerance, ...]
+    optional: tuple[str, ...] = ()
+    most: int = 0
+
+    def of(self, path: str) -> Tolerance:
+        return next((tolerance for tolerance in self.each if _fits(path, tolerance.paths)), _EQUAL)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that is not the reference's, and how far it was allowed to be."""
+
+    path: str
+    expected: Any
+    observed: Any
+    allowed: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A run beside the reference.
+
+    Attributes:
+        values: numbers and texts compared.
+        identical: how many are the same.
+        within: how many differ by no more than allowed.
+        outside: the others.
+        left_out: in only one of the two, where `--fast` or the tolerances say so.
+    """
+
+    values: int
+    identical: int
+    within: int
+    outside: list[Difference]
+    left_out: int
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "nothing"
+
+
+MISSING = _Missing()
+_EQUAL = Tolerance(())
+_FAST_SETTINGS = ("fast", "suite_sha256", "null.n_rematch", "null.n_bootstrap")
+_FAST_LEAVES_OUT = (
+    *("published", "published.*", "*.interval*", "*_interval*", "*.rematch.*", "*.strongest_pairs_score"),
+    *("controls.against.*.ceiling", "controls.against.*.below_ceiling"),
+)
+
+
+def _fits(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Walks through nested results; an empty table or list is a leaf too, so that it cannot vanish unseen."""
+    items: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        items = [(str(key), inner) for key, inner in value.items()]
+    elif isinstance(value, list):
+        items = [(str(place), inner) for place, inner in enumerate(value)]
+    if not items:
+        yield path, value
+    for key, inner in items:
+        yield from _leaves(inner, f"{path}.{key}" if path else key)
+
+
+def _number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def load_tolerances(path: Path) -> Tolerances:
+    """Reads the table `optional` and the `[[tolerance]]` tables.
+
+    Raises:
+        InputError: no such file, TOML that does not parse, an unknown or missing key, a value of the wrong kind.
+    """
+    document = read_toml(path, f"tolerances {path} do not exist")
+
+    def check(where: str, values: dict[str, Any], kinds: dict[str, tuple[str, Callable[[Any], bool]]]) -> None:
+        for key, value in values.items():
+            if key not in kinds:
+                raise InputError(f"unknown key {key!r} in {where} of {path}{nearest(key, list(kinds))}")
+            wanted, right = kinds[key]
+            if not right(value):
+                raise InputError(f"{key} in {where} of {path} must be {wanted}, got {value!r}")
+
+    tables = document.pop("tolerance", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise InputError(f"{path} must hold [[tolerance]] tables")
+    optional = document.pop("optional", {"paths": [], "most": 0})
+    if document or not isinstance(optional, dict) or optional.keys() != {"paths", "most"}:
+        raise InputError(
+            f"{path} must hold [[tolerance]] tables and perhaps [optional] with paths and most, "
+            f"found {', '.join(document) or optional}"
+        )
+    check("[optional]", optional, _KINDS | {"most": _COUNT})
+    for table in tables:
+        check("a tolerance", table, _KINDS)
+        if "paths" not in table:
+            raise InputError(f"a tolerance of {path} needs paths, got {sorted(table)}")
+    each = tuple(Tolerance(tuple(table.pop("paths")), **table) for table in tables)
+    return Tolerances(each, tuple(optional["paths"]), optional["most"])
+
+
+_COUNT: tuple[str, Callable[[Any], bool]] = ("a count", lambda value: type(value) is int and value >= 0)
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "paths": ("a list of patterns", _texts),
+    "absolute": ("a number of at least 0", lambda value: _number(value) and value >= 0),
+    "relative": ("a number of at least 0", lambda value: _number(value) and value >= 0),
+    "compared": ("true or false", lambda value: isinstance(value, bool)),
+    "reason": ("a sentence", lambda value: isinstance(value, str)),
+}
+
+
+def _left_out_by_fast(reference: dict[str, Any]) -> tuple[str, ...]:
+    kinds = [path.split(".") for path, value in _leaves(reference) if value == "ceiling"]
+    names = [path[2] for path in kinds if path[:2] == ["controls", "pairs"]]
+    ceilings = [f"{where}.{name}.*" for name in names for where in ("controls.pairs", "read.controls")]
+    return (*_FAST_LEAVES_OUT, *ceilings)
+
+
+def compare_with_reference(results: dict[str, Any], reference: dict[str, Any], tolerances: Tolerances) -> Comparison:
+    """Compares every value of the results with the reference; a value that only one of them has is outside.
+
+    Of a fast run, what `--fast` leaves out is counted apart, and so is what the tolerances call optional.
+    """
+    observed, expected = dict(_leaves(results)), dict(_leaves(reference))
+    fast = bool(results.get("fast")) and not reference.get("fast")
+    lenient = _left_out_by_fast(reference) if fast else ()
+    identical = within = left_out = 0
+    outside: list[Difference] = []
+    only_one: list[Difference] = []
+    for path in sorted({*observed, *expected}):
+        tolerance = tolerances.of(path)
+        if not tolerance.compared:
+            continue
+        one, other = observed.get(path, MISSING), expected.get(path, MISSING)
+        allowed = tolerance.allowed(other) if _number(other) else 0.0
+        if fast and (path in _FAST_SETTINGS or (one in (MISSING, None) and _fits(path, lenient))):
+            left_out += 1
+        elif MISSING in (one, other) and _fits(path, tolerances.optional):
+            only_one.append(Difference(path, other, one, allowed))
+        elif type(one) is type(other) and one == other:
+            identical += 1
+        elif _number(one) and _number(other) and abs(one - other) <= allowed:
+            within += 1
+        else:
+            outside.append(Difference(path, other, one, allowed))
+    if len(only_one) > tolerances.most:
+        outside = sorted([*outside, *only_one], key=lambda difference: difference.path)
+    else:
+        left_out += len(only_one)
+    values = identical + within + len(outside)
+    return Comparison(values, identical, within, outside, left_out)
+
+
+def reference_of(suite: str) -> Path | None:
+    """Returns the folder of a suite's reference results, or None where none ship."""
+    folders = [
+        path for path in shipped("expected").glob("*") if path.name == suite and (path / "results.json").exists()
+    ]
+    return folders[0] if folders else None
+
+
+def check_reference(results: dict[str, Any], folder: Path) -> Comparison:
+    """Compares results with `results.json` of a folder by its `tolerances.toml`.
+
+    Raises:
+        InputError: a file of the folder is missing or damaged, or it is of another suite.
+    """
+    reference = load_results(folder)
+    if reference["suite"] != results["suite"]:
+        raise InputError(
+            f"{folder} holds the reference of suite {reference['suite']}, the run is of {results['suite']}"
+        )
+    return compare_with_reference(results, reference, load_tolerances(folder / "tolerances.toml"))

@@ -1,0 +1,251 @@
+"""RO-Crate metadata of a run: its files with checksums, and what made them, when, with which versions, on what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from semconv.system.errors import InputError
+from semconv.system.files import sha256_of_file, write_json
+from semconv.system.json_toml import read_json
+from semconv.system.provenance import provenance
+
+METADATA = "ro-crate-metadata.json"
+FORMAT = 1
+"""Version of the layout of a run folder; a folder of another version is refused."""
+PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
+_SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"
+CATEGORIES = "categories.toml"
+ANONYMOUS = "anonymous"
+"""Name of the property that says that a crate is."""
+LEFT_OUT = "left out (anonymous)"
+_DESCRIBED = {
+    "results.json": "Every number of the run.",
+    "suite.json": "What was compared, and how: the resolved suite.",
+    "claims.toml": "What is claimed of the results.",
+    CATEGORIES: "Keyword lists of the suite's own.",
+    "report.md": "The report as Markdown.",
+    "index.html": "The report as one self-contained page.",
+    "pairs.parquet": "The matched feature pairs of every layer pair.",
+    "contexts.parquet": "The text that activates their features most.",
+    "nulls.safetensors": "Every draw of the nulls of the layer grid.",
+    "decoders.safetensors": "The SAE decoder rows of the pairs.",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a crate: path relative to it, SHA-256, bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+def portable_files(folder: Path, tasks: Iterable[str]) -> list[str]:
+    """Returns what of a run folder travels: everything but tokens, activation stores and whole decoders.
+
+    Args:
+        folder: of the run.
+        tasks: names of the finished tasks that the results were made of; those of other runs in the folder stay.
+    """
+    found = [name for name in _DESCRIBED if (folder / name).is_file()]
+    found += sorted(str(path.relative_to(folder)) for path in folder.glob("figures/*.png"))
+    return found + sorted(f"tasks/{name}.safetensors" for name in tasks)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _properties(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            flat |= _properties(value, f"{prefix}{name}/")
+        elif value is not None:
+            flat[prefix + name] = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return flat
+
+
+def write_crate(
+    folder: Path, suite: str, tasks: Iterable[str], began: float, ended: float, facts: dict[str, Any]
+) -> None:
+    """Writes `ro-crate-metadata.json`, the one file of a run that differs from run to run (Process Run Crate 0.5).
+
+    Args:
+        folder: of the run; `portable_files` of it are listed.
+        suite: name of the suite.
+        tasks: names of the finished tasks.
+        began: when the run began, seconds since 1970.
+        ended: when it ended.
+        facts: of this run, beside what `provenance` says of the machine and the code; tables may nest.
+    """
+    from rocrate.model.contextentity import ContextEntity
+    from rocrate.rocrate import ROCrate
+
+    about = provenance()
+    versions: dict[str, str] = about.pop("versions")  # pyright: ignore - a table by its name
+    crate: Any = ROCrate(version="1.1")  # what the profile is made for
+    crate.metadata.extra_terms = {"sha256": _SHA256}
+
+    def entity(identifier: str, kind: str, **properties: Any) -> Any:
+        return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+
+    def values(of: str, table: dict[str, str]) -> list[Any]:
+        return [entity(f"#{of}/{name}", "PropertyValue", name=name, value=table[name]) for name in sorted(table)]
+
+    files = [
+        crate.add_file(
+            dest_path=path,
+            properties={
+                "sha256": sha256_of_file(folder / path),
+                "contentSize": str((folder / path).stat().st_size),
+                **({"description": _DESCRIBED[path]} if path in _DESCRIBED else {}),
+            },
+        )
+        for path in portable_files(folder, tasks)
+    ]
+    crate.name = f"semconv run of suite {suite}"
+    crate.description = "SAE features of two language models, correlated, matched and compared layer by layer."
+    crate.datePublished = datetime.fromtimestamp(ended, UTC)
+    crate.license = entity("https://spdx.org/licenses/Apache-2.0", "CreativeWork", name="Apache License 2.0")
+    root = crate.root_dataset
+    root["conformsTo"] = entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
+    root["additionalProperty"] = values("layout", {"semconv format": str(FORMAT)})
+    packages = [
+        entity(f"#package/{name}", "SoftwareApplication", name=name, softwareVersion=version)
+        for name, version in sorted(versions.items())
+        if name != "semconv"
+    ]
+    software = entity(
+        "#semconv",
+        "SoftwareApplication",
+        name="semconv",
+        softwareVersion=versions["semconv"],
+        version=str(about["commit"]),
+        softwareRequirements=packages,
+    )
+    inputs = [file for file in files if file.id in ("suite.json", "claims.toml")]
+    action = crate.add_action(
+        software,
+        identifier="#run",
+        object=inputs,
+        result=[file for file in files if file not in inputs],
+        properties={
+            "name": f"semconv on suite {suite}",
+            "startTime": _time(began),
+            "endTime": _time(ended),
+            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+        },
+    )
+    action["additionalProperty"] = values("run", _properties({**about, **facts}))
+    write_json(folder / METADATA, crate.metadata.generate())
+
+
+_SAID = ("device", "peak_memory_mib", "seconds/")
+"""What of a run an anonymous archive says too: properties of these names, or that begin so."""
+_LACKS = "without machine, command line, commit and people"
+_PEOPLE = ("author", "creator", "contributor", "editor", "maintainer", "publisher", "funder", "sourceOrganization")
+
+
+def anonymous_metadata(folder: Path) -> bytes:
+    """Returns the crate of a run for readers who must not learn whose it is.
+
+    What it says of the machine, the command line and the commit is `LEFT_OUT`, also where another version said it, and
+    nothing is left of people and organisations, which somebody may have added. Files, versions, times and seconds stay.
+
+    Raises:
+        InputError: there is no crate, or it is damaged.
+    """
+    graph = [item for item in _graph(folder) if item.get("@type") not in ("Person", "Organization")]
+    about = {"@id": f"#run/{ANONYMOUS}", "@type": "PropertyValue", "name": ANONYMOUS, "value": _LACKS}
+    for item in graph:
+        for key in _PEOPLE:
+            item.pop(key, None)
+        name = str(item["@id"]).removeprefix("#run/")
+        if name != item["@id"] and not name.startswith(_SAID):
+            item["value"] = LEFT_OUT
+        if item["@id"] == "#semconv":
+            item["version"] = LEFT_OUT
+        if item["@id"] == "#run":
+            item["additionalProperty"] = [*_listed(item.get("additionalProperty")), {"@id": about["@id"]}]
+    crate = read_json(folder / METADATA)
+    return (json.dumps({**crate, "@graph": [*graph, about]}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _graph(folder: Path) -> list[dict[str, Any]]:
+    path = folder / METADATA
+    graph = read_json(path, f"{folder} holds no {METADATA}; it is no finished run of semconv").get("@graph")
+    if not isinstance(graph, list) or not all(isinstance(item, dict) and "@id" in item for item in graph):
+        raise InputError(f"{path} is damaged: its @graph must be a list of entities")
+    return graph
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Returns what the crate says of the run: machine, commit, seconds of every stage, peak memory in MiB, times.
+
+    Raises:
+        InputError: there is no crate, or it is damaged.
+    """
+    graph = _graph(folder)
+    about = [item for item in graph if str(item["@id"]).startswith("#run/")]
+    found = {str(item.get("name")): str(item.get("value")) for item in about}
+    run = next((item for item in graph if item["@id"] == "#run"), {})
+    return {**found, **{key: str(run[key]) for key in ("startTime", "endTime") if key in run}}
+
+
+def listed_files(folder: Path) -> list[Entry]:
+    """Returns the files that the crate lists, without looking at them.
+
+    Raises:
+        InputError: no crate, a damaged one, one of another format, one that lists no results or a path outside of it.
+    """
+    graph = _graph(folder)
+    layout = next((item for item in graph if item["@id"] == "#layout/semconv format"), None)
+    found = None if layout is None else layout.get("value")
+    if found != str(FORMAT):
+        raise InputError(
+            f"{folder} has format {found or 'none'}, this semconv reads format {FORMAT}; "
+            "read it with the version of semconv that wrote it"
+        )
+    entries: list[Entry] = []
+    for item in graph:
+        if item.get("@type") != "File":
+            continue
+        name, size = unquote(str(item["@id"])), str(item.get("contentSize"))
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{folder} lists {name}, which lies outside of it")
+        entries.append(Entry(name, str(item.get("sha256")), int(size) if size.isdecimal() else -1))
+    if not any(entry.path == "results.json" for entry in entries):
+        raise InputError(f"{folder} lists no results.json; it is no finished run of semconv")
+    return entries
+
+
+def check_crate(folder: Path) -> list[Entry]:
+    """Checks every file that the crate lists, and returns them.
+
+    Raises:
+        InputError: what `listed_files` refuses, or a file that is missing or not what was listed.
+    """
+    entries = listed_files(folder)
+    for entry in entries:
+        path = folder / entry.path
+        if not path.is_file():
+            raise InputError(f"{folder} lists {entry.path}, which is missing")
+        found = Entry(entry.path, sha256_of_file(path), path.stat().st_size)
+        if found != entry:
+            raise InputError(
+                f"{entry.path} in {folder} is not the file that was listed: SHA-256 {entry.sha256[:16]}... and "
+                f"{entry.size} bytes expected, {found.sha256[:16]}... and {found.size} bytes found"
+            )
+    return entries

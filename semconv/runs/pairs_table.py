@@ -1,0 +1,141 @@
+"""The matched feature pairs of a run as a table: `pairs.parquet` in the run folder, and what is exported from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv.system.errors import InputError
+from semconv.system.files import check_target, write_atomically
+from semconv.system.parquet import read_table, write_table
+from semconv.text.top_tokens import TopTokens
+
+COLUMNS = (
+    *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
+    *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
+)
+NEURONPEDIA = "https://www.neuronpedia.org"
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedPairs:
+    """The pairs of one layer pair.
+
+    Attributes:
+        layer_a: of model A.
+        layer_b: of model B.
+        sae_a: label of A's SAE.
+        sae_b: of B's.
+        a: int64 [n] features of A.
+        b: int64 [n] features of B.
+        r: float64 [n].
+        tokens_a: table of the top-activating tokens of all A features.
+        tokens_b: of B.
+        neuronpedia_a: what Neuronpedia calls A's SAE, empty where it has none.
+        neuronpedia_b: of B.
+    """
+
+    layer_a: int
+    layer_b: int
+    sae_a: str
+    sae_b: str
+    a: Int[ndarray, " n"]
+    b: Int[ndarray, " n"]
+    r: Float[ndarray, " n"]
+    tokens_a: TopTokens
+    tokens_b: TopTokens
+    neuronpedia_a: str = ""
+    neuronpedia_b: str = ""
+
+
+def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
+    return [[table.texts[i] for i in row if i >= 0] for row in table.numbers[features].tolist()]
+
+
+def _links(sae: str, features: Int[ndarray, " n"]) -> list[str | None]:
+    return [f"{NEURONPEDIA}/{sae}/{feature}" if sae else None for feature in features.tolist()]
+
+
+def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
+    """Writes the pairs of all layer pairs as Parquet, a row per pair, columns `COLUMNS`."""
+    import pyarrow as pa
+
+    schema = _schema()
+    tables = [
+        pa.table(
+            [
+                [g.layer_a] * len(g.a),
+                [g.layer_b] * len(g.a),
+                [g.sae_a] * len(g.a),
+                [g.sae_b] * len(g.a),
+                g.a,
+                g.b,
+                g.r,
+                _tokens(g.tokens_a, g.a),
+                _tokens(g.tokens_b, g.b),
+                _links(g.neuronpedia_a, g.a),
+                _links(g.neuronpedia_b, g.b),
+            ],
+            schema=schema,
+        )
+        for g in groups
+    ]
+    write_table(path, pa.concat_tables(tables))
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    text, texts = pa.string(), pa.list_(pa.string())
+    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), pa.float64(), texts, texts, text, text)
+    return pa.schema(list(zip(COLUMNS, types, strict=True)))
+
+
+def read_pairs(run: Path) -> Any:
+    """Reads the matched pairs of a run as a pyarrow table, a row per pair, columns `COLUMNS`.
+
+    Raises:
+        InputError: the folder holds none, or the file is not what `write_pairs` writes.
+    """
+    return read_table(run / "pairs.parquet", _schema(), optional=("link_a", "link_b"))
+
+
+def _no_formula(text: str | None) -> str | None:
+    """Returns a text that no spreadsheet calculates: tokens are anybody's."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text
+
+
+def export_pairs(run: Path, target: Path) -> int:
+    """Writes the matched pairs of a run as `.parquet` or `.csv` (top tokens joined by spaces); returns their number.
+
+    In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
+
+    Raises:
+        InputError: another suffix, the run's own file, or what `read_pairs` refuses.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as csv
+
+    check_target(target, run / "pairs.parquet")
+    table = read_pairs(run)
+    if target.suffix == ".parquet":
+        write_table(target, table)
+    elif target.suffix == ".csv":
+        flat: Any = table
+        for name in ("top_tokens_a", "top_tokens_b"):
+            joined = pa.array([" ".join(tokens) for tokens in table[name].to_pylist()])
+            flat = flat.set_column(flat.schema.get_field_index(name), name, joined)
+        for place, field in enumerate(flat.schema):
+            if pa.types.is_string(field.type):
+                shown = pa.array([_no_formula(text) for text in flat[field.name].to_pylist()], pa.string())
+                flat = flat.set_column(place, field.name, shown)
+        write_atomically(target, partial(csv.write_csv, flat))
+    else:
+        raise InputError(f"pairs are exported as .csv or .parquet, got {target.name}")
+    return int(table.num_rows)

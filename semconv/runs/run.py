@@ -1,0 +1,69 @@
+"""A run folder: everything a reproduction leaves on disk, who hears of its progress, and the time each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how much of it is done, and how much there is."""
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """The progress callback of a caller that asked for none."""
+
+
+@dataclass
+class Run:
+    """A run folder: everything a reproduction leaves on disk, and the time each stage took.
+
+    Attributes:
+        suite: what is compared.
+        folder: where results, stores and figures go.
+        progress: called as stages advance.
+        device: where models, SAEs and correlations run; no part of the suite, for results must not depend on it.
+        fast: the suite was cut short by `SuiteConfig.fast`, and the results say so.
+        began: when, seconds since 1970.
+        tasks: names of the finished tasks that the results are made of.
+        stores: folder of activation stores that several runs share; None keeps them in the run folder.
+        found: where a store lies that is not where it usually would be.
+    """
+
+    suite: SuiteConfig
+    folder: Path
+    progress: Progress = _silent
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    fast: bool = False
+    began: float = field(default_factory=time.time)
+    tasks: set[str] = field(default_factory=set[str])
+    stores: Path | None = None
+    found: dict[Path, Path] = field(default_factory=dict[Path, Path])
+
+    def usual_store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
+        """Returns where the store of an SAE is made in the run folder."""
+        return self.folder / "stores" / model.name / sae.place
+
+    def store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
+        """Returns where the store of an SAE was found or made, once its model was encoded."""
+        usual = self.usual_store_path(model, sae)
+        return self.found.get(usual, usual)
+
+    def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
+        return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"
+
+    @contextmanager
+    def timed(self, stage: str):
+        """Adds the time spent inside to the stage's."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - began

@@ -1,0 +1,1 @@
+"""Every draw and every p."""

@@ -1,0 +1,1 @@
+"""One comparison: sides, their pairs, every measure beside its nulls."""

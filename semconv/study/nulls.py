@@ -1,0 +1,104 @@
+"""The null distributions of a layer pair: what scores the paired features would reach if the pairing meant nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv.compare import Measure
+from semconv.core import ops
+from semconv.core.correlate import BestMatches, TopMatches
+from semconv.matching.filters import match_features, needed_partners
+from semconv.statistics.permutation import frequency_strata, permutation_ids
+from semconv.statistics.resampling import document_shift
+from semconv.study.sides import Prepared, Side, scores_of
+from semconv.suite.config import MatchConfig
+
+PAIRING_NULLS = ("shuffle", "frequency")
+
+
+def pairing_nulls(
+    prepared: Prepared, counts_b: Int[ndarray, " n"], n_permutations: int, seed: int, n_strata: int
+) -> dict[str, Float[ndarray, " m"]]:
+    """Returns the scores of a measure under permuted pairings of the same features.
+
+    `shuffle` (published) permutes all pairs; `frequency` only pairs whose B features are active about equally often.
+
+    Args:
+        prepared: the pairs as the measure takes them.
+        counts_b: on how many tokens the B feature of every pair is active.
+        n_permutations: m.
+        seed: key of the permutations.
+        n_strata: strata of equal size by activation frequency.
+    """
+    n, measure = len(counts_b), prepared.measure
+    strata = {"shuffle": None, "frequency": frequency_strata(counts_b, n_strata)}
+    return {
+        name: measure.null_scores(prepared.x, prepared.y, permutation_ids(n, n_permutations, seed, strata=groups))
+        for name, groups in strata.items()
+    }
+
+
+Pairs = tuple[Int[ndarray, " n"], Int[ndarray, " n"]]
+"""A and B features, the strongest pair first."""
+
+
+def without_agreement(config: MatchConfig) -> MatchConfig:
+    """Returns the same matching without the filters that ask for agreement: r, and a shared top token."""
+    return replace(config, need_shared_token=False, min_r=-1.0)
+
+
+def ranked_pairs(matches: BestMatches, a: Side, b: Side, config: MatchConfig) -> Pairs:
+    """Pairs features without the filters that ask for agreement, however many there are; by falling r."""
+    free = replace(without_agreement(config), strongest=0)
+    pairs = match_features(matches, a.tokens, b.tokens, free, a.activity(free), b.activity(free))
+    order = np.argsort(-pairs.r, kind="stable")
+    return pairs.a[order], pairs.b[order]
+
+
+def score_strongest(measures: Sequence[Measure[Any]], a: Side, b: Side, pairs: Pairs, n: int) -> ndarray:
+    """Scores the n strongest pairs by every measure, float64 [measures], in ascending order of the B feature."""
+    rows = np.argsort(pairs[1][:n], kind="stable")
+    return scores_of(measures, a, b, pairs[0][:n][rows], pairs[1][:n][rows])
+
+
+def rematch(
+    a: Side, b: Side, config: MatchConfig, starts: Int[ndarray, " D"], seed: int, numbers: Sequence[int]
+) -> tuple[Int[ndarray, " m"], list[Pairs]]:
+    """Shifts the text of one model against the other's by whole documents and matches again.
+
+    This breaks the shared text and keeps firing rates, documents and the search for the best partner. So it tests the
+    whole procedure. The filters that ask for agreement leave next to nothing under it; how many pairs they leave is a
+    statistic of its own, and the geometry is scored without them (`ranked_pairs`), on the same number of pairs under
+    every shift as on the true text, because most measures depend on how many pairs there are.
+
+    Args:
+        a: one side.
+        b: the other, over the same tokens.
+        config: how features are matched.
+        starts: first position of every document.
+        seed: key of the shifts.
+        numbers: which shifts of that key.
+
+    Returns:
+        Pairs that pass every filter int64 [m], and the ranked pairs of every shift.
+    """
+    n_a, n_b = a.acts.n_features, b.acts.n_features
+    sides = [(side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b)]
+    shifts = [document_shift(starts, seed, number) for number in numbers]
+    k = needed_partners(config, n_a, n_b)
+    found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
+    active = a.activity(config), b.activity(config)  # whole documents are shifted, so no shift changes it
+    passed, ranked = np.zeros(len(shifts), dtype=np.int64), list[Pairs]()
+    nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and nobody reads it here
+    for i in range(len(shifts)):
+        directions = TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i])
+        matches = BestMatches(*directions, a.acts.n_tokens, nothing, nothing)
+        passed[i] = len(match_features(matches, a.tokens, b.tokens, config, *active))
+        ranked.append(ranked_pairs(matches, a, b, config))
+    return passed, ranked

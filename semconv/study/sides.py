@@ -1,0 +1,185 @@
+"""Side: what the comparison needs of one SAE, and the scores of features paired between two of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.compare import Measure
+from semconv.compare.measure import RowSubsets, collected_saturation
+from semconv.core.correlate import best_matches
+from semconv.core.sparse import SparseActivations
+from semconv.core.streaming import StreamingCorrelation
+from semconv.matching.filters import Activity, FeaturePairs, match_features, needed_partners
+from semconv.suite.config import MatchConfig
+from semconv.suite.sae_labels import pair_key
+from semconv.system.errors import InputError
+from semconv.text.top_tokens import TopTokens
+
+_PAIRS_AT_ONCE = 2048  # all of whose features are correlated with each other, in 8 bytes per two
+SHARED_ROWS = 8192
+"""Dictionaries up to this wide keep what their row subsets share; beyond, an RSA would hold 8 F^2 bytes of it."""
+
+_Spaces = dict[str, tuple[ndarray, RowSubsets[Any]]]
+"""Measure with its settings -> decoder rows, and what their subsets share."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One SAE at one layer of one model.
+
+    Attributes:
+        model: short name of the model.
+        layer: block at which the SAE reads.
+        acts: its activations over the counted tokens, on the device that correlates.
+        store_sha256: of the store they come from.
+        decoder: float64 [F, d_model].
+        tokens: table of the top-activating tokens of every feature.
+        documents: integer [n_tokens], which document each token is from; None where nothing asks.
+        sae: which SAE of the model it is (`SaeConfig.label`); empty for the layer.
+    """
+
+    model: str
+    layer: int
+    acts: SparseActivations
+    store_sha256: str
+    decoder: Float[ndarray, "F d"]
+    tokens: TopTokens
+    documents: Tensor | None = None
+    sae: str = ""
+    _spaces: _Spaces = field(default_factory=dict[str, tuple[ndarray, RowSubsets[Any]]])
+
+    @property
+    def label(self) -> str:
+        """Which SAE of the model it is, in keys and file names."""
+        return self.sae or str(self.layer)
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.label}"
+
+    def active_counts(self) -> Int[ndarray, " F"]:
+        """On how many tokens each feature is active, int64 [F]."""
+        return self.acts.active_counts().cpu().numpy()
+
+    def activity(self, config: MatchConfig) -> Activity:
+        """How often each feature is active, as far as the filters of the config ask; counted once.
+
+        Raises:
+            InputError: `min_documents` where the documents are not known.
+        """
+        tokens = self._active_tokens if config.min_activations else None
+        return Activity(tokens, self._active_documents if config.min_documents else None)
+
+    @cached_property
+    def _active_tokens(self) -> Int[ndarray, " F"]:
+        return self.active_counts()
+
+    @cached_property
+    def _active_documents(self) -> Int[ndarray, " F"]:
+        if self.documents is None:
+            raise InputError(f"match.min_documents needs the documents of the text of {self.name}, which are not known")
+        return self.acts.document_counts(self.documents.to(self.acts.device)).cpu().numpy()
+
+    def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"]) -> Any:
+        """Returns some decoder rows as the measure's prepared space, sharing what their subsets share.
+
+        Raises:
+            InputError: what the measure refuses.
+        """
+        if len(self.decoder) > SHARED_ROWS:
+            return measure.prepare(self.decoder[rows])
+        decoder, space = self._spaces.get(repr(measure), (None, None))
+        if space is None or decoder is not self.decoder:  # a side made by `replace` from this one shares the table
+            space = measure.space(self.decoder)
+            self._spaces[repr(measure)] = (self.decoder, space)
+        return space.subset(rows)
+
+    def at(self, positions: Tensor) -> Side:
+        """Returns the same side over other tokens, int64 [n] positions of these; features keep their top tokens."""
+        acts = self.acts.tokens(positions.to(self.acts.device))
+        documents = None if self.documents is None else self.documents[positions.to(self.documents.device)]
+        return replace(self, acts=acts, documents=documents)
+
+
+def key_of(a: Side, b: Side) -> str:
+    """Returns what the results call two sides, such as `0x2`."""
+    return pair_key(a.label, b.label)
+
+
+def match_sides(a: Side, b: Side, config: MatchConfig) -> FeaturePairs:
+    """Correlates and pairs the features of two sides over the same tokens."""
+    k = needed_partners(config, a.acts.n_features, b.acts.n_features)
+    matches = best_matches(a.acts, b.acts, k).to("cpu")
+    return match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """The paired rows of two sides as one measure takes them, and their score.
+
+    Attributes:
+        measure: whose.
+        x: prepared space of A's rows.
+        y: of B's.
+        score: the similarity.
+        saturated: the measure warned that the score is near its top whatever the pairing.
+    """
+
+    measure: Measure[Any]
+    x: Any
+    y: Any
+    score: float
+    saturated: bool
+
+
+def prepare_pairs(
+    measure: Measure[Any], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
+) -> Prepared:
+    """Scores the paired decoder rows by one measure.
+
+    Raises:
+        InputError: what the measure refuses.
+    """
+    with collected_saturation() as saturated:
+        x, y = a.subset(measure, rows_a), b.subset(measure, rows_b)
+        score = measure.score(x, y)
+    return Prepared(measure, x, y, score, bool(saturated))
+
+
+def scores_of(
+    measures: Sequence[Measure[Any]], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
+) -> Float[ndarray, " measures"]:
+    """Scores the paired decoder rows by every measure, NaN where one refuses them."""
+    out = np.full(len(measures), math.nan)
+    for i, measure in enumerate(measures):
+        try:
+            out[i] = prepare_pairs(measure, a, b, rows_a, rows_b).score
+        except InputError:
+            continue
+    return out
+
+
+def pair_correlations(a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """Returns r of given feature pairs, float64 [n], NaN where one of the two never varies."""
+    out = np.empty(len(rows_a))
+    for begin in range(0, len(rows_a), _PAIRS_AT_ONCE):
+        part = slice(begin, begin + _PAIRS_AT_ONCE)
+        (one, at_one), (other, at_other) = (np.unique(rows[part], return_inverse=True) for rows in (rows_a, rows_b))
+        x, y = (side.acts.columns(torch.from_numpy(rows).to(side.acts.device)) for side, rows in ((a, one), (b, other)))
+        # With these maxima the stream has the scales of best_matches.
+        stream = StreamingCorrelation(
+            len(one), len(other), feature_max_a=x.feature_max(), feature_max_b=y.feature_max(), device=x.device
+        )
+        stream.update(x, y)
+        out[part] = stream.correlation().cpu().numpy()[at_one, at_other]
+    return out

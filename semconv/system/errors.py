@@ -1,0 +1,71 @@
+"""The errors and warnings of semconv, and what a library raises made one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class SemconvError(Exception):
+    """Base of every error that semconv raises on purpose; the message is one sentence for the user."""
+
+
+class InputError(SemconvError, ValueError):
+    """Bad input: says what was expected and what was found. The command line turns it into exit code 2."""
+
+
+def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """Returns a hint with the nearest known word, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of a library's message for one sentence, and the second where the first leads up to it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
+
+
+def short_of_memory(error: BaseException) -> bool:
+    """Whether an error, of Python or of torch on a CPU or a GPU, says that memory is too small."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch is not loaded for its name
+        or "can't allocate memory" in str(error)
+    )
+
+
+@contextmanager
+def refusing(what: str) -> Generator[None]:
+    """Turns whatever a library raises, while it works on what others wrote, into one sentence.
+
+    For the call of the library alone: a mistake of ours in it would pass for one of theirs.
+
+    Args:
+        what: begins the sentence, such as `cannot load model x`.
+
+    Raises:
+        InputError: instead of anything else, memory that is too small excepted.
+    """
+    try:
+        yield
+    except SemconvError:
+        raise
+    except Exception as error:
+        if short_of_memory(error):
+            raise
+        kind = "" if type(error) in _SENTENCES else f"{type(error).__name__}: "
+        raise InputError(f"{what}: {kind}{first_line(error)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of libraries in Rust; no Exception, for nobody to catch
+            raise
+        raise InputError(f"{what}: {first_line(error)}") from None
+
+
+_SENTENCES = (Exception, OSError, FileNotFoundError, ValueError, RuntimeError)
+"""Whose messages need no name of the error before them."""
+
+
+class SemconvWarning(UserWarning):
+    """Something is not as it should be, and the work goes on."""

@@ -1,0 +1,144 @@
+"""Semantic categories: keyword lists, and the features whose top tokens hold one of the keywords."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from semconv._paths import CATEGORIES
+from semconv.system.errors import InputError
+from semconv.system.json_toml import read_toml
+
+_KEYS = ("name", "description", "rule", "keywords")
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Named keyword lists and the rule by which a token belongs to one.
+
+    A keyword may stand in several categories, and a feature then belongs to all of them: the comparison has a case for
+    overlapping subspaces, and `overlaps` counts what they share.
+
+    Attributes:
+        name: short name, that of the file.
+        rule: `equals`: the token's text, white space around it stripped and lower-cased, is a keyword;
+            `contains` (published): a keyword stands anywhere in that text, inside a longer word too.
+        keywords: category -> its keywords, lower-case, at least one, each once.
+        description: one sentence for tables.
+
+    Raises:
+        InputError: an unknown rule, no category, one without keywords, a keyword twice in a category, or a keyword
+            that no token could equal: empty, with an upper-case letter, or with white space around it.
+    """
+
+    name: str
+    rule: Literal["contains", "equals"]
+    keywords: Mapping[str, tuple[str, ...]]
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("contains", "equals"):
+            raise InputError(f"categories {self.name}: rule must be contains or equals, got {self.rule!r}")
+        if not self.keywords:
+            raise InputError(f"categories {self.name} need at least one category, got none")
+        for category, words in self.keywords.items():
+            if not words:
+                raise InputError(f"category {category!r} of {self.name} needs at least one keyword, got none")
+            for number, word in enumerate(words):
+                if not word or word != _folded(word):
+                    raise InputError(
+                        f"keywords must be lower-case and without white space around them, "
+                        f"got {word!r} in category {category!r} of {self.name}"
+                    )
+                if word in words[:number]:
+                    raise InputError(f"keyword {word!r} stands twice in category {category!r} of {self.name}")
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of rule and keywords: results with this hash used the same categories."""
+        return hashlib.sha256(json.dumps([self.rule, dict(self.keywords)], sort_keys=True).encode()).hexdigest()
+
+    def of_token(self, text: str) -> frozenset[str]:
+        """Returns the categories that a token of this text belongs to."""
+        token = _folded(text)
+        if self.rule == "equals":
+            return frozenset(name for name, words in self.keywords.items() if token in words)
+        return frozenset(name for name, words in self.keywords.items() if any(word in token for word in words))
+
+
+def _folded(text: str) -> str:
+    return text.strip().lower()
+
+
+def category_names() -> list[str]:
+    """Returns the names of the keyword lists that ship with the package."""
+    return sorted(path.stem for path in CATEGORIES.glob("*.toml"))
+
+
+def load_categories(path_or_name: str | Path) -> Categories:
+    """Reads keyword lists that ship with the package by name, or a user's own TOML file.
+
+    The file holds `name`, `rule`, optionally `description`, and a table `keywords` of category = list of words.
+
+    Raises:
+        InputError: unknown name, TOML that does not parse, a key that is not known or missing, a value of another
+            kind, or what `Categories` refuses.
+    """
+    path = Path(path_or_name)
+    if path.suffix != ".toml":
+        path = CATEGORIES / f"{path_or_name}.toml"
+        if not path.exists():
+            raise InputError(f"unknown categories {str(path_or_name)!r}; there are {', '.join(category_names())}")
+    elif not path.exists():
+        raise InputError(f"category file {path} does not exist")
+    return _built(read_toml(path), path.name)
+
+
+def _built(table: dict[str, Any], where: str) -> Categories:
+    """Makes categories from a TOML table, after checking every key and kind."""
+    for key in table:
+        if key not in _KEYS:
+            raise InputError(f"unknown key {key!r} in {where}; known are {', '.join(_KEYS)}")
+    for key, kind, wanted in (("name", str, "text"), ("rule", str, "text"), ("keywords", dict, "a table")):
+        if key not in table:
+            raise InputError(f"{where} is incomplete: {key!r} is missing")
+        if not isinstance(table[key], kind):
+            raise InputError(f"{key} in {where} must be {wanted}, got {table[key]!r}")
+    if not isinstance(table.get("description", ""), str):
+        raise InputError(f"description in {where} must be text, got {table['description']!r}")
+    for category, words in table["keywords"].items():
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise InputError(f"category {category!r} in {where} must be a list of words, got {words!r}")
+    keywords = {category: tuple(words) for category, words in table["keywords"].items()}
+    return Categories(table["name"], table["rule"], keywords, table.get("description", ""))
+
+
+def features_of(categories: Categories, top_tokens: Sequence[Sequence[str]]) -> dict[str, Int[ndarray, " n"]]:
+    """Returns the features of every category: those one of whose top tokens belongs to it.
+
+    Args:
+        categories: keyword lists and rule.
+        top_tokens: [F] lists of top-activating tokens (five in the published protocol).
+
+    Returns:
+        Category -> int64 features, ascending, in the order of the categories; empty where no feature belongs.
+    """
+    of_text = {text: categories.of_token(text) for text in {text for row in top_tokens for text in row}}
+    found: dict[str, list[int]] = {name: [] for name in categories.keywords}
+    for feature, row in enumerate(top_tokens):
+        for name in frozenset[str]().union(*(of_text[text] for text in row)):
+            found[name].append(feature)
+    return {name: np.array(features, dtype=np.int64) for name, features in found.items()}
+
+
+def overlaps(members: Mapping[str, Int[ndarray, " n"]]) -> Int[ndarray, "C C"]:
+    """Returns how many features each two categories share, int64, in the order of the keys; sizes on the diagonal."""
+    return np.array([[len(np.intersect1d(x, y)) for y in members.values()] for x in members.values()], dtype=np.int64)

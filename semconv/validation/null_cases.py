@@ -1,0 +1,247 @@
+"""The data sets of the calibration study: nulls that must be uniform, nulls that mislead, and planted features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv.compare import MEASURES, Measure, make_measures
+from semconv.core.correlate import best_matches
+from semconv.statistics.permutation import frequency_strata, max_statistic, permutation_ids
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.sides import Prepared, Side, match_sides, prepare_pairs, scores_of
+from semconv.suite.config import MatchConfig
+from semconv.text.top_tokens import TopTokens
+from semconv.validation.synthetic import (
+    activation_decoder,
+    document_lengths,
+    frequency_spaces,
+    heavy_spaces,
+    make_side,
+    planted_model,
+    planted_spaces,
+    random_decoder,
+    topical_activations,
+)
+from semconv.validation.uniformity import Case, Tests, p_and_u
+
+N_PAIRS, D_A, D_B = 32, 8, 10  # more pairs than the directions of both spaces, which PWCCA needs
+N_PERMUTATIONS = 99
+N_FEATURES, N_DOCUMENTS, DOCUMENT = 64, 50, 10
+N_SHIFTS = 19  # the fewest that can reach p = 0.05
+FEW = ("rsa", "procrustes", "cka_unbiased", "mutual_knn")
+"""Measures where all would take too long or say the same."""
+
+
+def _measures(names: Sequence[str] = tuple(MEASURES)) -> list[Measure[Any]]:
+    return make_measures(names, svcca_k=4, knn_k=5)
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**62))
+
+
+def spaces_case(
+    draw: Callable[[np.random.Generator, Int[ndarray, " n"]], tuple[ndarray, ndarray]],
+    n_strata: int,
+    names: Sequence[str] = tuple(MEASURES),
+) -> Callable[[np.random.Generator], Tests]:
+    """Returns what tests `shuffle` and `frequency` on two spaces, drawn with the activation counts of their pairs."""
+
+    def make(rng: np.random.Generator) -> Tests:
+        counts, seed = rng.permutation(N_PAIRS), _seed(rng)
+        X, Y = draw(rng, counts)
+        out: Tests = {}
+        for measure in _measures(names):
+            x, y = measure.prepare(X), measure.prepare(Y)
+            prepared = Prepared(measure, x, y, float(measure.null_scores(x, y, np.arange(N_PAIRS)[None])[0]), False)
+            for null, scores in pairing_nulls(prepared, counts, N_PERMUTATIONS, seed, n_strata).items():
+                out[f"{null}.{measure.name}"] = p_and_u(prepared.score, scores, rng)
+        return out
+
+    return make
+
+
+def _grid_case(rng: np.random.Generator) -> Tests:
+    """The best of a grid of 2 x 3 layers that resemble each other within a model, and its smallest single p."""
+    bases = rng.normal(size=(N_PAIRS, D_A)), rng.normal(size=(N_PAIRS, D_B))
+    layers_a, layers_b = (
+        [base + 0.7 * rng.normal(size=base.shape) for _ in range(n)] for base, n in zip(bases, (2, 3), strict=True)
+    )
+    permutations, out = permutation_ids(N_PAIRS, N_PERMUTATIONS, _seed(rng)), Tests()
+    for measure in _measures(FEW):
+        scores, nulls = list[float](), list[ndarray]()
+        for X in layers_a:
+            for Y in layers_b:
+                x, y = measure.prepare(X), measure.prepare(Y)
+                scores.append(float(measure.null_scores(x, y, np.arange(N_PAIRS)[None])[0]))
+                nulls.append(measure.null_scores(x, y, permutations))
+        best = max_statistic(scores, nulls)
+        out[f"max.{measure.name}"] = p_and_u(best.statistic, best.null, rng)
+        out[f"smallest p.{measure.name}"] = min(p_and_u(s, null, rng) for s, null in zip(scores, nulls, strict=True))
+    return out
+
+
+@dataclass(frozen=True)
+class Text:
+    """The text that two synthetic models read, and how often it is shifted.
+
+    Attributes:
+        n_documents: D.
+        kind: documents of one length, or uneven.
+        n_shifts: draws of `rematch`.
+        decoders: `random`, or `activations`, so that geometry follows what is active together.
+        planted: share of activations and of decoder variance that the second model has from the first.
+        labels: how many top tokens the topics of a model draw theirs from, for the filter on a shared one; 0 turns the
+            filter off.
+    """
+
+    n_documents: int = N_DOCUMENTS
+    kind: Literal["equal", "uneven"] = "equal"
+    n_shifts: int = N_SHIFTS
+    decoders: Literal["random", "activations"] = "random"
+    planted: float = 0.0
+    labels: int = 0
+
+    @property
+    def match(self) -> MatchConfig:
+        return MatchConfig(need_shared_token=self.labels > 0)
+
+
+def models(rng: np.random.Generator, text: Text) -> tuple[Side, Side, Int[ndarray, " D"]]:
+    """Returns two models over one text, and the first position of every document."""
+    lengths = document_lengths(rng, text.n_documents, DOCUMENT, text.kind)
+    (acts_a, topics_a), (acts_b, topics_b) = (topical_activations(rng, lengths, N_FEATURES) for _ in range(2))
+    if text.planted:
+        acts_b = planted_model(rng, acts_a, acts_b, text.planted)
+    if text.decoders == "activations":
+        decoder_a, decoder_b = (activation_decoder(rng, x, d) for x, d in ((acts_a, D_A), (acts_b, D_B)))
+    elif text.planted:
+        decoder_a, decoder_b = planted_spaces(rng, N_FEATURES, D_A, D_B, text.planted)
+    else:
+        decoder_a, decoder_b = (random_decoder(rng, N_FEATURES, d) for d in (D_A, D_B))
+    order = rng.permutation(N_FEATURES)  # a partner never has the same number
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    rows = [_top_tokens(rng, topics, text.labels) for topics in (topics_a, topics_b[order])]
+    tokens_a, tokens_b = TopTokens.of_sides(rows, ())
+    a, b = (
+        make_side("a", acts_a, decoder_a, tokens_a),
+        make_side("b", acts_b[:, order], decoder_b[order], tokens_b),
+    )
+    return a, b, starts
+
+
+def _top_tokens(rng: np.random.Generator, topics: Int[ndarray, " F"], labels: int) -> list[list[str]]:
+    """One top token per feature, by its topic; topics of one model may share one, and so may those of two."""
+    if not labels:
+        return [[] for _ in topics]
+    of_topic = rng.integers(labels, size=int(topics.max()) + 1)
+    return [[str(of_topic[topic])] for topic in topics]
+
+
+def models_case(text: Text, names: Sequence[str] = tuple(MEASURES)) -> Callable[[np.random.Generator], Tests]:
+    """Returns what tests the whole procedure, match, filter, score.
+
+    It gives `rematch` and `shuffle` of every measure, and `rematch` of the number of pairs.
+    """
+    config = text.match
+
+    def make(rng: np.random.Generator) -> Tests:
+        a, b, starts = models(rng, text)
+        seed, measures = _seed(rng), _measures(names)
+        pairs = match_sides(a, b, config)
+        observed = scores_of(measures, a, b, pairs.a, pairs.b)
+        ranked = ranked_pairs(best_matches(a.acts, b.acts), a, b, config)
+        passed, shifted = rematch(a, b, config, starts, seed, range(text.n_shifts))
+        n = min(len(pairs), len(ranked[0]), *(len(rows[0]) for rows in shifted))
+        strongest = score_strongest(measures, a, b, ranked, n)
+        null = np.stack([score_strongest(measures, a, b, rows, n) for rows in shifted])
+        out = {"rematch.pairs": p_and_u(float(len(pairs)), passed.astype(np.float64), rng)}
+        shuffled = permutation_ids(len(pairs), N_PERMUTATIONS, seed)
+        for i, measure in enumerate(measures):
+            out[f"rematch.{measure.name}"] = p_and_u(float(strongest[i]), null[:, i], rng)
+            if math.isfinite(observed[i]) and measure.name != "rsa_kendall":  # which would take as long as all others
+                prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
+                scores = measure.null_scores(prepared.x, prepared.y, shuffled)
+                out[f"shuffle.{measure.name}"] = p_and_u(prepared.score, scores, rng)
+        return out
+
+    return make
+
+
+def _levels(counts: Int[ndarray, " n"], n_strata: int) -> Float[ndarray, " n"]:
+    return frequency_strata(counts, n_strata) / (n_strata - 1)
+
+
+CASES = (
+    Case(
+        "independent",
+        ("shuffle", "frequency"),
+        spaces_case(lambda rng, _: planted_spaces(rng, N_PAIRS, D_A, D_B, 0.0), 4),
+        "Gaussian spaces that share nothing",
+    ),
+    Case(
+        "heavy tails",
+        ("shuffle", "frequency"),
+        spaces_case(lambda rng, _: heavy_spaces(rng, N_PAIRS, D_A, D_B), 4),
+        "heavy-tailed row lengths, one decaying spectrum on both sides",
+    ),
+    Case(
+        "frequency nuisance",
+        ("frequency",),
+        spaces_case(lambda rng, counts: frequency_spaces(rng, _levels(counts, 4), D_A, D_B, 1.0), 4),
+        "both spaces depend on the frequency stratum of the pair, on nothing else in common",
+    ),
+    Case(
+        "coarse strata",
+        (),
+        spaces_case(lambda rng, counts: frequency_spaces(rng, _levels(counts, N_PAIRS), D_A, D_B, 1.0), 2, FEW),
+        "both spaces depend on frequency itself; two strata are too coarse",
+    ),
+    Case("grid", ("max",), _grid_case, "2 x 3 layers that resemble each other"),
+    Case("models", ("rematch",), models_case(Text()), "models that share nothing, random decoders"),
+    Case(
+        "models, active geometry",
+        ("rematch",),
+        models_case(Text(decoders="activations")),
+        "models that share nothing, decoder rows follow what is active together",
+    ),
+    Case(
+        "uneven documents",
+        (),
+        models_case(Text(kind="uneven", decoders="activations"), FEW),
+        "the same with documents of uneven length",
+    ),
+    Case(
+        "few documents",
+        (),
+        models_case(Text(n_documents=12, n_shifts=59), FEW[:2]),
+        "12 documents, so 11 shifts, drawn 59 times",
+    ),
+    Case(
+        "token filter",
+        (),
+        models_case(Text(decoders="activations", labels=2), FEW),
+        "as 'models, active geometry', and pairs must share a top token, one of two that topics draw at random",
+    ),
+)
+"""Null data sets; the place of a case is part of its seed."""
+
+
+def power_cases(strengths: Sequence[float]) -> tuple[Case, ...]:
+    """Returns data sets with planted shared features: correlated spaces, and two models over one text."""
+
+    def spaces(r: float) -> Case:
+        make = spaces_case(lambda rng, _: planted_spaces(rng, N_PAIRS, D_A, D_B, r), 4)
+        return Case(f"spaces {r:g}", (), make, f"canonical correlations {r:g}")
+
+    def planted_models(r: float) -> Case:
+        return Case(f"models {r:g}", (), models_case(Text(planted=r)), f"share {r:g} of activations and decoders")
+
+    return tuple(make(r) for make in (spaces, planted_models) for r in strengths)
