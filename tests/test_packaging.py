@@ -432,3 +432,24 @@ def test_a_bill_that_does_not_fit_the_schema_is_refused(tmp_path: Path, site_pac
     done = sbom(tmp_path / "sbom.json", "--site-packages", site_packages, "--reports", tmp_path)
     assert_refused(done, "does not fit the schema of CycloneDX 1.6")
     assert not (tmp_path / "sbom.json").exists()
+
+
+# Packages
+
+
+def test_the_table_of_packages_is_the_order_that_is_checked():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layers = [name for layer in contract["layers"] for name in layer.split(" | ") if name != "_paths"]
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = re.findall(r"^\| `(\w+)` \| (.+) \|$", text, flags=re.MULTILINE)
+    assert [name for name, _ in table] == layers
+    for name, told in table:
+        module = ast.parse((ROOT / "semconv" / name / "__init__.py").read_text())
+        assert (ast.get_docstring(module) or "").split("\n")[0] == told
+
+
+def test_places_that_documents_name_are_there():
+    for page in ("docs/architecture.md", "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text()
+        for place in re.findall(r"`((?:[\w-]+/)+[\w.]+)`", text):
+            assert (ROOT / place).exists() or (ROOT / "semconv" / place).exists(), (page, place)
