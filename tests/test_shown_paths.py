@@ -21,7 +21,7 @@ from semconv.suite.config import (
     suite_names,
 )
 from semconv.system.provenance import provenance
-from semconv.system.shown_paths import shown_argument, shown_path
+from semconv.system.shown_paths import here, shown_argument, shown_path
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,16 @@ def test_the_command_line_of_a_run_shows_paths_from_the_current_folder(tmp_path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["/opt/x/bin/semconv", "reproduce", f"{tmp_path}/a.toml", f"--out={tmp_path}/b/c"])
     assert provenance()["argv"] == ["semconv", "reproduce", "a.toml", "--out=b/c"]
+
+
+def test_a_folder_that_was_removed_meanwhile_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    assert here() == (tmp_path / "gone",)
+    (tmp_path / "gone").rmdir()
+    assert here() == ()
+    monkeypatch.setattr("sys.argv", ["semconv", "reproduce", "--out=/x/y"])
+    assert provenance()["argv"] == ["semconv", "reproduce", "--out=.../y"]
 
 
 def test_every_path_of_a_suite_is_shown_from_the_folder_of_its_file_and_read_where_it_is(tmp_path: Path):

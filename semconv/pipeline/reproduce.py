@@ -32,7 +32,7 @@ from semconv.suite.hooks import hook_name
 from semconv.system.errors import InputError
 from semconv.system.files import only_writer, read_text, write_json, write_text
 from semconv.system.processes import Ranks, launched
-from semconv.system.shown_paths import shown_path
+from semconv.system.shown_paths import here, shown_path
 from semconv.text import top_tokens as labels
 from semconv.text.token_blocks import TokenBlocks
 
@@ -240,6 +240,6 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
             write_report(results, checked, run.folder)
         facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
         if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
-            facts["shared stores"] = shown_path(str(run.stores), (Path.cwd(),))
+            facts["shared stores"] = shown_path(str(run.stores), here())
         write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts)
     return checked

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from semconv.system.shown_paths import here
+
 Rule = Literal["token", "folder", "anywhere", "word", "in paths"]
 
 MOST_MACHINES = frozenset(
@@ -77,7 +79,7 @@ def personal_words(folders: Iterable[Path] = ()) -> list[PrivateWord]:
     users, homes, names = _users()
     hosts = {socket.gethostname(), os.environ.get("HOSTNAME", ""), os.uname().nodename}
     hosts |= {host.partition(".")[0] for host in hosts}
-    places = [Path.cwd(), *folders]
+    places = [*here(), *folders]
     found = [PrivateWord("the home folder", home, "folder") for home in _both(map(Path, homes))]
     found += [PrivateWord("a folder of this machine", place, "folder") for place in _both(places)]
     found += [PrivateWord("the e-mail", address, "anywhere") for address in _of_git("email") if "@" in address]

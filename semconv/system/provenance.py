@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from semconv._paths import TREE
-from semconv.system.shown_paths import shown_argument
+from semconv.system.shown_paths import here, shown_argument
 
 PACKAGES = ("semconv", "torch", "numpy", "scipy", "transformers", "sae-lens", "tokenizers", "safetensors")
 
@@ -80,5 +80,5 @@ def provenance() -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "peak_memory_mib": peak_memory_mib(),
-        "argv": [Path(sys.argv[0]).name, *(shown_argument(one, (Path.cwd(),)) for one in sys.argv[1:])],
+        "argv": [Path(sys.argv[0]).name, *(shown_argument(one, here()) for one in sys.argv[1:])],
     }

@@ -14,6 +14,14 @@ _OF_SETTINGS = ("path", "tokenizer", "tokenizer_b", "categories")
 Settings = TypeVar("Settings")
 
 
+def here() -> tuple[Path, ...]:
+    """Returns the current folder; nothing if it was removed meanwhile, which ends no run."""
+    try:
+        return (Path.cwd(),)
+    except FileNotFoundError:
+        return ()
+
+
 def shown_path(path: str, folders: Iterable[str | Path] = ()) -> str:
     """Returns a path as everybody may read it.
 
