@@ -630,27 +630,29 @@ print("inputs", tried, "refused", refused, "same", same)
 """
 
 
+SEALED = "from semconv.system.files import read_sealed as reader"
+TASK = """
+from semconv.runs.task_cache import _read
+def reader(path):
+    kept = _read(path, None)
+    if kept is None:
+        raise InputError("damaged")
+    return {name: torch.from_numpy(array) for name, array in kept[1].items()}, kept[0]
+"""
+
+
 @rows(
     "flipped bit",
     {
-        "tokens": ("tokens-*.safetensors", "refused"),
-        "decoder rows": ("decoders/a/*.safetensors", "refused"),
-        "finished tasks": ("tasks/0x2.observed.safetensors", "refused"),
+        "tokens": (("tokens-*.safetensors", SEALED), "refused"),
+        "decoder rows": (("decoders/a/*.safetensors", SEALED), "refused"),
+        "finished tasks": (("tasks/0x2.observed.safetensors", TASK), "refused"),
     },
     code=PASSES,
 )
-def in_kept_tensors(w: World, pattern: str) -> Arguments:
+def in_kept_tensors(w: World, what: tuple[str, str]) -> Arguments:
+    pattern, reader = what
     path = shutil.copy(next(w.run.glob(pattern)), w.folder / "kept.safetensors")
-    reader = {
-        "tokens": "from semconv.system.files import read_sealed as reader",
-        "decode": "from semconv.system.files import read_sealed as reader",
-        "tasks/": "from semconv.runs.task_cache import _read\n"
-        "def reader(path):\n"
-        "    kept = _read(path, None)\n"
-        "    if kept is None: raise InputError('damaged')\n"
-        "    import torch\n"
-        "    return {name: torch.from_numpy(a) for name, a in kept[1].items()}, kept[0]",
-    }[pattern[:6]]
     setup = f"""
 import torch
 {reader}
