@@ -12,7 +12,7 @@ LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
-	@echo "make hostile     everything that strangers could send, with archives that unpack to gigabytes, and 200 kills"
+	@echo "make hostile     tables of what strangers could send, with archives that unpack to gigabytes, and 200 kills"
 	@echo "make check       format, lint, types, directions of imports, and the numbers of the documents against their sources"
 	@echo "make paper-numbers  writes the tables, figures and quoted numbers of the documents from the result files"
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
