@@ -15,6 +15,14 @@ from semconv.system.errors import InputError, SemconvError
 from semconv.text.token_blocks import TokenBlocks
 
 __version__ = "0.1.0"
+"""The version of semconv, that of the installed package.
+
+Examples:
+    >>> import importlib.metadata
+    >>> import semconv
+    >>> semconv.__version__ == importlib.metadata.version("semconv")
+    True
+"""
 
 __all__ = [
     "ActivationStore",

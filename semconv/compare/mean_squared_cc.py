@@ -21,6 +21,18 @@ class MeanSquaredCC(Measure[Linear]):
     canonical correlations is ||Q_x' Q_y||_F^2, without their decomposition; the score divides it by min(k_x, k_y).
     Yanai's generalised coefficient of determination (Ramsay et al. 1984, doi 10.1007/BF02294306) divides it by
     sqrt(k_x k_y) instead: the same null, another unit. Random pairing scores about max(k_x, k_y) / (n - 1).
+
+    Examples:
+        101 pairs in 10 dimensions a side: random pairing scores about 10 / 100.
+
+        >>> import numpy as np
+        >>> from semconv.compare import MeanSquaredCC
+        >>> rng = np.random.default_rng(0)
+        >>> measure = MeanSquaredCC()
+        >>> x, y = (measure.prepare(rng.normal(size=(101, 10))) for _ in range(2))
+        >>> permutations = np.stack([rng.permutation(101) for _ in range(200)])
+        >>> round(float(measure.null_scores(x, y, permutations).mean()), 2)
+        0.1
     """
 
     @property
@@ -47,8 +59,24 @@ class MeanSquaredCC(Measure[Linear]):
 def mean_squared_cc(X: Float[ndarray, "n d_a"], Y: Float[ndarray, "n d_b"]) -> float:
     """Returns the mean squared canonical correlation of two paired spaces, in [0, 1]; see `MeanSquaredCC`.
 
+    Args:
+        X: [n, d_a], finite; any real dtype, computed in float64.
+        Y: [n, d_b], row i paired with row i of X.
+
     Raises:
-        InputError: spaces of different length, or what `MeanSquaredCC.prepare` refuses.
+        InputError: X or Y is no matrix, holds NaN or inf, has fewer than 3 rows or identical ones, or they differ in
+            their number of rows.
+
+    Examples:
+        Eight pairs in two dimensions a side. All columns are orthogonal; the two spaces share one of two directions:
+
+        >>> import numpy as np
+        >>> from scipy.linalg import hadamard
+        >>> from semconv.compare import mean_squared_cc
+        >>> columns = hadamard(8)
+        >>> X, Y = columns[:, [1, 2]], columns[:, [2, 3]]
+        >>> round(mean_squared_cc(X, Y), 6)
+        0.5
     """
     measure = MeanSquaredCC()
     return measure.score(measure.prepare(X), measure.prepare(Y))

@@ -50,6 +50,20 @@ class PWCCA(Measure[Subspace]):
 
     Raises:
         InputError: unknown weights.
+
+    Examples:
+        The paper's form depends on which space comes first; the mean of both sides does not.
+
+        >>> import numpy as np
+        >>> from semconv.compare import PWCCA
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(40, 3))
+        >>> Y = np.hstack([X[:, :1], rng.normal(size=(40, 2))])
+        >>> for measure in PWCCA(), PWCCA(weights="mean"):
+        ...     x, y = measure.prepare(X), measure.prepare(Y)
+        ...     print(measure.name, abs(measure.score(x, y) - measure.score(y, x)) < 1e-9)
+        pwcca False
+        pwcca_mean True
     """
 
     weights: Weights = "x"
@@ -122,8 +136,27 @@ def _canonical(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def pwcca(X: Float[ndarray, "n d_a"], Y: Float[ndarray, "n d_b"], weights: Weights = "x") -> float:
     """Returns the PWCCA similarity of two paired spaces, in [0, 1]; see `PWCCA` for the formula.
 
+    Args:
+        X: [n, d_a], finite; any real dtype, computed in float64.
+        Y: [n, d_b], row i paired with row i of X.
+        weights: whose columns weigh the canonical correlations: `x`, `y`, or the `mean` of both scores.
+
     Raises:
-        InputError: spaces of different length, as many directions as pairs, or what `PWCCA.prepare` refuses.
+        InputError: X or Y is no matrix, holds NaN or inf, has fewer than 3 rows or identical ones; they differ in their
+            number of rows; the dimensions of both together reach n; or unknown weights.
+
+    Examples:
+        An invertible linear map changes nothing. With as many dimensions as pairs there is no score:
+
+        >>> import numpy as np
+        >>> from semconv.compare import pwcca
+        >>> rng = np.random.default_rng(0)
+        >>> X, linear_map = rng.normal(size=(40, 5)), rng.normal(size=(5, 5))
+        >>> round(pwcca(X, X @ linear_map), 6)
+        1.0
+        >>> pwcca(X[:10], X[:10] @ linear_map)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        semconv.system.errors.InputError: PWCCA needs more pairs than the 5 + 5 directions of both spaces, got 10: ...
     """
     measure = PWCCA(weights)
     return measure.score(measure.prepare(X), measure.prepare(Y))

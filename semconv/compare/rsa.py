@@ -40,6 +40,20 @@ class RSA(Measure[Shaped[ndarray, "n n"]]):
 
     Raises:
         InputError: unknown rdm or rank.
+
+    Examples:
+        What is prepared are the ranks of the similarities between rows, [n, n]; a permutation only moves them.
+
+        >>> import numpy as np
+        >>> from semconv.compare import RSA
+        >>> angles = np.radians([0, 10, 90])
+        >>> X = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        >>> measure = RSA(rdm="cosine", rank="kendall")
+        >>> ranks = measure.prepare(X)  # 0 and 10 degrees are nearest, 0 and 90 farthest
+        >>> measure.name, ranks.tolist()
+        ('rsa_cosine_kendall', [[0, 0, 2], [0, 0, 1], [2, 1, 0]])
+        >>> measure.null_scores(ranks, ranks, np.array([[0, 1, 2], [0, 2, 1]])).tolist()
+        [1.0, -1.0]
     """
 
     rdm: RDM = "correlation"
@@ -167,8 +181,30 @@ def rsa(
 ) -> float:
     """Returns the RSA similarity of two paired spaces, in [-1, 1]; see `RSA` for the formula.
 
+    Args:
+        X: [n, d_a], finite; any real dtype, computed in float64.
+        Y: [n, d_b], row i paired with row i of X.
+        rdm: how two rows of one space are compared, `correlation` or `cosine`.
+        rank: how the two matrices of dissimilarities are compared, `spearman` or `kendall` (tau-a).
+
     Raises:
-        InputError: spaces of different length, or what `RSA.prepare` refuses.
+        InputError: X or Y is no matrix, holds NaN or inf, has fewer than 3 rows, or rows whose similarities are all the
+            same; a constant row or a single column (correlation), or a row of zeros (cosine); the two differ in their
+            number of rows; or unknown rdm or rank.
+
+    Examples:
+        A rotation keeps every cosine between rows. In Y the nearest of three rows are farthest apart, and the other way
+        round:
+
+        >>> import numpy as np
+        >>> from semconv.compare import rsa
+        >>> def directions(degrees):
+        ...     return np.stack([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], axis=1)
+        >>> X = directions([0, 10, 90])
+        >>> round(rsa(X, directions([45, 55, 135]), rdm="cosine"), 6)
+        1.0
+        >>> round(rsa(X, directions([0, 90, 10]), rdm="cosine"), 6)
+        -1.0
     """
     measure = RSA(rdm, rank)
     return measure.score(measure.prepare(X), measure.prepare(Y))

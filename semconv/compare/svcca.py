@@ -36,6 +36,18 @@ class SVCCA(Measure[Float[ndarray, "n k"]]):
 
     Raises:
         InputError: unknown variant, threshold outside (0, 1], or k < 1.
+
+    Examples:
+        How many directions each variant keeps of 40 pairs in 6 dimensions, two of which hold nearly all the variance:
+
+        >>> import numpy as np
+        >>> from semconv.compare import SVCCA
+        >>> X = np.random.default_rng(0).normal(size=(40, 6)) * [10, 10, 0.1, 0.1, 0.1, 0.1]
+        >>> for measure in SVCCA("pc1"), SVCCA("variance", threshold=0.99), SVCCA("fixed_k", k=4):
+        ...     print(measure.name, measure.prepare(X).shape)
+        svcca_pc1 (40, 1)
+        svcca_variance (40, 2)
+        svcca_fixed_k (40, 4)
     """
 
     variant: Variant = "variance"
@@ -84,8 +96,31 @@ def svcca(
 ) -> float:
     """Returns the SVCCA similarity of two paired spaces, in [0, 1]; see `SVCCA` for the formula.
 
+    Args:
+        X: [n, d_a], finite; any real dtype, computed in float64.
+        Y: [n, d_b], row i paired with row i of X.
+        variant: which directions are kept, `variance`, `fixed_k` or `pc1`.
+        threshold: share of the variance that `variance` keeps, in (0, 1].
+        k: directions that `fixed_k` keeps.
+
     Raises:
-        InputError: spaces of different length, too few rows, non-finite entries, or a space without variance.
+        InputError: X or Y is no matrix, holds NaN or inf, has fewer than 3 rows, identical rows, or fewer directions
+            than `k`; they differ in their number of rows; unknown variant, threshold outside (0, 1], or k < 1.
+
+    Examples:
+        If all directions are kept, an invertible linear map changes nothing. Eight pairs that share one of two
+        directions have the canonical correlations 1 and 0:
+
+        >>> import numpy as np
+        >>> from scipy.linalg import hadamard
+        >>> from semconv.compare import svcca
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(40, 5))
+        >>> round(svcca(X, X @ rng.normal(size=(5, 5)), threshold=1.0), 6)
+        1.0
+        >>> columns = hadamard(8)
+        >>> round(svcca(columns[:, [1, 2]], columns[:, [2, 3]], variant="fixed_k", k=2), 6)
+        0.5
     """
     measure = SVCCA(variant, threshold, k)
     return measure.score(measure.prepare(X), measure.prepare(Y))

@@ -37,7 +37,8 @@ _TWIN = re.compile(r" untrained, seed (\d+)$")
 class StoreIdentity:
     """What a store holds; two runs with the same identity write the same bytes.
 
-    What model and SAE were called when it was made is told, and no part of what is compared: identity is content.
+    Models and SAEs are compared by their SHA-256. Their names are kept for people to read and are not compared, so a
+    store is found again after its model was moved or renamed.
 
     Attributes:
         model: path or id of the model; not compared.
@@ -54,6 +55,20 @@ class StoreIdentity:
         precision: what the SAE's products were computed in, `float32`, `tf32` or `bfloat16`.
         model_precision: the same of the model's.
         untrained_seed: of the weights, for an untrained twin; None for the trained model.
+
+    Raises:
+        InputError: a field of another type, a dtype that is neither float16 nor float32, or a count that is not between
+            1 and 2^31 - 1.
+
+    Examples:
+        >>> from semconv import StoreIdentity
+        >>> known = dict(model_sha256="a1" * 32, sae_sha256="b2" * 32, hook="blocks.3.hook_resid_post",
+        ...     tokens_sha256="c3" * 32, n_tokens=150_000, n_features=16_384)
+        >>> identity = StoreIdentity(model="models/small", sae="saes/small-3", **known)
+        >>> identity.n_shards, identity.shard_size(2)  # of 65,536 tokens each, and the rest
+        (3, 18928)
+        >>> identity == StoreIdentity(model="moved/elsewhere", sae="saes/small-3", **known)
+        True
     """
 
     model: str = field(compare=False)
@@ -230,6 +245,22 @@ class ActivationStore:
 
     Raises:
         InputError: no store there, another version, a damaged manifest, or a store that was never finished.
+
+    Examples:
+        Write a store of four tokens, then read it:
+
+        >>> import tempfile
+        >>> import torch
+        >>> import semconv
+        >>> acts = semconv.SparseActivations.from_dense(torch.tensor([[0.0, 2], [1, 0], [0, 0], [3, 1]]))
+        >>> identity = semconv.StoreIdentity(
+        ...     model="my model", model_sha256="a1" * 32, sae="my SAE", sae_sha256="b2" * 32,
+        ...     hook="blocks.3.hook_resid_post", tokens_sha256="c3" * 32, n_tokens=4, n_features=2, dtype="float32")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     semconv.StoreWriter(folder, identity).append(acts, first_token=0)
+        ...     store = semconv.ActivationStore(folder)
+        ...     store.n_tokens, store.n_features, store.verify(), store.feature_max().tolist()
+        (4, 2, 4, [3.0, 2.0])
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -321,6 +352,26 @@ class StoreWriter:
 
     Raises:
         InputError: the folder holds a store of another identity.
+
+    Examples:
+        A run that is stopped after three of four tokens; shards hold two tokens each here. The next run asks where to
+        go on, and gives the tokens from there:
+
+        >>> import tempfile
+        >>> import torch
+        >>> import semconv
+        >>> acts = semconv.SparseActivations.from_dense(torch.tensor([[0.0, 2], [1, 0], [0, 0], [3, 1]]))
+        >>> identity = semconv.StoreIdentity(
+        ...     model="my model", model_sha256="a1" * 32, sae="my SAE", sae_sha256="b2" * 32,
+        ...     hook="blocks.3.hook_resid_post", tokens_sha256="c3" * 32, n_tokens=4, n_features=2, dtype="float32",
+        ...     shard_tokens=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     semconv.StoreWriter(folder, identity).append(acts.rows(0, 3), first_token=0)
+        ...     writer = semconv.StoreWriter(folder, identity)  # another process, later
+        ...     begin = writer.tokens_written
+        ...     writer.append(acts.rows(begin, 4), first_token=begin)
+        ...     begin, writer.complete
+        (2, True)
     """
 
     def __init__(

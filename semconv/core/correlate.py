@@ -26,6 +26,17 @@ class TopMatches:
     Attributes:
         index: int64 [F, k], feature of the other side, -1 where there is none.
         r: float64 [F, k], Pearson correlation, NaN where there is none.
+
+    Examples:
+        Feature 0 of A fires where feature 1 of B does. Feature 1 of A never fires and has no partner:
+
+        >>> import torch
+        >>> from semconv import SparseActivations, best_matches
+        >>> a = SparseActivations.from_dense(torch.tensor([[1.0, 0], [0, 0], [2, 0], [0, 0]]))
+        >>> b = SparseActivations.from_dense(torch.tensor([[0.0, 3], [1, 0], [0, 6], [0, 0]]))
+        >>> top = best_matches(a, b).a_to_b
+        >>> top.index.tolist(), top.r.tolist()
+        ([[1], [-1]], [[1.0], [nan]])
     """
 
     index: Tensor
@@ -47,6 +58,19 @@ class BestMatches:
         quantization_noise_a: float64 [F_a], quantisation step over sqrt(12) rms of the active values, NaN if there is
             none.
         quantization_noise_b: float64 [F_b].
+
+    Examples:
+        Two features of A, three of B, four tokens:
+
+        >>> import torch
+        >>> from semconv import SparseActivations, best_matches
+        >>> a = SparseActivations.from_dense(torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]]))
+        >>> b = SparseActivations.from_dense(torch.tensor([[0.0, 2, 0], [2, 0, 0], [0, 2, 0], [2, 0, 1]]))
+        >>> matches = best_matches(a, b)
+        >>> matches.a_to_b.index.tolist(), matches.b_to_a.index.tolist(), matches.n_tokens
+        ([[1], [0]], [[1], [0], [1]], 4)
+        >>> matches.b_to_a.r[2].item()  # 1 / sqrt(3), to 16 digits
+        0.5773502691896258
     """
 
     a_to_b: TopMatches
@@ -84,7 +108,21 @@ def best_matches(
             other side is, two stores to the CPU.
 
     Raises:
-        InputError: other tokens, malformed activations, two devices, or k out of range.
+        InputError: a and b cover different tokens or lie on two devices and `device` is None; a store is damaged; k is
+            not between 1 and min(F_a, F_b); or an unknown backend.
+
+    Examples:
+        Rows are tokens and columns are features. B holds the features of A in another order and on another scale, and
+        Pearson r sees neither:
+
+        >>> import torch
+        >>> import semconv
+        >>> dense = torch.tensor([[0.0, 2, 0], [1, 0, 0], [0, 1, 3], [2, 0, 1]])  # 4 tokens, 3 features
+        >>> a = semconv.SparseActivations.from_dense(dense)
+        >>> b = semconv.SparseActivations.from_dense(5 * dense[:, [2, 0, 1]])
+        >>> matches = semconv.best_matches(a, b)
+        >>> matches.a_to_b.index[:, 0].tolist(), matches.a_to_b.r[:, 0].tolist()
+        ([1, 2, 0], [1.0, 1.0, 1.0])
     """
     if not isinstance(a, SparseActivations) and not isinstance(b, SparseActivations):
         a.check_same_tokens(b)

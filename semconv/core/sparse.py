@@ -18,9 +18,10 @@ _MARKS = 2**26  # flags of a document and a feature held at once, a byte each
 
 @dataclass(frozen=True, eq=False)
 class SparseActivations:
-    """CSR over tokens; what an SAE leaves of a residual stream.
+    """The feature activations of one SAE, as compressed sparse rows (CSR): one row for every token.
 
-    All tensors lie on one device, and so does whatever the methods return.
+    Token t has the entries indptr[t] to indptr[t + 1] of `indices` and `values`. All tensors lie on one device, and so
+    does whatever the methods return.
 
     Attributes:
         indptr: int64 [n_tokens + 1], from 0 to nnz, never decreasing.
@@ -29,7 +30,22 @@ class SparseActivations:
         n_features: F, the width of the dictionary.
 
     Raises:
-        InputError: any of the above does not hold.
+        InputError: a wrong dtype or shape; indptr that does not rise from 0 to nnz; indices out of range or not
+            strictly increasing within a token; values that are negative or not finite; n_features below 1 or above 2^31
+            - 1; or tensors on more than one device.
+
+    Examples:
+        Three tokens, four features; the second token activates none:
+
+        >>> import torch
+        >>> from semconv import SparseActivations
+        >>> acts = SparseActivations.from_dense(torch.tensor([[0.0, 2, 0, 1], [0, 0, 0, 0], [3, 0, 0, 0]]))
+        >>> acts.indptr.tolist(), acts.indices.tolist(), acts.values.tolist()
+        ([0, 2, 2, 3], [1, 3, 0], [2.0, 1.0, 3.0])
+        >>> acts.n_tokens, acts.n_features, acts.l0  # active features per token: 3 / 3
+        (3, 4, 1.0)
+        >>> acts.active_counts().tolist()  # tokens per feature
+        [1, 1, 0, 1]
     """
 
     indptr: Tensor

@@ -71,6 +71,22 @@ class StreamingCorrelation:
 
     Raises:
         InputError: no feature on a side, or maxima of another shape, negative or not finite.
+
+    Examples:
+        The same eight tokens in one piece and in two chunks, which need not be in memory together. Maxima that are
+        known beforehand make the bits of `best_matches`:
+
+        >>> import torch
+        >>> from semconv import SparseActivations, StreamingCorrelation, best_matches
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> a, b = (SparseActivations.from_dense(torch.rand(8, 3, generator=generator)) for _ in range(2))
+        >>> stream = StreamingCorrelation(3, 3, feature_max_a=a.feature_max(), feature_max_b=b.feature_max())
+        >>> for begin in 0, 4:
+        ...     stream.update(a.rows(begin, begin + 4), b.rows(begin, begin + 4))
+        >>> stream.n_tokens, stream.correlation().shape
+        (8, torch.Size([3, 3]))
+        >>> torch.equal(stream.best_matches().a_to_b.r, best_matches(a, b).a_to_b.r)
+        True
     """
 
     def __init__(

@@ -145,6 +145,17 @@ def load_results(run: str | Path, most: int | None = MOST_JSON) -> dict[str, Any
 
     Raises:
         InputError: the folder holds no finished run.
+
+    Examples:
+        The reference run of the mini suite lies in the repository. Its grid compares 4 x 4 layers, `2x4` those with
+        layer 2 of model A and layer 4 of model B:
+
+        >>> import semconv
+        >>> results = semconv.load_results("expected/mini")
+        >>> results["suite"], len(results["grid"])
+        ('mini', 16)
+        >>> results["grid"]["2x4"]["measures"]["rsa"]["nulls"]["shuffle"]["p"] < 0.05
+        True
     """
     path = Path(run) / "results.json"
     if Path(run).is_file():

@@ -8,11 +8,33 @@ from contextlib import contextmanager
 
 
 class SemconvError(Exception):
-    """Base of every error that semconv raises on purpose; the message is one sentence for the user."""
+    """Base of every error that semconv raises on purpose; the message is one sentence for the user.
+
+    Examples:
+        One `except` for everything that semconv has to say:
+
+        >>> import semconv
+        >>> try:
+        ...     semconv.load_results("no/such/folder")
+        ... except semconv.SemconvError as error:
+        ...     print(error)
+        no/such/folder holds no results.json; run `semconv reproduce` first
+    """
 
 
 class InputError(SemconvError, ValueError):
-    """Bad input: says what was expected and what was found. The command line turns it into exit code 2."""
+    """Bad input: says what was expected and what was found. The command line turns it into exit code 2.
+
+    Examples:
+        It is a ValueError too:
+
+        >>> import semconv
+        >>> try:
+        ...     semconv.compare.MutualKNN(k=0)
+        ... except ValueError as error:
+        ...     print(type(error).__name__, "-", error)
+        InputError - mutual k-NN needs k of at least 1, got 0
+    """
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:

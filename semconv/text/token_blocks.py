@@ -25,6 +25,21 @@ class TokenBlocks:
         place: int32 [n_seq, context], which token of its document stands there, -1 where the mask is False; None where
             the counted tokens of every document are its first.
         rule: which positions count, in words.
+
+    Raises:
+        InputError: a tensor of another dtype than above, or of another shape than `ids`.
+
+    Examples:
+        Two documents in two rows of four tokens. Token 1 is BOS and token 0 pads; neither counts:
+
+        >>> import torch
+        >>> from semconv import TokenBlocks
+        >>> ids = torch.tensor([[1, 5, 6, 7], [1, 8, 9, 0]], dtype=torch.int32)
+        >>> mask = ids > 1
+        >>> document = torch.where(mask, torch.tensor([[0], [1]]), -1).int()
+        >>> blocks = TokenBlocks(ids, mask, document)
+        >>> blocks.n_tokens, blocks.runs().tolist()
+        (5, [0, 0, 0, 1, 1])
     """
 
     ids: Tensor
