@@ -33,7 +33,7 @@ from train_mini import SAE, fit_sae, measure_sae, save_atomically
 
 from semconv.models.model_activations import load_model, streams
 from semconv.models.sinks import REPORTED, find_sinks
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite
 from semconv.suite.hooks import hook_name

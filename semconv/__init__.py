@@ -9,7 +9,7 @@ from semconv.core.activation_store import ActivationStore, StoreIdentity, StoreW
 from semconv.core.correlate import BestMatches, TopMatches, best_matches
 from semconv.core.sparse import SparseActivations
 from semconv.core.streaming import StreamingCorrelation
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.statistics.permutation import PermutationResult, permutation_test
 from semconv.system.errors import InputError, SemconvError
 from semconv.text.token_blocks import TokenBlocks

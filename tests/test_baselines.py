@@ -13,7 +13,7 @@ from semconv import InputError
 from semconv.models.dictionaries import KINDS, as_sae, directions
 from semconv.models.sae_files import load_sae
 from semconv.pipeline.reproduce import residual_vectors
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig
 from tests.conftest import requires_models, semconv_cli
 

@@ -16,7 +16,7 @@ import torch
 
 from semconv.models.decoders import check_place, sae_metadata
 from semconv.models.sources import release_repository
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite
 from tests.conftest import CLAIMS, requires_models, semconv_cli

@@ -11,7 +11,7 @@ import pytest
 
 from semconv import InputError
 from semconv.pipeline.own_pair import model_of
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.text.contexts import read_contexts
 from tests.conftest import requires_models, semconv_cli
 from tests.tiny_models import CONFIGS, randomise

@@ -13,7 +13,7 @@ from semconv.report.figures import control_rows
 from semconv.report.markdown import write_markdown
 from semconv.report.page import page
 from semconv.report.verdict import floor_verdict
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.study.result_warnings import warnings_of
 from tests.conftest import requires_models, semconv_cli
 from tests.report.made_up import results

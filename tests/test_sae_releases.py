@@ -24,7 +24,7 @@ from torch import Tensor
 from semconv import ActivationStore
 from semconv.models.model_activations import load_model, streams
 from semconv.pipeline.reproduce import load_corpus
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.runs.run import Run
 from semconv.suite.config import suite_from_json
 from tests.conftest import requires_models, semconv_cli

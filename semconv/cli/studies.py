@@ -300,7 +300,8 @@ def verify(
 
     It says where the claims and the reference are from; with neither nothing is checked, which is exit code 1 too.
     """
-    from semconv.results.claims import check_claims, claims_of, load_claims, load_results
+    from semconv.results.claims import check_claims, claims_of, load_claims
+    from semconv.results.read import load_results
     from semconv.results.reference_run import check_reference, reference_of
     from semconv.suite.config import suite_in_words
 

@@ -26,7 +26,8 @@ from semconv.core.sparse import SparseActivations
 from semconv.pipeline.outputs import DECODERS, NULLS, null_tensors, write_nulls
 from semconv.report import write_report
 from semconv.report.order import in_order
-from semconv.results.claims import check_claims, load_claims, load_results
+from semconv.results.claims import check_claims, load_claims
+from semconv.results.read import load_results
 from semconv.results.stated import check_stated
 from semconv.runs.anonymous import check_leaks
 from semconv.runs.crate import CATEGORIES, LEFT_OUT, METADATA, Entry, anonymous_metadata, check_crate, listed_files

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from semconv._paths import shipped
 from semconv.system.errors import InputError, nearest
-from semconv.system.json_toml import MOST_JSON, read_json, read_toml
+from semconv.system.json_toml import read_toml
 
 Verdict = Literal["pass", "FAIL", "not run"]
 _COMPARISONS = ("equal", "within", "at least", "at most")
@@ -134,39 +134,6 @@ def claims_of(folder: Path, suite: str) -> tuple[list[Claim], str]:
     if any(claim.suite == suite for claim in shipped_claims) or not own.exists():
         return shipped_claims, "those that ship with semconv"
     return load_claims(own), "the run's own claims.toml, by whoever made the run"
-
-
-def load_results(run: str | Path, most: int | None = MOST_JSON) -> dict[str, Any]:
-    """Reads `results.json` of a run folder.
-
-    Args:
-        run: the folder.
-        most: bytes of the file that are read; None where its size was checked before.
-
-    Raises:
-        InputError: the folder holds no finished run.
-
-    Examples:
-        The reference run of the mini suite lies in the repository. Its grid compares 4 x 4 layers, `2x4` those with
-        layer 2 of model A and layer 4 of model B:
-
-        >>> import semconv
-        >>> results = semconv.load_results("expected/mini")
-        >>> results["suite"], len(results["grid"])
-        ('mini', 16)
-        >>> results["grid"]["2x4"]["measures"]["rsa"]["nulls"]["shuffle"]["p"] < 0.05
-        True
-    """
-    path = Path(run) / "results.json"
-    if Path(run).is_file():
-        raise InputError(f"{run} is a file, a run folder is needed (an archive is verified with --bundle)")
-    results = read_json(path, f"{run} holds no results.json; run `semconv reproduce` first", most)
-    if not isinstance(results.get("suite"), str):
-        raise InputError(f"{path} is no result of semconv: it names no suite")
-    warnings = results.get("warnings", [])
-    if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
-        raise InputError(f"warnings in {path} must be a list of texts")
-    return results
 
 
 def value_at(results: dict[str, Any], path: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from semconv._paths import shipped
-from semconv.results.claims import load_results
+from semconv.results.read import load_results
 from semconv.system.errors import InputError, nearest
 from semconv.system.json_toml import read_toml
 
