@@ -7,7 +7,7 @@ SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp c
 
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
-.PHONY: help setup build reproduce test hostile check paper-numbers page-check cuda-check bench asan tsan fuzz image image-check clean
+.PHONY: help setup build reproduce test hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
@@ -15,6 +15,7 @@ help:
 	@echo "make hostile     tables of what strangers could send, with archives that unpack to gigabytes, and 200 kills"
 	@echo "make check       format, lint, types, directions of imports, and the numbers of the documents against their sources"
 	@echo "make paper-numbers  writes the tables, figures and quoted numbers of the documents from the result files"
+	@echo "make docs        the documents and the API reference as a site in docs/_build; its links are checked"
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
 	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
 	@echo "make bench       the kernel against its peers on this machine"
@@ -63,6 +64,12 @@ check: build
 paper-numbers: build
 	$(BIN)/python scripts/paper_numbers.py
 
+# Warnings are errors, among them links between documents that lead nowhere.
+docs: build
+	$(LOCKED) requirements-docs.lock
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees -c docs . docs/_build
+	$(BIN)/python scripts/check_site.py docs/_build
+
 # Only this target needs a browser. axe-core comes out of a package for another driver, whose own needs are left out.
 page-check: build
 	@{ command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null && command -v chromedriver >/dev/null || { echo "semconv: page-check needs Chromium and its driver, found none on PATH (Debian: apt-get install chromium chromium-driver)" >&2; exit 2; }
@@ -95,4 +102,4 @@ image-check: build
 	scripts/image_check.sh $(BIN)/python $(IMAGE_CHECK_ARGS)
 
 clean:
-	rm -rf $(VENV) build *.egg-info semconv/*.so
+	rm -rf $(VENV) build docs/_build docs/api *.egg-info semconv/*.so

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-cuda.lock")
-OF_ONE_TARGET = ("requirements-page.lock", "requirements-mkl.lock", "requirements-fuzz.lock")
+OF_ONE_TARGET = ("requirements-page.lock", "requirements-mkl.lock", "requirements-fuzz.lock", "requirements-docs.lock")
 
 
 def canonical(name: str) -> str:

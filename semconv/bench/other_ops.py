@@ -19,7 +19,7 @@ from semconv.system.errors import InputError
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OpTiming:
     """Two ways of one task.
 
     Attributes:
@@ -45,9 +45,9 @@ def _expect(right: bool, what: str) -> None:
         raise InputError(f"{what} gave another answer")
 
 
-def compact_rows(job: Job) -> list[Comparison]:
+def compact_rows(job: Job) -> list[OpTiming]:
     """4096 tokens, in the three dtypes: torch.nonzero with a gather, and reading the chunk once."""
-    out: list[Comparison] = []
+    out: list[OpTiming] = []
     acts, _ = job.make()
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         x = acts.to_dense().to(dtype)
@@ -64,12 +64,12 @@ def compact_rows(job: Job) -> list[Comparison]:
         where, gathered = with_nonzero()
         _expect(torch.equal(indices.long(), where[:, 1]) and torch.equal(values, gathered), "torch.nonzero")
         task = f"compact_rows, {list(x.shape)} {str(dtype).split('.')[1]}, L0 {acts.l0:.0f}"
-        out.append(Comparison(task, ours, "torch.nonzero and a gather", median_seconds(with_nonzero, 3)))
-        out.append(Comparison(task, ours, "reading the chunk (max of its words)", median_seconds(read, 9)))
+        out.append(OpTiming(task, ours, "torch.nonzero and a gather", median_seconds(with_nonzero, 3)))
+        out.append(OpTiming(task, ours, "reading the chunk (max of its words)", median_seconds(read, 9)))
     return out
 
 
-def permuted_dot(n: int, n_permutations: int = 20) -> list[Comparison]:
+def permuted_dot(n: int, n_permutations: int = 20) -> list[OpTiming]:
     """RSA's null at n items, per permutation: SciPy from scratch, and NumPy indexing of ranks made beforehand."""
     from scipy.stats import rankdata, spearmanr
 
@@ -105,12 +105,12 @@ def permuted_dot(n: int, n_permutations: int = 20) -> list[Comparison]:
     _expect(bool(np.isclose(rho[0], (dots[0] / m - mean**2) / variance, atol=1e-9)), "SciPy")
     task = f"permuted_dot, n {n:,}, one permutation"
     return [
-        Comparison(task, ours, "NumPy indexing of the ranks", median_seconds(indexed, 3)),
-        Comparison(task, ours, "SciPy: permute, rank and correlate afresh", scipy_seconds),
+        OpTiming(task, ours, "NumPy indexing of the ranks", median_seconds(indexed, 3)),
+        OpTiming(task, ours, "SciPy: permute, rank and correlate afresh", scipy_seconds),
     ]
 
 
-def streaming(job: Job, n_updates: int = 200) -> list[Comparison]:
+def streaming(job: Job, n_updates: int = 200) -> list[OpTiming]:
     """Many small updates against one large update of the same tokens."""
     a, b = job.make()
     max_a, max_b = a.feature_max(), b.feature_max()
@@ -130,7 +130,7 @@ def streaming(job: Job, n_updates: int = 200) -> list[Comparison]:
     seconds = median_seconds(lambda: run(small), 3)
     size = f"{job.n_tokens // n_updates} tokens, {job.n_features:,} features"
     return [
-        Comparison(
+        OpTiming(
             f"StreamingCorrelation, {n_updates} updates of {size}",
             seconds,
             "one update of all",

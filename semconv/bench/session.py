@@ -10,7 +10,7 @@ import torch
 
 from semconv.bench import other_ops
 from semconv.bench.jobs import Job, StoredJob
-from semconv.bench.other_ops import Comparison
+from semconv.bench.other_ops import OpTiming
 from semconv.bench.runner import Say, Timing, run_job, sweep
 from semconv.bench.tables import (
     COMPARISON_COLUMNS,
@@ -41,7 +41,7 @@ class Session:
     caption: str
     machine: dict[str, object]
     timings: list[Timing]
-    comparisons: list[Comparison]
+    comparisons: list[OpTiming]
     axes: list[tuple[str, object, list[Timing]]]
 
     def as_dict(self) -> dict[str, object]:
@@ -77,7 +77,7 @@ def run(job: Job | StoredJob, repeats: int, full: bool, say: Say) -> Session:
         InputError: an answer of semconv is wrong, or the stores cannot be read.
     """
     timings = run_job(job, repeats, say=say)
-    comparisons: list[Comparison] = []
+    comparisons: list[OpTiming] = []
     axes: list[tuple[str, object, list[Timing]]] = []
     if isinstance(job, Job):
         tasks = (

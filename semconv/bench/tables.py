@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from semconv.bench.other_ops import Comparison
+from semconv.bench.other_ops import OpTiming
 from semconv.bench.runner import Timing
 from semconv.system.files import write_atomically
 
@@ -54,7 +54,7 @@ def timing_notes(timings: Sequence[Timing], ceiling: str = IN_L1) -> list[str]:
 COMPARISON_COLUMNS = ("task", "ms", "against", "ms", "ratio")
 
 
-def comparison_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
+def comparison_rows(comparisons: Sequence[OpTiming]) -> list[tuple[str, ...]]:
     """Returns task, milliseconds, the other way, its milliseconds and the ratio as text."""
     return [(c.task, _number(1e3 * c.ours), c.other, _number(1e3 * c.seconds), _number(c.ratio)) for c in comparisons]
 

@@ -85,6 +85,7 @@ def sentences(blocks: TokenBlocks, texts: list[str]) -> Spans:
     - a blank line, that is two newlines with nothing but white space between them, or
     - a token whose text, closing quotes and brackets taken off, ends in `.`, `!`, `?` or `…`, if white space follows
       it, so that `3.14` and `np.array` stay whole; tokens of closing marks alone may stand between.
+
     There is no list of abbreviations: what follows `e.g. ` opens a sentence. A token of white space belongs to the
     sentence before it, white space inside a token goes where the token goes.
 
