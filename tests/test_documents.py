@@ -6,8 +6,13 @@ import ast
 import re
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
+
+from semconv.compare import MEASURES
+from semconv.report.rows import NULLS
+from semconv.suite.config import ControlConfig, MatchConfig
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -45,6 +50,15 @@ def test_the_site_has_every_document():
     )
     listed = {page for pages in navigation.values() for page in pages if not page.startswith("docs/api/")}
     assert listed == {str(page.relative_to(ROOT).with_suffix("")) for page in PAGES} - {"README"}
+
+
+def test_the_glossary_has_every_name_of_the_tables():
+    text = (ROOT / "docs/glossary.md").read_text()
+    strategies = get_args(get_type_hints(MatchConfig)["strategy"])
+    for name in (*MEASURES, *NULLS, *strategies):
+        assert f"`{name}`" in text, name
+    for kind in get_args(get_type_hints(ControlConfig)["kind"]):
+        assert f"**{kind.capitalize()}**" in text, kind
 
 
 def test_faults_of_a_site_are_found(tmp_path: Path):
