@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +20,7 @@ import torch
 
 from semconv import SparseActivations
 from semconv.core.device import why_no_cuda
+from tests._helpers.forks import Forks, start
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -182,10 +188,22 @@ expected = 2
 """
 
 
-@pytest.fixture(scope="session")
-def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Path of a suite's TOML file whose models, SAEs, tokenizer and text lie beside it, with a claims.toml."""
-    folder = tmp_path_factory.mktemp("tiny")
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Returns a folder that one of the workers of this test run fills, for all of them; nobody changes it."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = base / name, base / f"{name}.done"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a worker left that could not finish
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def _make_suite(folder: Path) -> None:
     _write_text(folder / "text.txt")
     _make_tokenizer(folder)
     _make_model(folder / "model_a", 16, 2, 0)
@@ -194,31 +212,53 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _make_sae(folder / f"sae_{name}", d_in, 96, seed=len(name) + d_in)
     (folder / "tiny.toml").write_text(SUITE.format(folder=folder))
     (folder / "claims.toml").write_text(CLAIMS)
-    return folder / "tiny.toml"
+
+
+@pytest.fixture(scope="session")
+def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a suite's TOML file whose models, SAEs, tokenizer and text lie beside it, with a claims.toml."""
+    return made_once(tmp_path_factory, "tiny", _make_suite) / "tiny.toml"
+
+
+_READ_WHILE_LOADING = ("HF_", "OMP_", "PYTHON")  # variables that a library or Python reads once
+
+
+@cache
+def _forks() -> Forks:
+    """The process that this one has commands run in forks of, with the environment that it itself began with."""
+    forks = start(os.environ)
+    atexit.register(forks.close)
+    return forks
 
 
 def semconv_cli(
-    *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None
+    *arguments: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None, new: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "semconv", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **(env or {})},
-        timeout=300,
-    )
+    """Runs the command line in a process of its own.
+
+    The process is a fork of one that has loaded the libraries, or begins anew: where that is asked for, or where a
+    variable of the environment would otherwise come too late.
+    """
+    whole = {**os.environ, "COLUMNS": "200", **(env or {})}
+    if new or any(name.startswith(_READ_WHILE_LOADING) for name in env or ()):
+        command = [sys.executable, "-m", "semconv", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=whole, timeout=300)
+    ended = _forks().run(arguments, cwd or Path.cwd(), env=whole)
+    assert ended.code is not None, f"{arguments} did not end:\n{ended.err}"
+    return subprocess.CompletedProcess([*map(str, arguments)], ended.code, ended.out, ended.err)
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of one finished tiny run, made by the command line; nobody changes it."""
-    folder = tmp_path_factory.mktemp("run") / "tiny"
-    done = semconv_cli("reproduce", tiny_suite, "--out", folder, "--claims", tiny_suite.with_name("claims.toml"))
-    assert done.returncode == 0, done.stderr
-    assert "1 claims pass, 0 fail" in done.stdout
-    return folder
+
+    def make(folder: Path) -> None:
+        claims = tiny_suite.with_name("claims.toml")
+        done = semconv_cli("reproduce", tiny_suite, "--out", folder / "tiny", "--claims", claims, new=True)
+        assert done.returncode == 0, done.stderr
+        assert "1 claims pass, 0 fail" in done.stdout
+
+    return made_once(tmp_path_factory, "run", make) / "tiny"
 
 
 def portable(folder: Path) -> set[str]:

@@ -19,9 +19,11 @@ from typing import Any
 from unittest.mock import patch
 
 from semconv.runs.crate import METADATA
-from tests.hostile.sandbox import MIB, SECONDS
 
 Arguments = list[str | Path]
+MIB = 1024
+"""MiB that a command may take beyond what loading semconv took."""
+SECONDS = 60.0
 PASSES, FAILS, REFUSED, EITHER = 0, 1, 2, -1
 """Exit codes: accepted, a check failed, refused in one sentence; accepted or refused, as the machine or commit is."""
 

@@ -11,9 +11,9 @@ import pytest
 
 from semconv.pipeline.archive import write_archive
 from semconv.system.harmless_text import visible
+from tests._helpers.forks import Ended, Forks, forks
 from tests.conftest import requires_models
 from tests.hostile.conftest import EVERYTHING, OUTCOMES
-from tests.hostile.sandbox import Ended, Sandbox, sandbox
 from tests.hostile.table import EITHER, FAILS, PASSES, REFUSED, ROWS, Row, World
 
 pytestmark = requires_models
@@ -21,8 +21,8 @@ TRIED, REFUSALS, ACCEPTED, TOLD, WRONG = OUTCOMES
 
 
 @pytest.fixture(scope="module")
-def box() -> Generator[Sandbox]:
-    with sandbox() as opened:
+def box() -> Generator[Forks]:
+    with forks() as opened:
         yield opened
 
 
@@ -85,7 +85,7 @@ def counted(ended: Ended, wrong: bool) -> dict[str, int]:
 )
 def test_hostile_input(
     row: Row,
-    box: Sandbox,
+    box: Forks,
     tiny_run: Path,
     tiny_suite: Path,
     archive: Path,
@@ -94,7 +94,7 @@ def test_hostile_input(
 ):
     arguments = row.make(World(tmp_path, tiny_run, archive, tiny_suite))
     before = files_of(tmp_path)
-    ended = box.run(arguments, tmp_path, row.mib, row.seconds)
+    ended = box.run(arguments, tmp_path, mib=row.mib, seconds=row.seconds)
     found = faults(ended, row, before, files_of(tmp_path))
     record_property("hostile", (row.kind, counted(ended, bool(found))))
     assert found == [], f"{ended.err}\n{ended.out}"
@@ -116,10 +116,10 @@ def test_hostile_input(
         ("print('all is well')", "does not say 'refused'"),
     ],
 )
-def test_what_must_not_be_is_seen(code: str, fault: str, box: Sandbox, tmp_path: Path):
+def test_what_must_not_be_is_seen(code: str, fault: str, box: Forks, tmp_path: Path):
     (tmp_path / "mine").write_text("x")
     (tmp_path / "planted.py").write_text(code)
     row = Row("planted", "planted", lambda w: [], "refused", EITHER, 512, False, 2)
     before = files_of(tmp_path)
-    ended = box.run(["planted.py"], tmp_path, row.mib, row.seconds)
+    ended = box.run(["planted.py"], tmp_path, mib=row.mib, seconds=row.seconds)
     assert fault in faults(ended, row, before, files_of(tmp_path))
