@@ -10,7 +10,15 @@ import pytest
 import torch
 
 from semconv import InputError, SparseActivations
-from semconv.text.contexts import COLUMNS, N_CONTEXTS, ReadText, Wanted, read_contexts, strongest, write_contexts
+from semconv.text.contexts import (
+    COLUMNS,
+    N_CONTEXTS,
+    FeaturesToShow,
+    ReadText,
+    read_contexts,
+    strongest,
+    write_contexts,
+)
 from semconv.text.spans import Spans
 from tests.test_labels import blocks_of
 
@@ -30,12 +38,14 @@ def acts(values: dict[tuple[int, int], float], n_tokens: int = 13, n_features: i
     return SparseActivations.from_dense(dense)
 
 
-def wanted(side: Literal["a", "b"], layer: int, features: list[int], of: SparseActivations, text: ReadText) -> Wanted:
+def wanted(
+    side: Literal["a", "b"], layer: int, features: list[int], of: SparseActivations, text: ReadText
+) -> FeaturesToShow:
     rows = np.array(features, dtype=np.int64)
-    return Wanted(side, layer, str(layer), rows, *strongest(of, rows), text)
+    return FeaturesToShow(side, layer, str(layer), rows, *strongest(of, rows), text)
 
 
-def written(folder: Path, *features: Wanted) -> list[dict[str, object]]:
+def written(folder: Path, *features: FeaturesToShow) -> list[dict[str, object]]:
     write_contexts(folder / "contexts.parquet", features)
     return read_contexts(folder).to_pylist()
 

@@ -12,7 +12,7 @@ import pytest
 from semconv import InputError, TokenBlocks
 from semconv.report.explorer_data import Tables
 from semconv.runs.pairs_table import MatchedPairs, read_pairs, write_pairs
-from semconv.text.contexts import ReadText, Wanted, read_contexts, write_contexts
+from semconv.text.contexts import FeaturesToShow, ReadText, read_contexts, write_contexts
 from semconv.text.top_tokens import TopTokens
 
 pa = pytest.importorskip("pyarrow")
@@ -32,7 +32,7 @@ def write_both(folder: Path) -> None:
     ids = torch.arange(4, dtype=torch.int32)[None]
     text = ReadText(TokenBlocks(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)), list("abcd"))
     values = np.ones((2, 1), dtype=np.float32)
-    write_contexts(folder / "contexts.parquet", [Wanted("a", 3, "3", at, at[:, None], values, text)])
+    write_contexts(folder / "contexts.parquet", [FeaturesToShow("a", 3, "3", at, at[:, None], values, text)])
 
 
 def emptied(name: str) -> Change:

@@ -96,12 +96,12 @@ class StoreIdentity:
 
     @property
     def compared(self) -> dict[str, str | int | None]:
-        """What makes it the store it is."""
+        """The fields that tell one store from another, by name."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what makes it the store it is."""
+        """SHA-256 of the fields that tell one store from another (`compared`)."""
         return hashlib.sha256(json.dumps(self.compared, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -145,7 +145,7 @@ def _index_dtype(n_features: int) -> torch.dtype:
 
 
 def _identity(table: dict[str, Any]) -> StoreIdentity:
-    """Reads an identity; stores that were made before the seed of a twin was a field have it in the model's name."""
+    """Reads an identity. Older stores have no field for the seed of an untrained twin, but name it in `model`."""
     known: dict[str, Any] = dict(table)
     if "untrained_seed" not in known and (twin := _TWIN.search(str(known.get("model")))):
         known["untrained_seed"] = int(twin[1])
@@ -411,7 +411,7 @@ class StoreWriter:
         return any(index * size < end_token and first_token < (index + 1) * size for index in self._mine)
 
     def append(self, chunk: SparseActivations, first_token: int, norms: torch.Tensor | None = None) -> None:
-        """Adds a chunk; tokens that are not wanted are passed over, so a resumed run may send them again.
+        """Adds a chunk. Tokens of shards that are already written are skipped, so a resumed run may send them again.
 
         Args:
             chunk: activations of consecutive counted tokens, on any device: a shard is copied to the host when it is

@@ -167,7 +167,7 @@ def best_matches_shared(
         The matches on the first process, None on the others.
 
     Raises:
-        InputError: as `best_matches`.
+        InputError: as for `best_matches`.
     """
     if not isinstance(a, SparseActivations) and not isinstance(b, SparseActivations):
         a.check_same_tokens(b)
@@ -200,7 +200,7 @@ def join_blocks(parts: Sequence[BestMatches], starts: Sequence[int], k: int) -> 
 def _on_one_device(
     a: SparseActivations | ActivationStore, b: SparseActivations | ActivationStore, device: torch.device | str | None
 ) -> tuple[SparseActivations, SparseActivations]:
-    """Loads stores and moves activations; the other side decides where a store goes if nobody else does."""
+    """Brings both sides to `device`, if None to the device of the side that is in memory, if none is to the CPU."""
     homes = [side.device for side in (a, b) if isinstance(side, SparseActivations)]
     target = device if device is not None else homes[0] if homes else "cpu"
     if device is None and len(set(homes)) > 1:

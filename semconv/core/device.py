@@ -21,7 +21,7 @@ DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "tf32": torch.
 
 
 def why_no_cuda() -> str | None:
-    """Returns what keeps this machine from computing on a GPU, or None when nothing does."""
+    """Returns why this machine cannot compute on a GPU, as the end of a sentence; None if it can."""
     if not torch.cuda.is_available():
         return "torch finds no CUDA device"
     if not ops.has_cuda_kernels():
@@ -32,16 +32,17 @@ def why_no_cuda() -> str | None:
 def choose_device(asked: str = "auto") -> torch.device:
     """Returns the device to compute on.
 
-    It is an option of the command line and no setting of a suite: what a suite's hash names must not depend on the
-    machine. The forward pass may flip a feature near its threshold on another device, which the SHA-256 of the
-    activations shows; from equal activations every device computes the same bits.
+    The device is an option of the command line, not a setting of a suite, so that the hash of a suite does not depend
+    on the machine. On another device the forward pass of a model may flip a feature near its threshold; the SHA-256 of
+    the activations then differs. From equal activations every device computes the same bits.
 
     Args:
         asked: `cpu`, `cuda` (the current GPU), or `auto`: the GPU where torch finds one and this build has CUDA
             kernels, the CPU elsewhere.
 
     Raises:
-        InputError: another word, or `cuda` where it cannot be had.
+        InputError: `asked` is none of these words; or it is `cuda` and there is no GPU, or this build has no CUDA
+            kernels.
     """
     if asked not in ("auto", "cpu", "cuda"):
         raise InputError(f"device must be one of auto, cpu, cuda, got {asked!r}")
@@ -93,7 +94,7 @@ def free_memory(device: torch.device) -> int:
 
 @contextmanager
 def float32_products(tf32: bool) -> Generator[None]:
-    """Takes float32 matrix products on CUDA in TF32, or in IEEE float32 whatever the process is set to."""
+    """Within it, float32 matrix products on CUDA are computed in TF32 if `tf32` is true, else in IEEE float32."""
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
     matmul.fp32_precision = "tf32" if tf32 else "ieee"

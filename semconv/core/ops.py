@@ -20,7 +20,7 @@ except ImportError as error:  # reported when an op is asked for, so that pure P
 
 
 class FeatureSum(IntEnum):
-    """Rows of the int64 [5, F] that a stream keeps of the features of one side (csrc/cross_moments.h)."""
+    """Rows of the int64 [5, F] sums that a stream keeps for the features of one side (csrc/cross_moments.h)."""
 
     SCALE_EXPONENT = 0  # NO_SCALE until the feature is first active
     SUM = 1  # of codes
@@ -60,7 +60,7 @@ def has_cuda_kernels() -> bool:
 
 
 def _call(name: str, *arguments: Any) -> Any:
-    """Calls a native op; what it refuses becomes one sentence."""
+    """Calls a native op; an error that it raises becomes an InputError of one sentence."""
     build_facts()
     devices = {str(argument.device) for argument in arguments if isinstance(argument, Tensor)}
     if len(devices) > 1:
@@ -127,7 +127,8 @@ def best_matches(
         a_index int64 [F_a, k], a_r float64 [F_a, k], b_index and b_r [F_b, k], a_noise float64 [F_a], b_noise [F_b].
 
     Raises:
-        InputError: whatever breaks this contract, with the value found.
+        InputError: a tensor of another shape or dtype than above, indptr or indices out of order or out of range,
+            values that are negative or not finite, k out of range, or tensors on more than one device.
     """
     return RawMatches(*_call("best_matches", *a, n_features_a, *b, n_features_b, k))
 
@@ -154,7 +155,8 @@ def best_matches_shifted(
         a_index int64 [n_shifts, F_a, k], a_r float64 [n_shifts, F_a, k], b_index and b_r [n_shifts, F_b, k].
 
     Raises:
-        InputError: whatever breaks this contract, with the value found.
+        InputError: a tensor of another shape or dtype than above, indptr or indices out of order or out of range,
+            values that are negative or not finite, k or a shift out of range, or tensors on more than one device.
     """
     return _call("best_matches_shifted", *a, n_features_a, *b, n_features_b, shifts, k)
 
@@ -178,7 +180,8 @@ def cross_moments_(
         headroom_bits: a feature's scale is fixed when it is first active, this many powers of two above what it needs.
 
     Raises:
-        InputError: whatever breaks this contract, with the value found.
+        InputError: a tensor of another shape or dtype than above, indptr or indices out of order or out of range,
+            values that are negative or not finite, headroom_bits out of range, or tensors on more than one device.
     """
     _call("cross_moments_", s_ab, sums_a, sums_b, *a, *b, headroom_bits)
 
@@ -306,7 +309,7 @@ def _fake_permuted_dot(x: Tensor, y: Tensor, permutations: Tensor) -> Tensor:
 
 
 def _on_one_device(fake: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the fake with the check of the kernels: it is also called for real tensors beside a meta tensor."""
+    """Adds the kernels' check of devices to a fake, which is also called for real tensors beside a meta tensor."""
 
     def checked(*arguments: Any) -> Any:
         devices = {str(argument.device) for argument in arguments if isinstance(argument, Tensor)}

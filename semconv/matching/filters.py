@@ -36,7 +36,7 @@ class FilterCount:
 
 @dataclass(frozen=True, eq=False)
 class Activity:
-    """How often the features of a side are active; None where no filter asks.
+    """How often the features of a side are active; None where no filter needs the count.
 
     Attributes:
         tokens: int64 [F], on how many tokens; needed by `min_activations`.
@@ -164,10 +164,13 @@ def match_subset(
         documents: integer [n_tokens] document of every token; needed by `min_documents`.
 
     Returns:
-        Pairs in the numbers of the whole dictionaries; r is what it is there, a correlation knowing only two features.
+        Pairs, numbered as in the whole dictionaries. r is the same as there: a correlation depends on two features
+        only.
 
     Raises:
-        InputError: features that are not as above, or what `match_features` refuses.
+        InputError: features that are not int64, strictly increasing and within range; `documents` missing though
+            `min_documents` is set; token lists that do not cover every feature; or tables of top tokens that do not
+            belong to each other or to the config.
     """
     part_a, part_b = a.columns(features_a), b.columns(features_b)
     numbers_a, numbers_b = features_a.numpy(), features_b.numpy()

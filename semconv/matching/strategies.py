@@ -1,4 +1,4 @@
-"""Decides who is paired with whom among the best partners of every feature; filters come after."""
+"""Chooses which features are paired, among the best partners of every feature; filters come after."""
 
 from __future__ import annotations
 

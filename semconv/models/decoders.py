@@ -39,7 +39,7 @@ def open_sae(sae: SaeConfig, dtype: torch.dtype = torch.float32, device: torch.d
 
 
 def sae_metadata(sae: SaeConfig) -> SaeMetadata:
-    """Returns what an SAE of a suite says of itself, after reading its config alone.
+    """Returns the metadata of an SAE of a suite, which is read from its config without its weights.
 
     Raises:
         InputError: it cannot be found or read, or is not compared.
@@ -53,10 +53,11 @@ def sae_metadata(sae: SaeConfig) -> SaeMetadata:
 
 
 def check_place(sae: SaeConfig, metadata: SaeMetadata) -> None:
-    """Refuses an SAE that is to be read at another hook than its own metadata names, unless the suite insists.
+    """Raises InputError if an SAE's own metadata names another hook than the suite, unless it has `other_hook = true`.
 
     Raises:
-        InputError: names both hooks; or the model of its training was changed as that hook cannot be given.
+        InputError: the hooks differ (the message names both), or the SAE was trained on a stream that was processed in
+            a way that cannot be reproduced at this hook.
     """
     if not sae.other_hook:
         check_hook(metadata, sae.source, sae.hook)
@@ -70,13 +71,13 @@ def sae_precision(sae: SaeConfig, metadata: SaeMetadata, asked: str, device: tor
 
 @dataclass(frozen=True)
 class KeptDecoder:
-    """What the run folder knows of an SAE.
+    """What the run folder keeps of an SAE.
 
     Attributes:
-        source: where it came from: what may be told of its path, or its release with the commit.
+        source: where it came from: its path as `shown_path` gives it, or its release with the commit.
         sae_sha256: of the SAE: the files of its folder, or the tensors and settings of a release.
         shape: d_sae and the width of its decoder rows.
-        metadata: what it says of itself.
+        metadata: from its config.
     """
 
     source: str
@@ -86,13 +87,14 @@ class KeptDecoder:
 
 
 def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
-    """Returns what is known of an SAE after making sure that its decoder rows, float32 [d_sae, width], are at `path`.
+    """Writes the decoder rows of an SAE, float32 [d_sae, width], to `path` unless they are there; returns what is kept.
 
-    A folder is hashed every time. A release is loaded once; while its repository stays at the same commit, what was
-    kept stands for it.
+    A folder is hashed every time. A release is loaded once, and what was kept is used as long as its repository is at
+    the same commit.
 
     Raises:
-        InputError: what `open_sae` and `check_place` refuse.
+        InputError: the SAE cannot be found or read, its release is not at the pinned commit, or its own metadata names
+            another hook than the suite.
     """
     if sae.path:
         source, expected = shown_path(sae.path), folder_sha256(resolve(sae.path))
@@ -123,7 +125,7 @@ def decoder_source(path: Path, sae: SaeConfig) -> str:
 
 
 def decoder_metadata(path: Path) -> SaeMetadata:
-    """Returns what the SAE of kept decoder rows says of itself."""
+    """Returns the metadata of the SAE whose decoder rows were kept."""
     return SaeMetadata.from_json(read_tensors(path)[1]["metadata"])
 
 

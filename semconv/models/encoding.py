@@ -40,7 +40,8 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
     processes share the missing shards; a batch that two of them need is computed by both.
 
     Raises:
-        InputError: a model or SAE that cannot be had, does not fit, or has no such hook.
+        InputError: a model or SAE that cannot be found or read, that does not fit into memory or to each other, or a
+            hook that the model does not have.
     """
     if not ranks.first:
         ranks.wait()  # the first process downloads, keeps the decoders and takes the locks
@@ -56,7 +57,7 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
         wanted = {one: label for label, one in identities.items()}  # two SAEs of one content are one
         writers = {label: StoreWriter(places[one], one, ranks, norms=True) for one, label in wanted.items()}
         incomplete = [label for label, writer in writers.items() if not writer.complete]
-        ranks.wait()  # nobody writes before all know what is missing
+        ranks.wait()  # no process writes before all have seen what is missing
         todo = {label: model.by_label[label] for label, writer in writers.items() if not writer.done}
         stage = f"encode {model.name}"
         if todo:
@@ -101,7 +102,8 @@ def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedMo
     """Loads a model of a run; also returns whether its products are taken in TF32.
 
     Raises:
-        InputError: what `load_model` refuses.
+        InputError: the model cannot be found or read, is of a kind that is not supported, lacks weights, or can have no
+            untrained twin.
     """
     from semconv.models.model_activations import load_model
 
@@ -120,7 +122,7 @@ def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
     """Loads SAEs of a run, in the precision it computes in, by their labels.
 
     Raises:
-        InputError: what `open_sae` refuses.
+        InputError: an SAE cannot be found or read, or a release is not at the pinned commit.
     """
     asked = run.suite.encode.precision
     dtypes = {label: DTYPES[sae_precision(sae, sae_metadata(sae), asked, run.device)] for label, sae in saes.items()}
@@ -128,15 +130,15 @@ def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
 
 
 def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:
-    """Refuses what the config of a model tells already, before anything is run.
+    """Raises InputError for whatever can be seen to be wrong in the config of a model, before anything is run.
 
     Args:
         model: the model and its SAEs.
         blocks: the tokens that it is to read.
 
     Raises:
-        InputError: what `check_kind` and `check_length` refuse, a hook in a block that is not there, or a token beyond
-            the vocabulary.
+        InputError: an encoder with a decoder, a model that reads in both directions without `bidirectional`, rows
+            longer than its positions, a hook in a block that is not there, or a token beyond the vocabulary.
     """
     from semconv.models.model_files import check_kind, check_length, read_config
 
@@ -220,7 +222,7 @@ def _check_fit(
     kept: dict[str, KeptDecoder],
     blocks: TokenBlocks,
 ) -> None:
-    """Refuses hooks that the model does not have, SAEs of another width and tokens that it does not know."""
+    """Raises InputError for hooks that the model does not have, SAEs of another width and unknown tokens."""
     from semconv.models.model_activations import stream_width, text_config
 
     for label, sae in todo.items():
@@ -241,7 +243,7 @@ def _check_known(model: ModelConfig, known: int, blocks: TokenBlocks) -> None:
 
 
 def _check_sparse(model: ModelConfig, sae: SaeConfig, acts: SparseActivations, n_tokens: int) -> None:
-    """Refuses an SAE that is active on so many features that its activations would not fit into memory."""
+    """Raises InputError for an SAE with so many active features that its activations would not fit into memory."""
     entries, room = acts.nnz / max(acts.n_tokens, 1) * n_tokens, available_memory()
     if entries * _BYTES_PER_ENTRY > room:
         raise InputError(

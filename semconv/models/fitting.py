@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sae_lens import SAE
 
 Fits = dict[str, dict[str, Any]]
-"""Label of an SAE -> what `fits_of` says of it."""
+"""Label of an SAE -> how well it fits, as `fits_of` returns it."""
 NO_HEAD = "the model does not tell the next token"
 
 
@@ -42,7 +42,7 @@ def fits_of(
     identities: dict[str, StoreIdentity],
     with_loss: bool = True,
 ) -> dict[str, dict[str, Any]]:
-    """Returns of every SAE of a model how well it fits a text, measured now or kept from an earlier run.
+    """Returns how well every SAE of a model fits a text, measured now or kept from an earlier run.
 
     Args:
         run: with its settings and device.
@@ -55,7 +55,7 @@ def fits_of(
         with_loss: whether to run the whole model too.
 
     Returns:
-        Label -> what `explained_variances` says, with what `losses` says as `loss`; or a `reason` in place of it.
+        Label -> the table of `explained_variances`, with that of `losses` under `loss`; or a `reason` in their place.
     """
     inputs = [
         {label: asdict(identity) for label, identity in identities.items()},
@@ -116,8 +116,8 @@ def reader_of(sae: SAE[Any], config: SaeConfig, network: nn.Module) -> Reader:
         out = str(parse_hook(metadata.hook_out))
         width = stream_width(network, out)
     except InputError:
-        told = metadata.hook_out or "a stream that its metadata does not name"
-        raise InputError(f"it predicts {told}, which is not read here") from None
+        predicted = metadata.hook_out or "a stream that its metadata does not name"
+        raise InputError(f"it predicts {predicted}, which is not read here") from None
     if width != sae.W_dec.shape[1]:
         raise InputError(f"it predicts vectors of {sae.W_dec.shape[1]}, and {out} gives {width}")
     return Reader(sae, config.hook, out, take, _aim_of_transcoder(metadata, config, out, layer_norm))
@@ -126,6 +126,6 @@ def reader_of(sae: SAE[Any], config: SaeConfig, network: nn.Module) -> Reader:
 def _aim_of_transcoder(
     metadata: SaeMetadata, config: SaeConfig, hook_out: str, layer_norm: bool
 ) -> Callable[[Tensor], Tensor]:
-    """Returns what makes of the stream that a transcoder predicts what it was trained to predict."""
+    """Returns the function from the stream that a transcoder predicts to what it was trained to predict."""
     centred = layer_norm and centres(metadata, shown_path(config.source), hook_out)
     return lambda stream: stream - stream.mean(dim=-1, keepdim=True) if centred else stream

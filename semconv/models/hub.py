@@ -1,4 +1,4 @@
-"""What the client of the model hub raises, in one sentence that says what to do."""
+"""Turns the errors of the model hub's client into one sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _NOT_HERE = "is not in the local cache, and the hub cannot be reached or HF_HUB_
 
 
 class UnreachableError(InputError):
-    """The hub cannot be reached, or must not be, and what was asked for is not in the local cache."""
+    """What was asked for is not in the local cache, and the hub cannot be reached or must not be (offline mode)."""
 
 
 @contextmanager
-def told(what: str) -> Generator[None]:
-    """Turns what the hub's client raises into one sentence that says what to do.
+def hub_errors(what: str) -> Generator[None]:
+    """Within it, errors of the hub's client become an InputError whose sentence says what to do.
 
     Raises:
-        InputError: gated, unknown, moved, not in the cache while offline, too many requests, or broken off.
+        InputError: the repository is gated, unknown or moved; it is not in the cache while offline; the hub refuses
+            more requests; or the download broke off.
     """
     from huggingface_hub import errors
 

@@ -1,4 +1,4 @@
-"""Imports sae-lens without what its imports do to the warnings of others."""
+"""Imports sae-lens, whose imports change loggers and warning filters, and restores these."""
 
 from __future__ import annotations
 

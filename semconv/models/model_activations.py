@@ -1,4 +1,4 @@
-"""Loads a language model, runs it over token blocks and hands out the streams at the wanted hooks."""
+"""Loads a language model, runs it over token blocks and returns the streams at the hooks that are asked for."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def load_model(
 
 
 def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch.device, weights: bool) -> None:
-    """Refuses a model for which there is no room, told from its shape before anything is allocated."""
+    """Raises InputError if a model of this shape does not fit into memory, before anything is allocated."""
     from transformers.initialization import no_init_weights
 
     with refusing(f"cannot load model {path}"), torch.device("meta"), no_init_weights():
@@ -240,7 +240,7 @@ def points(model: nn.Module, hooks: Sequence[str]) -> dict[str, Point]:
 
 
 def _per_position(name: str, point: Point, value: Any, shape: torch.Size) -> Tensor:
-    """Returns what was seen at a hook as [batch, ctx, width], heads one after the other."""
+    """Returns the tensor seen at a hook as [batch, ctx, width], heads one after the other."""
     found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
     flat = isinstance(value, Tensor) and value.dim() == 2 and len(value) == shape.numel()  # OPT's MLP
     if not flat and (not isinstance(value, Tensor) or value.dim() < 3 or value.shape[:2] != shape):
@@ -283,8 +283,8 @@ def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str], attended: Tenso
 def row_streams(model: nn.Module, blocks: TokenBlocks, rows: slice, hooks: Sequence[str]) -> dict[str, Tensor]:
     """Returns the streams at some hooks over some rows of a text (`streams`).
 
-    A causal model never looks at the padding after its text. One that reads in both directions would, and is not shown
-    what comes after the token that follows the last one that counts in a row, which closes it ([SEP]).
+    A causal model never attends to the padding after its text. A model that reads in both directions would; so its
+    attention mask ends with the token after the last one that counts in a row, which closes the row ([SEP]).
     """
     attended = None
     if reads_both_ways(text_config(model)):
@@ -295,7 +295,7 @@ def row_streams(model: nn.Module, blocks: TokenBlocks, rows: slice, hooks: Seque
 
 
 def has_head(model: nn.Module) -> bool:
-    """Whether a model tells the next token; a masked one, or one whose checkpoint has no head, does not."""
+    """Whether a model predicts the next token; a masked one, or one whose checkpoint has no head, does not."""
     wrapper: Any = model
     return wrapper.get_output_embeddings() is not None
 
@@ -304,6 +304,6 @@ def stream_width(model: nn.Module, hook: str) -> int:
     """Returns the width of the stream at a hook, found by reading two tokens.
 
     Raises:
-        InputError: what `streams` refuses.
+        InputError: a hook that the model does not have, or that gives no vector per position.
     """
     return streams(model, torch.zeros(1, 2, dtype=torch.int64), [hook])[hook].shape[-1]

@@ -1,4 +1,4 @@
-"""What a model on disk is, and what is refused of it: kind, positions, and weights that are not all there."""
+"""Finds out what a model on disk is, and checks its kind, its number of positions and that its weights are complete."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def where_to_load(path: str | Path) -> dict[str, Any]:
         path: a folder, a `.gguf` file, or a name on the model hub.
 
     Raises:
-        InputError: what `weights_file` refuses, or a GGUF file without the package that reads it.
+        InputError: a folder with several GGUF files and no safetensors, a file of another kind, weights in a pickle, or
+            a GGUF file without the package that reads it.
     """
     file = weights_file(Path(path))
     if file is None:
@@ -64,7 +65,7 @@ def where_to_load(path: str | Path) -> dict[str, Any]:
 
 
 def check_files(path: str | Path) -> None:
-    """Refuses a model's folder whose weights are pickles, or whose index leads out of it; a name on the hub passes.
+    """Raises InputError for a model's folder whose weights are pickles, or whose index names files outside of it.
 
     Raises:
         InputError: names the file.
@@ -107,7 +108,7 @@ def read_config(path: str | Path, revision: str | None = None) -> Any:
 
 
 def _check_sizes(what: str, text: Any, every: dict[str, Any]) -> None:
-    """Refuses a config without the sizes that every model has, or of too many parts."""
+    """Raises InputError for a config without the sizes that every model has, or with too many parts."""
     for name in _SIZES:
         size = getattr(text, name, None)
         if type(size) is not int or size < 1:
@@ -116,7 +117,7 @@ def _check_sizes(what: str, text: Any, every: dict[str, Any]) -> None:
 
 
 def _check_parts(what: str, config: dict[str, Any]) -> None:
-    """Refuses more blocks or experts than any model has: lists are made of them before anything else is looked at."""
+    """Raises InputError for more blocks or experts than any model has: each would be built before anything is read."""
     tables = [config]
     for table in tables:  # grows
         tables += [inner for inner in table.values() if isinstance(inner, dict)]
@@ -126,7 +127,7 @@ def _check_parts(what: str, config: dict[str, Any]) -> None:
 
 
 def check_room(what: str, path: str | Path, n_bytes: int, n_parameters: int, room: int, weights: bool) -> None:
-    """Refuses a model that does not fit into memory, or that its files are too small to hold.
+    """Raises InputError for a model that does not fit into memory, or whose files are too small to hold it.
 
     Args:
         what: names the model in the message.
@@ -134,7 +135,7 @@ def check_room(what: str, path: str | Path, n_bytes: int, n_parameters: int, roo
         n_bytes: of all that its config asks for.
         n_parameters: how many numbers that is.
         room: bytes of memory that are free.
-        weights: whether the weights are read from the files; they are drawn of an untrained twin.
+        weights: whether the weights are read from the files; those of an untrained twin are drawn.
 
     Raises:
         InputError: says what is asked for and what is there.
@@ -151,7 +152,7 @@ def check_room(what: str, path: str | Path, n_bytes: int, n_parameters: int, roo
 
 
 def reads_both_ways(config: Any) -> bool:
-    """Whether every position of a model reads those after it too, as in BERT; told by the config, not by its tokens."""
+    """Whether every position of a model attends to those after it too, as in BERT, according to its config."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as MASKED
 
     text = config.get_text_config()
@@ -161,7 +162,7 @@ def reads_both_ways(config: Any) -> bool:
 
 
 def check_kind(config: Any, what: str, bidirectional: bool) -> None:
-    """Refuses models that are no causal language models, masked ones unless they are meant.
+    """Raises InputError for models that are no causal language models; `bidirectional` allows masked ones.
 
     Args:
         config: of the model.
@@ -184,10 +185,10 @@ def check_kind(config: Any, what: str, bidirectional: bool) -> None:
 
 
 def check_length(config: Any, what: str, context: int) -> None:
-    """Refuses rows that are longer than the positions a model has, or was trained on.
+    """Raises InputError for rows that are longer than the positions that a model has, or was trained on.
 
-    A model with learned positions has no more. One with rotary positions computes on, but what it computes there is not
-    what it was trained to.
+    A model with learned positions has no vectors for more. One with rotary positions would run on, outside of what it
+    was trained on.
 
     Raises:
         InputError: `context` is above `max_position_embeddings`.
@@ -215,7 +216,7 @@ def _prefix(missing: set[str], unexpected: set[str]) -> str:
 
 
 def check_shapes(what: str, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
-    """Refuses a checkpoint with weights of other shapes than its config says.
+    """Raises InputError for a checkpoint with weights of other shapes than its config says.
 
     Args:
         what: names the model in the message.
@@ -229,7 +230,7 @@ def check_shapes(what: str, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
 
 
 def check_weights(what: str, missing: set[str], unexpected: set[str]) -> None:
-    """Refuses a checkpoint whose weights are not those of its model.
+    """Raises InputError for a checkpoint that lacks weights of its model, or holds others.
 
     Args:
         what: names the model in the message.

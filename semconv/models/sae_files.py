@@ -1,4 +1,4 @@
-"""Finds an SAE in a folder or on the hub, tells how it is written, and reads its config or all of it."""
+"""Finds an SAE in a folder or on the hub, recognises its format, and reads its config or all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semconv.models import dictionary_learning, sparsify
-from semconv.models.hub import told
+from semconv.models.hub import hub_errors
 from semconv.models.libraries import import_sae_lens
 from semconv.models.sae_metadata import SaeMetadata, check_usable, metadata_of
 from semconv.system.errors import InputError, refusing
@@ -82,11 +82,11 @@ def format_on_hub(release: str, sae_id: str, revision: str = "") -> str:
     """Returns the loader of an SAE of a repository that is in no list of sae-lens.
 
     Raises:
-        InputError: the folder holds no SAE that can be read, or what the hub says.
+        InputError: the folder holds no SAE that can be read, or the hub cannot be reached or has no such repository.
     """
     from huggingface_hub import errors, hf_hub_download
 
-    with told(f"SAE {release}:{sae_id}"):
+    with hub_errors(f"SAE {release}:{sae_id}"):
         for name, is_config, loader in (
             ("cfg.json", sparsify.is_config, "sparsify"),
             ("config.json", dictionary_learning.is_config, "dictionary_learning"),
@@ -110,7 +110,7 @@ def format_on_hub(release: str, sae_id: str, revision: str = "") -> str:
 def listed(release: str, sae_id: str) -> tuple[str, str]:
     """Returns release and SAE of sae-lens's list, where what is given is the repository that one of them lies in.
 
-    The list knows what the repository does not say, such as how the model of the SAEs was loaded.
+    The list has facts that the repository lacks, such as how the model of the SAEs was loaded.
     """
     import_sae_lens()
     from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory, get_releases_for_repo_id
@@ -125,7 +125,7 @@ def listed(release: str, sae_id: str) -> tuple[str, str]:
 def read_metadata(
     path: str | Path | None = None, release: str = "", sae_id: str = "", loader: str = "", revision: str = ""
 ) -> SaeMetadata:
-    """Returns what an SAE says of itself, after reading its config alone; arguments as in `load_sae`.
+    """Returns the metadata of an SAE, which is read from its config without its weights; arguments as in `load_sae`.
 
     Raises:
         InputError: it cannot be found or read, or is not compared.
@@ -160,7 +160,7 @@ def load_sae(
         revision: commit, for these two; sae-lens's own loaders always read the main branch.
 
     Raises:
-        InputError: the SAE cannot be found or read, is not compared, or an unknown loader.
+        InputError: the SAE cannot be found or read, is of an architecture that is not supported, or an unknown loader.
     """
     import_sae_lens()
     from sae_lens import SAE
@@ -186,7 +186,7 @@ def load_sae(
 
 
 def _check_finite(sae: SAE[Any]) -> None:
-    """Refuses weights that are no numbers; a threshold may be infinite, which is a feature that is never active."""
+    """Raises InputError for weights that are not finite; a threshold may be infinite: that feature is never active."""
     for name, tensor in sae.state_dict().items():
         wrong = tensor.isnan() if name == "threshold" else ~tensor.isfinite()
         if tensor.is_floating_point() and bool(wrong.any()):
@@ -201,10 +201,10 @@ def _known(loader: str) -> str:
 
 @contextmanager
 def _reading(what: str) -> Generator[None]:
-    """Turns what libraries raise while an SAE is read into one sentence, and leaves out what we heed anyway."""
+    """Within it, errors of libraries become one sentence, and their warnings about what is handled here are hidden."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"\s*This SAE has non-empty model_from_pretrained_kwargs", UserWarning)
-        with refusing(f"cannot load SAE {what}"), told(f"SAE {what}"):
+        with refusing(f"cannot load SAE {what}"), hub_errors(f"SAE {what}"):
             try:
                 yield
             except pickle.UnpicklingError:

@@ -1,4 +1,4 @@
-"""How well an SAE fits a text: the variance of the stream that it explains, and the loss that it keeps."""
+"""How well an SAE fits a text: the variance of the stream that it explains, and the model's loss that it recovers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reader:
     first: int = 0
 
     def found(self, stream: Tensor) -> Tensor:
-        """Returns what the SAE makes of the stream at `hook`, float32 [n, d_out]."""
+        """Returns the SAE's reconstruction (or prediction) from the stream at `hook`, float32 [n, d_out]."""
         return self.sae(self.take(stream).to(self.sae.dtype)).float()
 
     def replaced(self, stream: Tensor, found: Tensor | None) -> Tensor:
@@ -110,7 +110,7 @@ def explained_variances(
     tf32: bool = False,
     model_tf32: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Returns of every SAE how much of the variance of its stream it explains on a sample of a text.
+    """Returns how much of the variance of its stream every SAE explains on a sample of a text.
 
     Args:
         model: a language model in evaluation mode.
@@ -159,7 +159,7 @@ def losses(
     tf32: bool = False,
     model_tf32: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Returns of every SAE how much of the loss is kept when the model runs on what the SAE makes of its stream.
+    """Returns, for every SAE, how much of the loss is recovered when its reconstruction replaces its stream.
 
     The cross-entropy of the next token, in nats, is taken on a sample of the text three times: of the model as it is,
     with the stream replaced by the SAE's reconstruction, and with zeros in its place. Only positions that count are

@@ -1,4 +1,4 @@
-"""What an SAE says of itself: the stream that it reads, and the model and the text that it was trained on."""
+"""The metadata of an SAE: the stream that it reads, and the model and the text that it was trained on."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def metadata_of(config: Mapping[str, Any]) -> SaeMetadata:
     Raises:
         KeyError, TypeError, ValueError: it is of another form.
     """
-    told: Mapping[str, Any] = config.get("metadata") or {}
-    options: Mapping[str, Any] = told.get("model_from_pretrained_kwargs") or {}
-    head = told.get("hook_head_index")
+    stated: Mapping[str, Any] = config.get("metadata") or {}
+    options: Mapping[str, Any] = stated.get("model_from_pretrained_kwargs") or {}
+    head = stated.get("hook_head_index")
     architecture = str(config["architecture"])
-    out = _canonical(str(told.get("hook_name_out") or ""))
+    out = _canonical(str(stated.get("hook_name_out") or ""))
     d_in, d_sae = (_whole(config, name) for name in ("d_in", "d_sae"))
     if architecture == "topk" and "k" in config:
         _whole(config, "k", d_sae or _MOST)
@@ -119,14 +119,14 @@ def metadata_of(config: Mapping[str, Any]) -> SaeMetadata:
         architecture=architecture,
         d_in=d_in,
         d_sae=d_sae,
-        hook=_canonical(_hook_of(told)),
-        transcoder=bool(out) or "transcoder" in architecture or bool(told.get("transcode")),
+        hook=_canonical(_hook_of(stated)),
+        transcoder=bool(out) or "transcoder" in architecture or bool(stated.get("transcode")),
         hook_out=out,
         head=None if head is None else int(head),
         normalize=str(config.get("normalize_activations") or "none"),
-        model=shown_path(str(told.get("model_name") or "")),
-        prepend_bos=None if told.get("prepend_bos") is None else bool(told["prepend_bos"]),
-        context=int(told.get("context_size") or 0),
+        model=shown_path(str(stated.get("model_name") or "")),
+        prepend_bos=None if stated.get("prepend_bos") is None else bool(stated["prepend_bos"]),
+        context=int(stated.get("context_size") or 0),
         dtype=str(config.get("dtype") or "float32").removeprefix("torch."),
         options=tuple(sorted((str(key), _as_json(value)) for key, value in options.items())),
     )
@@ -144,13 +144,13 @@ def _whole(config: Mapping[str, Any], name: str, most: int = _MOST) -> int:
     return value
 
 
-def _hook_of(told: Mapping[str, Any]) -> str:
+def _hook_of(stated: Mapping[str, Any]) -> str:
     """Returns the input hook.
 
     sae-lens calls that of Gemma Scope 2's transcoders hook_mlp_in, which transformer-lens takes before the norm; their
     name in transformers, which stands beside it, is that of the norm's output, and that is meant.
     """
-    name, in_transformers = str(told.get("hook_name") or ""), str(told.get("hf_hook_name") or "")
+    name, in_transformers = str(stated.get("hook_name") or ""), str(stated.get("hf_hook_name") or "")
     return in_transformers if in_transformers and name.endswith(".hook_mlp_in") else name
 
 
@@ -162,10 +162,11 @@ def _canonical(name: str) -> str:
 
 
 def check_usable(metadata: SaeMetadata, source: str) -> None:
-    """Refuses SAEs whose features cannot be had from one vector of a stream.
+    """Raises InputError for SAEs whose features cannot be computed from one vector of a stream.
 
     Raises:
-        InputError: the architecture is not compared, or what its input is normalised with is not in its files.
+        InputError: the architecture is not supported, or its input is normalised by a number that its files do not
+            hold.
     """
     if metadata.architecture not in ENCODERS:
         why = _OTHERS.get(metadata.architecture, f"those compared are {', '.join(ENCODERS)}")
@@ -179,7 +180,7 @@ def check_usable(metadata: SaeMetadata, source: str) -> None:
 
 
 def check_hook(metadata: SaeMetadata, source: str, asked: str) -> None:
-    """Refuses to read an SAE at another hook than its own metadata names.
+    """Raises InputError if an SAE is to be read at another hook than its own metadata names.
 
     Raises:
         InputError: names both.
@@ -189,7 +190,7 @@ def check_hook(metadata: SaeMetadata, source: str, asked: str) -> None:
 
 
 def read_hook(metadata: SaeMetadata, source: str) -> Hook:
-    """Returns where an SAE that says so was trained.
+    """Returns the hook that an SAE was trained at, as its metadata names it.
 
     Raises:
         InputError: a hook that cannot be read.
@@ -201,7 +202,7 @@ def read_hook(metadata: SaeMetadata, source: str) -> Hook:
 
 
 def check_width(metadata: SaeMetadata, source: str, hook: str, width: int) -> None:
-    """Refuses streams of another width than an SAE, or its head, takes.
+    """Raises InputError for streams of another width than an SAE, or its head, takes.
 
     Raises:
         InputError: names both widths.
@@ -216,11 +217,12 @@ def check_width(metadata: SaeMetadata, source: str, hook: str, width: int) -> No
 def centres(metadata: SaeMetadata, source: str, hook: str) -> bool:
     """Returns whether the mean over its width is taken out of a stream before this SAE reads it.
 
-    With `center_writing_weights` transformer-lens centres everything that is added to the residual stream of a model
-    with LayerNorm, which is the same as centring the sums of it that are read; what is behind a norm stays as it is.
+    With `center_writing_weights`, transformer-lens centres everything that is added to the residual stream of a model
+    with LayerNorm. That is the same as centring the stream itself where it is read; what comes after a norm stays as it
+    is.
 
     Raises:
-        InputError: the model was changed in a way that this hook cannot be given.
+        InputError: the model was processed in a way that cannot be reproduced at this hook.
     """
     stream = parse_hook(hook).stream
     changed = {key for key, value in metadata.options if value == "true"}
@@ -237,7 +239,7 @@ def centres(metadata: SaeMetadata, source: str, hook: str) -> bool:
 
 
 def remarks(metadata: SaeMetadata, hook: str, model: str, prepends_bos: bool, context: int) -> list[str]:
-    """Returns what a reader should know of an SAE that is used otherwise than it was trained, a sentence each.
+    """Returns one sentence for every way in which an SAE is used otherwise than it was trained.
 
     Args:
         metadata: of the SAE.

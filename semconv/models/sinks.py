@@ -78,7 +78,7 @@ def without(blocks: TokenBlocks, dropped: Tensor) -> TokenBlocks:
 
 
 def spans_without(spans: tuple[Spans, Spans], dropped: tuple[Tensor, Tensor]) -> tuple[tuple[Spans, Spans], int]:
-    """Leaves out the spans of A and B that hold a dropped position on either side; also returns how many they were.
+    """Returns the spans of A and B without those that hold a dropped position on either side, and how many those were.
 
     Args:
         spans: the same stretches of text, as positions of A and of B.

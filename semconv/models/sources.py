@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from semconv.models.hub import UnreachableError, told
+from semconv.models.hub import UnreachableError, hub_errors
 from semconv.models.libraries import import_sae_lens
 from semconv.models.model_files import weights_file
 from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig, resolve
@@ -60,7 +60,7 @@ def hub_access(kind: str, name: str, revision: str) -> str:
     if commit and (folder / "snapshots" / commit).is_dir():
         return CACHED
     try:
-        with told(f"{kind} {name}"):
+        with hub_errors(f"{kind} {name}"):
             api = HfApi()
             api.repo_info(name, repo_type=repo_type, revision=revision or None, timeout=5.0)
             api.auth_check(name, repo_type=repo_type)
@@ -75,14 +75,15 @@ def model_folder(model: ModelConfig) -> Path:
     """Returns the folder of a model, downloaded first if it is on the hub and not in the cache, or its GGUF file.
 
     Raises:
-        InputError: what `told` says, a repository without safetensors, or what `weights_file` refuses.
+        InputError: the hub cannot be reached or has no such repository (`hub_errors`), a repository without
+            safetensors, or a folder with several GGUF files and no safetensors.
     """
     if not on_hub(model.path):
         return weights_file(resolve(model.path)) or resolve(model.path)
     from huggingface_hub import snapshot_download
 
     what = f"model {_described(model.path, model.revision)}"
-    with told(what):
+    with hub_errors(what):
         folder = Path(
             snapshot_download(
                 model.path.removeprefix(HUB), revision=model.revision or None, allow_patterns=_MODEL_FILES
@@ -99,7 +100,7 @@ def tokenizer_file(config: CorpusConfig) -> Path:
     """Returns the file that holds the tokenizer of a corpus (`semconv.text.tokenizer.find_tokenizer`).
 
     Raises:
-        InputError: a folder without one, or what `told` says.
+        InputError: a folder without one, or a repository that the hub does not give (`hub_errors`).
     """
     if not on_hub(config.tokenizer):
         path = resolve(config.tokenizer)
@@ -108,7 +109,7 @@ def tokenizer_file(config: CorpusConfig) -> Path:
 
     what = f"tokenizer of {_described(config.tokenizer, config.tokenizer_revision)}"
     name, revision = config.tokenizer.removeprefix(HUB), config.tokenizer_revision or None
-    with told(what):
+    with hub_errors(what):
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*FILES, *SETTINGS, "merges.txt"]))
     return tokenizer_in(folder, what)
 
@@ -129,7 +130,7 @@ def text_files(config: CorpusConfig) -> list[Path]:
     """Returns the files that hold the text of a corpus of kind `file` or `hub`.
 
     Raises:
-        InputError: what `told` says, or a path that does not exist.
+        InputError: a path that does not exist, or a data set that the hub does not give (`hub_errors`).
     """
     if config.kind == "file":
         from semconv.text.text_files import source_files
@@ -137,7 +138,7 @@ def text_files(config: CorpusConfig) -> list[Path]:
         return source_files(Path(config.path))
     from huggingface_hub import hf_hub_download
 
-    with told(f"data set {_described(config.path, config.revision)}"):
+    with hub_errors(f"data set {_described(config.path, config.revision)}"):
         return [
             Path(hf_hub_download(config.path, file, repo_type="dataset", revision=config.revision or None))
             for file in config.files
@@ -180,7 +181,7 @@ def check_release_revision(sae: SaeConfig) -> str:
     """Returns the commit that a release's SAE is read from; for sae-lens's own loaders that of the main branch.
 
     Raises:
-        InputError: it is not the commit that the suite pins, or what `told` says.
+        InputError: it is not the commit that the suite pins, or the hub cannot be asked (`hub_errors`).
     """
     from huggingface_hub import HfApi, constants
     from huggingface_hub.file_download import repo_folder_name
@@ -189,7 +190,7 @@ def check_release_revision(sae: SaeConfig) -> str:
     if sae.loader and sae.revision:
         return sae.revision
     kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "refs" / "main"
-    with told(f"SAE release {repository}"):
+    with hub_errors(f"SAE release {repository}"):
         if constants.HF_HUB_OFFLINE and kept.is_file():
             found = kept.read_text(encoding="utf-8").strip()
         else:

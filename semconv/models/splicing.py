@@ -31,11 +31,11 @@ def why_not_spliced(model: nn.Module, hook: str) -> str:
 
 @contextmanager
 def spliced(model: nn.Module, hook: str, shape: torch.Size, change: Callable[[Tensor], Tensor]) -> Generator[None]:
-    """Runs a model inside of the `with` as if the stream at a hook were another.
+    """Within it, a model runs with the stream at a hook replaced.
 
     Args:
         model: a language model in evaluation mode.
-        hook: where; `why_not_spliced` says nothing against it.
+        hook: where; one for which `why_not_spliced` returns nothing.
         shape: of the text, [batch, ctx].
         change: takes the stream [batch, ctx, width] and returns what is to be there instead.
 
@@ -82,11 +82,11 @@ def next_token_loss(model: nn.Module, ids: Tensor, at: Tensor) -> float:
     Args:
         model: a language model with a head for the next token, in evaluation mode.
         ids: integer token ids [batch, ctx], on any device.
-        at: bool [batch, ctx], positions whose next token is to be told; none of them the last of its row.
+        at: bool [batch, ctx], positions whose next token is to be predicted; none of them the last of its row.
     """
     device = next(model.parameters()).device
     there = ids.to(device).long()
     logits: Tensor = model(input_ids=there, use_cache=False).logits
     places = at.to(device).flatten().nonzero()[:, 0]
-    told, wanted = logits.flatten(0, 1)[places].float(), there.flatten()[places + 1]
-    return float(nn.functional.cross_entropy(told, wanted, reduction="none").double().sum())
+    predicted, actual = logits.flatten(0, 1)[places].float(), there.flatten()[places + 1]
+    return float(nn.functional.cross_entropy(predicted, actual, reduction="none").double().sum())

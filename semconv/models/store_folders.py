@@ -1,4 +1,4 @@
-"""Where the store of an SAE lies: found by what it holds, in the run folder or in a folder that several runs share."""
+"""Finds the store of an SAE by its identity, in the run folder or in a folder that several runs share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from semconv.system.files import only_writer
 
 
 def find_store(run: Run, model: ModelConfig, sae: SaeConfig, identity: StoreIdentity) -> Path:
-    """Returns the folder of a store that there is, whatever it is called, or where it is to be made.
+    """Returns the folder of a store with this identity, under whatever name, or the folder where it is to be made.
 
     In a folder of shared stores it is named after the hook and the SHA-256 of the identity. In the run folder it is the
     one named after model and SAE, unless another there holds the same.

@@ -18,7 +18,7 @@ from semconv.study.comparison import Encoded, Nulls
 from semconv.study.layer_pairs import Protocol, observed_pairs
 from semconv.study.sides import Side, key_of
 from semconv.system.files import write_tensors
-from semconv.text.contexts import ReadText, Wanted, strongest, write_contexts
+from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_contexts
 from semconv.text.token_blocks import TokenBlocks
 
 DECODERS = "decoders.safetensors"
@@ -79,7 +79,7 @@ def write_texts(
     spans = encoded.spans or (None, None)
     of_a, of_b = (ReadText(*parts) for parts in zip(blocks, texts, spans, strict=True))
 
-    def wanted(name: Name, side: Side) -> Wanted:
+    def wanted(name: Name, side: Side) -> FeaturesToShow:
         features = _paired(groups, name, side.label)
 
         def make() -> Result:
@@ -89,7 +89,7 @@ def write_texts(
         inputs = [side.store_sha256, features.tolist()]
         _, kept = protocol.cache.get(f"contexts.{name}.{side.label}", inputs, make)
         text = of_a if name == "a" else of_b
-        return Wanted(name, side.layer, side.label, features, kept["positions"], kept["values"], text)
+        return FeaturesToShow(name, side.layer, side.label, features, kept["positions"], kept["values"], text)
 
     write_contexts(run.folder / "contexts.parquet", [wanted(name, side) for name, side in _sides(encoded)])
 

@@ -1,4 +1,4 @@
-"""Sees to it that what is published gives nobody away, and says what still names somebody."""
+"""Checks that what is published does not identify its author, and lists the names that are left in it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _TOLD = 3  # finds that a refusal names
 def check_leaks(
     members: Iterable[tuple[str, bytes]], folders: Iterable[Path], anonymous: bool, allowed: Iterable[str] = ()
 ) -> None:
-    """Refuses what would give its author, or the author's access tokens, away.
+    """Raises InputError if files that are to be published identify their author or hold an access token.
 
-    In what need not be anonymous, folders of this machine are warned of: earlier versions wrote them into runs.
+    If they need not be anonymous, paths of this machine are only warned of; earlier versions wrote them into runs.
 
     Args:
         members: names and contents of the files that are to be published.
-        folders: whose places on this machine are nobody's business either.
+        folders: further folders whose paths must not be published.
         anonymous: refuse everything that `personal_words` lists, not only tokens.
-        allowed: values of it that may be there; no tokens.
+        allowed: personal words that may be there all the same; tokens never may.
 
     Raises:
         InputError: says in which file what was found.
@@ -53,7 +53,7 @@ def check_leaks(
 
 
 def names_left(folder: Path) -> list[str]:
-    """Returns what of a run's suite still names somebody or something: repositories, data sets, files and folders.
+    """Returns the names in a run's suite that a reader could recognise: repositories, data sets, files and folders.
 
     Those with a slash, such as OWNER/NAME, come first.
 

@@ -22,7 +22,7 @@ PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"
 CATEGORIES = "categories.toml"
 ANONYMOUS = "anonymous"
-"""Name of the property that says that a crate is."""
+"""Name of the property that marks a crate as anonymous."""
 LEFT_OUT = "left out (anonymous)"
 _DESCRIBED = {
     "results.json": "Every number of the run.",
@@ -48,7 +48,7 @@ class Entry:
 
 
 def portable_files(folder: Path, tasks: Iterable[str]) -> list[str]:
-    """Returns what of a run folder travels: everything but tokens, activation stores and whole decoders.
+    """Returns the files of a run folder that belong to its crate: all but tokens, activation stores and whole decoders.
 
     Args:
         folder: of the run.
@@ -149,16 +149,16 @@ def write_crate(
 
 
 _SAID = ("device", "peak_memory_mib", "seconds/")
-"""What of a run an anonymous archive says too: properties of these names, or that begin so."""
+"""Properties of a run that an anonymous archive keeps: those whose names are, or begin with, one of these."""
 _LACKS = "without machine, command line, commit and people"
 _PEOPLE = ("author", "creator", "contributor", "editor", "maintainer", "publisher", "funder", "sourceOrganization")
 
 
 def anonymous_metadata(folder: Path) -> bytes:
-    """Returns the crate of a run for readers who must not learn whose it is.
+    """Returns the crate of a run without what identifies its author.
 
-    What it says of the machine, the command line and the commit is `LEFT_OUT`, also where another version said it, and
-    nothing is left of people and organisations, which somebody may have added. Files, versions, times and seconds stay.
+    Machine, command line and commit are replaced by `LEFT_OUT`, also in crates of earlier versions; people and
+    organisations, which may have been added by hand, are removed. Files, versions, times and seconds stay.
 
     Raises:
         InputError: there is no crate, or it is damaged.
@@ -235,7 +235,8 @@ def check_crate(folder: Path) -> list[Entry]:
     """Checks every file that the crate lists, and returns them.
 
     Raises:
-        InputError: what `listed_files` refuses, or a file that is missing or not what was listed.
+        InputError: no crate, a damaged one or one of another format; one that lists no results, or a path outside of
+            it; a file that is missing; or a file of another size or SHA-256 than listed.
     """
     entries = listed_files(folder)
     for entry in entries:

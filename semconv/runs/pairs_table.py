@@ -107,7 +107,7 @@ def read_pairs(run: Path) -> Any:
 
 
 def _no_formula(text: str | None) -> str | None:
-    """Returns a text that no spreadsheet calculates: tokens are anybody's."""
+    """Returns a text that no spreadsheet takes for a formula; tokens may begin with `=`."""
     return f"'{text}" if text and text[0] in "=+-@\t\r" else text
 
 
@@ -117,7 +117,8 @@ def export_pairs(run: Path, target: Path) -> int:
     In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Raises:
-        InputError: another suffix, the run's own file, or what `read_pairs` refuses.
+        InputError: a suffix other than .parquet and .csv, a target that is the run's own file, or a run without pairs
+            or with a damaged table of them.
     """
     import pyarrow as pa
     import pyarrow.csv as csv

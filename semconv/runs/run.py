@@ -1,4 +1,4 @@
-"""A run folder: everything a reproduction leaves on disk, who hears of its progress, and the time each stage took."""
+"""A run folder: the files that a run writes, its progress callback, and the time each stage took."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Result = tuple[dict[str, Any], dict[str, ndarray]]
 
 
 _TELLING = ("cli", "report", "validation", "bench")
-"""Packages that show, check or time what was computed: no number of a run comes from them."""
+"""Packages that only show, check or time what was computed; no number of a run depends on them."""
 
 
 @cache
@@ -76,7 +76,7 @@ class TaskCache:
 
 @dataclass(frozen=True)
 class KeptTasks(TaskCache):
-    """The finished tasks of a run that came from elsewhere: they are read whatever they depended on, and never made."""
+    """The finished tasks of an archived run: they are read without comparing their inputs, and never computed."""
 
     def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
         """Returns the kept result of a task.

@@ -59,8 +59,10 @@ def relate_categories(
             another too (of two equal ones the first).
 
     Raises:
-        InputError: other categories on the two sides, fewer than 3 left, or what `category_similarity` and
-            `label_permutation_test` refuse.
+        InputError: other categories on the two sides, or fewer than 3 left; decoder rows that are not finite or of
+            length zero; features out of range or named twice; a pair of categories that leaves fewer than two features
+            outside, or whose features cancel out; similarities that are all the same; n_permutations < 1; or a seed
+            outside [0, 2^64).
     """
     if set(members_a) != set(members_b):
         odd = sorted(set(members_a) ^ set(members_b))
@@ -80,7 +82,7 @@ def relate_categories(
 def _comparable(
     members_a: Mapping[str, Int[ndarray, " n"]], members_b: Mapping[str, Int[ndarray, " n"]], min_features: int
 ) -> tuple[str, ...]:
-    """Returns the categories with enough features on both sides, none of which another one holds all of."""
+    """Returns the categories with enough features on both sides that lie wholly in no other category."""
     size = {name: min(len(members_a[name]), len(members_b[name])) for name in members_a}
     names = [name for name in members_a if size[name] >= min_features]
     for name in tuple(names):

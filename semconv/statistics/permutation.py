@@ -90,7 +90,7 @@ def generator(seed: int, number: int, stream: int = 0) -> np.random.Generator:
     Args:
         seed: of the run, 0 <= seed < 2^64.
         number: of the permutation, shift or resample.
-        stream: keeps apart what one run draws for different ends.
+        stream: one number for each purpose, so that draws of one run for different purposes differ.
     """
     return np.random.Generator(np.random.Philox(key=np.array([seed, number + (stream << 48)], dtype=np.uint64)))
 

@@ -36,7 +36,7 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _file_name(what: str, name: str) -> None:
-    """Refuses a name that cannot stand in the names of files, where it would lead elsewhere or be unreadable."""
+    """Raises InputError for a name that cannot be part of a file's name: it would lead elsewhere or be unreadable."""
     stripped = name.strip() == name != ""
     if not stripped or len(name) > 100 or name.startswith(".") or not name.isprintable() or set(name) & set("/\\"):
         raise InputError(
@@ -46,7 +46,8 @@ def _file_name(what: str, name: str) -> None:
 
 
 MOST_DRAWS = 10_000_000
-"""Permutations, shifts or resamples that a suite may ask for: more would not fit into memory, nor into a life."""
+"""Permutations, shifts or resamples that a suite may ask for: more would fit neither into memory nor into any sensible
+time."""
 
 
 def _draws(name: str, value: int, low: int) -> None:
@@ -55,7 +56,7 @@ def _draws(name: str, value: int, low: int) -> None:
 
 
 MOST = 2**53
-"""Of any other whole number of a suite, so that sums and products of a few fit into 64 bits or a float."""
+"""Largest value of any other whole number in a suite: sums and products of a few such fit into 64 bits or a float."""
 
 
 def _at_least(name: str, value: float, low: float, most: int = MOST) -> None:
@@ -124,7 +125,7 @@ class CorpusConfig:
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """How two models that read the text through different tokenizers are brought together."""
+    """How the activations of two models with different tokenizers are aligned."""
 
     tokenizer_b: str
     """Tokenizer file of model B, as `corpus.tokenizer` is of A."""
@@ -144,7 +145,8 @@ class SaeConfig:
     hook: str
     """Where the SAE reads, by any name that `parse_hook` knows; kept by its canonical name."""
     path: str = ""
-    """Folder in the format of sae-lens, sparsify or dictionary_learning, or else a release on the hub:"""
+    """Folder in the format of sae-lens, sparsify or dictionary_learning; without it, `release` and `sae_id` are
+    needed."""
     release: str = ""
     """Release in sae-lens's list, or OWNER/NAME of a repository."""
     sae_id: str = ""
@@ -153,11 +155,12 @@ class SaeConfig:
     """Short name in files and tables, needed where a model has two SAEs at one hook; by default the block's number, and
     the stream where it is not the output of the block."""
     revision: str = ""
-    """Commit of the release's repository; sae-lens reads the main branch, so a run refuses one that has moved."""
+    """Commit of the release's repository; sae-lens always reads the main branch, so a run stops with an error if that
+    branch is at another commit."""
     loader: str = ""
     """`sparsify` or `dictionary_learning`, for repositories of these; empty for what sae-lens's list says."""
     other_hook: bool = False
-    """The SAE is meant to be read at `hook` though its own metadata names another, which is refused without this."""
+    """Read the SAE at `hook` although its own metadata names another stream; without this, that is an error."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hook", str(parse_hook(self.hook)))
@@ -198,7 +201,7 @@ class ModelConfig:
     untrained_seed: int | None = None
     """Take only the shape of the model and draw its weights from this seed: an untrained twin."""
     bidirectional: bool = False
-    """The model reads in both directions (BERT and its kind), which must be meant: without this it is refused."""
+    """The model reads in both directions (BERT and its kind); without this, such a model is an error."""
 
     def __post_init__(self) -> None:
         _file_name("model", self.name)
@@ -400,7 +403,7 @@ class NullConfig:
 
 @dataclass(frozen=True)
 class ControlConfig:
-    """A comparison whose outcome says what the others are worth."""
+    """A comparison whose outcome is known beforehand, beside which the others are read."""
 
     name: str
     """Short name for files and tables."""
@@ -426,9 +429,9 @@ class SubspaceConfig:
     categories: str
     """Name of keyword lists that ship with the package, or a TOML file."""
     min_pairs: int = 10
-    """With fewer pairs left nothing is claimed about a category."""
+    """With fewer pairs left, a category gets no score."""
     measures: tuple[str, ...] = ("svcca_pc1", "rsa")
-    """Measures that few pairs can bear."""
+    """Measures that are taken of categories, which have few pairs."""
 
     def __post_init__(self) -> None:
         _at_least("subspaces.min_pairs", self.min_pairs, 3)
@@ -506,7 +509,7 @@ class SuiteConfig:
     align: AlignConfig | None = None
     needs: NeedsConfig = field(default_factory=NeedsConfig)
     folder: str = field(default="", metadata=_NO_SETTING)
-    """Where its file lies, empty where there is none: no setting, and in no file of a run."""
+    """Folder of the suite's file, empty if there is none. It is not a setting, and no file of a run contains it."""
 
     def __post_init__(self) -> None:
         _file_name("suite", self.name)
@@ -600,7 +603,7 @@ def _expand_grid(table: dict[str, Any], where: str, all_layers: bool) -> dict[st
 
 
 def _build(cls: type[Config], table: Any, where: str, all_layers: bool = False) -> Config:
-    """Makes a config from a TOML table, naming the nearest key for one it does not know."""
+    """Makes a config from a TOML table; an unknown key is an InputError that names the nearest known one."""
     if not isinstance(table, dict):
         raise InputError(f"{where} must be a table, got {table!r}")
     if cls is ModelConfig:
@@ -651,7 +654,7 @@ def suite_from_json(path: Path) -> SuiteConfig:
 
 
 def _without_none(value: Any) -> Any:
-    """Returns the same value without what is None, which TOML and so the reader of suites does not know."""
+    """Returns the value without entries that are None, which TOML does not have."""
     if isinstance(value, dict):
         return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
     return [_without_none(inner) for inner in value] if isinstance(value, list) else value
@@ -663,7 +666,7 @@ def suite_names() -> list[str]:
 
 
 def suite_in_words(name: str) -> str:
-    """Returns a suite's name, and whether it is one that ships; one that only looks like it is told apart."""
+    """Returns a suite's name and whether it ships with semconv; a name that only looks like a shipped one is marked."""
     if name in suite_names():
         return f"{name}, which ships with semconv"
     looks = "".join(c for c in unicodedata.normalize("NFKD", name).casefold() if c.isascii() and c.isalnum())

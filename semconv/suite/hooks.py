@@ -51,7 +51,7 @@ def parse_hook(name: str) -> Hook:
             whatever stands before it in the model; `.input` and `.output` after it say which side of the module.
 
     Raises:
-        InputError: another name, or a stream that is not read.
+        InputError: a name of another form or of more than 300 characters, or a stream that is not read.
     """
     if len(name) > _LONGEST:
         raise InputError(f"the name of a hook must have at most {_LONGEST} characters, got {len(name)}")
@@ -80,6 +80,6 @@ def hook_layer(name: str) -> int:
     """Returns the block index of a hook name.
 
     Raises:
-        InputError: what `parse_hook` refuses.
+        InputError: a name that is no hook, or a stream that is not read.
     """
     return parse_hook(name).layer

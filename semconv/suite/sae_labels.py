@@ -26,15 +26,15 @@ def hook_label(hook: str) -> str:
 def pair_key(label_a: str, label_b: str) -> str:
     """Returns the key of two SAEs, one of each model, in the results: `0x2` for layers, else `0.mlp_out x 2`.
 
-    Labels hold no spaces, so that no two pairs have one key. It is never split again: what is under it says which SAEs
-    it is of.
+    Labels hold no spaces, so no two pairs have the same key. A key is never split into labels again; the value under it
+    names its SAEs.
     """
     layers = label_a.isdecimal() and label_b.isdecimal()
     return f"{label_a}x{label_b}" if layers else f"{label_a} x {label_b}"
 
 
 def key_of_cell(cell: dict[str, Any]) -> str:
-    """Returns the key of the SAEs that a part of the results is of."""
+    """Returns the key under which a part of the results stands, from the SAEs that it names."""
     return pair_key(cell["sae_a"], cell["sae_b"])
 
 
@@ -47,7 +47,7 @@ def split_name(given: str) -> tuple[str, str]:
 
 
 def differences(places: Sequence[Sequence[str]]) -> list[str]:
-    """Returns what tells some places apart, each given by its parts, such as the folders of a path: short names.
+    """Returns a short name for each of some places, such as folders given by the parts of their paths: how they differ.
 
     They are the parts that are not the same everywhere, counted from the end, and of several the last in which all
     differ where together they are long.

@@ -42,7 +42,7 @@ class ReadText:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class FeaturesToShow:
     """Features of one SAE whose contexts are wanted.
 
     Attributes:
@@ -115,7 +115,7 @@ def strongest(
     return positions.numpy(), torch.where(positions < 0, 0.0, held[at]).numpy()
 
 
-def _rows(wanted: Wanted) -> Iterator[tuple[str, int, str, int, int, int, str, str, str, float]]:
+def _rows(wanted: FeaturesToShow) -> Iterator[tuple[str, int, str, int, int, int, str, str, str, float]]:
     shown = _contexts(wanted.text, torch.from_numpy(wanted.positions))
     for feature, found, row in zip(wanted.features.tolist(), shown, wanted.values.tolist(), strict=True):
         distinct = dict[tuple[str, str, str], tuple[_Shown, float]]()
@@ -125,7 +125,7 @@ def _rows(wanted: Wanted) -> Iterator[tuple[str, int, str, int, int, int, str, s
             yield wanted.side, wanted.layer, wanted.sae, feature, rank, c.document, c.before, c.token, c.after, value
 
 
-def write_contexts(path: Path, wanted: Sequence[Wanted]) -> None:
+def write_contexts(path: Path, wanted: Sequence[FeaturesToShow]) -> None:
     """Writes the strongest distinct contexts of features as Parquet, a row per context, columns `COLUMNS`.
 
     Contexts of a feature are ranked from 0, the strongest, by activation, ties to the earlier position; a text that

@@ -89,8 +89,9 @@ def load_categories(path_or_name: str | Path) -> Categories:
     The file holds `name`, `rule`, optionally `description`, and a table `keywords` of category = list of words.
 
     Raises:
-        InputError: unknown name, TOML that does not parse, a key that is not known or missing, a value of another
-            kind, or what `Categories` refuses.
+        InputError: unknown name, TOML that does not parse, a key that is unknown or missing, a value of another type,
+            an unknown rule, no category, a category without keywords, or a keyword that is empty, not lower-case, has
+            white space around it, or stands twice in its category.
     """
     path = Path(path_or_name)
     if path.suffix != ".toml":

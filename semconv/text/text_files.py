@@ -32,8 +32,8 @@ def file_documents(files: Sequence[Path], column: str = "text") -> list[Document
         column: the field that holds the text in JSON Lines and Parquet files.
 
     Raises:
-        InputError: a file is missing, empty, damaged, of another kind, has no such column, or has something else than
-            text in it.
+        InputError: a file is missing, empty, damaged, of another kind, has no such column, or holds something other
+            than text in it.
     """
     documents = [Document.of(text) for text in texts_of(files, column)]
     if not documents:
@@ -72,7 +72,8 @@ def source_files(path: Path) -> list[Path]:
 
 
 def files_ignored(path: Path) -> int:
-    """Returns how many files of a folder of text are of no kind that is read; 0 where the source is one file."""
+    """Returns how many files of a folder are not read, because they are of another kind; 0 if the source is one
+    file."""
     return sum(_kind(file) is None for file in _all_files(path)) if path.is_dir() else 0
 
 
@@ -112,7 +113,7 @@ def _chunks(file: Path, read: Callable[[IO[bytes]], Iterator[bytes]]) -> Iterato
 
 
 def _check_unpacks(file: Path) -> None:
-    """Refuses what unpacks to far more than text does, before any of it is kept."""
+    """Raises InputError for a file that unpacks to far more than text would, before any of it is kept."""
     most, found = max(_UNPACKS_TO, _TIMES * file.stat().st_size), 0
     with gzip.open(file, "rb") as handle:
         while block := handle.read(2**20):

@@ -1,4 +1,4 @@
-"""Loads tokenizers, so that what they encode is the text and nothing but the text, and tells their special tokens.
+"""Loads tokenizers so that they encode the text and nothing else, and finds their special tokens.
 
 `tokenizer.json` is read by the tokenizers library as it stands: transformers' own classes rebuild it, sometimes to
 something else. What has none (a SentencePiece model, the vocabulary files of GPT-2 or BERT, a GGUF file) is converted.
@@ -108,9 +108,9 @@ def _is_converted(path: Path) -> bool:
 def special_tokens(tokenizer: Tokenizer, path: Path | None = None, folders: Sequence[Path] = ()) -> SpecialTokens:
     """Returns the special tokens of a tokenizer.
 
-    Asked in this order, the first that answers being believed: the names in `tokenizer_config.json` and
-    `special_tokens_map.json`, folder by folder; what the tokenizer itself puts around a text (its post-processor, or
-    what SentencePiece or transformers say of what is converted); a `null` in those files, which says that there is
+    These sources are asked in this order, and the first that has an answer counts: the names in `tokenizer_config.json`
+    and `special_tokens_map.json`, folder by folder; what the tokenizer itself puts around a text (its post-processor,
+    or what SentencePiece or transformers say of what is converted); a `null` in those files, which says that there is
     none; the ids in `config.json` and `generation_config.json`, if they are special tokens of this tokenizer; the names
     that such tokens commonly have. A GGUF file says everything itself.
 
@@ -223,7 +223,7 @@ class _Settings:
 
 
 def control_ids(tokenizer: Tokenizer, special: SpecialTokens) -> frozenset[int]:
-    """Returns the ids that never stand for text: every special token but the one for characters nobody knows."""
+    """Returns the ids that never stand for text: every special token but the one for unknown characters."""
     known = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     unknown = set(tokenizer.encode("\U0010fffd", add_special_tokens=False).ids)
     ends = {special.bos, special.eos} - {None}

@@ -53,8 +53,8 @@ def sentencepiece(path: Path) -> Any:
 def _unlike_sentencepiece(tokenizer: Tokenizer, path: Path) -> str | None:
     """Returns where a conversion gives other tokens than SentencePiece itself, in words.
 
-    Some do, without a word: the space before the first word is lost. What conversions never keep, white space at the
-    ends of a text, is not asked.
+    Some conversions lose the space before the first word without a warning. White space at the ends of a text is not
+    compared, because no conversion keeps it.
     """
     model = sentencepiece(path)
     for text in _PLAIN:

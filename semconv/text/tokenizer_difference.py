@@ -1,4 +1,4 @@
-"""Tells what two tokenizers do differently."""
+"""Finds what two tokenizers do differently, and says it in words."""
 
 from __future__ import annotations
 
