@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from tests._helpers.forks import Ended, Forks, forks
 
 TOKEN = "hf_of_the_tests"
 _LFS = (".safetensors", ".npz", ".parquet", ".pt")
@@ -42,7 +47,7 @@ class Repository:
         """40 hex digits that follow from the contents."""
         digest = hashlib.sha1(usedforsecurity=False)
         for file in self.files():
-            digest.update(f"{file} ".encode() + (self.folder / file).read_bytes())
+            digest.update(f"{file} {_etag(self, file)} ".encode())
         return digest.hexdigest()
 
     def files(self) -> list[str]:
@@ -76,10 +81,41 @@ def serving() -> Generator[Hub]:
         thread.join()
 
 
-def client(hub: Hub | None, home: Path, token: str = TOKEN) -> dict[str, str]:
-    """The environment of a client of the hub with its cache in `home`; without a hub, offline."""
-    env = {"HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "3"}
-    return {**env, "HF_ENDPOINT": hub.url if hub else "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0" if hub else "1"}
+class Client:
+    """Processes with a cache in one folder: some reach a hub, some are offline, each a fork of one that was loaded so.
+
+    Attributes:
+        home: the folder.
+    """
+
+    def __init__(self, hub: Hub, home: Path, stack: ExitStack) -> None:
+        self.home = home
+        self._stack = stack
+        self._environments = {
+            True: {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"},
+            False: {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1"},
+        }
+        self._started: dict[bool, Forks] = {}
+
+    def forget(self) -> None:
+        """Empties the cache."""
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir()
+
+    def run(self, *arguments: str | Path, offline: bool = False, token: str = TOKEN, cwd: Path | None = None) -> Ended:
+        """Runs the command line, or `-c` and Python code."""
+        env = {"HF_HOME": str(self.home), "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_ETAG_TIMEOUT": "3"}
+        env = {**os.environ, "COLUMNS": "200", **env, **self._environments[not offline]}
+        if offline not in self._started:
+            self._started[offline] = self._stack.enter_context(forks(env))
+        return self._started[offline].run(arguments, cwd or self.home, env={**env, "HF_TOKEN": token})
+
+
+@contextmanager
+def connected(hub: Hub, home: Path) -> Generator[Client]:
+    """Gives a client of a hub, and ends its processes afterwards."""
+    with ExitStack() as stack:
+        yield Client(hub, home, stack)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -172,4 +208,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _etag(repository: Repository, file: str) -> str:
-    return hashlib.sha256((repository.folder / file).read_bytes()).hexdigest()
+    path = repository.folder / file
+    return _sha256(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, changed: int) -> str:
+    """SHA-256 of a file that was last changed then; some are asked for often and hold hundreds of megabytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,10 +9,10 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from semconv.runs.anonymous import names_left
 from semconv.runs.crate import LEFT_OUT, METADATA, anonymous_metadata, environment
 from semconv.system.errors import SemconvWarning
 from semconv.system.provenance import code_commit, processor
+from tests._helpers.forks import Forks, start
 from tests.conftest import requires_models
 from tests.test_archive import listed_again, zipped
 from tests.test_cli import assert_one_sentence
@@ -68,17 +69,23 @@ class Machine:
         return {"HOME": str(self.home), "USER": USER, "LOGNAME": USER, "HOSTNAME": HOST, "HF_TOKEN": TOKEN}
 
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        ended = self.processes.run(["-c", AS_THAT_MACHINE, *arguments], self.study)
+        assert ended.code is not None, f"{arguments} did not end:\n{ended.err}"
+        return subprocess.CompletedProcess([*map(str, arguments)], ended.code, ended.out, ended.err)
+
+    @cached_property
+    def processes(self) -> Forks:
+        """What runs its commands, with its environment."""
         own = {"HF_HOME": str(self.home / ".cache" / "huggingface"), "PYTHONPATH": str(PACKAGE), "COLUMNS": "200"}
-        command = [sys.executable, "-c", AS_THAT_MACHINE, *map(str, arguments)]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_HUB_CACHE")}
-        return subprocess.run(
-            command, capture_output=True, text=True, cwd=self.study, env={**kept, **self.variables, **own}, timeout=300
-        )
+        return start({**kept, **self.variables, **own})
 
 
 @pytest.fixture(scope="module")
-def machine(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Machine:
-    return Machine(tmp_path_factory.mktemp("machine"), tiny_suite)
+def machine(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Machine]:
+    one = Machine(tmp_path_factory.mktemp("machine"), tiny_suite)
+    yield one
+    one.processes.close()
 
 
 @pytest.fixture(scope="module")

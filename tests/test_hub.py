@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from semconv.results.read import load_results
 from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite
 from tests.conftest import CLAIMS, requires_models, semconv_cli
-from tests.hub import Hub, Repository, client, serving
+from tests.hub import TOKEN, Client, Hub, Repository, connected, serving
 
 pytestmark = requires_models
 
@@ -103,7 +100,7 @@ def _save_scope(file: Path) -> None:
         "W_dec": decoder,
         "b_enc": np.zeros(16384, np.float32),
         "b_dec": np.zeros(2304, np.float32),
-        "threshold": np.full(16384, 3.0, np.float32),
+        "threshold": np.full(16384, 16.0, np.float32),  # a hundred of them are active at a token
     }
     np.savez(file, **arrays)
 
@@ -145,23 +142,43 @@ def root(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def hub(root: Path) -> Generator[Hub]:
+@pytest.fixture(scope="module")
+def served() -> Generator[Hub]:
     with serving() as server:
-        server.repositories = {n: Repository(root / n) for n in (MODEL, SCOPE, PYTHIA, PYTHIA_SAES, TEXT)}
-        server.repositories[MODEL].gated = True
         yield server
 
 
-def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, root: Path, tmp_path: Path):
+@pytest.fixture(scope="module")
+def processes(served: Hub, tmp_path_factory: pytest.TempPathFactory) -> Generator[Client]:
+    with connected(served, tmp_path_factory.mktemp("home")) as client:
+        yield client
+
+
+@pytest.fixture
+def hub(served: Hub, root: Path) -> Hub:
+    """The hub with what every test expects of it."""
+    served.repositories = {n: Repository(root / n) for n in (MODEL, SCOPE, PYTHIA, PYTHIA_SAES, TEXT)}
+    served.repositories[MODEL].gated = True
+    served.log.clear()
+    return served
+
+
+@pytest.fixture
+def client(hub: Hub, processes: Client) -> Client:
+    """A client of the hub with nothing in its cache."""
+    processes.forget()
+    return processes
+
+
+def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, client: Client, tmp_path: Path):
     pins = {key: hub.repositories[name].commit for key, name in (("text", TEXT), ("model", MODEL), ("scope", SCOPE))}
     (tmp_path / "hub.toml").write_text(SUITE.format(**pins))
     (tmp_path / "claims.toml").write_text(CLAIMS.replace('"tiny"', '"hub"').replace("expected = 2", "expected = 1"))
     command = ("reproduce", tmp_path / "hub.toml", "--claims", tmp_path / "claims.toml", "--out", tmp_path / "run")
     weights = next(f for f in hub.repositories[MODEL].files() if f.endswith(".safetensors"))
     hub.repositories[MODEL].cut = {weights: 1}  # the client asks for the rest by a range
-    done = semconv_cli(*command, env=client(hub, tmp_path / "home"))
-    assert done.returncode == 0, done.stderr
+    done = client.run(*command)
+    assert done.code == 0, done.err
     results = load_results(tmp_path / "run")
     assert list(results["grid"]) == ["12x1"]
     assert results["grid"]["12x1"]["pairs"] > 10
@@ -171,16 +188,16 @@ def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, root: 
     assert all(link.startswith("https://www.neuronpedia.org/gemma-2-2b/12-gemmascope-res-16k/") for link in links)
     assert any("/stored/" in line and line.startswith("GET") for line in hub.log), "weights lie behind a redirect"
     first = (tmp_path / "run" / "results.json").read_bytes()
-    again = semconv_cli(*command, env=client(None, tmp_path / "home", token=""))
-    assert again.returncode == 0, again.stderr
+    again = client.run(*command, offline=True, token="")
+    assert again.code == 0, again.err
     assert (tmp_path / "run" / "results.json").read_bytes() == first
     shutil.rmtree(tmp_path / "run" / "stores")  # and everything again from the cache
-    assert semconv_cli(*command, env=client(None, tmp_path / "home", token="")).returncode == 0
+    assert client.run(*command, offline=True, token="").code == 0
     assert (tmp_path / "run" / "results.json").read_bytes() == first
 
 
 ASK = """
-import json, sys, torch
+import json, sys, time, torch
 from semconv import InputError
 from semconv.models import sources
 from semconv.models import decoders
@@ -192,6 +209,7 @@ def sae(release, sae_id, **more):
     return SaeConfig(HOOK, release=release, sae_id=sae_id, **more)
 def text(**more):
     return CorpusConfig("hub", "x", 8, 8, path="Skylion007/openwebtext", **more)
+time.sleep = lambda seconds: None  # the library of the hub waits up to 8 s before it asks again
 for line in json.loads(sys.argv[1]):
     try:
         print(json.dumps("found " + str(eval(line))))
@@ -200,16 +218,14 @@ for line in json.loads(sys.argv[1]):
 """
 
 
-def ask(lines: list[str], env: dict[str, str]) -> list[str]:
+def ask(client: Client, lines: list[str], offline: bool = False, token: str = TOKEN) -> list[str]:
     """What a client says to some expressions: the error, or `found` and the value."""
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, json.dumps(lines)], capture_output=True, text=True, env={**os.environ, **env}
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    done = client.run("-c", ASK, json.dumps(lines), offline=offline, token=token)
+    assert done.code == 0, done.err
+    return [json.loads(line) for line in done.out.splitlines()]
 
 
-def test_every_refusal_is_one_sentence_that_says_what_to_do(hub: Hub, tmp_path: Path):
+def test_every_refusal_is_one_sentence_that_says_what_to_do(hub: Hub, client: Client):
     hub.repositories[PYTHIA].busy = {"config.json": 99}
     cases = {
         "sources.model_folder(model('hub:google/gemma-2-2b'))": "is gated: accept its licence on the hub, then set",
@@ -232,16 +248,16 @@ def test_every_refusal_is_one_sentence_that_says_what_to_do(hub: Hub, tmp_path: 
         ),
         f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.7', loader='sparsify'))": "has no such file",
     }
-    for told, (line, expected) in zip(ask(list(cases), client(hub, tmp_path, token="")), cases.items(), strict=True):
+    for told, (line, expected) in zip(ask(client, list(cases), token=""), cases.items(), strict=True):
         assert expected in told, line
         assert "\n" not in told
 
 
-def test_a_sparsify_sae_encodes_by_the_formula_of_sparsify(hub: Hub, root: Path, tmp_path: Path):
+def test_a_sparsify_sae_encodes_by_the_formula_of_sparsify(client: Client, root: Path):
     from safetensors.torch import load_file
 
     opened = f"decoders.open_sae(sae('{PYTHIA_SAES}', 'layers.1', loader='sparsify'))"
-    told = ask([f"{opened}.encode(torch.eye(32)).tolist()"], client(hub, tmp_path))[0]
+    told = ask(client, [f"{opened}.encode(torch.eye(32)).tolist()"])[0]
     found = torch.tensor(json.loads(told.removeprefix("found ")))
     weights = load_file(root / PYTHIA_SAES / "layers.1" / "sae.safetensors")
     pre = (torch.eye(32) - weights["b_dec"]) @ weights["encoder.weight"].T + weights["encoder.bias"]
@@ -250,39 +266,39 @@ def test_a_sparsify_sae_encodes_by_the_formula_of_sparsify(hub: Hub, root: Path,
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_offline_only_what_is_in_the_cache_is_found(hub: Hub, tmp_path: Path):
+def test_offline_only_what_is_in_the_cache_is_found(client: Client):
     line = f"sources.model_folder(model('hub:{PYTHIA}'))"
-    assert ask([line], client(None, tmp_path)) == [
+    assert ask(client, [line], offline=True) == [
         f"model {PYTHIA} is not in the local cache, and the hub cannot be reached or HF_HUB_OFFLINE is set"
     ]
-    found = ask([line], client(hub, tmp_path))
+    found = ask(client, [line])
     assert found[0].startswith("found ")
-    assert ask([line], client(None, tmp_path)) == found
+    assert ask(client, [line], offline=True) == found
 
 
-def test_a_download_that_breaks_off_leaves_nothing_half_written_and_goes_on(hub: Hub, tmp_path: Path):
+def test_a_download_that_breaks_off_leaves_nothing_half_written_and_goes_on(hub: Hub, client: Client):
     weights = "model.safetensors"
     hub.repositories[PYTHIA].cut = {weights: 99}
     line = f"sources.model_folder(model('hub:{PYTHIA}'))"
-    told = ask([line], client(hub, tmp_path))[0]
+    told = ask(client, [line])[0]
     assert "the download broke off" in told
-    assert not list(tmp_path.rglob(weights))
+    assert not list(client.home.rglob(weights))
     hub.repositories[PYTHIA].cut = {}
-    assert ask([line], client(hub, tmp_path))[0].startswith("found ")
+    assert ask(client, [line])[0].startswith("found ")
 
 
-def test_doctor_tells_what_of_a_real_suite_cannot_be_had(hub: Hub, tmp_path: Path):
+def test_doctor_tells_what_of_a_real_suite_cannot_be_had(hub: Hub, client: Client, tmp_path: Path):
     """Of five repositories two are served, one of them gated, the other at another commit; nothing is in the cache."""
     command = ("doctor", "gemma2", "--json", "--out", tmp_path / "run")
     hub.repositories = {MODEL: hub.repositories[MODEL], SCOPE: hub.repositories[SCOPE]}
-    found = {f["what"]: f for f in json.loads(semconv_cli(*command, env=client(hub, tmp_path, token="")).stdout)}
+    found = {f["what"]: f for f in json.loads(client.run(*command, token="").out)}
     assert "is gated: accept its licence" in found["model google/gemma-2-2b"]["found"]
     assert "does not exist on the hub" in found["model google/gemma-2-9b"]["found"]
     assert "does not exist at that revision" in found[f"SAE {SCOPE}"]["found"]
     assert found["activation stores"]["needed"] == "20 SAEs x 1,000,000 tokens"
-    offline = semconv_cli(*command, env=client(None, tmp_path))
-    assert offline.returncode == 2
-    reasons = [f["found"] for f in json.loads(offline.stdout) if f["what"].startswith(("model g", "SAE", "dataset"))]
+    offline = client.run(*command, offline=True)
+    assert offline.code == 2
+    reasons = [f["found"] for f in json.loads(offline.out) if f["what"].startswith(("model g", "SAE", "dataset"))]
     assert len(reasons) == 5
     assert set(reasons) == {"the hub cannot be reached, and it is not in the local cache"}
 

@@ -6,10 +6,8 @@ import contextlib
 import json
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite, suite_from_json
 from semconv.system.files import only_writer
 from semconv.text.contexts import read_contexts
+from tests._helpers.forks import forks
 from tests.conftest import portable, requires_models, semconv_cli
 
 pytestmark = requires_models
@@ -250,32 +249,17 @@ def test_kill_9_at_any_moment_then_the_same_command_gives_the_same_results(
 ):
     """And not only `results.json`: two runs leave the same bytes in every file but one."""
     folder, claims = tmp_path / "killed", tiny_suite.with_name("claims.toml")
-    command = [
-        sys.executable,
-        "-m",
-        "semconv",
-        "reproduce",
-        str(tiny_suite),
-        "--out",
-        str(folder),
-        "--claims",
-        str(claims),
-    ]
-    killed, waits = 0, random.Random(0)
-    for _ in range(4):  # at moments of no particular kind, start-up included
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(command, capture_output=True, timeout=waits.uniform(1, 8))
-        # subprocess.run kills with SIGKILL when its time is up
-    for wait in ("tokens-*.safetensors", "stores/a/*/manifest.json", "stores/b/*/manifest.json", "results.json"):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not list(folder.glob(wait)):
-            time.sleep(0.01)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.wait()
-    assert killed >= 1, "the run ended before it could be killed"
-    assert subprocess.run(command, capture_output=True, timeout=300).returncode == 0
+    command = ["reproduce", tiny_suite, "--out", folder, "--claims", claims]
+    with contextlib.suppress(subprocess.TimeoutExpired):  # while a new process loads the libraries
+        subprocess.run([sys.executable, "-m", "semconv", *map(str, command)], capture_output=True, timeout=1)
+    killed, moments = 0, random.Random(0)
+    with forks() as processes:
+        for _ in range(4):  # at moments of no particular kind
+            processes.run(command, tmp_path, seconds=moments.uniform(0, 4))
+        for file in ("tokens-*.safetensors", "stores/a/*/manifest.json", "stores/b/*/manifest.json", "results.json"):
+            killed += processes.run(command, tmp_path, until=f"killed/{file}").code is None
+        assert killed >= 1, "the run ended before it could be killed"
+        assert processes.run(command, tmp_path).code == 0
     made, expected = files_of_run(folder), files_of_run(tiny_run)
     assert sorted(made) == sorted(expected)
     assert [name for name in made if made[name] != expected[name]] == []

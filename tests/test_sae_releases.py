@@ -6,12 +6,8 @@ Of each: the stream that it is read at, and what it computes.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +23,8 @@ from semconv.pipeline.reproduce import load_corpus
 from semconv.results.read import load_results
 from semconv.runs.run import Run
 from semconv.suite.config import suite_from_json
-from tests.conftest import requires_models, semconv_cli
-from tests.hub import Hub, Repository, client, serving
+from tests.conftest import requires_models
+from tests.hub import Client, Repository, connected, serving
 
 pytestmark = requires_models
 
@@ -283,25 +279,24 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tens
     return root, expected
 
 
-@contextmanager
-def serving_all(root: Path) -> Generator[Hub]:
-    with serving() as hub:
-        hub.repositories = {f"{p.parent.name}/{p.name}": Repository(p) for p in root.glob("*/*")}
-        yield hub
+@pytest.fixture(scope="module")
+def client(made: tuple[Path, dict[str, Tensor]], tmp_path_factory: pytest.TempPathFactory) -> Generator[Client]:
+    """A client of a hub that serves all of these, with one cache."""
+    with serving() as hub, connected(hub, tmp_path_factory.mktemp("home")) as one:
+        hub.repositories = {f"{p.parent.name}/{p.name}": Repository(p) for p in made[0].glob("*/*")}
+        yield one
 
 
 @pytest.fixture(scope="module")
 def read(
-    made: tuple[Path, dict[str, Tensor]], tmp_path_factory: pytest.TempPathFactory
+    made: tuple[Path, dict[str, Tensor]], client: Client, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Any, Any, Tensor | None]]:
     """By what was given: what was told, what was computed, and what had to be."""
-    (root, expected), home = made, tmp_path_factory.mktemp("home")
+    expected, found_at = made[1], tmp_path_factory.mktemp("found") / "found.pt"
     given = [(one.given, one.d) for one in RELEASES] + [(name, D) for name, _ in REFUSED]
-    with serving_all(root) as hub:
-        script = [sys.executable, "-c", READ, json.dumps(given), str(home / "found.pt")]
-        done = subprocess.run(script, capture_output=True, text=True, env={**os.environ, **client(hub, home)})
-    assert done.returncode == 0, done.stderr
-    found = torch.load(home / "found.pt")
+    done = client.run("-c", READ, json.dumps(given), found_at)
+    assert done.code == 0, done.err
+    found = torch.load(found_at)
     return {name: (*found[name], expected.get(name)) for name, _ in given}
 
 
@@ -347,18 +342,15 @@ def save_models(folder: Path, beside: Path) -> None:
 
 
 def test_two_releases_are_compared_each_where_it_was_trained(
-    made, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
     save_models(tmp_path, tiny_suite.parent)
     saes = ("--sae-a", "gpt2-small-res-jb:blocks.1.hook_resid_pre", "--sae-b", "somebody/transcoders:layers.1.mlp")
     sizes = ("--tokens", "2000", "--context", "32", "--rematches", "0", "--precision", "float32")
-    with serving_all(made[0]) as hub:
-        done = semconv_cli(
-            *("compare", "gpt2", "pythia", *saes, "--text", "text.txt", *sizes, "--out", "run"),
-            env=client(hub, tmp_path / "home"),
-        )
-    assert done.returncode == 0, done.stderr
+    client.forget()
+    done = client.run("compare", "gpt2", "pythia", *saes, "--text", "text.txt", *sizes, "--out", "run", cwd=tmp_path)
+    assert done.code == 0, done.err
     assert len(load_results(Path("run"))["grid"]) == 1
     blocks = load_corpus(Run(suite_from_json(Path("run/suite.json")), Path("run"))).blocks
     w = weights(D, F)
