@@ -30,10 +30,11 @@ from typing import Any
 from semconv.bench.tables import slope
 from semconv.report.figures import write_figures
 from semconv.report.order import in_order
-from semconv.report.tables import show, table
 from semconv.results.claims import check_claims, load_claims, value_at
+from semconv.results.read import read_results
 from semconv.system.errors import InputError
 from semconv.system.files import write_atomically, write_text
+from semconv.system.markdown import show, table
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = (
@@ -45,7 +46,7 @@ DOCUMENTS = (
     "docs/statistics.md",
 )
 FIGURES = {"docs/figures/rsa.png": "rsa.png"}
-REFERENCE = "expected/mini/results.json"
+REFERENCE = "expected/mini"
 _BLOCK = re.compile(r"<!-- (made|from):? (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 _QUOTES = re.compile(r"(?P<text>[^\n][^\x00]*?)\n<!-- numbers: (?P<file>\S+) (?P<quotes>.+?) -->", re.DOTALL)
 
@@ -58,12 +59,11 @@ def read_json(name: str) -> Any:
 def claims_table() -> str:
     """Returns the claims of the mini suite, expected and observed in the reference run."""
     rows: list[list[object]] = []
-    for c in check_claims(load_claims(ROOT / "claims.toml"), read_json(REFERENCE)):
+    for c in check_claims(load_claims(ROOT / "claims.toml"), read_results(ROOT / REFERENCE)):
         if c.verdict == "not run":
             continue
-        sign = "" if c.claim.comparison in ("equal", "within") else f"{c.claim.comparison} "
-        expected = f"{sign}{show(c.claim.expected)}" + (f" ± {show(c.claim.tolerance)}" if c.claim.tolerance else "")
-        rows.append([c.claim.id, c.claim.statement, expected, show(c.observed), c.verdict])
+        expected = c.claim.wanted.removeprefix("equal ").removeprefix("within ")
+        rows.append([c.claim.id, c.claim.statement, expected, c.found, c.verdict])
     return table(["claim", "statement", "expected", "observed", "verdict"], rows)
 
 
@@ -271,7 +271,7 @@ def document(name: str) -> str:
 def figures() -> dict[str, bytes]:
     """Returns the figures of the documents, drawn from the reference run."""
     with tempfile.TemporaryDirectory() as folder:
-        write_figures(in_order(read_json(REFERENCE)), Path(folder))
+        write_figures(in_order(read_results(ROOT / REFERENCE)), Path(folder))
         return {name: (Path(folder) / source).read_bytes() for name, source in FIGURES.items()}
 
 

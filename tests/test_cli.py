@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from safetensors.torch import load_file
 from semconv import StoreIdentity, StoreWriter, best_matches
 from semconv.cli import main
 from semconv.core.device import why_no_cuda
+from semconv.system.shape import plain
 from tests.conftest import random_activations, requires_models, semconv_cli
+from tests.report.made_up import results
 
-RESULTS = {"suite": "tiny", "summary": {"rsa": {"layer_pairs": 2}}}
+RESULTS = plain(replace(results(), suite="tiny"))
 CLAIM = """
 [[claim]]
 id = "T1"

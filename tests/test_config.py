@@ -17,6 +17,7 @@ from semconv.suite.config import (
     load_suite,
     suite_names,
 )
+from tests.report import made_up
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ id = "C1"
 statement = "s"
 source = "s"
 suite = "mini"
-path = "a.b"
+path = "summary.rsa.best_score"
 comparison = "{comparison}"
 expected = {expected}
 tolerance = {tolerance}
@@ -280,8 +281,9 @@ def test_verdicts(tmp_path: Path, comparison: str, expected: str, tolerance: flo
     path = tmp_path / "claims.toml"
     path.write_text(CLAIM.format(comparison=comparison, expected=expected, tolerance=tolerance))
     claims = load_claims(path)
-    assert check_claims(claims, {"suite": "mini", "a": {"b": observed}})[0].verdict == verdict
-    assert check_claims(claims, {"suite": "other"})[0].verdict == "not run"
+    found = made_up.changed(made_up.results(), {"suite": "mini", "summary.rsa.best_score": observed})
+    assert check_claims(claims, found)[0].verdict == verdict
+    assert check_claims(claims, made_up.results())[0].verdict == "not run"
 
 
 def test_bad_claims_are_refused(tmp_path: Path):
@@ -290,7 +292,7 @@ def test_bad_claims_are_refused(tmp_path: Path):
     for text, message in (
         (good + good, "claim C1 stands twice"),
         (good.replace("statement", "statment"), "did you mean 'statement'"),
-        (good.replace('path = "a.b"\n', ""), "incomplete: 'path'"),
+        (good.replace('path = "summary.rsa.best_score"\n', ""), "incomplete: 'path'"),
         (good.replace('"equal"', '"equals"'), "comparison must be one of"),
         (good.replace("tolerance = 0", 'tolerance = "x"'), "tolerance must be a number"),
         ("claim = 3", r"must hold \[\[claim\]\] tables"),
@@ -308,7 +310,7 @@ def test_bad_claims_are_refused(tmp_path: Path):
 
 def test_paths_of_claims_find_names_that_hold_dots():
     """As the labels of SAEs may; of two that fit, the longer."""
-    results = {"grid": {"2.mlp_out x 5": {"pairs": [7, 8]}, "2": {"mlp_out x 5": "the shorter"}}}
-    assert value_at(results, "grid.2.mlp_out x 5.pairs.1") == 8
+    found = {"grid": {"2.mlp_out x 5": {"pairs": [7, 8]}, "2": {"mlp_out x 5": "the shorter"}}}
+    assert value_at(found, "grid.2.mlp_out x 5.pairs.1") == 8
     with pytest.raises(InputError, match=r"no 'pair' \(did you mean 'pairs'"):
-        value_at(results, "grid.2.mlp_out x 5.pair")
+        value_at(found, "grid.2.mlp_out x 5.pair")

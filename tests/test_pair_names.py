@@ -11,10 +11,10 @@ from semconv.pipeline.own_pair import models_of_pair
 from semconv.report import write_report
 from semconv.report.markdown import headline
 from semconv.report.page import page
-from semconv.report.rows import names_of
+from semconv.report.reading import names_of
 from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig
 from semconv.system.harmless_text import no_markup
-from tests.report.made_up import results
+from tests.report.made_up import changed, results
 from tests.report.made_up_page import tables
 
 SAE = "sae@4"
@@ -100,8 +100,7 @@ def test_names_that_files_cannot_have_are_refused(name: str):
 @pytest.mark.parametrize("names", [("x [y] $z", "b_{2}^$ <i>|x|"), ("gemma-2-2b", "gemma-2-9b")])
 def test_reports_call_the_models_by_their_names(names: tuple[str, str], tmp_path: Path):
     """At the top, in the headline, in axis labels and table headers; and no name is markup or a formula."""
-    made = results()
-    made["model_a"]["name"], made["model_b"]["name"] = names
+    made = changed(results(), {"model_a.name": names[0], "model_b.name": names[1]})
     a, b = names
     assert names_of(made) == names
     assert all(f"of {a} x {b}, " in line for line in headline(made).splitlines() if line.startswith("- "))

@@ -10,24 +10,27 @@ from typing import Any
 import pytest
 
 from semconv import InputError
+from semconv.results.read import read_results
 from semconv.results.reference_run import (
     Comparison,
     Tolerance,
     Tolerances,
     check_reference,
+    compare_values,
     compare_with_reference,
     load_tolerances,
     reference_of,
 )
+from semconv.results.schema import Results
+from semconv.system.shape import plain
 from tests.conftest import semconv_cli
+from tests.report.made_up import changed, results
 
 REFERENCE: dict[str, Any] = {
     "suite": "mini",
-    "fast": False,
     "grid": {
         "0x1": {"score": 0.5, "pairs": 200, "sha256": "ab", "filters": [1, 2], "reason": None, "interval": [0, 1]}
     },
-    "controls": {"pairs": {"seed": {"kind": "ceiling", "pairs": 9}, "twins": {"kind": "floor", "pairs": 8}}},
     "empty": {},
 }
 TOLERANCES = Tolerances(
@@ -44,11 +47,11 @@ TOLERANCES = Tolerances(
 def compared(**cell: Any) -> Comparison:
     results = json.loads(json.dumps(REFERENCE))
     results["grid"]["0x1"] |= cell
-    return compare_with_reference(results, REFERENCE, TOLERANCES)
+    return compare_values(results, REFERENCE, TOLERANCES)
 
 
 def test_the_same_results_are_identical_and_empty_tables_count():
-    assert compared() == Comparison(values=14, identical=14, within=0, outside=[], left_out=0)
+    assert compared() == Comparison(values=9, identical=9, within=0, outside=[], left_out=0)
 
 
 def test_within_and_outside_of_a_tolerance():
@@ -79,33 +82,38 @@ def test_what_is_optional_may_be_in_only_one():
     assert (many.left_out, len(many.outside)) == (0, 3)
 
 
-def fast_run() -> dict[str, Any]:
-    """The reference as a fast run has it: without intervals and ceilings."""
-    results = json.loads(json.dumps(REFERENCE)) | {"fast": True}
-    del results["grid"]["0x1"]["interval"], results["controls"]["pairs"]["seed"]
-    return results
+def fast_run() -> Results:
+    """The made-up results as a fast run has them: without intervals, ceilings and what is known of their SAEs."""
+    found = results()
+    pairs = found.grid
+    none = {f"grid.{key}.measures.{name}.interval": None for key in ("0x2", "1x2") for name in pairs[key].measures}
+    return changed(found, {**none, "fast": True, "controls.pairs.other SAE": ..., "read.controls.other SAE": ...})
 
 
 def test_a_fast_run_leaves_out_what_it_did_not_do_and_nothing_else():
-    results = fast_run()
-    found = compare_with_reference(results, REFERENCE, TOLERANCES)
-    assert (found.outside, found.left_out) == ([], 5)  # fast, two ends of the interval, kind and pairs of the ceiling
-    results["grid"]["0x1"]["score"] = 0.6
-    del results["controls"]["pairs"]["twins"]["pairs"]
-    found = compare_with_reference(results, REFERENCE, TOLERANCES)
-    assert [d.path for d in found.outside] == ["controls.pairs.twins.pairs", "grid.0x1.score"]
-    nothing = compare_with_reference({"suite": "mini", "fast": True}, REFERENCE, TOLERANCES)
-    assert len(nothing.outside) == 8
+    found = compare_with_reference(fast_run(), results(), TOLERANCES)
+    assert found.outside == []
+    ceiling = plain(results().controls.pairs["other SAE"])
+    fits = plain(results().read.controls["other SAE"])
+    settings, ends = 4, 2 * 4  # ends of intervals, of two layer pairs by two measures
+    assert found.left_out == settings + ends + len(list(paths_of([ceiling, fits], "")))
+    changes = {"grid.0x2.measures.rsa.score": 0.9, "controls.pairs.untrained.measures.rsa": ...}
+    found = compare_with_reference(changed(fast_run(), changes), results(), TOLERANCES)
+    assert "grid.0x2.measures.rsa.score" in [d.path for d in found.outside]
+    rest = [d.path for d in found.outside if d.path != "grid.0x2.measures.rsa.score"]
+    assert rest
+    assert all(path.startswith("controls.pairs.untrained.measures.rsa.") for path in rest)
+
+
+def test_what_a_fast_run_leaves_out_is_missed_in_a_full_one():
+    full = changed(fast_run(), {"fast": False})
+    assert len(compare_with_reference(full, results(), TOLERANCES).outside) > 8
 
 
 def test_a_fast_run_need_not_say_how_the_saes_of_ceilings_fit():
     """Those of a floor it must say."""
-    fits = {name: {"a": {"explained_variance": 0.9}} for name in ("seed", "twins")}
-    reference = REFERENCE | {"read": {"controls": fits}}
-    of_floor = {"twins": fits["twins"]}
-    assert compare_with_reference(fast_run() | {"read": {"controls": of_floor}}, reference, TOLERANCES).outside == []
-    without = compare_with_reference(fast_run() | {"read": {"controls": {}}}, reference, TOLERANCES)
-    assert "read.controls.twins.a.explained_variance" in [d.path for d in without.outside]
+    without = compare_with_reference(changed(fast_run(), {"read.controls": {}}), results(), TOLERANCES)
+    assert "read.controls.untrained.a.explained_variance" in [d.path for d in without.outside]
 
 
 @pytest.mark.parametrize(
@@ -132,15 +140,18 @@ def test_bad_tolerances_are_refused(text: str, message: str, tmp_path: Path):
 
 
 def test_the_reference_of_another_suite_is_refused(tmp_path: Path):
-    (tmp_path / "results.json").write_text(json.dumps(REFERENCE))
-    with pytest.raises(InputError, match="holds the reference of suite mini, the run is of other"):
-        check_reference({"suite": "other"}, tmp_path)
+    (tmp_path / "results.json").write_text(json.dumps(plain(results())))
+    with pytest.raises(InputError, match="holds the reference of suite made-up, the run is of other"):
+        check_reference(changed(results(), {"suite": "other"}), tmp_path)
 
 
 def paths_of(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from paths_of(inner, f"{path}.{key}")
+    elif isinstance(value, list) and value:
+        for place, inner in enumerate(value):
+            yield from paths_of(inner, f"{path}.{place}")
     else:
         yield path, value
 
@@ -173,14 +184,14 @@ def test_the_reference_that_ships_is_itself_and_verifies(tmp_path: Path):
     """A changed score fails the command, with its path and what was allowed."""
     folder = reference_of("mini")
     assert folder is not None
-    results = json.loads((folder / "results.json").read_text())
-    assert check_reference(results, folder).outside == []
-    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert check_reference(read_results(folder), folder).outside == []
+    shipped = json.loads((folder / "results.json").read_text())
+    (tmp_path / "results.json").write_text(json.dumps(shipped))
     good = semconv_cli("verify", tmp_path)
     assert good.returncode == 0, good.stdout
     assert "0 outside" in good.stdout
-    results["grid"]["2x4"]["measures"]["rsa"]["score"] += 0.05
-    (tmp_path / "results.json").write_text(json.dumps(results))
+    shipped["grid"]["2x4"]["measures"]["rsa"]["score"] += 0.05
+    (tmp_path / "results.json").write_text(json.dumps(shipped))
     bad = semconv_cli("verify", tmp_path)
     assert bad.returncode == 1
     assert "1 outside" in bad.stdout

@@ -24,7 +24,7 @@ from semconv.cli.plain import PlainConsole, table
 from semconv.cli.terminal import err, out, progress_bar
 from semconv.system.harmless_text import visible
 from tests.conftest import random_activations, requires_models
-from tests.test_cli import CLAIM
+from tests.test_cli import CLAIM, RESULTS
 from tests.test_delphi_cache import write_cache
 
 ODD = ("run[gpt2]", "x[/y]", "[bold red]", "a [link=b]c:smile:")
@@ -131,7 +131,7 @@ def test_commands_that_need_no_run_show_odd_names(odd: Path, run_main: Main):
         identity = StoreIdentity("m", "0", name, "1", "blocks.0.hook_resid_post", "2", 48, 12, "float16")
         StoreWriter(odd / name, identity).append(acts, 0)
     write_cache(odd / "cache", acts, [0, 12], torch.arange(48).reshape(6, 8))
-    (odd / "results.json").write_text(json.dumps({"suite": "tiny", "summary": {"rsa": {"layer_pairs": 2}}}))
+    (odd / "results.json").write_text(json.dumps(RESULTS))
     claim = CLAIM.format(expected=2).replace("Every layer", f"{odd.name} [/nothing] Every layer")
     (odd / "claims.toml").write_text(claim)
     missing = odd / "none"
@@ -186,7 +186,7 @@ ENCODINGS = {
 
 @pytest.mark.parametrize("env", ENCODINGS.values(), ids=list(ENCODINGS))
 def test_a_terminal_that_is_not_utf_8_is_shown_plain_text(env: dict[str, str], tmp_path: Path):
-    (tmp_path / "results.json").write_text(json.dumps({"suite": "tiny", "summary": {"rsa": {"layer_pairs": 2}}}))
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
     claim = CLAIM.format(expected=2).replace('"equal"', '"within"').replace("Every", "日本 é Every")
     (tmp_path / "claims.toml").write_text(claim + "tolerance = 1\n", encoding="utf-8")
     for arguments, code, told in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -30,25 +30,22 @@ from semconv.cli.terminal import (
 )
 from semconv.system.errors import InputError
 from semconv.system.harmless_text import visible
+from semconv.system.shape import plain, read_as
 
 if TYPE_CHECKING:
     from semconv.results.claims import Checked, Claim
     from semconv.results.reference_run import Comparison
+    from semconv.results.schema import Results
 
 _SHOWN = 10  # differences from the reference that are listed
 
 
 def _claims_table(checked: list[Checked]) -> Table:
-    from semconv.report.tables import show
-
     grid = table("claim", "statement", "expected", "observed", "verdict", title="Claims")
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
     for c in checked:
-        expected = f"{c.claim.comparison} {show(c.claim.expected)}"
-        if c.claim.tolerance:
-            expected += f" ± {show(c.claim.tolerance)}"
         verdict = Text(c.verdict, colours[c.verdict])
-        grid.add_row(*map(visible, (c.claim.id, c.claim.statement, expected, show(c.observed))), verdict)
+        grid.add_row(*map(visible, (c.claim.id, c.claim.statement, c.claim.wanted, c.found)), verdict)
     return grid
 
 
@@ -70,7 +67,7 @@ def _reference_lines(found: Comparison) -> list[str]:
 
 
 def _finish(
-    results: dict[str, Any],
+    results: Results,
     checked: list[Checked],
     as_json: bool,
     extra: dict[str, str],
@@ -81,8 +78,8 @@ def _finish(
 
     from semconv.results.claims import about
 
-    warn(results.get("warnings", []))
-    own, others = about(checked, results["suite"])
+    warn(results.warnings)
+    own, others = about(checked, results.suite)
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
         claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in own]
@@ -90,7 +87,7 @@ def _finish(
             "claims": claims,
             "failed": failed,
             "other_claims": len(checked) - len(own),
-            "warnings": results.get("warnings", []),
+            "warnings": list(results.warnings),
         }
         beside = {"reference": asdict(reference)} if reference else {}
         print(json.dumps({**told, **beside, **extra}, indent=2, default=repr))  # noqa: T201
@@ -99,7 +96,7 @@ def _finish(
             out.print(_claims_table(own))
             out.print(_counts(own))
         else:
-            out.print(f"No claim is about suite {visible(results['suite'])}.", soft_wrap=True)
+            out.print(f"No claim is about suite {visible(results.suite)}.", soft_wrap=True)
         if others:
             out.print(visible(others), soft_wrap=True)
         for line in _reference_lines(reference) if reference else ():
@@ -145,6 +142,7 @@ def reproduce(
     from semconv.pipeline.reproduce import publish
     from semconv.pipeline.reproduce import reproduce as run_suite
     from semconv.results.claims import default_claims_path, load_claims
+    from semconv.results.schema import Results
     from semconv.runs.run import Run
     from semconv.suite.config import load_suite
 
@@ -155,8 +153,8 @@ def reproduce(
         check_needs(config, target, chosen, stores)
     with progress_bar() as progress:
         run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast, stores=stores)
-        results = run_suite(run)
-        checked = publish(run, results, stated)
+        results = read_as(Results, run_suite(run), "results")
+        checked = publish(run, plain(results), stated)
     written = {"results": "results.json", "report": "report.md", "page": "index.html"}
     _finish(results, checked, as_json, {what: str(target / name) for what, name in written.items()})
 
@@ -237,6 +235,7 @@ def compare(
     from semconv.pipeline.reproduce import publish
     from semconv.pipeline.reproduce import reproduce as run_suite
     from semconv.report.markdown import headline
+    from semconv.results.schema import Results
     from semconv.runs.run import Run
     from semconv.suite.config import PUBLISHED_STOP_TOKENS
 
@@ -263,11 +262,11 @@ def compare(
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:
         run = Run(suite, folder, progress, device=choose_device(device), stores=stores)
-        results = run_suite(run)
-        publish(run, results)
-    warn(results["warnings"])
+        results = read_as(Results, run_suite(run), "results")
+        publish(run, plain(results))
+    warn(results.warnings)
     if as_json:
-        print(json.dumps(results["summary"], indent=2))  # noqa: T201
+        print(json.dumps(plain(results.summary), indent=2))  # noqa: T201
     else:
         out.print(headline(results))
         out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
@@ -301,8 +300,9 @@ def verify(
     It says where the claims and the reference are from; with neither nothing is checked, which is exit code 1 too.
     """
     from semconv.results.claims import check_claims, claims_of, load_claims
-    from semconv.results.read import load_results
+    from semconv.results.read import read_results
     from semconv.results.reference_run import check_reference, reference_of
+    from semconv.results.schema import Results
     from semconv.suite.config import suite_in_words
 
     if run is not None and bundle is not None:
@@ -316,20 +316,21 @@ def verify(
     extra: dict[str, str] = {}
     if bundle is None:
         folder = run or Path("runs/mini")
-        results = load_results(folder)
-        of_run, claims_from = stated(folder, results["suite"])
+        results = read_results(folder)
+        of_run, claims_from = stated(folder, results.suite)
     else:
         from semconv.pipeline.archive import AS_STATED, MOST_MIB, check_told, opened, rebuild
         from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
 
         with opened(bundle, max_size or MOST_MIB) as folder:
-            results, nulls = rebuild(folder, thorough)
-            of_run, claims_from = stated(folder, results["suite"])
+            rebuilt, nulls = rebuild(folder, thorough)
+            results = read_as(Results, rebuilt, "results")
+            of_run, claims_from = stated(folder, results.suite)
             about = environment(folder)
             extra["bundle"] = (
                 f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
             )
-            extra["report and page"] = check_told(folder, results, nulls, about.get("commit", ""))
+            extra["report and page"] = check_told(folder, rebuilt, nulls, about.get("commit", ""))
         drawn = "every draw" if thorough else "some draws, others every time (--thorough: all),"
         extra["taken again"] = f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs"
         extra["as stated"] = AS_STATED
@@ -337,7 +338,7 @@ def verify(
         extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if about.get(key, LEFT_OUT) != LEFT_OUT)
         if ANONYMOUS in about:
             extra["anonymous"] = f"yes, {about[ANONYMOUS]}"
-    suite: str = results["suite"]
+    suite = results.suite
     checked = check_claims(of_run, results)
     beside = reference or reference_of(suite)
     extra = {

@@ -28,7 +28,7 @@ from semconv.report import write_report
 from semconv.report.order import in_order
 from semconv.results.claims import check_claims, load_claims
 from semconv.results.read import load_results
-from semconv.results.stated import check_stated
+from semconv.results.schema import Results
 from semconv.runs.anonymous import check_leaks
 from semconv.runs.crate import CATEGORIES, LEFT_OUT, METADATA, Entry, anonymous_metadata, check_crate, listed_files
 from semconv.runs.pairs_table import read_pairs
@@ -44,6 +44,7 @@ from semconv.suite.hooks import hook_layer
 from semconv.system.errors import InputError
 from semconv.system.files import read_tensors, temporary_folder, write_atomically, write_json
 from semconv.system.provenance import CHANGED, code_commit
+from semconv.system.shape import read_as
 from semconv.system.side_by_side import side_by_side
 from semconv.text.contexts import read_contexts
 from semconv.text.token_blocks import TokenBlocks
@@ -295,7 +296,7 @@ def _rebuild(folder: Path, thorough: bool) -> tuple[dict[str, Any], Nulls]:
         head[key] = {**head[key], "name": model.name, "path": model.path, "revision": model.revision}
     head |= {"suite": suite.name, "null": asdict(suite.null)}
     results = json.loads(json.dumps({**head, **compared}))
-    results["warnings"] = warnings_of(in_order(results))
+    results["warnings"] = list(warnings_of(in_order(read_as(Results, results, "results"))))
     for section in sorted({*results, *archived}):
         if results.get(section) != archived.get(section):
             raise InputError(f"{section} in results.json of {folder} is not what follows from the statistics beside it")
@@ -309,7 +310,7 @@ def _rebuild(folder: Path, thorough: bool) -> tuple[dict[str, Any], Nulls]:
 def _check_stated(folder: Path, suite: SuiteConfig, archived: dict[str, Any]) -> None:
     """Refuses results that do not state of every SAE, and of the text, what the report tells, and damaged contexts."""
     what = f"results.json of {folder}"
-    check_stated(archived, what)
+    read_as(Results, archived, what)
     if (folder / "contexts.parquet").exists():
         read_contexts(folder)
     for key, model in (("model_a", suite.model_a), ("model_b", suite.model_b)):
@@ -341,13 +342,14 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
 
 def _write_told(folder: Path, made: Path, results: dict[str, Any], nulls: Nulls) -> None:
     """Writes what is told of an opened archive, and what that is told from, into a folder."""
-    checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
+    typed = read_as(Results, results, "results")
+    checked = check_claims(load_claims(folder / "claims.toml"), typed) if (folder / "claims.toml").exists() else []
     for name in _COPIED:
         if (folder / name).exists():
             shutil.copyfile(folder / name, made / name)
     write_json(made / "results.json", results)
     write_nulls(made, nulls)
-    write_report(results, checked, made)
+    write_report(typed, checked, made)
 
 
 def _no_tick(stage: str, steps: int) -> None:

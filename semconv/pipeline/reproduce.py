@@ -21,6 +21,7 @@ from semconv.pipeline.what_was_read import model_facts, read_facts
 from semconv.report import write_report
 from semconv.report.order import in_order
 from semconv.results.claims import Checked, check_claims, load_claims
+from semconv.results.schema import Results
 from semconv.runs.crate import CATEGORIES, METADATA, write_crate
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
@@ -32,6 +33,7 @@ from semconv.suite.hooks import hook_name
 from semconv.system.errors import InputError
 from semconv.system.files import only_writer, read_text, write_json, write_text
 from semconv.system.processes import Ranks, launched
+from semconv.system.shape import read_as
 from semconv.system.shown_paths import here, shown_path
 from semconv.text import top_tokens as labels
 from semconv.text.token_blocks import TokenBlocks
@@ -197,7 +199,7 @@ def _reproduce(run: Run) -> dict[str, Any]:
         "read": read_facts(suite, fits[2:]),
         **compared,
     }
-    results["warnings"] = warnings_of(in_order(results))
+    results["warnings"] = list(warnings_of(in_order(read_as(Results, results, "results"))))
     groups = write_matched_pairs(run, protocol, encoded)
     with run.timed("contexts"):
         all_texts = (
@@ -224,7 +226,8 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
         InputError: what `load_claims` or `check_claims` refuses.
         OSError: the folder cannot be written, or the disk is full.
     """
-    checked = check_claims(load_claims(claims), results) if claims else []
+    typed = read_as(Results, results, "results")
+    checked = check_claims(load_claims(claims), typed) if claims else []
     subspaces = run.suite.subspaces
     own_lists = Path(subspaces.categories) if subspaces and subspaces.categories.endswith(".toml") else None
     kept = {"claims.toml": claims, CATEGORIES: own_lists}
@@ -237,7 +240,7 @@ def publish(run: Run, results: dict[str, Any], claims: Path | None = None) -> li
                 write_text(run.folder / name, text)
         shutil.rmtree(run.folder / "figures", ignore_errors=True)
         with run.timed("report"):
-            write_report(results, checked, run.folder)
+            write_report(typed, checked, run.folder)
         facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
         if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
             facts["shared stores"] = shown_path(str(run.stores), here())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from semconv.report.figures import write_figures
 from semconv.report.markdown import write_markdown
 from semconv.report.order import in_order
 from semconv.report.page import write_page
 from semconv.results.claims import Checked
+from semconv.results.schema import Results
 
 __all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
 
 
-def write_report(results: dict[str, Any], checked: Sequence[Checked], folder: Path) -> None:
+def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> None:
     """Writes `figures/`, `report.md` and `index.html` into a run folder.
 
     Results just made and results read back from `results.json` give the same bytes.

@@ -1,11 +1,11 @@
-"""The matched features as the page's explorer shows them: pairs, top tokens, contexts, links, as plain values."""
+"""The matched features as the page's explorer shows them: pairs, top tokens, contexts, links, as JSON."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple, TypedDict, cast
 
 from semconv.runs.pairs_table import NEURONPEDIA, read_pairs
 from semconv.text.contexts import read_contexts
@@ -18,8 +18,93 @@ _VISIBLE |= {ord("\n"): "↵", ord("\t"): "⇥", ord("\r"): "␍"}
 # Marks that reorder the text around them would reorder the page.
 _VISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x2028, 0x2029], "\ufffd")
 
-Table = list[dict[str, Any]]
-_Feature = tuple[str, str, int]
+Side = Literal["a", "b"]
+
+
+class PairRow(TypedDict):
+    """A row of `pairs.parquet`, as far as it is shown."""
+
+    layer_a: int
+    layer_b: int
+    sae_a: str
+    sae_b: str
+    feature_a: int
+    feature_b: int
+    r: float
+    top_tokens_a: list[str]
+    top_tokens_b: list[str]
+    link_a: str | None
+    link_b: str | None
+
+
+class ContextRow(TypedDict):
+    """A row of `contexts.parquet`, as far as it is shown."""
+
+    side: Side
+    sae: str
+    feature: int
+    rank: int
+    document: int
+    before: str
+    token: str
+    after: str
+    activation: float
+
+
+class Feature(NamedTuple):
+    """Which feature of which model."""
+
+    side: Side
+    sae: str
+    number: int
+
+
+class TokenData(NamedTuple):
+    """A top token, and how often it is among them."""
+
+    token: str
+    times: int
+
+
+class ContextData(NamedTuple):
+    """A place where a feature is active; `share` is the activation in percent of its strongest."""
+
+    document: int
+    before: str
+    token: str
+    after: str
+    share: int
+
+
+class FeatureData(NamedTuple):
+    """A feature; the link is empty where there is none."""
+
+    sae: str
+    number: int
+    tokens: list[TokenData]
+    contexts: list[ContextData]
+    link: str
+
+
+class PairData(NamedTuple):
+    """A pair: places in `a` and `b` of `ExplorerData`, and r."""
+
+    a: int
+    b: int
+    r: float
+
+
+class ExplorerData(TypedDict):
+    """What the explorer shows, strongest pairs first; every feature once; lists as page.js reads them.
+
+    `total` counts the pairs of the run; `contexts` says whether the run has any.
+    """
+
+    total: int
+    pairs: list[PairData]
+    a: list[FeatureData]
+    b: list[FeatureData]
+    contexts: bool
 
 
 @dataclass(frozen=True)
@@ -31,8 +116,8 @@ class Tables:
         contexts: rows of `contexts.parquet`, None where there is none.
     """
 
-    pairs: Table | None = None
-    contexts: Table | None = None
+    pairs: list[PairRow] | None = None
+    contexts: list[ContextRow] | None = None
 
     @classmethod
     def of_run(cls, folder: Path) -> Tables:
@@ -43,7 +128,7 @@ class Tables:
         """
         pairs = read_pairs(folder).to_pylist() if (folder / "pairs.parquet").exists() else None
         contexts = read_contexts(folder).to_pylist() if (folder / "contexts.parquet").exists() else None
-        return cls(pairs, contexts)
+        return cls(cast("list[PairRow] | None", pairs), cast("list[ContextRow] | None", contexts))
 
 
 def visible(text: str) -> str:
@@ -51,17 +136,18 @@ def visible(text: str) -> str:
     return text.translate(_VISIBLE)
 
 
-def _strongest_first(pair: dict[str, Any]) -> tuple[Any, ...]:
-    return -pair["r"], *(pair[f"{what}_{side}"] for what in ("layer", "sae", "feature") for side in "ab")
+def _strongest_first(pair: PairRow) -> tuple[float, int, int, str, str, int, int]:
+    layers, saes = (pair["layer_a"], pair["layer_b"]), (pair["sae_a"], pair["sae_b"])
+    return -pair["r"], *layers, *saes, pair["feature_a"], pair["feature_b"]
 
 
-def _chosen(pairs: Table) -> Table:
+def _chosen(pairs: list[PairRow]) -> list[PairRow]:
     """Returns the strongest pairs, at most `MOST_PAIRS`, from every layer pair as many as it has of an equal share."""
     ordered = sorted(pairs, key=_strongest_first)
     if len(ordered) <= MOST_PAIRS:
         return ordered
     share, seen = MOST_PAIRS // len({(p["sae_a"], p["sae_b"]) for p in ordered}), Counter[tuple[str, str]]()
-    kept: Table = []
+    kept: list[PairRow] = []
     for pair in ordered:
         key = pair["sae_a"], pair["sae_b"]
         seen[key] += 1
@@ -70,51 +156,54 @@ def _chosen(pairs: Table) -> Table:
     return kept
 
 
-def _contexts_of(contexts: Table | None) -> dict[_Feature, list[list[Any]]]:
-    """Returns side, SAE and feature -> its contexts as [document, before, token, after, share of the strongest]."""
-    out: dict[_Feature, list[list[Any]]] = {}
-    strongest: dict[_Feature, float] = {}
+def _contexts_of(contexts: list[ContextRow] | None) -> dict[Feature, list[ContextData]]:
+    """Returns feature -> its contexts, the strongest first."""
+    out: dict[Feature, list[ContextData]] = {}
+    strongest: dict[Feature, float] = {}
     for row in sorted(contexts or [], key=lambda row: (row["side"], row["sae"], row["feature"], row["rank"])):
-        key = row["side"], row["sae"], row["feature"]
+        key = Feature(row["side"], row["sae"], row["feature"])
         top = strongest.setdefault(key, row["activation"] or 1.0)
         before, after = visible(row["before"])[-_BEFORE:], visible(row["after"])[:_AFTER]
         share = round(100 * row["activation"] / top)
-        out.setdefault(key, []).append([row["document"], before, visible(row["token"])[:_TOKEN], after, share])
+        context = ContextData(row["document"], before, visible(row["token"])[:_TOKEN], after, share)
+        out.setdefault(key, []).append(context)
     return out
 
 
-def _tokens(tokens: list[str]) -> list[list[Any]]:
+def _tokens(tokens: list[str]) -> list[TokenData]:
     """Returns each top token once, with how often it is among them, in the order of the strongest."""
-    return [[visible(token), times] for token, times in Counter(tokens).items()]
+    return [TokenData(visible(token), times) for token, times in Counter(tokens).items()]
 
 
-def explorer_data(tables: Tables) -> dict[str, Any] | None:
-    """Returns the pairs for the script and the static excerpt, strongest first; None where the run has no pairs.
-
-    `pairs` holds [place in `a`, place in `b`, r]; `a` and `b` hold, once for every feature, [SAE, feature,
-    [[token, times], ...], contexts, link or empty].
-    """
+def explorer_data(tables: Tables) -> ExplorerData | None:
+    """Returns the pairs for the script and the static excerpt; None where the run has no pairs."""
     if tables.pairs is None:
         return None
     contexts = _contexts_of(tables.contexts)
-    chosen, places = _chosen(tables.pairs), {"a": dict[tuple[str, int], int](), "b": dict[tuple[str, int], int]()}
-    features: dict[str, list[list[Any]]] = {"a": [], "b": []}
+    features: dict[Side, dict[Feature, FeatureData]] = {"a": {}, "b": {}}
+    places: dict[Feature, int] = {}
 
-    def place(pair: dict[str, Any], side: str) -> int:
-        key = pair[f"sae_{side}"], pair[f"feature_{side}"]
-        if key not in places[side]:
-            places[side][key] = len(features[side])
-            link = pair[f"link_{side}"] or ""
-            safe = link if link.startswith(f"{NEURONPEDIA}/") else ""
-            found = contexts.get((side, *key), [])
-            features[side].append([*key, _tokens(pair[f"top_tokens_{side}"]), found, safe])
-        return places[side][key]
+    def place(feature: Feature, tokens: list[str], link: str | None) -> int:
+        if feature not in places:
+            of_side = features[feature.side]
+            places[feature] = len(of_side)
+            safe = link if link and link.startswith(f"{NEURONPEDIA}/") else ""
+            found = contexts.get(feature, [])
+            of_side[feature] = FeatureData(feature.sae, feature.number, _tokens(tokens), found, safe)
+        return places[feature]
 
-    pairs = [[place(pair, "a"), place(pair, "b"), round(pair["r"], 4)] for pair in chosen]
+    pairs = [
+        PairData(
+            place(Feature("a", pair["sae_a"], pair["feature_a"]), pair["top_tokens_a"], pair["link_a"]),
+            place(Feature("b", pair["sae_b"], pair["feature_b"]), pair["top_tokens_b"], pair["link_b"]),
+            round(pair["r"], 4),
+        )
+        for pair in _chosen(tables.pairs)
+    ]
     return {
         "total": len(tables.pairs),
         "pairs": pairs,
-        "a": features["a"],
-        "b": features["b"],
+        "a": list(features["a"].values()),
+        "b": list(features["b"].values()),
         "contexts": tables.contexts is not None,
     }

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from semconv.report import sections
-from semconv.report.figures import title_of
-from semconv.report.rows import cannot_tell, interval, names_of, null_names, text_compared
-from semconv.report.tables import show, table
+from semconv.report.reading import names_of, null_names, title_of
+from semconv.report.tables import interval
+from semconv.report.texts import cannot_tell, text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, about
+from semconv.results.schema import BestOfGrid, NullOverGrid, Results
 from semconv.system.files import write_text
 from semconv.system.harmless_text import no_markup
+from semconv.system.markdown import show, table
 
 
 def claims_section(checked: Sequence[Checked], suite: str) -> list[str]:
@@ -25,88 +26,96 @@ def claims_section(checked: Sequence[Checked], suite: str) -> list[str]:
 
 def claims_table(checked: Sequence[Checked]) -> str:
     """Returns claims with expected, observed and verdict."""
-    rows: list[list[object]] = []
-    for c in checked:
-        expected = f"{c.claim.comparison} {show(c.claim.expected)}"
-        if c.claim.tolerance:
-            expected += f" ± {show(c.claim.tolerance)}"
-        rows.append([c.claim.id, c.claim.statement, expected, c.observed, c.verdict])
+    rows = [[c.claim.id, c.claim.statement, c.claim.wanted, c.found, c.verdict] for c in checked]
     return table(["claim", "statement", "expected", "observed", "verdict"], rows)
 
 
-def headline(results: dict[str, Any]) -> str:
+def headline(results: Results) -> str:
     """Returns one plain sentence per measure and null, made from the numbers."""
     lines, (a, b) = list[str](), names_of(results)
-    for name, s in results["summary"].items():
+    for name, s in results.summary.items():
         title = title_of(name)
-        if not s["layer_pairs"]:
+        if s.best_score is None or s.mean_score is None:
             lines.append(f"- **{title}**: no layer pair left enough feature pairs to compare.")
             continue
-        within = f" (95% interval over documents {interval(s['best_interval'])})" if s["best_interval"] else ""
+        within = f" (95% interval over documents {interval(s.best_interval)})" if s.best_interval else ""
         lines.append(
-            f"- **{title}**: highest at layers {s['best_layer_pair']} of {a} x {b}, {s['best_score']:.3f}{within}; "
-            f"mean over the grid {s['mean_score']:.3f}."
+            f"- **{title}**: highest at layers {s.best_layer_pair} of {a} x {b}, {s.best_score:.3f}{within}; "
+            f"mean over the grid {s.mean_score:.3f}."
         )
-        for null in null_names(results):
-            n = s["nulls"].get(null)
-            if n is None or not n["layer_pairs"]:
-                continue
-            best = n["best_of_grid"]
-            beside = f"; {cannot_tell(n)}" if cannot_tell(n) else ""
-            p = f", p of the best of the grid {show(best['p'])}" if "p" in best else ""
-            lines.append(
-                f"  - `{null}`: {n['significant']} of {n['layer_pairs']} layer pairs lie above it (q < 0.05{beside}); "
-                f"its mean is {n['mean']:.3f}{p}."
-            )
+        tested = ((null, s.nulls.get(null)) for null in null_names(results))
+        lines += [_beside_null(null, n) for null, n in tested if n is not None and n.layer_pairs]
     return "\n".join(lines)
 
 
-def warnings_section(results: dict[str, Any]) -> list[str]:
+def _beside_null(null: str, n: NullOverGrid) -> str:
+    beside = f"; {cannot_tell(n)}" if cannot_tell(n) else ""
+    p = f", p of the best of the grid {show(n.best_of_grid.p)}" if isinstance(n.best_of_grid, BestOfGrid) else ""
+    return (
+        f"  - `{null}`: {n.significant} of {n.layer_pairs} layer pairs lie above it (q < 0.05{beside}); "
+        f"its mean is {n.mean:.3f}{p}."
+    )
+
+
+def warnings_section(results: Results) -> list[str]:
     """Returns the paragraphs that stand before all else where there is something to know first; none where not."""
-    said = "\n".join(f"- {sentence}" for sentence in results["warnings"])
+    said = "\n".join(f"- {sentence}" for sentence in results.warnings)
     return ["**Read this first.**", said] if said else []
 
 
-def _nulls_text(results: dict[str, Any]) -> str:
-    null = results["null"]
+def _nulls_text(results: Results) -> str:
+    null = results.null
     parts = {
-        "shuffle": f"`shuffle` ({null['n_permutations']} permutations): the pairing of chosen pairs, the easiest.",
-        "frequency": f"`frequency` ({null['n_permutations']}): the same among features about equally often active.",
-        "rematch": f"`rematch` ({null['n_rematch']} shifts): one model's text shifted by whole documents, everything "
+        "shuffle": f"`shuffle` ({null.n_permutations} permutations): the pairing of chosen pairs, the easiest.",
+        "frequency": f"`frequency` ({null.n_permutations}): the same among features about equally often active.",
+        "rematch": f"`rematch` ({null.n_rematch} shifts): one model's text shifted by whole documents, everything "
         "matched again.",
     }
     return " ".join(parts[name] for name in null_names(results)) + " See docs/statistics.md."
 
 
-def write_markdown(results: dict[str, Any], checked: Sequence[Checked], path: Path) -> None:
-    """Writes the report beside its `figures/` folder; no text of the results or claims is markup in it."""
+def _optional_sections(results: Results) -> list[str]:
+    """Returns title and section of every part of the results that not every run has."""
+    parts: list[str] = []
+    if results.published:
+        title = "## From the published protocol to the corrected one"
+        parts += [title, sections.published_section(results, results.published)]
+    if results.subspaces:
+        parts += ["## Semantic subspaces", sections.subspaces_section(results, results.subspaces)]
+    if results.spans:
+        parts += ["## Multi-token subspaces", sections.spans_section(results, results.spans)]
+    return parts
+
+
+def write_markdown(results: Results, checked: Sequence[Checked], path: Path) -> None:
+    """Writes the report beside its `figures/` folder; no text of the results or claims is markup in it.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full.
+    """
     results, checked = no_markup(results), [no_markup(one) for one in checked]
-    corpus, null, (a, b) = results["corpus"], results["null"], names_of(results)
-    optional = [
-        ("published", "From the published protocol to the corrected one", sections.published_section),
-        ("subspaces", "Semantic subspaces", sections.subspaces_section),
-        ("spans", "Multi-token subspaces", sections.spans_section),
-    ]
+    a, b = names_of(results)
+    seed, nulls = results.null.seed, _nulls_text(results)
     parts = [
-        f"# {a} (A) and {b} (B): semconv report, suite {results['suite']}",
+        f"# {a} (A) and {b} (B): semconv report, suite {results.suite}",
         *warnings_section(results),
         floor_verdict(results),
-        f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {null['seed']}. Nulls: {_nulls_text(results)}",
+        f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {seed}. Nulls: {nulls}",
         "## What was found",
         headline(results),
         "## What was read",
         sections.read_section(results),
-        *claims_section(checked, results["suite"]),
+        *claims_section(checked, results.suite),
         "## Over the whole grid",
         sections.grid_tests_section(results),
         "## Controls",
         sections.controls_section(results),
-        *(part for key, title, section in optional if key in results for part in (f"## {title}", section(results))),
+        *_optional_sections(results),
         "## Measures over the layer grid",
-        *(sections.measure_section(results, name) for name in results["summary"]),
+        *(sections.measure_section(results, name) for name in results.summary),
         "## Feature pairs after every filter",
         sections.filters_section(results),
-        f"Suite SHA-256 `{results['suite_sha256']}`; tokens SHA-256 `{corpus['tokens_sha256']}`. "
+        f"Suite SHA-256 `{results.suite_sha256}`; tokens SHA-256 `{results.corpus.tokens_sha256}`. "
         "Machine, versions and times: `ro-crate-metadata.json`.",
     ]
     write_text(path, "\n\n".join(parts) + "\n")

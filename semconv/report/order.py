@@ -3,43 +3,64 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 from semconv.compare import MEASURES
+from semconv.results.schema import LayerPair, Model, Results
+
+_Value = TypeVar("_Value")
 
 
-def label_order(layer: int, label: str) -> tuple[Any, ...]:
+def label_order(layer: int, label: str) -> tuple[int | str, ...]:
     """Returns what SAEs of a model are sorted by: their layer, then their label, numbers in it by their value."""
     return layer, *(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", label))
 
 
-def _place(cell: dict[str, Any]) -> tuple[Any, ...]:
-    return label_order(cell["layer_a"], cell["sae_a"]), label_order(cell["layer_b"], cell["sae_b"])
-
-
-def in_order(results: dict[str, Any]) -> dict[str, Any]:
+def in_order(results: Results) -> Results:
     """Returns the same results with measures in the order of the registry, SAEs by layer and label, all else by name.
 
     `results.json` is written with sorted keys, so results read from it have lost the order they were made in.
     """
-    ordered = _sorted(results)
-    ordered["grid"] = dict(sorted(ordered["grid"].items(), key=lambda item: _place(item[1])))
-    keys = {key: place for place, key in enumerate(ordered["grid"])}
-    for section in ("subspaces", "spans"):
-        for part in ("grid", "relations"):
-            if part in ordered.get(section, {}):
-                ordered[section][part] = dict(sorted(ordered[section][part].items(), key=lambda item: keys[item[0]]))
+    ordered = _by_name(results)
+    keys = sorted(ordered.grid, key=lambda key: _place(ordered.grid[key]))
     rank = {name: place for place, name in enumerate(MEASURES)}
-    names = sorted(ordered["summary"], key=lambda name: (rank.get(name, len(rank)), name))
-    ordered["summary"] = {name: ordered["summary"][name] for name in names}
-    for model in (ordered["model_a"], ordered["model_b"]):
-        model["saes"] = dict(sorted(model["saes"].items(), key=lambda item: label_order(item[1]["layer"], item[0])))
-    return ordered
+    measures = sorted(ordered.summary, key=lambda name: (rank.get(name, len(rank)), name))
+    subspaces, spans = ordered.subspaces, ordered.spans
+    if subspaces:
+        grid, relations = _in_order_of(keys, subspaces.grid), _in_order_of(keys, subspaces.relations)
+        subspaces = replace(subspaces, grid=grid, relations=relations)
+    return replace(
+        ordered,
+        grid=_in_order_of(keys, ordered.grid),
+        summary=_in_order_of(measures, ordered.summary),
+        model_a=_by_layer(ordered.model_a),
+        model_b=_by_layer(ordered.model_b),
+        subspaces=subspaces,
+        spans=replace(spans, grid=_in_order_of(keys, spans.grid)) if spans else None,
+    )
 
 
-def _sorted(value: Any) -> Any:
+def _place(pair: LayerPair) -> tuple[tuple[int | str, ...], ...]:
+    return label_order(pair.layer_a, pair.sae_a), label_order(pair.layer_b, pair.sae_b)
+
+
+def _by_layer(model: Model) -> Model:
+    labels = sorted(model.saes, key=lambda label: label_order(model.saes[label].layer, label))
+    return replace(model, saes=_in_order_of(labels, model.saes))
+
+
+def _in_order_of(names: Iterable[str], table: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {**{name: table[name] for name in names if name in table}, **table}
+
+
+def _by_name(value: Any) -> Any:
+    """Returns a value with every table in it sorted by its keys."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _by_name(getattr(value, one.name)) for one in fields(value)})
     if isinstance(value, dict):
-        return {key: _sorted(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_sorted(item) for item in value]
+        return {key: _by_name(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple):
+        return tuple(_by_name(item) for item in value)
     return value

@@ -1,118 +1,161 @@
-"""What the script of the report page works on: the layer grid with its null distributions, as plain values."""
+"""What the script of the report page works on: the layer grid with its null distributions, as JSON.
+
+The names of these tables are those that page.js reads.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
-import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
+from semconv.report.histograms import Draws, Histogram, binned, short
+from semconv.report.reading import null_names, title_of, value_of
+from semconv.results.schema import LayerPair, NullTest, Reason, Results, TestOrReason
 
-from semconv.report.figures import title_of, value_of
-from semconv.report.rows import NULLS, null_names
-
-N_BINS = 28
-_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-Draws = dict[str, Float[ndarray, " m"]]
-"""`LAYERS.NULL.MEASURE`, such as `0x2.shuffle.rsa` -> the draws, as in `nulls.safetensors`."""
+Ends = tuple[float, float]
+"""Lower and upper end of a colour scale."""
 
 
-def short(value: float | None) -> float | None:
-    """Returns a number with four significant digits, which is what the page shows."""
-    return None if value is None else float(f"{value:.4g}")
+class ReasonData(TypedDict):
+    """Stands where something has no value."""
+
+    reason: str
 
 
-def binned(draws: Float[ndarray, " m"]) -> list[Any] | None:
-    """Returns a histogram as [low, high, n, heights], heights a digit 0 to z per bin, the fullest z; None if empty.
+class NullData(TypedDict):
+    """A test, numbers with four digits; `draws` where the run folder has them."""
 
-    Draws without a score (NaN) are left out. A bin that holds anything has at least height 1.
-    """
-    finite = draws[np.isfinite(draws)]
-    if not len(finite):
-        return None
-    low, high = float(finite.min()), float(finite.max())
-    counts = np.histogram(finite, N_BINS, (low, high) if high > low else (low - 1e-9, high + 1e-9))[0]
-    heights = np.ceil(counts / counts.max() * (len(_DIGITS) - 1)).astype(int)
-    return [short(low), short(high), len(finite), "".join(_DIGITS[h] for h in heights)]
-
-
-def heights(histogram: list[Any]) -> list[float]:
-    """Returns the heights of a histogram of `binned`, the fullest bin 1."""
-    return [_DIGITS.index(digit) / (len(_DIGITS) - 1) for digit in histogram[3]]
+    score: float
+    mean: float | None
+    sd: float | None
+    z: float | None
+    calibrated: float | None
+    p: float
+    q: float | None
+    q_by: float | None
+    draws: NotRequired[Histogram]
 
 
-def default_measure(results: dict[str, Any]) -> str:
-    """Returns the measure that is shown first: RSA, which does not saturate, where it was taken."""
-    names = list(results["summary"])
-    return "rsa" if "rsa" in names else names[0]
+class ScoreData(TypedDict):
+    """The score of one layer pair."""
+
+    score: float
+    interval: Ends | None
+    saturated: bool
+    nulls: dict[str, NullData | ReasonData]
 
 
-def hardest_null(results: dict[str, Any]) -> str | None:
-    """Returns the null of the results that is hardest to beat, None where no null was drawn."""
-    return next((null for null in reversed(NULLS) if null in null_names(results)), None)
+class Limits(TypedDict):
+    """Ends of the colour scales: one for scores, null means and calibrated scores, one for z, one for pairs."""
+
+    score: Ends
+    z: Ends
+    pairs: Ends
 
 
-def limits(results: dict[str, Any], measure: str) -> dict[str, list[float]]:
-    """Returns the ends of the colour scales of a measure: one for scores and null means, one for z."""
+class MeasureData(TypedDict):
+    """A measure over the layer grid; `cells` are in the order of those of `GridData`."""
 
-    def ends(fields: list[str]) -> list[float]:
-        values = [value_of(cell, measure, field) for cell in results["grid"].values() for field in fields]
+    title: str
+    limits: Limits
+    cells: list[ScoreData | ReasonData]
+
+
+class CellData(TypedDict):
+    """A layer pair: its SAEs, feature pairs and mean r."""
+
+    a: str
+    b: str
+    pairs: int
+    interval: Ends | None
+    r: float | None
+    pairsP: float | None
+    rematchPairs: float | None
+
+
+class GridData(TypedDict):
+    """The layer grid: nulls, layer pairs, and measure -> its scores."""
+
+    nulls: list[str]
+    cells: list[CellData]
+    measures: dict[str, MeasureData]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else short(value)
+
+
+def _ends(within: Ends | None) -> Ends | None:
+    return (short(within[0]), short(within[1])) if within else None
+
+
+def limits(results: Results, measure: str) -> Limits:
+    """Returns the ends of the colour scales of a measure."""
+
+    def ends(fields: list[str]) -> Ends:
+        values = [value_of(pair, measure, field) for pair in results.grid.values() for field in fields]
         found = [value for value in values if value is not None]
         low, high = min([0.0, *found]), max([0.0, *found])
-        return [low, high if high > low else low + 1.0]
+        return low, high if high > low else low + 1.0
 
     nulls = null_names(results)
     scored = ["score", *(f"{null}.{field}" for null in nulls for field in ("mean", "calibrated"))]
     return {"score": ends(scored), "z": ends([f"{null}.z" for null in nulls]), "pairs": ends(["pairs"])}
 
 
-def _null(test: dict[str, Any], draws: ndarray | None) -> dict[str, Any]:
-    if "reason" in test:
-        return {"reason": test["reason"]}
-    out: dict[str, Any] = {
-        name: short(test.get(name)) for name in ("score", "mean", "sd", "z", "calibrated", "p", "q", "q_by")
+def _null(test: TestOrReason, draws: Histogram | None) -> NullData | ReasonData:
+    if not isinstance(test, NullTest):
+        return {"reason": test.reason}
+    shown: NullData = {
+        "score": short(test.score),
+        "mean": _short(test.mean),
+        "sd": _short(test.sd),
+        "z": _short(test.z),
+        "calibrated": _short(test.calibrated),
+        "p": short(test.p),
+        "q": _short(test.q),
+        "q_by": _short(test.q_by),
     }
-    histogram = None if draws is None else binned(draws)
-    return {**out, "draws": histogram} if histogram else out
+    return {**shown, "draws": draws} if draws else shown
 
 
-def _measured(cell: dict[str, Any], key: str, measure: str, draws: Draws) -> dict[str, Any]:
-    found = cell["measures"][measure]
-    if "score" not in found:
-        return {"reason": found.get("reason", "no score")}
-    within = found.get("interval")
-    nulls = {null: _null(found["nulls"][null], draws.get(f"{key}.{null}.{measure}")) for null in found["nulls"]}
+def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreData | ReasonData:
+    found = pair.measures[measure]
+    if isinstance(found, Reason):
+        return {"reason": found.reason}
+    drawn = {null: binned(draws.get(f"{key}.{null}.{measure}")) for null in found.nulls}
     return {
-        "score": short(found["score"]),
-        "interval": [short(end) for end in within] if within else None,
-        "saturated": bool(found.get("saturated")),
-        "nulls": nulls,
+        "score": short(found.score),
+        "interval": _ends(found.interval),
+        "saturated": bool(found.saturated),
+        "nulls": {null: _null(test, drawn[null]) for null, test in found.nulls.items()},
     }
 
 
-def grid_data(results: dict[str, Any], draws: Draws) -> dict[str, Any]:
+def _cell(pair: LayerPair) -> CellData:
+    again = pair.rematch
+    return {
+        "a": pair.sae_a,
+        "b": pair.sae_b,
+        "pairs": pair.pairs,
+        "interval": _ends(pair.pairs_interval),
+        "r": _short(pair.mean_r),
+        "pairsP": short(again.pairs_p) if again else None,
+        "rematchPairs": short(again.pairs_mean) if again else None,
+    }
+
+
+def grid_data(results: Results, draws: Draws) -> GridData:
     """Returns the layer grid for the script: SAEs, feature pairs, every measure's scores, nulls and histograms."""
-    grid = results["grid"]
-    cells: list[dict[str, Any]] = []
-    for cell in grid.values():
-        within, again = cell.get("pairs_interval"), cell.get("rematch", {})
-        cells.append(
-            {
-                "a": cell["sae_a"],
-                "b": cell["sae_b"],
-                "pairs": cell["pairs"],
-                "interval": [short(end) for end in within] if within else None,
-                "r": short(cell["mean_r"]),
-                "pairsP": short(again.get("pairs_p")),
-                "rematchPairs": short(again.get("pairs_mean")),
-            }
-        )
-    measures = {
+    measures: dict[str, MeasureData] = {
         name: {
             "title": title_of(name),
             "limits": limits(results, name),
-            "cells": [_measured(cell, key, name, draws) for key, cell in grid.items()],
+            "cells": [_measured(pair, key, name, draws) for key, pair in results.grid.items()],
         }
-        for name in results["summary"]
+        for name in results.summary
     }
-    return {"nulls": null_names(results), "cells": cells, "measures": measures}
+    return {
+        "nulls": null_names(results),
+        "cells": [_cell(pair) for pair in results.grid.values()],
+        "measures": measures,
+    }

@@ -1,143 +1,168 @@
-"""What only the report page shows as tables: facts, headline, claims by suite, heat maps made of table cells."""
+"""What only the report page shows as tables: facts, headline, heat maps made of table cells."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
 
-from semconv.report.figures import saes_of, title_of, value_of
-from semconv.report.page_data import limits
-from semconv.report.rows import LEVEL, Rows, cannot_tell, category_measures, names_of, null_names, text_compared
-from semconv.report.tables import show
+from semconv.report.page_data import Ends, limits
+from semconv.report.reading import (
+    LEVEL,
+    category_measures,
+    names_of,
+    null_names,
+    saes_of,
+    test_of,
+    title_of,
+    value_of,
+)
+from semconv.report.tables import Rows, rounded
+from semconv.report.texts import cannot_tell, text_compared
 from semconv.report.vega import step_of
 from semconv.results.claims import Checked, about
+from semconv.results.schema import CategoryPair, NullOverGrid, Results, Subspaces
 
 
-def is_number(value: object) -> bool:
-    """Whether a table sets a value flush right: a number, or the dash for none."""
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+@dataclass(frozen=True)
+class HeatCell:
+    """A cell of a heat map.
+
+    Attributes:
+        text: the value, or `none`.
+        step: of the colour scale, None where there is no value.
+        weak: whether it is not told from its null.
+        beats: whether it is.
+        index: place of the layer pair in the grid.
+    """
+
+    text: str
+    step: int | None = None
+    weak: bool = False
+    beats: bool = False
+    index: int = 0
 
 
-def facts(results: dict[str, Any], checked: Sequence[Checked]) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class HeatMap:
+    """A heat map made of table cells.
+
+    Attributes:
+        title: of the measure.
+        columns: labels of the columns.
+        rows: label and cells of every row, None where no layer pair is.
+        ends: of the colour scale.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[tuple[str, list[HeatCell | None]]]
+    ends: Ends
+
+    @property
+    def long(self) -> bool:
+        """Whether labels are more than the numbers of layers."""
+        return not all(map(str.isdecimal, (*self.columns, *(label for label, _ in self.rows))))
+
+
+def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
     """Returns what was compared, as names and values."""
-    null, cells = results["null"], results["grid"].values()
-    pairs = [cell["pairs"] for cell in cells]
-    draws = f"{null['n_permutations']:,} permutations"
-    draws += f", {null['n_rematch']:,} shifts of the text" if null["n_rematch"] else ""
+    null, pairs = results.null, [pair.pairs for pair in results.grid.values()]
+    draws = f"{null.n_permutations:,} permutations"
+    draws += f", {null.n_rematch:,} shifts of the text" if null.n_rematch else ""
     found = [
-        ("Model A", f"{results['model_a']['name']}, {len(results['model_a']['saes'])} SAEs"),
-        ("Model B", f"{results['model_b']['name']}, {len(results['model_b']['saes'])} SAEs"),
+        ("Model A", f"{results.model_a.name}, {len(results.model_a.saes)} SAEs"),
+        ("Model B", f"{results.model_b.name}, {len(results.model_b.saes)} SAEs"),
         ("Text", text_compared(results)),
         ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
         ("Nulls", draws),
     ]
-    counts = Counter(c.verdict for c in about(checked, results["suite"])[0])
+    counts = Counter(c.verdict for c in about(checked, results.suite).own)
     if counts:
         not_run = f", {counts['not run']} not run" if counts["not run"] else ""
         found.append(("Claims", f"{counts['pass']} hold, {counts['FAIL']} fail{not_run}"))
     return found
 
 
-def headline_rows(results: dict[str, Any]) -> Rows:
+def headline_rows(results: Results) -> Rows:
     """Returns a row per measure: where it is highest, how high, and how much of the grid lies above every null."""
     nulls, lines = null_names(results), list[list[object]]()
-    for name, summary in results["summary"].items():
-        if not summary["layer_pairs"]:
+    for name, summary in results.summary.items():
+        if not summary.layer_pairs:
             lines.append([title_of(name), "too few pairs", *[None] * (3 + len(nulls))])
             continue
-        row: list[object] = [title_of(name), summary["best_layer_pair"], _rounded(summary["best_score"])]
-        within = summary["best_interval"]
-        row.append(within and f"{_rounded(within[0])} to {_rounded(within[1])}")
-        row.append(_rounded(summary["mean_score"]))
-        for null in nulls:
-            s = summary["nulls"].get(null)
-            if not s or not s["layer_pairs"]:
-                row.append(None)
-                continue
-            beside = "; ".join(filter(None, (f"mean {_rounded(s['mean'])}", cannot_tell(s))))
-            row.append(f"{s['significant']} of {s['layer_pairs']} ({beside})")
+        within = summary.best_interval
+        row: list[object] = [
+            title_of(name),
+            summary.best_layer_pair,
+            rounded(summary.best_score),
+            within and f"{rounded(within[0])} to {rounded(within[1])}",
+            rounded(summary.mean_score),
+            *(_above(summary.nulls.get(null)) for null in nulls),
+        ]
         lines.append([value or None for value in row])
-    header = [
-        "measure",
-        f"best at {' x '.join(names_of(results))}",
-        "score",
-        "95% interval",
-        "grid mean",
-        *(f"above {null}" for null in nulls),
-    ]
-    return Rows(header, lines)
+    header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval", "grid mean"]
+    return Rows([*header, *(f"above {null}" for null in nulls)], lines)
 
 
-def _rounded(value: float | None) -> str | None:
-    return None if value is None else f"{value:z.3f}"
+def _above(found: NullOverGrid | None) -> str | None:
+    if not found or not found.layer_pairs:
+        return None
+    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", cannot_tell(found))))
+    return f"{found.significant} of {found.layer_pairs} ({beside})"
 
 
-def claims_by_suite(results: dict[str, Any], checked: Sequence[Checked]) -> dict[str, Any]:
-    """Returns the claims on this suite (`own`), as text, and a sentence on those about others (`others`)."""
-    own, others = about(checked, results["suite"])
-    lines: list[dict[str, str]] = []
-    for c in own:
-        expected = f"{c.claim.comparison} {show(c.claim.expected)}"
-        expected += f" ± {show(c.claim.tolerance)}" if c.claim.tolerance else ""
-        line = {"id": c.claim.id, "statement": c.claim.statement, "verdict": c.verdict}
-        lines.append({**line, "expected": expected, "observed": show(c.observed)})
-    return {"own": lines, "others": others}
-
-
-def _heat(value: float | None, ends: Sequence[float], q: float | None) -> dict[str, Any]:
+def _heat(value: float | None, ends: Ends, q: float | None) -> HeatCell:
     if value is None:
-        return {"text": "none", "step": None, "weak": False, "beats": False}
-    out = {"text": _rounded(value), "step": step_of(value, ends), "weak": False, "beats": False}
-    return out if q is None else {**out, "weak": q >= LEVEL, "beats": q < LEVEL}
+        return HeatCell("none")
+    cell = HeatCell(f"{value:z.3f}", step_of(value, ends))
+    return cell if q is None else replace(cell, weak=q >= LEVEL, beats=q < LEVEL)
 
 
-def grid_table(results: dict[str, Any], measure: str, null: str | None) -> dict[str, Any]:
-    """Returns the scores of one measure as a table of coloured cells, deep layers of B on top.
+def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
+    """Returns the scores of one measure over the layer grid, deep layers of B on top.
 
-    Cells are None where there is no such layer pair; `index` is the place of a layer pair in the grid; `long` says that
-    labels are more than the numbers of layers.
+    Args:
+        results: of a suite, in order (`in_order`).
+        measure: which.
+        null: what a score is told from or not; None for no null.
     """
-    grid, ends = results["grid"], limits(results, measure)["score"]
-    places = {(cell["sae_a"], cell["sae_b"]): (place, cell) for place, cell in enumerate(grid.values())}
+    ends = limits(results, measure)["score"]
+    places = {(pair.sae_a, pair.sae_b): (place, pair) for place, pair in enumerate(results.grid.values())}
     saes_a, saes_b = saes_of(results, "a"), saes_of(results, "b")[::-1]
 
-    def heat(a: str, b: str) -> dict[str, Any] | None:
+    def heat(a: str, b: str) -> HeatCell | None:
         if (a, b) not in places:
             return None
-        place, cell = places[a, b]
-        q = value_of(cell, measure, f"{null}.q")
-        return {**_heat(value_of(cell, measure, "score"), ends, q), "index": place, "a": a, "b": b}
+        place, pair = places[a, b]
+        q = value_of(pair, measure, f"{null}.q")
+        return replace(_heat(value_of(pair, measure, "score"), ends, q), index=place)
 
-    rows = [(b, [heat(a, b) for a in saes_a]) for b in saes_b]
-    return {"columns": saes_a, "rows": rows, "ends": ends, "long": not all(map(str.isdecimal, (*saes_a, *saes_b)))}
+    return HeatMap(title_of(measure), saes_a, [(b, [heat(a, b) for a in saes_a]) for b in saes_b], ends)
 
 
-def category_maps(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns for every measure of the categories a table of coloured cells: categories by layer pairs."""
-    grid = results["subspaces"]["grid"]
+def category_maps(subspaces: Subspaces) -> list[HeatMap]:
+    """Returns for every measure of the categories a heat map: categories by layer pairs; RSA first."""
+    measures = sorted(category_measures(subspaces), key=lambda measure: (measure != "rsa", title_of(measure)))
+    return [_category_map(subspaces.grid, measure) for measure in measures]
+
+
+def _category_map(grid: dict[str, dict[str, CategoryPair]], measure: str) -> HeatMap:
     names = list(dict.fromkeys(name for cells in grid.values() for name in cells))
-    maps: list[dict[str, Any]] = []
-    for measure in category_measures(results):
-        scored = {
-            (key, name): value_of(cell, measure, "score") for key, cells in grid.items() for name, cell in cells.items()
-        }
-        known = [value for value in scored.values() if value is not None]
-        ends = [min([0.0, *known]), max([1e-9, *known])]
-        lines = [
-            (
-                name,
-                [
-                    _heat(
-                        scored.get((key, name)), ends, value_of(cells.get(name, {"measures": {}}), measure, "shuffle.q")
-                    )
-                    for key, cells in grid.items()
-                ],
-            )
-            for name in names
-            if any(scored.get((key, name)) is not None for key in grid)
-        ]
-        maps.append(
-            {"title": title_of(measure), "measure": measure, "columns": list(grid), "rows": lines, "ends": ends}
-        )
-    return sorted(maps, key=lambda one: (one["measure"] != "rsa", one["title"]))
+    scored = {
+        (key, name): value_of(cell, measure, "score") for key, cells in grid.items() for name, cell in cells.items()
+    }
+    known = [value for value in scored.values() if value is not None]
+    ends = min([0.0, *known]), max([1e-9, *known])
+
+    def heat(key: str, name: str) -> HeatCell | None:
+        cell = grid[key].get(name)
+        test = test_of(cell, measure, "shuffle") if cell else None
+        return _heat(scored.get((key, name)), ends, test.q if test else None)
+
+    rows = [
+        (name, [heat(key, name) for key in grid])
+        for name in names
+        if any(scored.get((k, name)) is not None for k in grid)
+    ]
+    return HeatMap(title_of(measure), list(grid), rows, ends)

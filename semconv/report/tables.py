@@ -1,20 +1,44 @@
-"""Markdown tables of plain values."""
+"""Tables of the report before they are Markdown or HTML, and how shares and intervals look in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semconv.system.markdown import show
+
+Row = Sequence[object]
+"""Values of a row: numbers and texts, None where there is none."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Returns a Markdown table."""
-    lines = ["| " + " | ".join(show(v).replace("|", "\\|") for v in row) + " |" for row in (header, *rows)]
-    return "\n".join([lines[0], "|" + "---|" * len(header), *lines[1:]])
+@dataclass(frozen=True)
+class Rows:
+    """A table before it is Markdown or HTML.
+
+    Attributes:
+        header: column names.
+        rows: values, None where there is none; every row as long as the header.
+    """
+
+    header: Sequence[str]
+    rows: Sequence[Row]
 
 
-def show(value: object) -> str:
-    """Returns a number with four significant digits, a dash for none, anything else as it is."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return str(value)
+def interval(value: Sequence[float] | None) -> str | None:
+    """Returns `LOW to HIGH`, or None where there is no interval."""
+    return None if value is None else f"{show(value[0])} to {show(value[1])}"
+
+
+def percent(share: float | None) -> str | None:
+    """Returns a share as a percentage with two decimals, or None where there is none."""
+    return None if share is None else f"{100 * share:.2f}%"
+
+
+def rounded(value: float | None) -> str | None:
+    """Returns a score with three decimals, or None where there is none."""
+    return None if value is None else f"{value:z.3f}"
+
+
+def is_number(value: object) -> bool:
+    """Whether a table sets a value flush right: a number, or the dash for none."""
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))

@@ -7,9 +7,9 @@ has; colours are CSS custom properties, which the page sets for light, dark and 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TypeAlias
 
 VEGA_LITE = "5.21"
 STEPS = 12
@@ -18,7 +18,10 @@ WIDTH = 300  # of the plot, in CSS pixels: what a phone of 360 shows without shr
 ROW = 30
 INK, QUIET, LINE = "var(--ink)", "var(--quiet)", "var(--line)"
 
-Layer = dict[str, Any]
+Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | None"
+"""What a specification is made of."""
+Encoding = Mapping[str, Json]
+"""A table of a specification."""
 
 
 def step_of(value: float, ends: Sequence[float]) -> int:
@@ -27,11 +30,11 @@ def step_of(value: float, ends: Sequence[float]) -> int:
     return max(0, min(STEPS - 1, int(share * STEPS)))
 
 
-def draw(spec: dict[str, Any], label: str) -> str:
+def draw(spec: Encoding, label: str) -> str:
     """Draws a specification; the drawing is one image to a screen reader, and `label` says what is in it."""
     import vl_convert
 
-    axis = {
+    axis: Json = {
         "labelColor": QUIET,
         "titleColor": QUIET,
         "gridColor": LINE,
@@ -44,7 +47,7 @@ def draw(spec: dict[str, Any], label: str) -> str:
         "labelBound": False,
         "labelOverlap": False,
     }
-    whole = {
+    whole: Json = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "autosize": {"type": "none"},
         "background": None,
@@ -60,9 +63,9 @@ def draw(spec: dict[str, Any], label: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
-def _rows_layer(labels: Sequence[str]) -> list[Layer]:
+def _rows_layer(labels: Sequence[str]) -> list[Json]:
     """Returns the labels of rows, each above its row at the left edge."""
-    values = [{"y": place * ROW + 11, "label": label} for place, label in enumerate(labels)]
+    values: list[Json] = [{"y": place * ROW + 11, "label": label} for place, label in enumerate(labels)]
     return [
         {
             "data": {"values": values},
@@ -72,27 +75,27 @@ def _rows_layer(labels: Sequence[str]) -> list[Layer]:
     ]
 
 
-def _pixel(field: str) -> dict[str, Any]:
+def _pixel(field: str) -> Json:
     return {"field": field, "type": "quantitative", "scale": None, "axis": None}
 
 
-def score_axis(field: str, title: str, ends: Sequence[float]) -> dict[str, Any]:
+def score_axis(field: str, title: str, ends: Sequence[float]) -> Json:
     """Returns a horizontal axis of numbers between two ends, rounded outwards."""
-    scale = {"domain": list(ends), "nice": True, "zero": False}
+    scale: Json = {"domain": list(ends), "nice": True, "zero": False}
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": {"tickCount": 5}}
 
 
-def rows_chart(labels: Sequence[str], layers: Sequence[Layer], label: str) -> str:
+def rows_chart(labels: Sequence[str], layers: Sequence[Json], label: str) -> str:
     """Draws rows of marks, each row under its label; `label` says to a screen reader what is in it."""
     height = len(labels) * ROW
-    padding = {"left": 14, "right": 18, "top": 4, "bottom": 38}
-    layer = [*layers, *_rows_layer(labels)]  # labels last, so that their outline covers lines
+    padding: Json = {"left": 14, "right": 18, "top": 4, "bottom": 38}
+    layer: list[Json] = [*layers, *_rows_layer(labels)]  # labels last, so that their outline covers lines
     return draw({"width": WIDTH, "height": height, "padding": padding, "layer": layer}, label)
 
 
-def marks(values: list[dict[str, Any]], mark: dict[str, Any], x: dict[str, Any], **more: Any) -> Layer:
-    """Returns marks placed by their `x` on an axis and their `y` in pixels from the top."""
-    return {"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": _pixel("y"), **more}}
+def marks(values: Sequence[Json], mark: Json, x: Json, more: Encoding | None = None) -> Json:
+    """Returns marks placed by their `x` on an axis and their `y` in pixels from the top; `more` is encoded likewise."""
+    return {"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": _pixel("y"), **(more or {})}}
 
 
 def ends_of(values: Sequence[float | None]) -> tuple[float, float]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from semconv.report.figures import title_of
-from semconv.report.tables import show
-from semconv.suite.sae_labels import key_of_cell
+from semconv.report.reading import compared_floor, key_of, null_of_strongest, title_of, value_of
+from semconv.results.schema import LayerPair, Results
+from semconv.system.markdown import show
 
 
 @dataclass(frozen=True)
@@ -49,21 +48,21 @@ class Verdict:
         return " ".join(part for part in (self.opening, said if self.beaten else "", self.warning) if part)
 
 
-def floor_verdict(results: dict[str, Any]) -> str:
+def floor_verdict(results: Results) -> str:
     """Returns the first paragraph of the report: whether trained models agree more than models that learned nothing."""
     return floor_comparison(results).text
 
 
-def floor_comparison(results: dict[str, Any]) -> Verdict:
+def floor_comparison(results: Results) -> Verdict:
     """Returns whether the trained models agree more than their untrained twins, at the first floor's layers."""
     name = compared_floor(results)
     if name is None:
         return Verdict(
             "No untrained twin was compared at layers of the grid, so nothing here says that the agreement was learned."
         )
-    floor = results["controls"]["pairs"][name]
-    cross = results["grid"][key_of_cell(floor)]
-    where = f"layers {cross['sae_a']} x {cross['sae_b']}"
+    floor = results.controls.pairs[name]
+    cross = results.grid[key_of(floor)]
+    where = f"layers {cross.sae_a} x {cross.sae_b}"
     above, below = _compared(results, cross, floor, "shuffle")
     if above or below:
         beaten = (
@@ -71,51 +70,34 @@ def floor_comparison(results: dict[str, Any]) -> Verdict:
         )
         return Verdict("", beaten + "pairing,", above, below)
     counts = (
-        f"At {where}, {cross['pairs']} feature pairs of the trained models pass every filter, and "
-        f"{floor['pairs']} of their untrained twins."
+        f"At {where}, {cross.pairs} feature pairs of the trained models pass every filter, and "
+        f"{floor.pairs} of their untrained twins."
     )
-    strongest = results["controls"]["strongest"].get(name)
+    strongest = results.controls.strongest.get(name)
     if strongest is None:
         return Verdict(
             f"{counts} With so few no measure scores both, so the number of pairs is all that this floor says: whether "
             "the geometry of what is shared was learned remains open."
         )
-    floor, cross = strongest["floor"], strongest["trained"]
     null = null_of_strongest(results)
     beaten = (
-        f"On the {cross['pairs']} strongest pairs of each, whether they agree or not, the trained models beat "
+        f"On the {strongest.trained.pairs} strongest pairs of each, whether they agree or not, the trained models beat "
         f"their twins, in score and in distance from `{null}`,"
     )
-    return Verdict(counts, beaten, *_compared(results, cross, floor, null))
-
-
-def compared_floor(results: dict[str, Any]) -> str | None:
-    """Returns the floor that the verdict is about: the first at layers of the grid, through SAEs of its own models."""
-    for name, cell in results["controls"]["pairs"].items():
-        fair = cell["kind"] == "floor" and not cell.get("trained_saes")
-        if fair and key_of_cell(cell) in results["grid"]:
-            return name
-    return None
-
-
-def null_of_strongest(results: dict[str, Any]) -> str:
-    """Returns the null that the strongest pairs of twins and trained models are held against."""
-    return "rematch" if results["null"]["n_rematch"] else "shuffle"
+    return Verdict(counts, beaten, *_compared(results, strongest.trained, strongest.floor, null))
 
 
 def _compared(
-    results: dict[str, Any], cross: dict[str, Any], floor: dict[str, Any], null: str
+    results: Results, cross: LayerPair, floor: LayerPair, null: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Returns what is said of the measures by which the trained models beat the floor, and of those by which not."""
     above: list[str] = []
     below: list[str] = []
-    for measure in results["summary"]:
-        tests = [cell["measures"].get(measure, {}).get("nulls", {}).get(null, {}) for cell in (cross, floor)]
-        if any(test.get("z") is None for test in tests):
+    for measure in results.summary:
+        score, other = (value_of(pair, measure, "score") for pair in (cross, floor))
+        z, other_z = (value_of(pair, measure, f"{null}.z") for pair in (cross, floor))
+        if score is None or other is None or z is None or other_z is None:
             continue
-        scores = [cell["measures"][measure]["score"] for cell in (cross, floor)]
-        higher = scores[0] > scores[1] and tests[0]["z"] > tests[1]["z"]
-        zs = f"z {show(tests[0]['z'])} against {show(tests[1]['z'])}"
-        text = f"{title_of(measure)} {show(scores[0])} against {show(scores[1])} ({zs})"
-        (above if higher else below).append(text)
+        text = f"{title_of(measure)} {show(score)} against {show(other)} (z {show(z)} against {show(other_z)})"
+        (above if score > other and z > other_z else below).append(text)
     return tuple(above), tuple(below)

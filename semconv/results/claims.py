@@ -6,17 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
 
 from semconv._paths import shipped
 from semconv.system.errors import InputError, nearest
 from semconv.system.json_toml import read_toml
+from semconv.system.markdown import show
+from semconv.system.shape import named, plain
+
+if TYPE_CHECKING:
+    from semconv.results.schema import Results
 
 Verdict = Literal["pass", "FAIL", "not run"]
 _COMPARISONS = ("equal", "within", "at least", "at most")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -57,7 +62,12 @@ class Claim:
         if not _is_number(self.tolerance) or self.tolerance < 0:
             raise InputError(f"claim {self.id}: tolerance must be a number >= 0, got {self.tolerance!r}")
 
-    def holds(self, observed: Any) -> bool:
+    @property
+    def wanted(self) -> str:
+        """What is expected, as tables say it: `within 0.5 ± 0.1`."""
+        return f"{self.comparison} {show(self.expected)}" + (f" ± {show(self.tolerance)}" if self.tolerance else "")
+
+    def holds(self, observed: object) -> bool:
         """True when the observed value bears the claim out; an undefined one never does."""
         if self.comparison == "equal":
             return observed == self.expected
@@ -76,8 +86,25 @@ class Checked:
     """A claim beside what was found."""
 
     claim: Claim
-    observed: Any
+    observed: object
     verdict: Verdict
+
+    @property
+    def found(self) -> str:
+        """What was observed, as tables say it."""
+        return show(self.observed)
+
+
+class About(NamedTuple):
+    """Claims by what they are about.
+
+    Attributes:
+        own: those about one suite.
+        others: a sentence on those about others; empty where there are none.
+    """
+
+    own: list[Checked]
+    others: str
 
 
 def default_claims_path() -> Path:
@@ -136,10 +163,14 @@ def claims_of(folder: Path, suite: str) -> tuple[list[Claim], str]:
     return load_claims(own), "the run's own claims.toml, by whoever made the run"
 
 
-def value_at(results: dict[str, Any], path: str) -> Any:
-    """Returns what stands at a dot-separated path; a number in it is the place in a list.
+def value_at(results: object, path: str) -> object:
+    """Returns what stands at a dot-separated path, as a plain value; a number in it is the place in a list.
 
     Names that hold dots themselves, as those of SAEs may, are found whole: of several names that fit, the longest.
+
+    Args:
+        results: of a run, or a part of them, typed or plain.
+        path: names of fields, keys of tables and places in lists.
 
     Raises:
         InputError: no such path, with the nearest name at the level where it breaks.
@@ -148,19 +179,19 @@ def value_at(results: dict[str, Any], path: str) -> Any:
     parts = path.split(".")
     while parts:
         part, n = parts[0], 1
-        if isinstance(value, list) and part.isdecimal() and len(part) < 10 and int(part) < len(value):
+        if isinstance(value, (list, tuple)) and part.isdecimal() and len(part) < 10 and int(part) < len(value):
             value = value[int(part)]
         else:
-            known: list[str] = list(value) if isinstance(value, dict) else []
+            known = named(value) or {}
             n = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 0)
             if n == 0:
-                raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, known)}")
-            value = dict(value)[".".join(parts[:n])]
+                raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, list(known))}")
+            value = known[".".join(parts[:n])]
         del parts[:n]
-    return value
+    return plain(value)
 
 
-def check_claims(claims: list[Claim], results: dict[str, Any]) -> list[Checked]:
+def check_claims(claims: Sequence[Claim], results: Results) -> list[Checked]:
     """Checks every claim; those of other suites (`about` sets them apart), and those on what a fast run leaves out, are
     not run.
 
@@ -169,28 +200,28 @@ def check_claims(claims: list[Claim], results: dict[str, Any]) -> list[Checked]:
     """
     checked: list[Checked] = []
     for claim in claims:
-        if claim.suite != results["suite"]:
+        if claim.suite != results.suite:
             checked.append(Checked(claim, None, "not run"))
             continue
         try:
             observed = value_at(results, claim.path)
         except InputError:
-            if not results.get("fast"):
+            if not results.fast:
                 raise
             observed = None
-        if observed is None and results.get("fast"):
+        if observed is None and results.fast:
             checked.append(Checked(claim, None, "not run"))
             continue
         checked.append(Checked(claim, observed, "pass" if claim.holds(observed) else "FAIL"))
     return checked
 
 
-def about(checked: Sequence[Checked], suite: str) -> tuple[list[Checked], str]:
+def about(checked: Sequence[Checked], suite: str) -> About:
     """Returns the claims about one suite, and a sentence on those about others; empty where there are none."""
     own = [c for c in checked if c.claim.suite == suite]
     others = sorted({c.claim.suite for c in checked} - {suite})
     n = len(checked) - len(own)
     if not others:
-        return own, ""
+        return About(own, "")
     are, suites = ("claim is", "another suite") if n == 1 else ("claims are", "other suites")
-    return own, f"{n} {are} about {suites} ({', '.join(others)}), which this run says nothing of."
+    return About(own, f"{n} {are} about {suites} ({', '.join(others)}), which this run says nothing of.")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from semconv._paths import shipped
-from semconv.results.read import load_results
+from semconv.results.read import read_results
 from semconv.system.errors import InputError, nearest
 from semconv.system.json_toml import read_toml
+from semconv.system.shape import named, plain
+
+if TYPE_CHECKING:
+    from semconv.results.schema import Results
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,12 @@ def _fits(path: str, patterns: Iterable[str]) -> bool:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Walks through nested results; an empty table or list is a leaf too, so that it cannot vanish unseen."""
-    items: list[tuple[str, Any]] = []
-    if isinstance(value, dict):
-        items = [(str(key), inner) for key, inner in value.items()]
-    elif isinstance(value, list):
-        items = [(str(place), inner) for place, inner in enumerate(value)]
+    """Walks through results, typed or plain; an empty table or list is a leaf too, so that it cannot vanish unseen."""
+    items: Iterable[tuple[str, Any]] = (named(value) or {}).items()
+    if isinstance(value, (list, tuple)):
+        items = [(str(place), inner) for place, inner in enumerate(value)]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if not items:
-        yield path, value
+        yield path, plain(value)
     for key, inner in items:
         yield from _leaves(inner, f"{path}.{key}" if path else key)
 
@@ -167,21 +169,35 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def _left_out_by_fast(reference: dict[str, Any]) -> tuple[str, ...]:
-    kinds = [path.split(".") for path, value in _leaves(reference) if value == "ceiling"]
-    names = [path[2] for path in kinds if path[:2] == ["controls", "pairs"]]
+def _left_out_by_fast(reference: Results) -> tuple[str, ...]:
+    names = [name for name, pair in reference.controls.pairs.items() if pair.kind == "ceiling"]
     ceilings = [f"{where}.{name}.*" for name in names for where in ("controls.pairs", "read.controls")]
     return (*_FAST_LEAVES_OUT, *ceilings)
 
 
-def compare_with_reference(results: dict[str, Any], reference: dict[str, Any], tolerances: Tolerances) -> Comparison:
+def compare_with_reference(results: Results, reference: Results, tolerances: Tolerances) -> Comparison:
     """Compares every value of the results with the reference; a value that only one of them has is outside.
 
     Of a fast run, what `--fast` leaves out is counted apart, and so is what the tolerances call optional.
     """
+    fast = results.fast and not reference.fast
+    missing = _left_out_by_fast(reference) if fast else ()
+    return compare_values(results, reference, tolerances, _FAST_SETTINGS if fast else (), missing)
+
+
+def compare_values(
+    results: object, reference: object, tolerances: Tolerances, ignored: Sequence[str] = (), missing: Sequence[str] = ()
+) -> Comparison:
+    """Compares every value in one object with those in another; a value that only one of them has is outside.
+
+    Args:
+        results: dataclasses, tables and lists in each other, with numbers, texts, truth values and None in them.
+        reference: likewise.
+        tolerances: how far values may be apart, and what only one may have.
+        ignored: paths of values that are not compared, but counted as left out.
+        missing: patterns of the paths of values that the results may leave out.
+    """
     observed, expected = dict(_leaves(results)), dict(_leaves(reference))
-    fast = bool(results.get("fast")) and not reference.get("fast")
-    lenient = _left_out_by_fast(reference) if fast else ()
     identical = within = left_out = 0
     outside: list[Difference] = []
     only_one: list[Difference] = []
@@ -191,7 +207,7 @@ def compare_with_reference(results: dict[str, Any], reference: dict[str, Any], t
             continue
         one, other = observed.get(path, MISSING), expected.get(path, MISSING)
         allowed = tolerance.allowed(other) if _number(other) else 0.0
-        if fast and (path in _FAST_SETTINGS or (one in (MISSING, None) and _fits(path, lenient))):
+        if path in ignored or (one in (MISSING, None) and _fits(path, missing)):
             left_out += 1
         elif MISSING in (one, other) and _fits(path, tolerances.optional):
             only_one.append(Difference(path, other, one, allowed))
@@ -217,15 +233,13 @@ def reference_of(suite: str) -> Path | None:
     return folders[0] if folders else None
 
 
-def check_reference(results: dict[str, Any], folder: Path) -> Comparison:
+def check_reference(results: Results, folder: Path) -> Comparison:
     """Compares results with `results.json` of a folder by its `tolerances.toml`.
 
     Raises:
         InputError: a file of the folder is missing or damaged, or it is of another suite.
     """
-    reference = load_results(folder)
-    if reference["suite"] != results["suite"]:
-        raise InputError(
-            f"{folder} holds the reference of suite {reference['suite']}, the run is of {results['suite']}"
-        )
+    reference = read_results(folder)
+    if reference.suite != results.suite:
+        raise InputError(f"{folder} holds the reference of suite {reference.suite}, the run is of {results.suite}")
     return compare_with_reference(results, reference, load_tolerances(folder / "tolerances.toml"))

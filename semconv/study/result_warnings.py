@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import Any
 
-from semconv.suite.sae_labels import key_of_cell
+from semconv.results.schema import Fit, FitOrReason, Results, Sae
+from semconv.suite.sae_labels import pair_key
 
 EXPLAINED = 0.5
 """Share of the variance of its stream that an SAE must explain. At their places SAEs explain 0.85 to 0.95 in the
@@ -19,8 +19,8 @@ DEAD = 0.5
 _NAMED = 4  # SAEs that a sentence names
 
 
-def warnings_of(results: dict[str, Any]) -> list[str]:
-    """Returns the sentences for `results["warnings"]`, most serious first; none where all is well. Takes them in order.
+def warnings_of(results: Results) -> tuple[str, ...]:
+    """Returns the sentences for `results.warnings`, most serious first; none where all is well. Takes them in order.
 
     They follow from the rest of the results, so that an archive without models gives the same ones.
     """
@@ -35,24 +35,30 @@ def warnings_of(results: dict[str, Any]) -> list[str]:
         _dead_features,
         _excluded_sinks,
     )
-    return [sentence for check in checks for sentence in check(results)]
+    return tuple(sentence for check in checks for sentence in check(results))
 
 
-def _saes(results: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def _saes(results: Results) -> list[tuple[str, Sae]]:
     """Returns name and facts of every SAE of A and B."""
-    models = (results["model_a"], results["model_b"])
-    return [(f"{model['name']}/{label}", sae) for model in models for label, sae in model["saes"].items()]
+    models = (results.model_a, results.model_b)
+    return [(f"{model.name}/{label}", sae) for model in models for label, sae in model.saes.items()]
 
 
-def _poor_fits(results: dict[str, Any]) -> list[str]:
-    fits = {name: sae["fit"] for name, sae in _saes(results)}
-    for control, both in results["read"]["controls"].items():
-        pair = results["controls"]["pairs"].get(control)
-        if pair is None or pair.get("trained_saes"):  # of these it is to be expected, and told by another sentence
+def _fits(results: Results) -> dict[str, FitOrReason]:
+    """Returns name -> fit of every SAE, of controls too unless a poor one is to be expected and told elsewhere."""
+    fits = {name: sae.fit for name, sae in _saes(results)}
+    for control, both in results.read.controls.items():
+        pair = results.controls.pairs.get(control)
+        if pair is None or pair.trained_saes:
             continue
-        for side, fit in both.items():
-            fits.setdefault(f"{pair[f'model_{side}']}/{pair[f'sae_{side}']} (control {control})", fit)
-    shares = {name: fit.get("explained_variance") for name, fit in fits.items()}
+        fits.setdefault(f"{pair.model_a}/{pair.sae_a} (control {control})", both.a)
+        fits.setdefault(f"{pair.model_b}/{pair.sae_b} (control {control})", both.b)
+    return fits
+
+
+def _poor_fits(results: Results) -> list[str]:
+    fits = _fits(results).items()
+    shares = {name: fit.explained_variance for name, fit in fits if isinstance(fit, Fit)}
     poor = [f"{name} ({_percent(s)})" for name, s in shares.items() if s is not None and s < EXPLAINED]
     if not poor:
         return []
@@ -72,14 +78,15 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}%"
 
 
-def _sinks(results: dict[str, Any]) -> str:
+def _sinks(results: Results) -> str:
     """Returns what is to be said of attention sinks whether they count or not; empty where there are none."""
-    sinks, saes = results["corpus"]["sinks"], [sae for _, sae in _saes(results)]
-    shares = [sae["sinks_norm_share"] for sae in saes if sae["sinks"]]
-    if not shares:
+    sinks, saes = results.corpus.sinks, [sae for _, sae in _saes(results)]
+    with_sinks = [sae for sae in saes if sae.sinks]
+    if not with_sinks:
         return ""
+    shares = [sae.sinks_norm_share or 0.0 for sae in with_sinks]
     low, high = _percent(min(shares)), _percent(max(shares))
-    n_a, n_b = sinks["positions_a"], sinks["positions_b"]
+    n_a, n_b = sinks.positions_a, sinks.positions_b
     one = n_a == n_b == 1
     found = (
         "1 position of the text is an attention sink"
@@ -87,14 +94,14 @@ def _sinks(results: dict[str, Any]) -> str:
         else f"{n_a:,}{'' if n_a == n_b else f' and {n_b:,}'} positions of the text are attention sinks"
     )
     return (
-        f"{found}, where the norm of a stream is above {sinks['multiple']:g} times its median; "
+        f"{found}, where the norm of a stream is above {sinks.multiple:g} times its median; "
         f"{'it holds' if one else 'they hold'} {low if low == high else f'{low} to {high}'} of the squared norm of the "
-        f"streams of {len(shares)} of {len(saes)} SAEs."
+        f"streams of {len(with_sinks)} of {len(saes)} SAEs."
     )
 
 
-def _kept_sinks(results: dict[str, Any]) -> list[str]:
-    found = "" if results["corpus"]["sinks"]["excluded"] else _sinks(results)
+def _kept_sinks(results: Results) -> list[str]:
+    found = "" if results.corpus.sinks.excluded else _sinks(results)
     if not found:
         return []
     return [
@@ -103,8 +110,8 @@ def _kept_sinks(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _excluded_sinks(results: dict[str, Any]) -> list[str]:
-    found = _sinks(results) if results["corpus"]["sinks"]["excluded"] else ""
+def _excluded_sinks(results: Results) -> list[str]:
+    found = _sinks(results) if results.corpus.sinks.excluded else ""
     return (
         [f"{found} Such positions are left out of everything that is compared; --sink-norm 0 keeps them."]
         if found
@@ -112,13 +119,13 @@ def _excluded_sinks(results: dict[str, Any]) -> list[str]:
     )
 
 
-def _same_activations(results: dict[str, Any]) -> list[str]:
+def _same_activations(results: Results) -> list[str]:
     """Tells of pairs of SAEs that are one and the same SAE on one text: their scores are 1 by construction."""
+    a, b = results.model_a, results.model_b
     same = [
-        f"{results['model_a']['name']}/{cell['sae_a']} and {results['model_b']['name']}/{cell['sae_b']}"
-        for cell in results["grid"].values()
-        if results["model_a"]["saes"][cell["sae_a"]]["activations_sha256"]
-        == results["model_b"]["saes"][cell["sae_b"]]["activations_sha256"]
+        f"{a.name}/{pair.sae_a} and {b.name}/{pair.sae_b}"
+        for pair in results.grid.values()
+        if a.saes[pair.sae_a].activations_sha256 == b.saes[pair.sae_b].activations_sha256
     ]
     if not same:
         return []
@@ -129,8 +136,8 @@ def _same_activations(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _unlike_halves(results: dict[str, Any]) -> list[str]:
-    shares = [cell["split_half"]["same_partner"] for cell in results["grid"].values()]
+def _unlike_halves(results: Results) -> list[str]:
+    shares = [pair.split_half.same_partner for pair in results.grid.values()]
     known = [share for share in shares if share is not None]
     if not known or median(known) >= AGREEING:
         return []
@@ -141,35 +148,35 @@ def _unlike_halves(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _dead_features(results: dict[str, Any]) -> list[str]:
-    dead = [f"{name} ({_percent(sae['dead_share'])})" for name, sae in _saes(results) if sae["dead_share"] > DEAD]
+def _dead_features(results: Results) -> list[str]:
+    dead = [f"{name} ({_percent(sae.dead_share)})" for name, sae in _saes(results) if sae.dead_share > DEAD]
     if not dead:
         return []
     return [f"More than {_percent(DEAD)} of the features are active nowhere in this text: {_several(dead)}."]
 
 
-def _floors_through_trained_saes(results: dict[str, Any]) -> list[str]:
+def _floors_through_trained_saes(results: Results) -> list[str]:
     return [
         f"The floor {name} reads untrained models through an SAE of the trained ones, which says nothing of them; the "
         "verdict leaves this floor out. Train SAEs on the untrained models, by the recipe of the others."
-        for name, pair in results["controls"]["pairs"].items()
-        if pair.get("trained_saes")
+        for name, pair in results.controls.pairs.items()
+        if pair.trained_saes
     ]
 
 
-def _reads_both_ways(results: dict[str, Any]) -> list[str]:
+def _reads_both_ways(results: Results) -> list[str]:
     return [
-        f"Model {results[side]['name']} reads in both directions: what it makes of a token depends on the text after "
+        f"Model {model.name} reads in both directions: what it makes of a token depends on the text after "
         "it, which a causal model does not see. It is compared because that was asked for."
-        for side in ("model_a", "model_b")
-        if results[side].get("bidirectional")
+        for model in (results.model_a, results.model_b)
+        if model.bidirectional
     ]
 
 
-def _floors_outside_the_grid(results: dict[str, Any]) -> list[str]:
+def _floors_outside_the_grid(results: Results) -> list[str]:
     return [
-        f"The floor {name} is at layers {pair['sae_a']} x {pair['sae_b']}, which are not in the grid, so no score "
+        f"The floor {name} is at layers {pair.sae_a} x {pair.sae_b}, which are not in the grid, so no score "
         "of the trained models stands beside it."
-        for name, pair in results["controls"]["pairs"].items()
-        if pair["kind"] == "floor" and key_of_cell(pair) not in results["grid"]
+        for name, pair in results.controls.pairs.items()
+        if pair.kind == "floor" and pair_key(pair.sae_a, pair.sae_b) not in results.grid
     ]

@@ -66,13 +66,21 @@ def json_schema(shape: type[Any]) -> dict[str, Any]:
     return _adapter(shape).json_schema()
 
 
-def plain(value: Any) -> Any:
-    """Returns a dataclass as a table, without fields that are `left_out`, and all that it holds likewise."""
+def named(value: Any) -> dict[str, Any] | None:
+    """Returns what a table or a dataclass holds by name, without fields that are `left_out`; None for anything else."""
     if is_dataclass(value):
         found = ((one, getattr(value, one.name)) for one in fields(value))
-        return {one.name: plain(v) for one, v in found if v is not None or "left out" not in one.metadata}
+        return {one.name: inner for one, inner in found if inner is not None or "left out" not in one.metadata}
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownArgumentType]
+        return {str(key): inner for key, inner in value.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return None
+
+
+def plain(value: Any) -> Any:
+    """Returns a dataclass as a table, without fields that are `left_out`, and all that it holds likewise."""
+    parts = named(value)
+    if parts is not None:
+        return {name: plain(inner) for name, inner in parts.items()}
     if isinstance(value, (list, tuple)):
         return [plain(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]
     return value

@@ -1,16 +1,259 @@
-"""Results made by hand, in the shape of `results.json`, every number in them another one."""
+"""Results made by hand from the dataclasses of the schema, every number in them another one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, Literal, TypeVar
+
+from semconv.results import schema
+from semconv.results.schema import LayerPair, Reason, Results, Score, SpanPair
 
 LAYER_PAIRS = ("0x2", "1x2", "1x10")
 MEASURES = ("rsa", "svcca_pc1")
 NULLS = ("shuffle", "frequency", "rematch")
+_Value = TypeVar("_Value")
 
 
-def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floor_z: float = 4.0) -> dict[str, Any]:
+def changed(value: _Value, changes: Mapping[str, Any]) -> _Value:
+    """Dataclasses, tables and lists in each other with other values at dot-separated paths.
+
+    `...` removes the entry of a table.
+    """
+    for path, new in changes.items():
+        value = _with(value, path.split("."), new)
+    return value
+
+
+def _with(value: Any, path: list[str], new: Any) -> Any:
+    if not path:
+        return new
+    name, *rest = path
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{name: _with(getattr(value, name), rest, new)})
+    if isinstance(value, tuple):
+        return tuple(_with(item, rest, new) if place == int(name) else item for place, item in enumerate(value))
+    if not rest and new is ...:
+        return {key: item for key, item in value.items() if key != name}
+    return {**value, name: _with(value[name] if rest else None, rest, new)}
+
+
+def score_at(results: Results, key: str, measure: str) -> Score:
+    """The score of a measure at a layer pair of the grid, which must have one."""
+    found = results.grid[key].measures[measure]
+    assert isinstance(found, Score)
+    return found
+
+
+class _Maker:
+    """Makes parts of results; its numbers have four digits and are never the same twice."""
+
+    def __init__(self) -> None:
+        self._numbers = (n / 10_000 for n in count(1003, 7))
+        self._digests = count(1)
+
+    def number(self) -> float:
+        return next(self._numbers)
+
+    def two(self) -> tuple[float, float]:
+        return self.number(), self.number()
+
+    def digest(self) -> str:
+        return f"{next(self._digests):064x}"
+
+    def test(self, z: float | None = None) -> schema.NullTest:
+        names = ("score", "mean", "sd", "z", "calibrated", "p", "q", "q_by")
+        made = schema.NullTest(**{name: self.number() for name in names})
+        return made if z is None else replace(made, z=z)
+
+    def score(self, value: float | None = None, z: float | None = None) -> Score:
+        nulls: dict[str, schema.TestOrReason] = {null: self.test(z if null == "shuffle" else None) for null in NULLS}
+        score = self.number() if value is None else value
+        return Score(score=score, saturated=False, interval=self.two(), nulls=nulls)
+
+    def scores(self, value: float | None = None, z: float | None = None) -> schema.Measures:
+        return {name: self.score(value, z) for name in MEASURES}
+
+    def layer_pair(self, key: str, value: float | None = None, z: float | None = None) -> LayerPair:
+        a, b = key.split("x")
+        pairs, vary = 200 + int(b) + 10 * int(a), 500 + int(a)
+        return LayerPair(
+            layer_a=int(a),
+            layer_b=int(b),
+            sae_a=a,
+            sae_b=b,
+            pairs=pairs,
+            mean_r=self.number(),
+            filters=(
+                schema.FilterStep(step="both features vary", before=512, after=vary),
+                schema.FilterStep(step="r > 0.1", before=vary, after=pairs),
+            ),
+            undefined_a=11,
+            undefined_b=12,
+            noisy_features_a=13,
+            noisy_features_b=14,
+            matches_sha256=self.digest(),
+            split_half=schema.SplitHalf(
+                features=431, same_partner=round(1 - self.number(), 4), r_reliability=self.number()
+            ),
+            measures=self.scores(value, z),
+        )
+
+    def control(
+        self, kind: Literal["floor", "ceiling"], names: tuple[str, str], key: str, value: float, z: float
+    ) -> schema.ControlPair:
+        made = self.layer_pair(key, value, z)
+        parts = {one.name: getattr(made, one.name) for one in fields(made)}
+        return schema.ControlPair(**parts, kind=kind, model_a=names[0], model_b=names[1])
+
+    def summary(self, score: float) -> schema.Summary:
+        def over_grid() -> schema.NullOverGrid:
+            return schema.NullOverGrid(
+                layer_pairs=2,
+                significant=1,
+                significant_by=0,
+                smallest_q=0.0021,
+                largest_p=self.number(),
+                mean=self.number(),
+                best_calibrated=self.number(),
+                best_of_grid=schema.BestOfGrid(score=self.number(), null_mean=self.number(), p=self.number()),
+            )
+
+        return schema.Summary(
+            layer_pairs=2,
+            best_layer_pair="1x2",
+            best_score=score,
+            best_interval=self.two(),
+            mean_score=self.number(),
+            nulls={null: over_grid() for null in NULLS},
+        )
+
+    def category(self, pairs: int) -> schema.CategoryPair:
+        scored = Score(score=self.number(), nulls={"shuffle": self.test()})
+        return schema.CategoryPair(features_a=21, features_b=22, pairs=pairs, measures={"rsa": scored})
+
+    def fit(self) -> schema.Fit:
+        share = round(1 - self.number(), 4)
+        loss = schema.Loss(tokens=2052, clean=3.5, sae=3.75, zero=8.5, recovered=self.number())
+        return schema.Fit(tokens=8203, explained_variance=share, explained_variance_with_sinks=share, loss=loss)
+
+    def sae(self, layer: int) -> schema.Sae:
+        return schema.Sae(
+            layer=layer,
+            hook=f"blocks.{layer}.hook_resid_post",
+            head=None,
+            hook_out=None,
+            architecture="jumprelu",
+            source="tests",
+            n_features=512,
+            activations_sha256=self.digest(),
+            l0=self.number(),
+            dead_share=0.125,
+            sinks=0,
+            sinks_norm_share=0.0,
+            fit=self.fit(),
+            remarks=(),
+        )
+
+    def model(self, name: str, layers: tuple[int, ...]) -> schema.Model:
+        saes = {str(layer): self.sae(layer) for layer in layers}
+        return schema.Model(name=name, path=f"models/{name}", revision="", saes=saes)
+
+    def controls(self, floor_score: float, floor_z: float) -> schema.Controls:
+        twins, other = ("small-untrained", "large-untrained"), ("small", "small-other")
+        itself = schema.SelfMatch(
+            features=77, found_itself=0.9987, lowest_r=self.number(), scores={"rsa": 1.0, "svcca_pc1": None}
+        )
+        return schema.Controls(
+            self_match={"small/0": itself},
+            pairs={
+                "untrained": self.control("floor", twins, "1x2", floor_score, floor_z),
+                "other SAE": self.control("ceiling", other, "1x1", 0.97, 30.0),
+            },
+            strongest={
+                "untrained": schema.StrongestPairs(floor=self.layer_pair("1x2"), trained=self.layer_pair("1x2"))
+            },
+            against={},
+            lowest_self_score=None,
+            lowest_self_r=None,
+        )
+
+    def subspaces(self) -> schema.Subspaces:
+        small = schema.CategoryPair(features_a=2, features_b=3, pairs=0, measures={}, reason="2 features on one side")
+        relation = schema.Relation(
+            categories=("Time", "Nature", "Rare"),
+            left_out=(),
+            rho=self.number(),
+            p=self.number(),
+            exact=True,
+            similarity_a=(),
+            similarity_b=(),
+        )
+        return schema.Subspaces(
+            categories="made up",
+            rule="equals",
+            sha256=self.digest(),
+            grid={
+                key: {"Time": self.category(31), "Nature": self.category(32), "Rare": small} for key in ("0x2", "1x2")
+            },
+            relations={"0x2": relation, "1x2": Reason(reason="at least 3 categories")},
+            shared_features={},
+        )
+
+    def spans(self) -> schema.SpansGrid:
+        refused: schema.Measures = {"rsa": self.score(), "svcca_pc1": Reason(reason="it refuses")}
+        return schema.SpansGrid(
+            kind="sentences",
+            how="max",
+            n_spans=98765,
+            mean_length=12.34,
+            grid={
+                "0x2": SpanPair(pairs=88, measures=self.scores()),
+                "1x2": SpanPair(pairs=3, measures={}, reason="3 pairs, at least 50 are needed"),
+                "1x10": SpanPair(pairs=89, measures=refused),
+            },
+        )
+
+    def step(self, name: str) -> schema.Step:
+        scored = schema.StepScore(score=self.number(), null_mean=self.number(), p=self.number())
+        return schema.Step(step=name, pairs=345, svcca=scored, rsa=Reason(reason="too few for RSA"))
+
+
+CORPUS = schema.Corpus(
+    rows="packed",
+    n_rows=543,
+    bos_rule="rows begin with <s> (tokenizer_config.json)",
+    separator_rule="documents are closed by </s>",
+    skip_positions=0,
+    excluded=schema.NotCounted(bos=543, eos=1788, padding=21, skipped=0, control=0),
+    documents=1801,
+    documents_read=1790,
+    documents_cut=1,
+    tokens_left_out=0,
+    tokenizer="BPE of 4096 tokens, tokenizer.json",
+    files_ignored=0,
+    n_tokens=123456,
+    tokens_sha256="b" * 64,
+    n_documents=1789,
+    n_spans=None,
+    context=257,
+    text_sha256="c" * 64,
+    sinks=schema.Sinks(multiple=10.0, excluded=False, positions_a=0, positions_b=0, spans=0),
+    b=None,
+)
+
+
+def read_by_b(corpus: schema.Corpus = CORPUS, **changes: Any) -> schema.TextRead:
+    """The same text as model B might read it with a tokenizer of its own."""
+    same = {one.name: getattr(corpus, one.name) for one in fields(schema.TextRead)}
+    return replace(schema.TextRead(**same), **changes)
+
+
+VERSIONS = {"torch": "2.99.1", "transformers": "5.98.2", "sae-lens": "6.97.3", "tokenizers": "0.96.4"}
+
+
+def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floor_z: float = 4.0) -> Results:
     """A grid of three layer pairs, the last too small for a score, with one floor and one ceiling at layers 1 x 2.
 
     Args:
@@ -19,205 +262,59 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         floor_score: of the untrained twins.
         floor_z: their distance.
     """
-    number = (n / 10_000 for n in count(1003, 7))  # four digits, never the same twice
-
-    def test() -> dict[str, Any]:
-        return {key: next(number) for key in ("score", "mean", "sd", "z", "calibrated", "p", "q", "q_by")}
-
-    def measured(value: float | None = None, at: float | None = None) -> dict[str, Any]:
-        nulls = {null: test() for null in NULLS}
-        if at is not None:
-            nulls["shuffle"]["z"] = at
-        return {
-            "score": next(number) if value is None else value,
-            "saturated": False,
-            "interval": [next(number), next(number)],
-            "nulls": nulls,
-        }
-
-    def layer_pair(key: str, value: float | None = None, at: float | None = None) -> dict[str, Any]:
-        layer_a, layer_b = key.split("x")
-        return {
-            "layer_a": int(layer_a),
-            "layer_b": int(layer_b),
-            "sae_a": layer_a,
-            "sae_b": layer_b,
-            "pairs": 200 + int(layer_b) + 10 * int(layer_a),
-            "mean_r": next(number),
-            "filters": [
-                {"step": "both features vary", "before": 512, "after": 500 + int(layer_a)},
-                {"step": "r > 0.1", "before": 500 + int(layer_a), "after": 200 + int(layer_b) + 10 * int(layer_a)},
-            ],
-            "undefined_a": 11,
-            "undefined_b": 12,
-            "noisy_features_a": 13,
-            "noisy_features_b": 14,
-            "split_half": {"features": 431, "same_partner": round(1 - next(number), 4), "r_reliability": next(number)},
-            "measures": {name: measured(value, at) for name in MEASURES},
-        }
-
-    grid = {"0x2": layer_pair("0x2"), "1x2": layer_pair("1x2", score, z), "1x10": layer_pair("1x10")}
-    grid["1x10"]["measures"] = {name: {"reason": f"7 pairs are too few for {name}"} for name in MEASURES}
-
-    def over_the_grid() -> dict[str, Any]:
-        best = {"score": next(number), "null_mean": next(number), "p": next(number)}
-        of_null = {
-            "layer_pairs": 2,
-            "significant": 1,
-            "significant_by": 0,
-            "smallest_q": 0.0021,
-            "largest_p": next(number),
-        }
-        more = {"mean": next(number), "best_calibrated": next(number), "best_of_grid": best}
-        return {
-            "layer_pairs": 2,
-            "best_layer_pair": "1x2",
-            "best_score": score,
-            "best_interval": [next(number), next(number)],
-            "mean_score": next(number),
-            "nulls": {null: {**of_null, **more} for null in NULLS},
-        }
-
-    def category(pairs: int) -> dict[str, Any]:
-        scored = {"score": next(number), "nulls": {"shuffle": test()}}
-        return {"features_a": 21, "features_b": 22, "pairs": pairs, "measures": {"rsa": scored}}
-
-    small = {"features_a": 2, "features_b": 3, "pairs": 0, "measures": {}, "reason": "2 features on one side"}
-    self_match = {"features": 77, "found_itself": 0.9987, "lowest_r": next(number)}
-
-    def fit() -> dict[str, Any]:
-        loss = {"tokens": 2052, "clean": 3.5, "sae": 3.75, "zero": 8.5, "recovered": next(number)}
-        share = round(1 - next(number), 4)
-        return {"tokens": 8203, "explained_variance": share, "explained_variance_with_sinks": share, "loss": loss}
-
-    digest = count(1)
-
-    def sae(layer: int, **changes: Any) -> dict[str, Any]:
-        made = {
-            "layer": layer,
-            "hook": f"blocks.{layer}.hook_resid_post",
-            "head": None,
-            "hook_out": None,
-            "architecture": "jumprelu",
-            "n_features": 512,
-            "l0": next(number),
-            "dead_share": 0.125,
-            "sinks": 0,
-            "sinks_norm_share": 0.0,
-            "activations_sha256": f"{next(digest):064x}",
-            "fit": fit(),
-            "remarks": [],
-        }
-        return {**made, **changes}
-
-    def step(name: str) -> dict[str, Any]:
-        scored = {"score": next(number), "null_mean": next(number), "p": next(number)}
-        return {"step": name, "pairs": 345, "svcca": scored, "rsa": {"reason": "too few for RSA"}}
-
-    return {
-        "suite": "made-up",
-        "suite_sha256": "a" * 64,
-        "warnings": [],
-        "null": {"n_permutations": 1234, "n_rematch": 56, "n_bootstrap": 7, "seed": 99},
-        "corpus": {
-            "n_tokens": 123456,
-            "n_documents": 1789,
-            "n_spans": None,
-            "context": 257,
-            "tokens_sha256": "b" * 64,
-            "rows": "packed",
-            "n_rows": 543,
-            "bos_rule": "rows begin with <s> (tokenizer_config.json)",
-            "separator_rule": "documents are closed by </s>",
-            "skip_positions": 0,
-            "excluded": {"bos": 543, "eos": 1788, "padding": 21, "skipped": 0, "control": 0},
-            "documents": 1801,
-            "documents_read": 1790,
-            "documents_cut": 1,
-            "tokens_left_out": 0,
-            "tokenizer": "BPE of 4096 tokens, tokenizer.json",
-            "files_ignored": 0,
-            "sinks": {"multiple": 10.0, "excluded": False, "positions_a": 0, "positions_b": 0, "spans": 0},
-            "b": None,
-        },
-        "read": {
-            "controls": {
-                "untrained": {"a": fit(), "b": {"reason": "it predicts nothing"}},
-                "other SAE": {"a": fit(), "b": fit()},
+    make = _Maker()
+    grid = {"0x2": make.layer_pair("0x2"), "1x2": make.layer_pair("1x2", score, z), "1x10": make.layer_pair("1x10")}
+    none: schema.Measures = {name: Reason(reason=f"7 pairs are too few for {name}") for name in MEASURES}
+    grid["1x10"] = replace(grid["1x10"], measures=none)
+    return Results(
+        suite="made-up",
+        suite_sha256="a" * 64,
+        fast=False,
+        null=schema.NullSettings(n_permutations=1234, n_strata=5, n_rematch=56, n_bootstrap=7, seed=99),
+        corpus=CORPUS,
+        model_a=make.model("small", (0, 1)),
+        model_b=make.model("large", (2, 10)),
+        read=schema.Read(
+            controls={
+                "untrained": schema.ControlFits(a=make.fit(), b=Reason(reason="it predicts nothing")),
+                "other SAE": schema.ControlFits(a=make.fit(), b=make.fit()),
             },
-            "versions": {"torch": "2.99.1", "transformers": "5.98.2", "sae-lens": "6.97.3", "tokenizers": "0.96.4"},
-        },
-        "model_a": {"name": "small", "saes": {"0": sae(0), "1": sae(1)}},
-        "model_b": {"name": "large", "saes": {"2": sae(2), "10": sae(10)}},
-        "grid": grid,
-        "summary": {name: over_the_grid() for name in MEASURES},
-        "controls": {
-            "self_match": {"small/0": {**self_match, "scores": {"rsa": 1.0, "svcca_pc1": None}}},
-            "pairs": {
-                "untrained": {
-                    "kind": "floor",
-                    "model_a": "small-untrained",
-                    "model_b": "large-untrained",
-                    **layer_pair("1x2", floor_score, floor_z),
-                },
-                "other SAE": {
-                    "kind": "ceiling",
-                    "model_a": "small",
-                    "model_b": "small-other",
-                    **layer_pair("1x1", 0.97, 30.0),
-                },
-            },
-            "strongest": {"untrained": {"floor": layer_pair("1x2"), "trained": layer_pair("1x2")}},
-        },
-        "published": {"layer_a": 1, "layer_b": 2, "steps": [step("as published"), step("exact Pearson r")]},
-        "subspaces": {
-            "categories": "made up",
-            "rule": "equals",
-            "grid": {key: {"Time": category(31), "Nature": category(32), "Rare": small} for key in ("0x2", "1x2")},
-            "relations": {
-                "0x2": {
-                    "categories": ["Time", "Nature", "Rare"],
-                    "rho": next(number),
-                    "p": next(number),
-                    "exact": True,
-                },
-                "1x2": {"reason": "at least 3 categories"},
-            },
-        },
-        "spans": {
-            "kind": "sentences",
-            "how": "max",
-            "n_spans": 98765,
-            "mean_length": 12.34,
-            "grid": {
-                "0x2": {"pairs": 88, "measures": {name: measured() for name in MEASURES}},
-                "1x2": {"pairs": 3, "measures": {}, "reason": "3 pairs, at least 50 are needed"},
-                "1x10": {"pairs": 89, "measures": {"rsa": measured(), "svcca_pc1": {"reason": "it refuses"}}},
-            },
-        },
-    }
+            versions=VERSIONS,
+        ),
+        grid=grid,
+        summary={name: make.summary(score) for name in MEASURES},
+        controls=make.controls(floor_score, floor_z),
+        subspaces=make.subspaces(),
+        spans=make.spans(),
+        published=schema.Published(
+            layer_a=1, layer_b=2, steps=(make.step("as published"), make.step("exact Pearson r"))
+        ),
+    )
 
 
 LABELS_A = {"0": "2.mlp_out", "1": "2.res-16k"}
 LABELS_B = {"2": "5", "10": "5.width_131k"}
 
 
-def labelled() -> dict[str, Any]:
+def labelled() -> Results:
     """The same results of SAEs that have labels, two at one block of either model."""
     keys = {f"{a}x{b}": f"{LABELS_A[a]} x {LABELS_B[b]}" for a, b in (key.split("x") for key in LAYER_PAIRS)}
     layers = {"layer_a": 2, "layer_b": 5}
+    renamed_fields: dict[str, dict[str, str]] = {"sae_a": LABELS_A, "sae_b": LABELS_B | LABELS_A}
+    renamed_fields["best_layer_pair"] = keys
 
     def renamed(value: Any, name: str = "") -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{one.name: renamed(getattr(value, one.name), one.name) for one in fields(value)})
         if isinstance(value, dict):
             return {keys.get(key, key): renamed(inner, key) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [renamed(inner) for inner in value]
-        labels = {"sae_a": LABELS_A, "sae_b": LABELS_B | LABELS_A, "best_layer_pair": keys}.get(name, {})
-        return layers.get(name, labels.get(value, value))
+        if isinstance(value, tuple):
+            return tuple(renamed(inner) for inner in value)
+        return layers.get(name, renamed_fields.get(name, {}).get(value, value))
 
-    made = renamed(results())
-    for model, labels, layer in (("model_a", LABELS_A, 2), ("model_b", LABELS_B, 5)):
-        made[model]["saes"] = {
-            labels[old]: {**sae, "layer": layer} for old, sae in made[model]["saes"].items() if old in labels
-        }
-    return made
+    made: Results = renamed(results())
+
+    def relabelled(model: schema.Model, labels: dict[str, str], layer: int) -> schema.Model:
+        return replace(model, saes={labels[old]: replace(sae, layer=layer) for old, sae in model.saes.items()})
+
+    return replace(made, model_a=relabelled(made.model_a, LABELS_A, 2), model_b=relabelled(made.model_b, LABELS_B, 5))

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
-from semconv.report.explorer_data import Tables
-from semconv.report.page_data import Draws
+from semconv.report.explorer_data import ContextRow, PairRow, Tables
+from semconv.report.histograms import Draws
 from semconv.results.claims import Checked, Claim
-from tests.report.made_up import LABELS_A, LABELS_B, NULLS
+from semconv.results.schema import Model, Results, Score
+from tests.report.made_up import LABELS_A, LABELS_B, NULLS, results
 
 NASTY = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "\"'&<!--", "\x00\x1b\u202e\u2028", "it"]
 LINK = "https://www.neuronpedia.org/model/1-res/5"
 
 
-def pairs(n: int = 40) -> list[dict[str, Any]]:
+def pairs(n: int = 40) -> list[PairRow]:
     """Pairs at two layer pairs, r falling from 0.99; the first pairs are of nasty tokens."""
     return [
         {
@@ -35,27 +37,24 @@ def pairs(n: int = 40) -> list[dict[str, Any]]:
     ]
 
 
-def contexts(n: int = 40) -> list[dict[str, Any]]:
+def contexts(n: int = 40) -> list[ContextRow]:
     """Two contexts of every feature of A, one of B's."""
-    rows: list[dict[str, Any]] = []
-    for pair in pairs(n):
-        for side, count in (("a", 2), ("b", 1)):
-            rows += [
-                {
-                    "side": side,
-                    "layer": pair[f"layer_{side}"],
-                    "sae": pair[f"sae_{side}"],
-                    "feature": pair[f"feature_{side}"],
-                    "rank": rank,
-                    "document": 7,
-                    "before": f"before{pair['feature_a']} \n",
-                    "token": pair[f"top_tokens_{side}"][0],
-                    "after": NASTY[1],
-                    "activation": 8.0 / (1 + rank),
-                }
-                for rank in range(count)
-            ]
-    return rows
+
+    def context(side: Literal["a", "b"], pair: PairRow, rank: int) -> ContextRow:
+        of_a = side == "a"
+        return {
+            "side": side,
+            "sae": pair["sae_a"] if of_a else pair["sae_b"],
+            "feature": pair["feature_a"] if of_a else pair["feature_b"],
+            "rank": rank,
+            "document": 7,
+            "before": f"before{pair['feature_a']} \n",
+            "token": (pair["top_tokens_a"] if of_a else pair["top_tokens_b"])[0],
+            "after": NASTY[1],
+            "activation": 8.0 / (1 + rank),
+        }
+
+    return [one for pair in pairs(n) for one in (context("a", pair, 0), context("a", pair, 1), context("b", pair, 0))]
 
 
 def tables(n: int = 40) -> Tables:
@@ -65,21 +64,24 @@ def tables(n: int = 40) -> Tables:
 
 def labelled_tables(n: int = 40) -> Tables:
     """The same tables of SAEs that have labels, those of `made_up.labelled`."""
-    of_pairs = [{**pair, "sae_a": LABELS_A[pair["sae_a"]], "sae_b": LABELS_B[pair["sae_b"]]} for pair in pairs(n)]
-    of_side = {"a": LABELS_A, "b": LABELS_B}
-    return Tables(of_pairs, [{**row, "sae": of_side[row["side"]][row["sae"]]} for row in contexts(n)])
+    of_pairs, of_contexts, labels = pairs(n), contexts(n), {"a": LABELS_A, "b": LABELS_B}
+    for pair in of_pairs:
+        pair["sae_a"], pair["sae_b"] = LABELS_A[pair["sae_a"]], LABELS_B[pair["sae_b"]]
+    for row in of_contexts:
+        row["sae"] = labels[row["side"]][row["sae"]]
+    return Tables(of_pairs, of_contexts)
 
 
-def draws(results: dict[str, Any]) -> Draws:
+def draws(results: Results) -> Draws:
     """Draws of every null of every score, normal about a mean of its own."""
     rng = np.random.default_rng(0)
     return {
         f"{key}.{null}.{measure}": rng.normal(0.01, 0.02, 100)
-        for key, cell in results["grid"].items()
-        for measure, scored in cell["measures"].items()
-        if "score" in scored
+        for key, pair in results.grid.items()
+        for measure, scored in pair.measures.items()
+        if isinstance(scored, Score)
         for null in NULLS
-        if null in scored["nulls"]
+        if null in scored.nulls
     }
 
 
@@ -92,32 +94,31 @@ def claims(suite: str = "made-up") -> list[Checked]:
     return [Checked(made[0], 0.75, "pass"), Checked(made[1], 0.25, "FAIL"), Checked(made[2], None, "not run")]
 
 
-def large(layers_a: int = 26, layers_b: int = 42) -> dict[str, Any]:
+def large(layers_a: int = 26, layers_b: int = 42) -> Results:
     """Results of a grid as large as that of Gemma-2-2B and 9B."""
-    from copy import deepcopy
-
-    from tests.report.made_up import results
-
     made = results()
-    cell = made["grid"]["0x2"]
-    made["grid"] = {
-        f"{a}x{b}": {
-            **deepcopy(cell),
-            "layer_a": a,
-            "layer_b": b,
-            "sae_a": str(a),
-            "sae_b": str(b),
-            "pairs": 100 + a + b,
-        }
+    cell, subspaces, spans = made.grid["0x2"], made.subspaces, made.spans
+    assert subspaces
+    assert spans
+    grid = {
+        f"{a}x{b}": replace(cell, layer_a=a, layer_b=b, sae_a=str(a), sae_b=str(b), pairs=100 + a + b)
         for a in range(layers_a)
         for b in range(layers_b)
     }
-    for model, n in ((made["model_a"], layers_a), (made["model_b"], layers_b)):
-        model["saes"] = {str(layer): {**model["saes"][min(model["saes"])], "layer": layer} for layer in range(n)}
-    for summary in made["summary"].values():
-        summary["best_layer_pair"] = "1x2"
-    for section in ("subspaces", "spans"):
-        one = made[section]["grid"]["0x2"]
-        made[section]["grid"] = dict.fromkeys(made["grid"], one)
-    made["subspaces"]["relations"] = dict.fromkeys(made["grid"], made["subspaces"]["relations"]["0x2"])
-    return made
+
+    def model(one: Model, n: int) -> Model:
+        sae = one.saes[min(one.saes)]
+        return replace(one, saes={str(layer): replace(sae, layer=layer) for layer in range(n)})
+
+    return replace(
+        made,
+        grid=grid,
+        model_a=model(made.model_a, layers_a),
+        model_b=model(made.model_b, layers_b),
+        subspaces=replace(
+            subspaces,
+            grid=dict.fromkeys(grid, subspaces.grid["0x2"]),
+            relations=dict.fromkeys(grid, subspaces.relations["0x2"]),
+        ),
+        spans=replace(spans, grid=dict.fromkeys(grid, spans.grid["0x2"])),
+    )

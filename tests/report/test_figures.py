@@ -6,24 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from semconv.report.figures import control_rows, grid_of, title_of, value_of, write_figures
-from tests.report.made_up import MEASURES, results
+from semconv.report.figures import write_figures
+from semconv.report.reading import control_rows, grid_of, title_of, value_of
+from semconv.results.claims import value_at
+from semconv.results.schema import Reason
+from tests.report.made_up import LAYER_PAIRS, MEASURES, changed, results
 
 
 def test_a_grid_is_sorted_by_number_and_has_gaps_where_nothing_is():
     made = results()
     layers_b, layers_a, values = grid_of(made, "rsa", "score")
     assert (layers_b, layers_a) == (["2", "10"], ["0", "1"])  # 10 after 2
-    score = made["grid"]["0x2"]["measures"]["rsa"]["score"]
+    score = value_at(made, "grid.0x2.measures.rsa.score")
     assert np.array_equal(values, [[score, 0.61], [np.nan, np.nan]], equal_nan=True)
-    assert np.array_equal(grid_of(made, "rsa", "pairs")[2], [[202, 212], [np.nan, 220]], equal_nan=True)
+    assert np.array_equal(grid_of(made, "rsa", "pairs").values, [[202, 212], [np.nan, 220]], equal_nan=True)
 
 
 def test_values_of_fields():
     made = results()
-    cell, empty = made["grid"]["1x2"], made["grid"]["1x10"]
+    cell, empty = made.grid["1x2"], made.grid["1x10"]
     assert value_of(cell, "rsa", "shuffle.z") == 9.0
-    assert value_of(cell, "rsa", "rematch.mean") == cell["measures"]["rsa"]["nulls"]["rematch"]["mean"]
+    assert value_of(cell, "rsa", "rematch.mean") == value_at(cell, "measures.rsa.nulls.rematch.mean")
     assert value_of(cell, "rsa", "other.mean") is None
     assert value_of(cell, "cka", "score") is None
     assert value_of(empty, "rsa", "score") is value_of(empty, "rsa", "shuffle.mean") is None
@@ -37,7 +40,8 @@ def test_titles():
 
 def test_control_rows_hold_the_cross_model_pair_of_every_floor_once():
     made = results()
-    made["controls"]["pairs"]["second"] = made["controls"]["pairs"]["untrained"]
+    floor = made.controls.pairs["untrained"]
+    made = changed(made, {"controls.pairs": {"untrained": floor, "second": floor, **made.controls.pairs}})
     rows = control_rows(made)
     assert [(kind, name) for kind, name, _ in rows] == [
         ("floor", "untrained"),
@@ -45,31 +49,26 @@ def test_control_rows_hold_the_cross_model_pair_of_every_floor_once():
         ("cross-model", "layers 1x2"),
         ("ceiling", "other SAE"),
     ]
-    assert rows[2][2] is made["grid"]["1x2"]
-    made["controls"]["pairs"]["untrained"].update(sae_a="7")
-    made["controls"]["pairs"].pop("second")
+    assert rows[2].pair is made.grid["1x2"]
+    made = changed(made, {"controls.pairs.untrained.sae_a": "7", "controls.pairs.second": ...})
     assert [kind for kind, _, _ in control_rows(made)] == ["floor", "ceiling"]
 
 
 def test_figures_are_drawn_for_every_measure_and_twice_the_same(tmp_path: Path):
-    made = results()
-    made["summary"] = {"rsa": made["summary"]["rsa"]}
+    made = changed(results(), {"summary.svcca_pc1": ...})
     first, again = (write_figures(made, tmp_path / name) for name in ("0", "1"))
     assert [path.name for path in first] == ["rsa.png", "controls.png"]
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes().startswith(b"\x89PNG")
         assert one.read_bytes() == other.read_bytes()
-    changed = results(score=0.62)
-    changed["summary"], changed["controls"]["pairs"] = made["summary"], {}
-    other = write_figures(changed, tmp_path / "2")
+    another = changed(results(score=0.62), {"summary": made.summary, "controls.pairs": {}})
+    other = write_figures(another, tmp_path / "2")
     assert [path.name for path in other] == ["rsa.png"]
     assert other[0].read_bytes() != first[0].read_bytes()
 
 
 def test_a_measure_without_any_score_is_drawn_too(tmp_path: Path):
-    made = results()
-    for cell in made["grid"].values():
-        cell["measures"] = {name: {"reason": "none"} for name in MEASURES}
-        cell["pairs"] = 0
-    made["summary"], made["controls"]["pairs"] = {"rsa": made["summary"]["rsa"]}, {}
+    none = {name: Reason(reason="none") for name in MEASURES}
+    changes = {f"grid.{key}.{field}": new for key in LAYER_PAIRS for field, new in (("measures", none), ("pairs", 0))}
+    made = changed(results(), {**changes, "summary.svcca_pc1": ..., "controls.pairs": {}})
     assert write_figures(made, tmp_path)[0].stat().st_size > 1000

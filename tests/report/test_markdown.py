@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from semconv.report.figures import control_rows
-from semconv.report.markdown import claims_table, floor_verdict, headline, write_markdown
+from semconv.report.markdown import claims_table, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
-from semconv.report.rows import grid_test_rows, text_compared
-from semconv.results.claims import Checked, Claim, about
-from tests.report.made_up import MEASURES, results
+from semconv.report.reading import control_rows
+from semconv.report.rows import grid_test_rows
+from semconv.report.texts import text_compared
+from semconv.report.verdict import floor_verdict
+from semconv.results.claims import Checked, Claim, about, value_at
+from semconv.results.schema import Reason, Results
+from tests.report.made_up import MEASURES, changed, read_by_b, results
 from tests.report.made_up_page import tables
 
+TOO_FEW = {name: Reason(reason="too few") for name in MEASURES}
 TITLES = ("RSA, Spearman", "SVCCA, first component (as published)")
 
 
@@ -40,53 +45,47 @@ def test_a_floor_that_is_not_beaten(score: float, z: float, floor_score: float, 
 
 
 def test_a_floor_beaten_by_one_measure_only():
-    made = results()
-    made["controls"]["pairs"]["untrained"]["measures"]["svcca_pc1"]["score"] = 0.8
+    made = changed(results(), {"controls.pairs.untrained.measures.svcca_pc1.score": 0.8})
     text = floor_verdict(made)
     assert "by 1 of 2 measures: RSA, Spearman 0.61 against 0.34" in text
     assert f"**They do not by {TITLES[1]} 0.61 against 0.8" in text
 
 
 def test_without_a_floor_nothing_is_said_to_be_learned():
-    made = results()
-    del made["controls"]["pairs"]["untrained"]
+    made = changed(results(), {"controls.pairs.untrained": ...})
     assert floor_verdict(made).startswith("No untrained twin was compared")
-    made = results()
-    made["controls"]["pairs"]["untrained"].update(sae_a="7")  # not in the grid
+    made = changed(results(), {"controls.pairs.untrained.sae_a": "7"})  # not in the grid
     assert floor_verdict(made).startswith("No untrained twin was compared at layers of the grid")
 
 
 def test_a_floor_is_compared_with_the_layers_it_has():
     made = results()
-    elsewhere = {**made["controls"]["pairs"]["untrained"], "sae_a": "7"}
-    made["controls"]["pairs"] = {"elsewhere": elsewhere, "untrained": made["controls"]["pairs"]["untrained"]}
-    elsewhere["measures"] = {name: {"reason": "of other layers"} for name in MEASURES}
+    floor = made.controls.pairs["untrained"]
+    elsewhere = replace(floor, sae_a="7", measures={name: Reason(reason="of other layers") for name in MEASURES})
+    made = changed(made, {"controls.pairs": {"elsewhere": elsewhere, "untrained": floor}})
     assert "by 2 of 2 measures" in floor_verdict(made)
 
 
 def test_a_floor_without_pairs_is_scored_on_its_strongest():
-    made = results()
-    made["controls"]["pairs"]["untrained"]["measures"] = {name: {"reason": "too few"} for name in MEASURES}
-    floor, cross = (made["controls"]["strongest"]["untrained"][key] for key in ("floor", "trained"))
+    changes: dict[str, object] = {"controls.pairs.untrained.measures": TOO_FEW}
     for name, wins in zip(MEASURES, (True, False), strict=True):
-        for cell, z in ((floor, 5.0), (cross, 6.0 if wins else 4.0)):
-            cell["measures"][name]["score"] = z / 10
-            cell["measures"][name]["nulls"]["rematch"]["z"] = z
+        for side, z in (("floor", 5.0), ("trained", 6.0 if wins else 4.0)):
+            cell = f"controls.strongest.untrained.{side}.measures.{name}"
+            changes |= {f"{cell}.score": z / 10, f"{cell}.nulls.rematch.z": z}
+    made = changed(results(), changes)
     text = floor_verdict(made)
-    assert f"On the {cross['pairs']} strongest pairs of each" in text
+    assert f"On the {made.controls.strongest['untrained'].trained.pairs} strongest pairs of each" in text
     assert f"distance from `rematch`, by 1 of 2 measures: {TITLES[0]} 0.6 against 0.5 (z 6 against 5)." in text
     assert f"**They do not by {TITLES[1]} 0.4 against 0.5 (z 4 against 5)**" in text
 
 
 def test_a_floor_without_scores_says_so():
-    made = results()
-    made["controls"]["strongest"] = {}
-    made["controls"]["pairs"]["untrained"]["measures"] = {name: {"reason": "too few"} for name in MEASURES}
+    made = changed(results(), {"controls.strongest": {}, "controls.pairs.untrained.measures": TOO_FEW})
     text = floor_verdict(made)
     assert "no measure scores both" in text
     floor, cross = (next(cell for k, _, cell in control_rows(made) if k == kind) for kind in ("floor", "cross-model"))
-    assert f"{floor['pairs']} of their untrained twins" in text
-    assert f"{cross['pairs']} feature pairs of the trained models" in text
+    assert f"{floor.pairs} of their untrained twins" in text
+    assert f"{cross.pairs} feature pairs of the trained models" in text
     assert "beat" not in text
 
 
@@ -94,12 +93,12 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     made = results()
     lines = headline(made).splitlines()
     assert len(lines) == 2 * (1 + 3)
-    rsa = made["summary"]["rsa"]
+    rsa = made.summary["rsa"]
     assert lines[0].startswith(
         "- **RSA, Spearman**: highest at layers 1x2 of small x large, 0.610 (95% interval over documents"
     )
-    assert f"mean over the grid {rsa['mean_score']:.3f}" in lines[0]
-    best = rsa["nulls"]["shuffle"]["best_of_grid"]["p"]
+    assert f"mean over the grid {rsa.mean_score:.3f}" in lines[0]
+    best = value_at(rsa, "nulls.shuffle.best_of_grid.p")
     assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05)" in lines[1]
     assert f"p of the best of the grid {best:.4g}" in lines[1]
 
@@ -107,9 +106,7 @@ def test_the_headline_holds_the_numbers_of_the_summary():
 @pytest.mark.parametrize(("smallest", "told"), [(0.0499, ""), (0.05, "0.05"), (9 / 21, "0.4286"), (1.0, "1")])
 def test_a_count_that_one_layer_pair_alone_could_not_be_in_says_so(smallest: float, told: str):
     """In report, command line (`headline`), the table of tests and the page."""
-    made = results()
-    for summary in made["summary"].values():
-        summary["nulls"]["rematch"]["smallest_q"] = smallest
+    made = changed(results(), {f"summary.{name}.nulls.rematch.smallest_q": smallest for name in MEASURES})
     said = f"cannot tell one alone, whose q is {told} at best"
     lines = headline(made).splitlines()
     assert (said in lines[3]) == bool(told)
@@ -120,8 +117,8 @@ def test_a_count_that_one_layer_pair_alone_could_not_be_in_says_so(smallest: flo
 
 
 def test_a_measure_that_compared_nothing_is_told_without_a_number():
-    made = results()
-    made["summary"]["rsa"].update(layer_pairs=0, nulls={}, best_score=None, best_layer_pair=None, mean_score=None)
+    nothing = {"layer_pairs": 0, "nulls": {}, "best_score": None, "best_layer_pair": None, "mean_score": None}
+    made = changed(results(), {f"summary.rsa.{field}": new for field, new in nothing.items()})
     assert headline(made).splitlines()[0] == (
         "- **RSA, Spearman**: no layer pair left enough feature pairs to compare."
     )
@@ -147,19 +144,20 @@ HOSTILE = "<script>x</script><b> ![i](http://e/x.png) [c](javascript:alert) \x1b
 
 def test_nothing_in_results_or_claims_is_markup(tmp_path: Path):
     markdown_it = pytest.importorskip("markdown_it")
-    made, plain = results(), results()
+    plain = results()
     kept = ("layer_a", "layer_b", "sae_a", "sae_b", "kind", "hook", "best_layer_pair")
 
     def spoil(value: Any, key: str = "") -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{one.name: spoil(getattr(value, one.name), one.name) for one in fields(value)})
         if isinstance(value, dict):
             return {k: spoil(v, k) for k, v in value.items()}
-        if isinstance(value, list):
-            return [spoil(v, key) for v in value]
+        if isinstance(value, tuple):
+            return tuple(spoil(v, key) for v in value)
         return value + HOSTILE if isinstance(value, str) and key not in (*kept, "rows") else value
 
-    made = spoil(made)
-    made["warnings"] = [HOSTILE]
-    claim = Claim("C" + HOSTILE, HOSTILE, HOSTILE, made["suite"], "a", "equal", 1)
+    made: Results = replace(spoil(plain), warnings=(HOSTILE,))
+    claim = Claim("C" + HOSTILE, HOSTILE, HOSTILE, made.suite, "a", "equal", 1)
     write_markdown(made, [Checked(claim, HOSTILE, "pass")], tmp_path / "report.md")
     write_markdown(plain, [], tmp_path / "plain.md")
     text, expected = (tmp_path / "report.md").read_text(), (tmp_path / "plain.md").read_text()
@@ -188,11 +186,11 @@ def test_nothing_in_results_or_claims_is_markup(tmp_path: Path):
 def test_claims_about_other_suites_are_one_line(n_own: int, suites: tuple[str, ...], told: str, tmp_path: Path):
     """In report and page; none of them is listed, and none counts as not run."""
     made = results()
-    own = [Checked(Claim(f"O{i}", "Mine.", "s", made["suite"], "a", "equal", 1), 1, "pass") for i in range(n_own)]
+    own = [Checked(Claim(f"O{i}", "Mine.", "s", made.suite, "a", "equal", 1), 1, "pass") for i in range(n_own)]
     others = [
         Checked(Claim(f"X{i}", "Theirs.", "s", s, "a", "equal", 1), None, "not run") for i, s in enumerate(suites)
     ]
-    assert about([*others, *own], made["suite"]) == (own, told)
+    assert about([*others, *own], made.suite) == (own, told)
     write_markdown(made, [*own, *others], tmp_path / "report.md")
     shown = (tmp_path / "report.md").read_text(), page(made, [*own, *others], tables(), {})
     for text in shown:
@@ -203,7 +201,7 @@ def test_claims_about_other_suites_are_one_line(n_own: int, suites: tuple[str, .
     assert "not run" not in dict(facts(made, [*own, *others])).get("Claims", "")
 
 
-def written(made: dict[str, Any], tmp_path: Path) -> str:
+def written(made: Results, tmp_path: Path) -> str:
     write_markdown(made, [], tmp_path / "report.md")
     return (tmp_path / "report.md").read_text()
 
@@ -231,11 +229,8 @@ def test_the_verdict_on_the_floor_is_the_first_paragraph_and_every_part_is_there
 
 
 def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
-    made = results()
-    for part in ("published", "subspaces", "spans"):
-        del made[part]
-    for summary in made["summary"].values():
-        del summary["nulls"]["rematch"]
+    made = replace(results(), published=None, subspaces=None, spans=None)
+    made = changed(made, {f"summary.{name}.nulls.rematch": ... for name in MEASURES})
     text = written(made, tmp_path)
     assert "published protocol" not in text
     assert "## Claims" not in text
@@ -244,8 +239,8 @@ def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
 
 
 def test_where_tokenizers_are_aligned_spans_are_counted():
-    made = results()
-    made["corpus"] |= {"n_spans": 9876, "b": {"n_tokens": 4321}}
+    of_b = read_by_b(results().corpus, n_tokens=4321)
+    made = changed(results(), {"corpus.n_spans": 9876, "corpus.b": of_b})
     told = "9,876 spans of text that both read, pooled from 123,456 tokens of small and 4,321 of large, "
     assert told in text_compared(made)
     assert told in dict(facts(made, []))["Text"]

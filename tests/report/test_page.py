@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ import pytest
 from semconv import InputError
 from semconv.report import write_report
 from semconv.report.explorer_data import MOST_PAIRS, Tables, explorer_data, visible
+from semconv.report.histograms import N_BINS, binned, read_draws
 from semconv.report.order import in_order, label_order
-from semconv.report.page import embedded, inline, page, read_draws, write_page
-from semconv.report.page_data import N_BINS, binned, grid_data, heights, limits
-from semconv.report.page_tables import category_maps, grid_table, headline_rows
-from tests.report.made_up import MEASURES, labelled, results
+from semconv.report.page import embedded, inline, page, write_page
+from semconv.report.page_data import NullData, ReasonData, ScoreData, grid_data, limits
+from semconv.report.page_tables import HeatCell, category_maps, grid_table, headline_rows
+from semconv.results.claims import value_at
+from semconv.results.schema import Reason, Results, Score
+from semconv.system.shape import plain, read_as
+from tests.report.made_up import LAYER_PAIRS, MEASURES, changed, labelled, results, score_at
 from tests.report.made_up_page import LINK, NASTY, claims, draws, labelled_tables, large, pairs, tables
 
 pytest.importorskip("vl_convert")
@@ -72,14 +77,19 @@ class Outline(HTMLParser):
         return json.loads(self.inside["script"][kinds.index("application/json")])
 
 
-def made(change: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
-    """The made-up results, changed."""
-    out = results()
-    change(out)
-    return in_order(out)
+Change = Callable[[Results], Results]
 
 
-def drawn(change: Callable[[dict[str, Any]], None] = lambda _: None, **given: Any) -> str:
+def unchanged(found: Results) -> Results:
+    return found
+
+
+def made(change: Change = unchanged) -> Results:
+    """The made-up results, changed, in order."""
+    return in_order(change(results()))
+
+
+def drawn(change: Change = unchanged, **given: Any) -> str:
     """The page of the made-up results with everything a run folder can hold."""
     found = made(change)
     parts = {"checked": claims(), "tables": tables(), "draws": draws(found), **given}
@@ -157,10 +167,9 @@ def test_the_policy_allows_this_style_and_these_scripts_and_nothing_else(whole: 
 
 
 def test_text_of_tokens_claims_and_names_stays_text():
-    def rename(found: dict[str, Any]) -> None:
-        found["model_a"]["name"] = NASTY[0]
-        found["suite"] = NASTY[1]
-        found["grid"]["1x10"]["measures"]["rsa"]["reason"] = NASTY[0]
+    def rename(found: Results) -> Results:
+        names = {"model_a.name": NASTY[0], "suite": NASTY[1]}
+        return changed(found, {**names, "grid.1x10.measures.rsa": Reason(reason=NASTY[0])})
 
     text = drawn(rename)
     outline = Outline(text)
@@ -196,35 +205,63 @@ def test_inline_markdown_is_escaped_first():
     assert str(inline("**a <b>** and `c & d`")) == "<strong>a &lt;b&gt;</strong> and <code>c &amp; d</code>"
 
 
+def read_back(found: Results) -> Results:
+    """The results as `results.json` holds them."""
+    return read_as(Results, json.loads(json.dumps(plain(found), sort_keys=True)), "results")
+
+
 def test_the_same_inputs_give_the_same_bytes_also_read_back_from_json(whole: str):
     assert drawn() == whole
-    back = in_order(json.loads(json.dumps(results(), sort_keys=True)))
+    back = in_order(read_back(results()))
     assert page(back, claims(), tables(), draws(back)) == whole
 
 
 def test_in_order_sorts_layers_by_number_and_measures_by_the_registry():
-    shuffled = results()
-    shuffled["grid"] = dict(reversed(shuffled["grid"].items()))
-    shuffled["grid"]["10x2"] = {**shuffled["grid"]["1x2"], "layer_a": 10, "sae_a": "10"}
+    grid = dict(reversed(results().grid.items()))
+    shuffled = replace(results(), grid={**grid, "10x2": replace(grid["1x2"], layer_a=10, sae_a="10")})
     ordered = in_order(shuffled)
-    assert list(ordered["grid"]) == ["0x2", "1x2", "1x10", "10x2"]
-    assert list(ordered["summary"]) == ["svcca_pc1", "rsa"]
-    assert json.dumps(ordered, sort_keys=True) == json.dumps(shuffled, sort_keys=True)
+    assert list(ordered.grid) == ["0x2", "1x2", "1x10", "10x2"]
+    assert list(ordered.summary) == ["svcca_pc1", "rsa"]
+    assert ordered == shuffled
+
+
+def test_in_order_sorts_every_other_table_by_name():
+    ordered = made()
+    assert ordered.subspaces
+    assert list(score_at(ordered, "0x2", "rsa").nulls) == ["frequency", "rematch", "shuffle"]
+    assert list(ordered.subspaces.grid["0x2"]) == ["Nature", "Rare", "Time"]
+    assert list(ordered.controls.pairs) == ["other SAE", "untrained"]
+    assert list(ordered.read.versions) == ["sae-lens", "tokenizers", "torch", "transformers"]
 
 
 def test_the_layer_grid_holds_the_scores_and_what_is_not_told_from_the_null():
-    found = made()
-    for null, q in (("rematch", 0.2), ("shuffle", 0.01)):
-        found["grid"]["1x2"]["measures"]["rsa"]["nulls"][null]["q"] = q
+    qs = (("rematch", 0.2), ("shuffle", 0.01))
+    found = changed(made(), {f"grid.1x2.measures.rsa.nulls.{null}.q": q for null, q in qs})
     table = grid_table(found, "rsa", "rematch")
-    assert table["columns"] == ["0", "1"]
-    assert [b for b, _ in table["rows"]] == ["10", "2"]
-    (absent, none), (first, second) = (cells for _, cells in table["rows"])
+    assert table.columns == ["0", "1"]
+    assert [b for b, _ in table.rows] == ["10", "2"]
+    (absent, none), (first, second) = (cells for _, cells in table.rows)
     assert absent is None
-    assert (none["text"], none["step"], none["weak"]) == ("none", None, False)
-    assert (second["text"], second["weak"], second["index"]) == ("0.610", True, 1)
-    assert grid_table(found, "rsa", "shuffle")["rows"][1][1][1]["weak"] is False
-    assert first["step"] < second["step"]
+    assert none == HeatCell("none", index=2)
+    assert first
+    assert second
+    assert (second.text, second.weak, second.index) == ("0.610", True, 1)
+    told = grid_table(found, "rsa", "shuffle").rows[1][1][1]
+    assert told
+    assert (told.weak, told.beats) == (False, True)
+    assert first.step is not None
+    assert second.step is not None
+    assert first.step < second.step
+
+
+def shown_score(found: ScoreData | ReasonData) -> ScoreData:
+    assert "score" in found
+    return found
+
+
+def shown_test(found: NullData | ReasonData) -> NullData:
+    assert "score" in found
+    return found
 
 
 def test_the_data_of_the_grid_are_those_of_the_results():
@@ -232,29 +269,33 @@ def test_the_data_of_the_grid_are_those_of_the_results():
     data = grid_data(found, draws(found))
     shown = [(cell["a"], cell["b"], cell["pairs"]) for cell in data["cells"]]
     assert shown == [("0", "2", 202), ("1", "2", 212), ("1", "10", 220)]
-    scored = found["grid"]["1x2"]["measures"]["rsa"]
-    shown = data["measures"]["rsa"]["cells"][1]
+    scored = score_at(found, "1x2", "rsa")
+    shown = shown_score(data["measures"]["rsa"]["cells"][1])
     assert shown["score"] == 0.61
-    assert shown["interval"] == pytest.approx(scored["interval"], rel=1e-3)
-    assert shown["nulls"]["rematch"]["z"] == pytest.approx(scored["nulls"]["rematch"]["z"], rel=1e-3)
-    assert len(shown["nulls"]["rematch"]["draws"][3]) == N_BINS
-    assert "draws" not in grid_data(found, {})["measures"]["rsa"]["cells"][1]["nulls"]["rematch"]
+    assert shown["interval"] == pytest.approx(scored.interval, rel=1e-3)
+    test = shown_test(shown["nulls"]["rematch"])
+    assert test["z"] == pytest.approx(value_at(scored, "nulls.rematch.z"), rel=1e-3)
+    assert len(test.get("draws", ("", "", "", ""))[3]) == N_BINS
+    without = shown_score(grid_data(found, {})["measures"]["rsa"]["cells"][1])
+    assert "draws" not in without["nulls"]["rematch"]
     assert data["measures"]["rsa"]["cells"][2] == {"reason": "7 pairs are too few for rsa"}
     low, high = limits(found, "rsa")["score"]
     assert (low, high) == (0.0, 0.61)
-    assert limits(found, "rsa")["pairs"] == [0.0, 220.0]
+    assert limits(found, "rsa")["pairs"] == (0.0, 220.0)
 
 
 def test_histograms():
-    low, high, n, digits = binned(np.array([0.0, 0.0, 0.0, 1.0, np.nan]))  # type: ignore[misc]
-    assert (low, high, n) == (0.0, 1.0, 4)
+    found = binned(np.array([0.0, 0.0, 0.0, 1.0, np.nan]))
+    assert found is not None
+    assert found[:3] == (0.0, 1.0, 4)
+    digits = found.digits
     assert digits[0] == "z"
     assert digits[1:-1] == "0" * (N_BINS - 2)
-    assert heights([low, high, n, digits])[-1] == pytest.approx(12 / 35)  # a third of the fullest, rounded up
-    assert binned(np.array([np.nan])) is None
+    assert found.heights[-1] == pytest.approx(12 / 35)  # a third of the fullest, rounded up
+    assert binned(np.array([np.nan])) is binned(None) is None
     one = binned(np.array([0.5, 0.5]))
     assert one is not None
-    assert (one[0], one[1], sorted(one[3])[-1]) == (0.5, 0.5, "z")
+    assert (one.low, one.high, sorted(one.digits)[-1]) == (0.5, 0.5, "z")
 
 
 def test_the_headline_has_every_measure_and_null():
@@ -267,15 +308,15 @@ def test_the_headline_has_every_measure_and_null():
 
 
 def test_category_maps_leave_out_what_has_no_score():
-    found = made()
-    for key, q in (("0x2", 0.01), ("1x2", 0.2)):
-        found["subspaces"]["grid"][key]["Time"]["measures"]["rsa"]["nulls"]["shuffle"]["q"] = q
-    del found["subspaces"]["grid"]["0x2"]["Nature"]["measures"]["rsa"]["nulls"]["shuffle"]["q"]
-    (one,) = category_maps(found)
-    assert [[cell["beats"] for cell in cells] for _, cells in one["rows"]] == [[False, False], [True, False]]
-    assert [name for name, _ in one["rows"]] == ["Nature", "Time"]
-    assert one["columns"] == ["0x2", "1x2"]
-    assert all(cell["step"] is not None for _, cells in one["rows"] for cell in cells)
+    qs = (("0x2.Time", 0.01), ("1x2.Time", 0.2), ("0x2.Nature", None))
+    found = changed(made(), {f"subspaces.grid.{cell}.measures.rsa.nulls.shuffle.q": q for cell, q in qs})
+    assert found.subspaces
+    (one,) = category_maps(found.subspaces)
+    shown = [[cell for cell in cells if cell] for _, cells in one.rows]
+    assert [[cell.beats for cell in cells] for cells in shown] == [[False, False], [True, False]]
+    assert [name for name, _ in one.rows] == ["Nature", "Time"]
+    assert one.columns == ["0x2", "1x2"]
+    assert all(cell.step is not None for cells in shown for cell in cells)
 
 
 def test_the_explorer_shows_the_strongest_of_every_layer_pair():
@@ -291,7 +332,7 @@ def test_the_explorer_shows_the_strongest_of_every_layer_pair():
     data = explorer_data(Tables(many, None))
     assert data is not None
     assert data["total"] == 8000
-    layers = [data["a"][a][0] for a, _, _ in data["pairs"]]
+    layers = [data["a"][a].sae for a, _, _ in data["pairs"]]
     assert (layers.count("0"), layers.count("1")) == (MOST_PAIRS // 2, 1000)
     rs = [r for _, _, r in data["pairs"]]
     assert rs == sorted(rs, reverse=True)
@@ -304,53 +345,55 @@ def test_features_are_held_once_with_their_contexts():
     assert data is not None
     layer, feature, tokens, contexts, link = data["a"][0]
     assert (layer, feature, link) == ("0", 100, LINK)
-    assert tokens == [[visible(NASTY[0]), 1], ["word0", 2]]
+    assert tokens == [(visible(NASTY[0]), 1), ("word0", 2)]
     assert [(c[0], c[1], c[4]) for c in contexts] == [(7, "before100 ↵", 100), (7, "before100 ↵", 50)]
     assert data["a"][1][4] == ""  # a link that leads elsewhere is none
     shared = pairs(2)
-    shared[1] |= {"layer_a": 0, "sae_a": "0", "feature_a": 100}
+    shared[1] = {**shared[1], "layer_a": 0, "sae_a": "0", "feature_a": 100}
     again = explorer_data(Tables(shared, None))
     assert again is not None
-    assert (len(again["a"]), len(again["b"]), again["pairs"]) == (1, 2, [[0, 0, 0.99], [0, 1, 0.98]])
+    assert (len(again["a"]), len(again["b"]), again["pairs"]) == (1, 2, [(0, 0, 0.99), (0, 1, 0.98)])
 
 
-def _without(*names: str) -> Callable[[dict[str, Any]], None]:
-    def change(found: dict[str, Any]) -> None:
-        for name in names:
-            del found[name]
-
-    return change
+def _without(*names: str) -> Change:
+    return lambda found: changed(found, dict.fromkeys(names))
 
 
-def _fast(found: dict[str, Any]) -> None:
+def _fast(found: Results) -> Results:
     """What `--fast` leaves out."""
-    _without("published")(found)
-    found["fast"], found["null"]["n_rematch"] = True, 0
-    for cell in found["grid"].values():
-        for scored in cell["measures"].values():
-            scored.get("nulls", {}).pop("rematch", None)
-            scored.pop("interval", None)
-    for summary in found["summary"].values():
-        del summary["nulls"]["rematch"]
-        summary["best_interval"] = None
+
+    def fast(score: Score | Reason) -> Score | Reason:
+        if isinstance(score, Reason):
+            return score
+        return replace(score, interval=None, nulls={n: test for n, test in score.nulls.items() if n != "rematch"})
+
+    grid = {
+        key: replace(pair, measures={name: fast(score) for name, score in pair.measures.items()})
+        for key, pair in found.grid.items()
+    }
+    changes = {f"summary.{name}.nulls.rematch": ... for name in found.summary}
+    changes |= {f"summary.{name}.best_interval": None for name in found.summary}
+    return changed(found, {"grid": grid, "published": None, "fast": True, "null.n_rematch": 0, **changes})
 
 
-def _no_controls(found: dict[str, Any]) -> None:
-    found["controls"] = {"self_match": {}, "pairs": {}, "strongest": {}}
+def _no_controls(found: Results) -> Results:
+    return changed(found, {f"controls.{part}": {} for part in ("self_match", "pairs", "strongest")})
 
 
-def _no_score(found: dict[str, Any]) -> None:
-    for cell in found["grid"].values():
-        cell["measures"], cell["mean_r"], cell["pairs"] = {name: {"reason": "none"} for name in MEASURES}, None, 0
-    for summary in found["summary"].values():
-        summary.update(
-            layer_pairs=0, best_layer_pair=None, best_score=None, best_interval=None, mean_score=None, nulls={}
-        )
+def _no_score(found: Results) -> Results:
+    none = {"measures": {name: Reason(reason="none") for name in MEASURES}, "mean_r": None, "pairs": 0}
+    nothing = {"layer_pairs": 0, "best_layer_pair": None, "best_score": None, "best_interval": None}
+    nothing |= {"mean_score": None, "nulls": {}}
+    of_grid = {f"grid.{key}.{field}": new for key in LAYER_PAIRS for field, new in none.items()}
+    return changed(
+        found, {**of_grid, **{f"summary.{name}.{field}": new for name in MEASURES for field, new in nothing.items()}}
+    )
 
 
-def _undefined_null(found: dict[str, Any]) -> None:
-    found["grid"]["1x2"]["measures"]["rsa"]["nulls"]["rematch"] = {"reason": "3 of 56 draws have no score"}
-    found["grid"]["1x2"]["measures"]["svcca_pc1"]["nulls"]["shuffle"].update(z=None, sd=None)
+def _undefined_null(found: Results) -> Results:
+    svcca = "grid.1x2.measures.svcca_pc1.nulls.shuffle"
+    none = Reason(reason="3 of 56 draws have no score")
+    return changed(found, {"grid.1x2.measures.rsa.nulls.rematch": none, f"{svcca}.z": None, f"{svcca}.sd": None})
 
 
 @pytest.mark.parametrize(
@@ -361,16 +404,14 @@ def _undefined_null(found: dict[str, Any]) -> None:
         (_no_controls, {}, "No untrained twin was compared", "How far from chance"),
         (_no_score, {}, "too few pairs", "100 draws"),
         (_undefined_null, {}, "3 of 56 draws have no score", ">nan<"),
-        (lambda _: None, {"checked": []}, "Layer by layer", 'id="claims"'),
-        (lambda _: None, {"tables": Tables()}, "holds no <code>pairs.parquet</code>", 'id="query"'),
-        (lambda _: None, {"tables": Tables(pairs(), None)}, "holds no <code>contexts.parquet</code>", "before100"),
-        (lambda _: None, {"tables": Tables([], [])}, "Feature explorer", "before100"),
-        (lambda _: None, {"draws": {}}, "holds no draws", "100 draws"),
+        (unchanged, {"checked": []}, "Layer by layer", 'id="claims"'),
+        (unchanged, {"tables": Tables()}, "holds no <code>pairs.parquet</code>", 'id="query"'),
+        (unchanged, {"tables": Tables(pairs(), None)}, "holds no <code>contexts.parquet</code>", "before100"),
+        (unchanged, {"tables": Tables([], [])}, "Feature explorer", "before100"),
+        (unchanged, {"draws": {}}, "holds no draws", "100 draws"),
     ],
 )
-def test_results_that_lack_something_make_a_page(
-    change: Callable[[dict[str, Any]], None], given: dict[str, Any], there: str, gone: str
-):
+def test_results_that_lack_something_make_a_page(change: Change, given: dict[str, Any], there: str, gone: str):
     text = drawn(change, **given)
     Outline(text)
     assert there in text
@@ -411,18 +452,18 @@ def test_draws_are_read_under_the_names_the_pipeline_writes(tmp_path: Path):
 def test_saes_with_labels_stand_where_layers_do():
     """Order is by layer and label, and what tables, heat maps, charts and filters show are the labels."""
     found = in_order(labelled())
-    assert list(found["grid"]) == ["2.mlp_out x 5", "2.res-16k x 5", "2.res-16k x 5.width_131k"]
-    assert list(found["model_a"]["saes"]) == ["2.mlp_out", "2.res-16k"]
+    assert list(found.grid) == ["2.mlp_out x 5", "2.res-16k x 5", "2.res-16k x 5.width_131k"]
+    assert list(found.model_a.saes) == ["2.mlp_out", "2.res-16k"]
     table = grid_table(found, "rsa", "rematch")
-    assert (table["columns"], table["long"]) == (["2.mlp_out", "2.res-16k"], True)
-    assert [(b, [cell and cell["index"] for cell in cells]) for b, cells in table["rows"]] == [
+    assert (table.columns, table.long) == (["2.mlp_out", "2.res-16k"], True)
+    assert [(b, [cell and cell.index for cell in cells]) for b, cells in table.rows] == [
         ("5.width_131k", [None, 2]),
         ("5", [0, 1]),
     ]
     whole = page(found, [], labelled_tables(), draws(found))
     for shown in ("<option>2.res-16k</option>", "cross-model: layers 2.res-16k x 5", ">2.mlp_out</text>"):
         assert shown in whole, shown
-    assert in_order(json.loads(json.dumps(found, sort_keys=True))) == found
+    assert json.dumps(plain(in_order(read_back(found)))) == json.dumps(plain(found))
 
 
 def test_numbers_in_labels_are_sorted_by_their_value():

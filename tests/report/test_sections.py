@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from semconv.report import rows as report_rows
 from semconv.report import sections
-from semconv.report.tables import show
-from tests.report.made_up import LAYER_PAIRS, MEASURES, NULLS, results
+from semconv.report.reading import null_names
+from semconv.results.claims import value_at
+from semconv.results.schema import BestOfGrid, Reason
+from semconv.system.markdown import show
+from tests.report.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, results, score_at
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:
@@ -37,22 +37,22 @@ def test_a_measure_shows_every_layer_pair_and_every_null(name: str):
     rows = {row["A x B layer"]: row for row in tables(sections.measure_section(made, name))[0]}
     assert set(rows) == set(LAYER_PAIRS)
     for key in ("0x2", "1x2"):
-        cell, row = made["grid"][key]["measures"][name], rows[key]
-        assert row["pairs"] == str(made["grid"][key]["pairs"])
-        assert row["score"] == show(cell["score"])
-        assert row["95% interval"] == f"{show(cell['interval'][0])} to {show(cell['interval'][1])}"
+        score, row = score_at(made, key, name), rows[key]
+        assert row["pairs"] == str(made.grid[key].pairs)
+        assert row["score"] == show(score.score)
+        assert score.interval
+        assert row["95% interval"] == f"{show(score.interval[0])} to {show(score.interval[1])}"
         for null in NULLS:
             for field in ("mean", "sd", "z", "calibrated", "p", "q"):
-                assert row[f"{null}: {field}"] == show(cell["nulls"][null][field])
+                assert row[f"{null}: {field}"] == show(value_at(score, f"nulls.{null}.{field}"))
     assert rows["1x10"]["note"] == f"7 pairs are too few for {name}"
     assert {value for head, value in rows["1x10"].items() if head not in ("A x B layer", "pairs", "note")} == {"-"}
 
 
 def test_saturation_a_null_without_a_p_and_no_interval_are_told():
-    made = results()
-    cell = made["grid"]["0x2"]["measures"]["rsa"]
-    cell.update(saturated=True, interval=None)
-    cell["nulls"]["rematch"] = {"reason": "3 of 56 draws have no score"}
+    cell, none = "grid.0x2.measures.rsa", Reason(reason="3 of 56 draws have no score")
+    changes = {f"{cell}.saturated": True, f"{cell}.interval": None, f"{cell}.nulls.rematch": none}
+    made = changed(results(), changes)
     row = tables(sections.measure_section(made, "rsa"))[0][0]
     assert row["note"] == "saturated; rematch: 3 of 56 draws have no score"
     assert row["95% interval"] == row["rematch: p"] == "-"
@@ -60,27 +60,25 @@ def test_saturation_a_null_without_a_p_and_no_interval_are_told():
 
 
 def test_only_nulls_that_were_drawn_are_shown():
-    made = results()
-    for summary in made["summary"].values():
-        del summary["nulls"]["rematch"]
-    assert report_rows.null_names(made) == ["shuffle", "frequency"]
+    made = changed(results(), {f"summary.{name}.nulls.rematch": ... for name in MEASURES})
+    assert null_names(made) == ["shuffle", "frequency"]
     assert "rematch" not in sections.measure_section(made, "rsa")
     assert "rematch" not in sections.grid_tests_section(made)
 
 
 def test_the_grid_tests_show_every_measure_and_null():
-    made = results()
-    made["summary"]["rsa"]["nulls"]["rematch"]["best_of_grid"] = {"reason": "no p"}
+    made = changed(results(), {"summary.rsa.nulls.rematch.best_of_grid": Reason(reason="no p")})
     rows = tables(sections.grid_tests_section(made))[0]
     assert [(row["measure"], row["null"]) for row in rows] == [
         (title, null) for title in ("RSA, Spearman", "SVCCA, first component (as published)") for null in NULLS
     ]
-    best = made["summary"]["svcca_pc1"]["nulls"]["frequency"]["best_of_grid"]
+    best = made.summary["svcca_pc1"].nulls["frequency"].best_of_grid
+    assert isinstance(best, BestOfGrid)
     assert rows[4]["q < 0.05 (BH)"] == "1 of 2"
     assert rows[4]["q < 0.05 (BY)"] == "0 of 2"
-    assert rows[4]["its score"] == show(best["score"])
-    assert rows[4]["null of the best"] == show(best["null_mean"])
-    assert rows[4]["p of the best"] == show(best["p"])
+    assert rows[4]["its score"] == show(best.score)
+    assert rows[4]["null of the best"] == show(best.null_mean)
+    assert rows[4]["p of the best"] == show(best.p)
     assert rows[2]["p of the best"] == "-"
 
 
@@ -100,64 +98,68 @@ def test_controls_show_selves_kinds_and_halves():
         assert row["RSA, Spearman"].startswith(f"{show(score)} (z {show(z)}, p 0.")
     assert [row["A x B layer"] for row in halves] == list(LAYER_PAIRS)
     for row, key in zip(halves, LAYER_PAIRS, strict=True):
-        assert row["same best partner"] == show(made["grid"][key]["split_half"]["same_partner"])
+        assert row["same best partner"] == show(made.grid[key].split_half.same_partner)
 
 
 def test_a_side_that_found_nothing_shows_a_dash_and_no_percentage():
-    made = results()
-    made["controls"]["self_match"]["small/0"].update(features=0, found_itself=None, lowest_r=None)
+    own = "controls.self_match.small/0"
+    made = changed(results(), {f"{own}.features": 0, f"{own}.found_itself": None, f"{own}.lowest_r": None})
     row = tables(sections.controls_section(made))[0][0]
     assert row["found themselves"] == row["lowest r"] == "-"
 
 
 def test_without_controls_of_pairs_only_selves_and_halves_are_shown():
-    made = results()
-    made["controls"]["pairs"] = made["controls"]["strongest"] = {}
+    made = changed(results(), {"controls.pairs": {}, "controls.strongest": {}})
     assert len(tables(sections.controls_section(made))) == 2
     assert "controls.png" not in sections.controls_section(made)
 
 
 def test_every_published_step_is_shown_with_scores_or_reasons():
     made = results()
-    rows = tables(sections.published_section(made))[0]
+    assert made.published
+    rows = tables(sections.published_section(made, made.published))[0]
     assert [row["step (each on top of those above)"] for row in rows] == ["as published", "exact Pearson r"]
-    for row, step in zip(rows, made["published"]["steps"], strict=True):
+    for row, step in zip(rows, made.published.steps, strict=True):
         assert row["pairs"] == "345"
-        assert (row["SVCCA"], row["its null mean"], row["p"]) == tuple(map(show, step["svcca"].values()))
+        assert (row["SVCCA"], row["its null mean"], row["p"]) == tuple(
+            show(value_at(step.svcca, field)) for field in ("score", "null_mean", "p")
+        )
         assert row["RSA"] == "too few for RSA"
 
 
 def test_every_category_cell_is_shown_or_counted():
     made = results()
-    text = sections.subspaces_section(made)
+    assert made.subspaces
+    text = sections.subspaces_section(made, made.subspaces)
     cells, relations = tables(text)
     assert [(row["A x B layer"], row["category"]) for row in cells] == [
         (key, name) for key in ("0x2", "1x2") for name in ("Time", "Nature")
     ]
     assert "2 category cells hold too few" in text
-    scored = made["subspaces"]["grid"]["1x2"]["Nature"]["measures"]["rsa"]
-    assert cells[3]["RSA, Spearman"] == show(scored["score"])
+    scored = made.subspaces.grid["1x2"]["Nature"].measures["rsa"]
+    assert cells[3]["RSA, Spearman"] == show(value_at(scored, "score"))
     for head, field in ((": null mean", "mean"), (": p", "p"), (": q", "q")):
-        assert cells[3][f"RSA, Spearman{head}"] == show(scored["nulls"]["shuffle"][field])
-    assert relations[0]["rho"] == show(made["subspaces"]["relations"]["0x2"]["rho"])
+        assert cells[3][f"RSA, Spearman{head}"] == show(value_at(scored, f"nulls.shuffle.{field}"))
+    assert relations[0]["rho"] == show(value_at(made, "subspaces.relations.0x2.rho"))
     assert (relations[0]["categories"], relations[0]["note"]) == ("3", "exact")
     assert (relations[1]["rho"], relations[1]["note"]) == ("-", "at least 3 categories")
 
 
 def test_a_measure_that_refuses_a_category_says_why():
-    made = results()
-    made["subspaces"]["grid"]["0x2"]["Time"]["measures"]["rsa"] = {"reason": "it refuses"}
-    assert tables(sections.subspaces_section(made))[0][0]["RSA, Spearman"] == "it refuses"
+    made = changed(results(), {"subspaces.grid.0x2.Time.measures.rsa": Reason(reason="it refuses")})
+    assert made.subspaces
+    assert tables(sections.subspaces_section(made, made.subspaces))[0][0]["RSA, Spearman"] == "it refuses"
 
 
 def test_every_span_cell_is_shown_with_scores_or_reasons():
     made = results()
-    text = sections.spans_section(made)
+    assert made.spans
+    text = sections.spans_section(made, made.spans)
     rows = tables(text)[0]
     assert "98,765 sentences of 12.3 tokens" in text
     assert [row["A x B layer"] for row in rows] == list(LAYER_PAIRS)
-    scored = made["spans"]["grid"]["0x2"]["measures"]["rsa"]
-    assert rows[0]["RSA, Spearman"] == f"{show(scored['score'])} (q {show(scored['nulls']['shuffle']['q'])})"
+    score, q = (value_at(made, f"spans.grid.0x2.measures.rsa.{path}") for path in ("score", "nulls.shuffle.q"))
+    assert rows[0]["RSA, Spearman"] == f"{show(score)} (q {show(q)})"
     assert [row["note"] for row in rows] == [
         "",
         "3 pairs, at least 50 are needed",
@@ -166,11 +168,11 @@ def test_every_span_cell_is_shown_with_scores_or_reasons():
 
 
 def test_filters_show_every_count():
-    made: dict[str, Any] = results()
+    made = results()
     rows = tables(sections.filters_section(made))[0]
     for row, key in zip(rows, LAYER_PAIRS, strict=True):
-        filters = made["grid"][key]["filters"]
+        filters = made.grid[key].filters
         assert (row["A x B layer"], row["features of large"]) == (key, "512")
-        assert (row["both features vary"], row["r > 0.1"]) == tuple(str(step["after"]) for step in filters)
+        assert (row["both features vary"], row["r > 0.1"]) == tuple(str(step.after) for step in filters)
         assert row["never vary (small / large)"] == "11 / 12"
         assert row["quantisation above 1e-3 (small / large)"] == "13 / 14"

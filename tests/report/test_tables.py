@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from semconv.report.tables import show, table
+from semconv.system.markdown import show, table
 
 
 @pytest.mark.parametrize(

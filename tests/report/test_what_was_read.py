@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from semconv.report import sections
 from semconv.report.page import page
-from semconv.report.tables import show
 from semconv.report.what_was_read import remark_lines, sae_rows, stream_in_words, text_lines
+from semconv.results.claims import value_at
+from semconv.results.schema import NotCounted, Reason
 from semconv.suite.hooks import STREAMS
-from tests.report.made_up import results
+from semconv.system.markdown import show
+from tests.report.made_up import changed, read_by_b, results
 from tests.report.made_up_page import tables
 
 
@@ -36,17 +37,29 @@ def test_streams_in_words(hook: str, head: int | None, words: str):
     assert "hook" not in found
 
 
-def sinks(**changes: Any) -> Callable[[dict[str, Any]], object]:
-    return lambda made: made["corpus"]["sinks"].update(changes)
+def sinks(**changes: Any) -> dict[str, Any]:
+    return {f"corpus.sinks.{name}": new for name, new in changes.items()}
 
 
-OF_B = {"n_tokens": 99_001, "tokens_sha256": "c" * 64, "rows": "documents", "n_rows": 1790, "skip_positions": 3}
-OF_B |= {"bos_rule": "rows begin with text", "separator_rule": "nothing between", "files_ignored": 0}
-OF_B |= {"excluded": {"eos": 1790, "skipped": 5370, "control": 4}, "documents": 1801, "documents_read": 1790}
-OF_B |= {"documents_cut": 31, "tokens_left_out": 4321, "tokenizer": "Unigram of 500 tokens, tokenizer.json"}
-LINES: dict[str, tuple[Callable[[dict[str, Any]], object], list[str]]] = {
+OF_B = read_by_b(
+    n_tokens=99_001,
+    tokens_sha256="c" * 64,
+    rows="documents",
+    n_rows=1790,
+    skip_positions=3,
+    bos_rule="rows begin with text",
+    separator_rule="nothing between",
+    files_ignored=0,
+    excluded=NotCounted(eos=1790, skipped=5370, control=4),
+    documents=1801,
+    documents_read=1790,
+    documents_cut=31,
+    tokens_left_out=4321,
+    tokenizer="Unigram of 500 tokens, tokenizer.json",
+)
+LINES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "as it is": (
-        lambda made: None,
+        {},
         [
             "123,456 positions count, of 1,790 of 1,801 documents, in 543 rows of up to 257 tokens: documents one "
             "after the other, so that rows begin in the middle of documents; rows begin with <s> "
@@ -66,34 +79,30 @@ LINES: dict[str, tuple[Callable[[dict[str, Any]], object], list[str]]] = {
         ["Attention sinks: at 7 positions the norm of a stream is above 5.5 times its median; not counted."],
     ),
     "sinks of spans": (
-        lambda made: (
-            sinks(positions_a=7, positions_b=8, spans=14, excluded=True)(made),
-            made["corpus"].update(b=OF_B),
-        ),
+        {**sinks(positions_a=7, positions_b=8, spans=14, excluded=True), "corpus.b": OF_B},
         ["at 7 and 8 positions the norm", "the 14 spans that hold one do not count"],
     ),
     "two tokenizers": (
-        lambda made: made["corpus"].update(b=OF_B),
+        {"corpus.b": OF_B},
         [
             "123,456 positions by small count",
             "99,001 positions by large count, of 1,790 of 1,801 documents, in 1,790 rows of up to 257 tokens: a row "
             "for each document; rows begin with text; nothing between. Tokenizer: Unigram of 500 tokens, "
             "tokenizer.json.",
-            "Read and not counted by large: 1,790 EOS, 5,370 at the beginnings of rows, 4 control tokens in the text.",
+            "Read and not counted by large: 4 control tokens in the text, 1,790 EOS, 5,370 at the beginnings of rows.",
             "Documents of which only the beginning is read by large: 31, without their last 4,321 tokens in all.",
         ],
     ),
     "files of other kinds": (
-        lambda made: made["corpus"].update(files_ignored=3),
+        {"corpus.files_ignored": 3},
         ["Files of the folder that are of no kind that is read: 3."],
     ),
 }
 
 
 @pytest.mark.parametrize(("change", "told"), LINES.values(), ids=list(LINES))
-def test_the_text_in_words(change: Callable[[dict[str, Any]], object], told: list[str]):
-    made = results()
-    change(made)
+def test_the_text_in_words(change: dict[str, Any], told: list[str]):
+    made = changed(results(), change)
     lines = "\n".join(text_lines(made))
     for part in told:
         assert part in lines
@@ -102,14 +111,12 @@ def test_the_text_in_words(change: Callable[[dict[str, Any]], object], told: lis
 
 
 def test_a_row_for_every_sae():
-    made = results()
-    odd = made["model_a"]["saes"]["1"]
-    odd.update(hook="blocks.1.attn.hook_z", head=3, sinks=1234, sinks_norm_share=0.6666)
-    odd["fit"]["explained_variance_with_sinks"] = 0.98765
-    odd["fit"]["loss"] = {"reason": "it has none"}
-    other = made["model_b"]["saes"]["2"]
-    other.update(architecture="skip_transcoder", hook="blocks.2.hook_mlp_in", hook_out="blocks.2.hook_mlp_out")
-    other["fit"] = {"reason": "it predicts nothing"}
+    odd = {"hook": "blocks.1.attn.hook_z", "head": 3, "sinks": 1234, "sinks_norm_share": 0.6666}
+    odd |= {"fit.explained_variance_with_sinks": 0.98765, "fit.loss": Reason(reason="it has none")}
+    other = {"architecture": "skip_transcoder", "hook": "blocks.2.hook_mlp_in", "hook_out": "blocks.2.hook_mlp_out"}
+    other |= {"fit": Reason(reason="it predicts nothing")}
+    made = changed(results(), {f"model_a.saes.1.{name}": new for name, new in odd.items()})
+    made = changed(made, {f"model_b.saes.2.{name}": new for name, new in other.items()})
     content = sae_rows(made)
     rows = [dict(zip(content.header, row, strict=True)) for row in content.rows]
     assert [row["SAE"] for row in rows] == [
@@ -122,18 +129,21 @@ def test_a_row_for_every_sae():
         "small/1 (control other SAE)",
         "small-other/1 (control other SAE)",
     ]
-    first = made["model_a"]["saes"]["0"]
-    assert rows[0]["variance explained"] == first["fit"]["explained_variance"]
-    assert rows[0]["loss recovered"] == first["fit"]["loss"]["recovered"]
-    assert (rows[0]["realised L0"], rows[0]["never active"], rows[0]["attention sinks"]) == (first["l0"], "12.5%", 0)
+    first = made.model_a.saes["0"]
+    assert rows[0]["variance explained"] == value_at(first, "fit.explained_variance")
+    assert rows[0]["loss recovered"] == value_at(first, "fit.loss.recovered")
+    assert (rows[0]["realised L0"], rows[0]["never active"], rows[0]["attention sinks"]) == (first.l0, "12.5%", 0)
     assert rows[1]["stream"] == "head 3 of the attention of block 1"
-    assert rows[1]["variance explained"] == f"{show(odd['fit']['explained_variance'])} (0.9877 with sinks)"
+    assert (
+        rows[1]["variance explained"]
+        == f"{show(value_at(made, 'model_a.saes.1.fit.explained_variance'))} (0.9877 with sinks)"
+    )
     assert rows[1]["attention sinks"] == "1,234 (66.66% of the squared norm)"
     assert rows[1]["loss recovered"] is rows[2]["loss recovered"] is rows[2]["variance explained"] is None
     assert rows[2]["kind"] == "skip transcoder that predicts what the MLP of block 2 adds"
-    assert rows[4]["variance explained"] == made["read"]["controls"]["untrained"]["a"]["explained_variance"]
+    assert rows[4]["variance explained"] == value_at(made, "read.controls.untrained.a.explained_variance")
     assert rows[5]["variance explained"] is None
-    odd["remarks"] = ["It was trained on a/b.", "It is odd."]
+    made = changed(made, {"model_a.saes.1.remarks": ("It was trained on a/b.", "It is odd.")})
     assert remark_lines(made) == [
         "small/1: It was trained on a/b. It is odd. Its loss recovered is not known: it has none.",
         "large/2: Its fit is not known: it predicts nothing.",
@@ -141,8 +151,7 @@ def test_a_row_for_every_sae():
 
 
 def test_report_and_page_say_the_same_before_any_other_table():
-    made = results()
-    made["model_a"]["saes"]["0"]["remarks"] = ["It was trained on <b>."]
+    made = changed(results(), {"model_a.saes.0.remarks": ("It was trained on <b>.",)})
     text, whole = sections.read_section(made), page(made, [], tables(), {})
     for line in text_lines(made):
         assert f"- {line}" in text
