@@ -1,4 +1,4 @@
-"""What an answer is held against, and how far it may be off."""
+"""Checks answers against an oracle, and computes how far they may be off."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pearson_from_means(xy: ndarray, x: ndarray, y: ndarray, xx: ndarray, yy: nda
 
 
 def check_best(index: ndarray, r: ndarray, expected: ndarray, tolerance: float) -> None:
-    """Raises InputError unless the partners found score what they are said to, and none scores more.
+    """Raises InputError unless the partners found have the scores that were returned, and no other has a higher one.
 
     Args:
         index: int64 [rows, k] partners, -1 where there is none.

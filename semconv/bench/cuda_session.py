@@ -35,7 +35,7 @@ class CudaSession(Session):
 
     Attributes:
         ceilings: of the device.
-        targets: what was promised, beside what was measured.
+        targets: goals beside what was measured.
         crossover: one sentence on the L0 where the dense product wins; empty without --full.
     """
 
@@ -89,7 +89,7 @@ def run(job: Job | StoredJob, repeats: int, full: bool, say: Say, device: torch.
         job: the main job.
         repeats: timed runs of every competitor.
         full: also along every axis.
-        say: told of every stage.
+        say: called with a sentence at every stage.
         device: the current CUDA device if None; the tests run on the CPU's.
 
     Raises:
@@ -130,8 +130,8 @@ def _run_or_say_why(job: Job, peers: tuple[Peer, ...], machine: Machine, say: Sa
 def crossover(l0: Sequence[float], ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     """Returns the L0 from which on the other is faster, or None.
 
-    Between two measured L0 the ratio of the times is taken as a straight line in log-log; before the first and behind
-    the last nothing is assumed.
+    Between two measured L0 the ratio of the times is taken as a straight line in log-log; outside of the measured range
+    nothing is extrapolated.
 
     Args:
         l0: rising.

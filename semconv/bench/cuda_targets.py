@@ -1,4 +1,4 @@
-"""What was promised of the CUDA kernels, beside what a session measured of it."""
+"""Goals for the CUDA kernels, beside what a session measured."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Axes = Sequence[tuple[str, object, list[Timing]]]
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that was promised, and what was measured.
+    """A figure with its goal, and what was measured.
 
     Attributes:
         figure: what is measured.
-        goal: what was promised; None where it is enough that it runs.
+        goal: of the figure; None where it is enough that it runs.
         at_most: whether the goal is an upper bound.
         measured: None where there is no figure.
         note: why there is no figure.
@@ -35,7 +35,7 @@ class Target:
 
     @property
     def ratio(self) -> float | None:
-        """Measured over goal, or goal over measured where less is better: above 1 the promise is kept."""
+        """Measured over goal, or goal over measured where less is better: from 1 on the goal is reached."""
         if self.goal is None or not self.measured:
             return None
         return self.goal / self.measured if self.at_most else self.measured / self.goal
@@ -51,7 +51,7 @@ TARGET_COLUMNS = ("target", "goal", "measured", "ratio (kept from 1 on)")
 
 
 def targets(job: Job | StoredJob, timings: Sequence[Timing], axes: Axes) -> list[Target]:
-    """Returns every promise with what this session measured of it."""
+    """Returns every goal with what this session measured."""
     main, why = timings[0], ""
     if not _is_main(job):
         main, why = None, f"needs {MAIN.n_tokens:,} tokens, {MAIN.n_features:,} features and L0 {MAIN.l0:g}"

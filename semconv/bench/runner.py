@@ -62,7 +62,7 @@ class Machine:
         prepare: makes a job's inputs and what its answers are checked against.
         median_seconds: median time of so many calls.
         peak_mib: by how much memory rose above its start during one call, which is over when it returns; None where
-            that cannot be told.
+            that cannot be measured.
         ceilings: updates per nanosecond and gathered bytes per nanosecond that bound a job.
     """
 
@@ -124,7 +124,7 @@ def run_job(
         job: what to run.
         repeats: timed runs of each; the median counts.
         peers: what to run beside semconv.
-        say: told of every stage.
+        say: called with a sentence at every stage.
         machine: what it runs on.
         semconv: how semconv is called there.
 
@@ -181,7 +181,7 @@ def failure(error: Exception) -> str:
 def sweep(base: Job, say: Say | None = None, wide: bool = True) -> Iterator[tuple[str, object, list[Timing]]]:
     """Yields axis, value and timings along every axis of AXES; beside semconv only the fastest peer runs.
 
-    Where a job would hold up the table for minutes, semconv runs once and the peer not at all.
+    For a job that would take minutes, semconv runs once and the peer not at all.
     """
     for axis, values in AXES.items():
         for value in values:

@@ -66,7 +66,7 @@ class Session:
         return [(columns, rows) for columns, rows in tables if rows]
 
     def notes(self) -> list[str]:
-        """Returns what the tables do not say, a sentence each."""
+        """Returns remarks that are not in the tables, a sentence each."""
         return timing_notes(self.timings)
 
 

@@ -1,4 +1,4 @@
-"""Shows text as it is: nothing a user gave, and no help text, is ever markup, whatever the terminal can print."""
+"""Prints text as it is: neither what a user gave nor help text is ever taken for rich's markup."""
 
 from __future__ import annotations
 

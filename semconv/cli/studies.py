@@ -1,4 +1,4 @@
-"""Commands for whole studies: run one, check it, pack it up, read what came of it."""
+"""Commands for whole studies: run one, check it, archive it, export its results."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def _finish(
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
         claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in own]
-        told = {
+        printed = {
             "claims": claims,
             "failed": failed,
             "other_claims": len(checked) - len(own),
             "warnings": list(results.warnings),
         }
         beside = {"reference": asdict(reference)} if reference else {}
-        print(json.dumps({**told, **beside, **extra}, indent=2, default=repr))  # noqa: T201
+        print(json.dumps({**printed, **beside, **extra}, indent=2, default=repr))  # noqa: T201
     else:
         if own:
             out.print(_claims_table(own))
@@ -108,7 +108,7 @@ def _finish(
 
 
 def _exit_if_nothing_was_checked(checked: list[Checked], suite: str, reference: Path | None) -> None:
-    """Ends with exit code 1 where no claim and no reference was there to check a run against."""
+    """Exits with code 1 if there was neither a claim nor a reference to check the run against."""
     if reference is None and all(c.claim.suite != suite or c.verdict == "not run" for c in checked):
         err.print(
             f"semconv: nothing was checked: no claim could be, and there is no reference for suite {suite}; name them "
@@ -147,7 +147,9 @@ def reproduce(
     from semconv.suite.config import load_suite
 
     config, stated = load_suite(suite, all_layers), claims or default_claims_path()
-    load_claims(stated, config.name if claims else None)  # a mistake in them is told before the run, not after
+    load_claims(
+        stated, config.name if claims else None
+    )  # ends the command before the run if there is a mistake in them
     target, chosen = run_folder(suite, folder), choose_device(device)
     if not anyway:
         check_needs(config, target, chosen, stores)
@@ -334,8 +336,8 @@ def verify(
         drawn = "every draw" if thorough else "some draws, others every time (--thorough: all),"
         extra["taken again"] = f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs"
         extra["as stated"] = AS_STATED
-        told = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
-        extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in told if about.get(key, LEFT_OUT) != LEFT_OUT)
+        facts = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
+        extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in facts if about.get(key, LEFT_OUT) != LEFT_OUT)
         if ANONYMOUS in about:
             extra["anonymous"] = f"yes, {about[ANONYMOUS]}"
     suite = results.suite
@@ -405,8 +407,8 @@ def report(
 
     with opened(source, max_size or MOST_MIB) as folder:
         same = write_rebuilt(folder, target)
-    told = "the same bytes as in the archive" if same else "other bytes than in the archive, from the same numbers"
-    out.print(f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {told}.", soft_wrap=True)
+    compared = "the same bytes as in the archive" if same else "other bytes than in the archive, from the same numbers"
+    out.print(f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {compared}.", soft_wrap=True)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv export pairs.csv --run runs/mini")

@@ -24,7 +24,7 @@ STUDIES, STAGES, MACHINE = "Whole studies", "Stages, each usable alone", "This m
 
 
 class _Typer(typer.Typer):
-    """Commands whose help is shown as it is written."""
+    """A group of commands whose help is printed as it is written, without markup."""
 
     def command(self, name: str | None = None, **settings: Any) -> Any:
         return super().command(name, cls=PlainCommand, **settings)
@@ -89,7 +89,7 @@ def _options(
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Progress for nobody."""
+    """A progress callback that shows nothing."""
 
 
 def run_folder(suite: str, folder: Path | None) -> Path:
@@ -133,14 +133,14 @@ def progress_bar() -> Generator[Progress]:
 
 
 def warn(sentences: Sequence[str]) -> None:
-    """Tells on stderr what must be known, such as the warnings of results; nothing where only errors are asked for."""
+    """Prints sentences on stderr, such as the warnings of results; nothing with --quiet."""
     for sentence in () if out.quiet else sentences:
         err.print(f"semconv: warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
 
 
 @contextmanager
 def quiet_unless(first: bool) -> Generator[Progress]:
-    """The progress bar of the process that speaks for all, silence for the others."""
+    """A progress bar in the first of several processes; the others show nothing."""
     if first:
         with progress_bar() as progress:
             yield progress
@@ -173,7 +173,7 @@ def main() -> None:
 
 @contextmanager
 def _own_warnings_as_sentences() -> Generator[None]:
-    """Tells warnings of semconv as `warn` does; those of libraries are shown as Python shows them."""
+    """Prints warnings of semconv as `warn` does; those of libraries look as Python prints them."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -198,13 +198,14 @@ def _main() -> None:
     except Exception as error:
         if debug:
             raise
-        sentence, code = _told(error)
+        sentence, code = _message_and_code(error)
         _tell(" ".join(sentence.split("\n")))
         sys.exit(code)
 
 
-def _told(error: Exception) -> tuple[str, int]:
-    """Returns what is said of an error, and the exit code: 2 where input or machine are at fault, 3 where we are."""
+def _message_and_code(error: Exception) -> tuple[str, int]:
+    """Returns the message for an error and the exit code: 2 for bad input or a lacking machine, 3 for a bug of
+    semconv."""
     if isinstance(error, SemconvError):
         return str(error), 2
     if isinstance(error, ModuleNotFoundError):

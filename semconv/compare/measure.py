@@ -1,4 +1,4 @@
-"""The shape every similarity measure has: the work that depends on one space alone is done once and kept."""
+"""The interface of every similarity measure: what depends on one space alone is computed once and reused."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def check_space(X: Float[ndarray, "n d"], at_least: int) -> Float[ndarray, "n d"
 
 
 def centre(X: Float[ndarray, "n d"], who: str, at_least: int = 3) -> Float[ndarray, "n d"]:
-    """Returns X less its column means, scaled to unit Frobenius norm, which no measure that centres can see.
+    """Returns X minus its column means, scaled to unit Frobenius norm, to which measures that centre are invariant.
 
     Raises:
         InputError: X is no matrix, has no columns, has fewer rows than `at_least`, holds NaN or inf, or has rows that

@@ -183,7 +183,7 @@ def losses(
     blocks, kept = sample(blocks, kept, LOSS_TOKENS)
     at_once = rows_per_pass(model, blocks.ids.shape[1])
     parts = [slice(begin, begin + at_once) for begin in range(0, len(kept), at_once)]
-    n_told = int(targets(kept).sum())
+    n_measured = int(targets(kept).sum())
 
     def mean_loss(reader: Reader | None, zero: bool = False) -> float:
         total = 0.0
@@ -205,19 +205,19 @@ def losses(
 
             with float32_products(model_tf32), spliced(model, reader.hook_out, ids.shape, change):
                 total += next_token_loss(model, ids, targets(at))
-        return total / n_told
+        return total / n_measured
 
     out: dict[str, dict[str, Any]] = {}
-    clean = mean_loss(None) if n_told else 0.0
+    clean = mean_loss(None) if n_measured else 0.0
     of_zeros: dict[tuple[str, int], float] = {}
     for label, reader in readers.items():
-        reason = why_not_spliced(model, reader.hook_out) if n_told else "no position is followed by one that counts"
+        reason = why_not_spliced(model, reader.hook_out) if n_measured else "no position is followed by one that counts"
         if not reason:
             where = reader.hook_out, reader.first
             if where not in of_zeros:
                 of_zeros[where] = mean_loss(reader, zero=True)
             zero = of_zeros[where]
-            values = {"tokens": n_told, "clean": clean, "sae": mean_loss(reader), "zero": zero}
+            values = {"tokens": n_measured, "clean": clean, "sae": mean_loss(reader), "zero": zero}
             if zero > clean:
                 out[label] = {**values, "recovered": (zero - values["sae"]) / (zero - clean)}
                 continue

@@ -12,7 +12,7 @@ from semconv.system.harmless_text import visible
 from semconv.system.leaks import leaks
 from semconv.system.private_words import access_tokens, personal_words
 
-_TOLD = 3  # finds that a refusal names
+_MOST_LISTED = 3  # finds that the message of a refused archive lists
 
 
 def check_leaks(
@@ -36,8 +36,10 @@ def check_leaks(
     words = [*access_tokens(), *personal]
     found = [(name, word) for name, content in members for word in leaks(name, content, words)]
     tokens = [(name, word) for name, word in found if word.rule == "token"]
-    told = list(dict.fromkeys(f"{visible(name)} holds {visible(word.shown)}" for name, word in tokens or found))
-    some = ", ".join(told[:_TOLD]) + (f" (and {len(told) - _TOLD} more like this)" if len(told) > _TOLD else "")
+    listed = list(dict.fromkeys(f"{visible(name)} holds {visible(word.shown)}" for name, word in tokens or found))
+    some = ", ".join(listed[:_MOST_LISTED]) + (
+        f" (and {len(listed) - _MOST_LISTED} more like this)" if len(listed) > _MOST_LISTED else ""
+    )
     if tokens:
         raise InputError(
             f"no archive was written, because {some}, which whoever reads it could use; take it out, and revoke it if "

@@ -1,4 +1,4 @@
-"""The errors and warnings of semconv, and what a library raises made one sentence."""
+"""The errors and warnings of semconv, and helpers that turn errors of libraries into one sentence."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class InputError(SemconvError, ValueError):
 
 
 def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
-    """Returns a hint with the nearest known word, or nothing."""
+    """Returns a hint that names the known word nearest to a mistyped one; empty if none is near."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.4)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of a library's message for one sentence, and the second where the first leads up to it."""
+    """Returns the first line of a library's message, joined with the second if the first ends in a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]) or type(error).__name__
 
@@ -60,15 +60,15 @@ def short_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def refusing(what: str) -> Generator[None]:
-    """Turns whatever a library raises, while it works on what others wrote, into one sentence.
+    """Within it, an error that a library raises while it reads a user's file becomes an InputError of one sentence.
 
-    For the call of the library alone: a mistake of ours in it would pass for one of theirs.
+    Put only the call of the library inside: a bug of semconv in there would look like a damaged file.
 
     Args:
         what: begins the sentence, such as `cannot load model x`.
 
     Raises:
-        InputError: instead of anything else, memory that is too small excepted.
+        InputError: in place of any other exception, except one that says that memory is too small.
     """
     try:
         yield
@@ -86,8 +86,8 @@ def refusing(what: str) -> Generator[None]:
 
 
 _SENTENCES = (Exception, OSError, FileNotFoundError, ValueError, RuntimeError)
-"""Whose messages need no name of the error before them."""
+"""Types of errors whose messages are shown without the name of the type before them."""
 
 
 class SemconvWarning(UserWarning):
-    """Something is not as it should be, and the work goes on."""
+    """Something is not as it should be, but the run continues."""

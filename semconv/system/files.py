@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 _CANNOT = (errno.ENOSYS, errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
-"""What file systems say that have no locks, or do not sync folders."""
+"""Error numbers of file systems that have no locks, or cannot sync folders."""
 _SEAL = "seal"
 _TEMPORARY, _LIVES = ".semconv-tmp-", "lives"
 
@@ -33,8 +33,8 @@ _TEMPORARY, _LIVES = ".semconv-tmp-", "lives"
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` on a temporary name beside `path`, syncs it to disk and renames it; on failure nothing remains.
 
-    Of several processes that write one path at once each writes a file of its own, and the last one stays, whole. What
-    killed processes left there is removed.
+    If several processes write one path at once, each writes a temporary file of its own and the last rename wins, so
+    the file is always whole. Temporary files of killed processes are removed.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -63,7 +63,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes temporary files of `path` whose writers are gone: nobody holds their lock."""
+    """Removes temporary files of `path` whose writers are gone, that is, whose locks are free."""
     for leftover in path.parent.glob(f".{glob.escape(path.stem)}.partial-*{glob.escape(path.suffix)}"):
         with suppress(OSError), leftover.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -72,7 +72,7 @@ def _remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def temporary_folder(beside: Path | None = None) -> Generator[Path]:
-    """Gives an empty folder that is removed at the end; what killed processes left of theirs is removed first.
+    """Makes an empty folder that is removed at the end; folders left by killed processes are removed first.
 
     Args:
         beside: folder to make it in; that of the system for temporary files by default.
@@ -91,7 +91,7 @@ def temporary_folder(beside: Path | None = None) -> Generator[Path]:
 
 
 def check_target(target: Path, *sources: Path) -> None:
-    """Refuses to write a file over, or into, what it is made from.
+    """Raises InputError if a file would be written over, or into, one of the files that it is made from.
 
     Raises:
         InputError: `target` is one of the sources or lies in one.
@@ -102,7 +102,7 @@ def check_target(target: Path, *sources: Path) -> None:
 
 
 def _sync(descriptor: int) -> None:
-    """Syncs a file or folder to disk where the file system can: without, a power cut may lose what was written."""
+    """Syncs a file or folder to disk, if the file system can, so that a power cut does not lose it."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -120,7 +120,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes JSON atomically: two-space indent, sorted keys, no NaN (a NaN is null by the time it gets here)."""
+    """Writes JSON atomically: two-space indent, sorted keys, no NaN (callers write null instead)."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
@@ -167,7 +167,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Returns tensors and metadata of a file that was written sealed.
 
     Raises:
-        InputError: the file is missing, or not in every byte that counts what was written.
+        InputError: the file is missing, or its SHA-256 is not the one that was written into it.
     """
     tensors, metadata = read_tensors(path)
     seal = metadata.pop(_SEAL, "")
@@ -218,14 +218,15 @@ def read_text(path: Path) -> str:
 def only_writer(folder: Path, waits: Callable[[], None] | None = None) -> Generator[None]:
     """Holds the folder's lock, so that two runs never write into it at once; the lock dies with the process.
 
-    Where the file system has no locks (some of clusters), it warns and goes on.
+    On file systems without locks (some clusters have such), it warns and continues.
 
     Args:
         folder: made if need be.
-        waits: called before waiting for another process that holds the lock; without it that is refused.
+        waits: called before waiting for another process that holds the lock; without it, there is no waiting and a held
+            lock is an error.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds the lock, and `waits` is None.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:

@@ -1,4 +1,4 @@
-"""Makes text that others wrote harmless where it is shown: what cannot be seen is spelled out, nothing is markup."""
+"""Makes untrusted text safe to show: invisible characters are spelled out, and nothing in it acts as markup."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def visible(text: str, lines: bool = False) -> str:
-    """Returns text in which what has no shape of its own is spelled: control characters, marks of direction.
+    """Returns text with invisible characters spelled out: control characters and marks of writing direction.
 
     Args:
         text: anything.
@@ -18,7 +18,7 @@ def visible(text: str, lines: bool = False) -> str:
 
 
 def no_markup(value: Any) -> Any:
-    """Returns a copy of plain values or of a dataclass whose texts are text in Markdown: no HTML, link or image."""
+    """Returns a copy of plain values or of a dataclass with every text escaped for Markdown: no HTML, link or image."""
     if isinstance(value, str):
         return visible(value).replace("<", "&lt;").replace("[", "\\[")
     if isinstance(value, dict):

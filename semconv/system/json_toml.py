@@ -1,4 +1,4 @@
-"""Reads JSON and TOML, whoever wrote it: what is too large, too deep or no plain table is refused in one sentence."""
+"""Reads JSON and TOML from untrusted files; one that is too large, too deep or no plain table is an InputError."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ DEEPEST = 64
 _LARGEST = 10**300  # fits into a float, so that no arithmetic overflows
 _PART = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[\w-]+)"""
 _LONG_KEY = re.compile(rf"(?:\.[ \t]*{_PART}[ \t]*){{{DEEPEST}}}")
-"""A dotted key of so many parts; tomllib takes memory that grows with the square of their number."""
+"""Most parts of a dotted key; tomllib's memory grows with the square of their number."""
 _CONSTANTS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def read_json(path: Path, missing: str = "", most: int | None = MOST_JSON, finite: bool = True) -> dict[str, Any]:
-    """Returns what a file holds that is one JSON object.
+    """Returns the JSON object in a file.
 
     Args:
         path: of the file.
-        missing: what is said where it does not exist.
+        missing: message if it does not exist.
         most: bytes of the file that are read; None where its size was checked before.
-        finite: refuse NaN and Infinity, which JSON does not have; transformers writes them into configs.
+        finite: whether NaN and Infinity are errors; JSON does not have them, but transformers writes them into configs.
 
     Raises:
-        InputError: it is missing or cannot be read, or what `parse_json` refuses.
+        InputError: it is missing, too large or cannot be read; it is not a JSON object, nested deeper than `DEEPEST`,
+            or holds a number that no float can hold, half of a character, or a key twice with two values.
     """
     return _table(parse_json(_text(path, missing, most), str(path), finite), f"{path} must hold a JSON object")
 
 
 def read_toml(path: Path, missing: str = "") -> dict[str, Any]:
-    """Returns the table that a TOML file is.
+    """Returns the table in a TOML file.
 
     Args:
         path: of the file.
-        missing: what is said where it does not exist.
+        missing: message if it does not exist.
 
     Raises:
-        InputError: it is missing or cannot be read, not UTF-8 or not TOML, too large, or what `parse_json` refuses of
-            values.
+        InputError: it is missing, too large or cannot be read; it is not UTF-8 or not TOML, nested deeper than
+            `DEEPEST`, or holds a number that no float can hold.
     """
     text = _text(path, missing, MOST_TOML)
     if _LONG_KEY.search(text):
@@ -57,7 +58,7 @@ def read_toml(path: Path, missing: str = "") -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes, what: str, finite: bool = True) -> Any:
-    """Returns the value that some JSON stands for.
+    """Returns the value of a JSON text.
 
     Args:
         text: the JSON, UTF-8 where it is bytes.
@@ -122,7 +123,7 @@ def _no_constant(name: str) -> float:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Makes an object; a key that stands twice must have one value, so that two readers never see two."""
+    """Makes an object; a key that stands twice must have one value, so that all readers see the same."""
     found = dict(pairs)
     if len(found) < len(pairs):
         for key, value in pairs:
@@ -132,7 +133,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_values(value: Any, what: str, finite: bool) -> None:
-    """Refuses, level by level, what would break a later step: depth, numbers out of range, halves of characters."""
+    """Raises InputError for what would break a later step: too deep, numbers out of range, halves of characters."""
     level, depth = [value], 0
     while level:
         depth += any(isinstance(one, (dict, list)) for one in level)

@@ -1,4 +1,4 @@
-"""Looks for private words in every byte of some files, unpacked as far as anything in them is packed."""
+"""Looks for private words in every byte of some files, also inside of whatever is compressed in them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _holds(part: bytes, lower: bytes, text: bool, word: PrivateWord) -> bool:
 
 
 def _unpacked(content: bytes, deeper: int) -> Iterator[bytes]:
-    """Yields some bytes, and everything that is packed in them."""
+    """Yields some bytes, and everything that is compressed or encoded in them."""
     yield content
     if deeper == 0:
         return
@@ -79,7 +79,7 @@ def _unpacked(content: bytes, deeper: int) -> Iterator[bytes]:
 
 
 def _inside(content: bytes) -> Iterator[bytes]:
-    """Yields what is packed in some bytes, one layer of it; nothing of what is damaged."""
+    """Yields what is compressed or encoded in some bytes, one layer of it; damaged data yields nothing."""
     begin = content[:4]
     damaged = OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError
     with suppress(*damaged):

@@ -1,4 +1,4 @@
-"""The Parquet tables of a run folder: written whole or not at all, and refused where they are not what was written."""
+"""The Parquet tables of a run folder: written atomically, and checked against their schema when they are read."""
 
 from __future__ import annotations
 

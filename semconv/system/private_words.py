@@ -22,9 +22,9 @@ MOST_MACHINES = frozenset(
     "admin administrator app build builder centos debian default dev docker ec2-user fedora guest home host jenkins "
     "jovyan local localhost node nobody root runner server student test ubuntu user users vagrant worker".split()
 )
-"""Names of users and machines that give nobody away."""
+"""Names of users and machines that are so common that they identify no one."""
 SHORT = 4
-"""Names of fewer letters stand in every text."""
+"""Names of fewer letters are looked for in paths alone: they occur in any text by chance."""
 _SHORTEST_TOKEN = 8
 _SECRET = re.compile(
     r"(^|_)(TOKENS?|SECRETS?|PASSWORD|PASSWD|CREDENTIALS?|API_?KEY|ACCESS_KEY|AUTH)(_|$)", re.IGNORECASE
@@ -36,8 +36,8 @@ class PrivateWord:
     """Something to look for.
 
     Attributes:
-        what: it is, for the user.
-        value: itself.
+        what: what the word is, for messages.
+        value: the word itself.
         rule: `token`: anywhere, and never shown; `folder` and `anywhere`: where no letter or digit follows; `word`:
             where none stands on either side; `in paths`: as the name of a file or folder in a path from the root, for
             names that stand in every text.
@@ -71,10 +71,10 @@ def access_tokens(environment: Mapping[str, str] | None = None) -> list[PrivateW
 
 
 def personal_words(folders: Iterable[Path] = ()) -> list[PrivateWord]:
-    """Returns what tells whose machine this is.
+    """Returns the words that identify this machine and its user.
 
     Args:
-        folders: whose places on this machine are told by nobody either, such as that of the run.
+        folders: further folders whose paths must not be published, such as that of the run.
     """
     users, homes, names = _users()
     hosts = {socket.gethostname(), os.environ.get("HOSTNAME", ""), os.uname().nodename}
@@ -99,7 +99,7 @@ def _rule(name: str) -> Rule:
 
 
 def _both(folders: Iterable[Path]) -> list[str]:
-    """Returns folders by name and by where links lead, without those so high up that they say nothing."""
+    """Returns folders as given and with links resolved, without those so high up that they identify no one."""
     paths = [path for folder in folders for path in (os.path.abspath(folder), os.path.realpath(folder))]
     return [path for path in dict.fromkeys(paths) if len(Path(path).parts) > 2]
 
@@ -120,9 +120,9 @@ def _users() -> tuple[set[str], set[str], set[str]]:
 
 def _of_git(key: str) -> list[str]:
     """Returns what git's settings and variables say of the author's `name` or `email`."""
-    told = [os.environ.get(f"GIT_{who}_{key.upper()}", "") for who in ("AUTHOR", "COMMITTER")]
-    told.append(os.environ.get("EMAIL", "") if key == "email" else "")
+    found = [os.environ.get(f"GIT_{who}_{key.upper()}", "") for who in ("AUTHOR", "COMMITTER")]
+    found.append(os.environ.get("EMAIL", "") if key == "email" else "")
     with suppress(OSError, subprocess.SubprocessError):
         asked = ["git", "config", "--get-all", f"user.{key}"]
-        told += subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-    return sorted({one.strip() for one in told} - {""})
+        found += subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    return sorted({one.strip() for one in found} - {""})

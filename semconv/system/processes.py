@@ -1,4 +1,4 @@
-"""Several processes started by torchrun: who this one is, what is its part, and how small results come together.
+"""Several processes started by torchrun: the rank of this one, its share of the work, and gathering small results.
 
 Only checksums, indices and correlations of best partners cross between processes, as CPU objects, so gloo carries them
 whatever the device; activations and sums never do, which is why the bits do not depend on the number of processes.
@@ -33,7 +33,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this is the process that prints and writes for all."""
         return self.rank == 0
 
     def part(self, n: int) -> range:
@@ -41,7 +41,7 @@ class Ranks:
         return range(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def wait(self) -> None:
-        """Returns when all processes have come here."""
+        """Waits until all processes have called it."""
         if self.size > 1:
             torch.distributed.barrier()
 

@@ -1,4 +1,4 @@
-"""What a run shows of a path: enough to know the file by, and nothing of the machine that it lies on."""
+"""How a run shows a path: enough to recognise the file, without the folders of the machine that it lies on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def here() -> tuple[Path, ...]:
 
 
 def shown_path(path: str, folders: Iterable[str | Path] = ()) -> str:
-    """Returns a path as everybody may read it.
+    """Returns a path as it may be published.
 
     A relative path stays as it is, and so does what is no path but `asset:NAME`, `hub:OWNER/NAME` or OWNER/NAME. An
     absolute path, or one with `..` in it, becomes relative to the first of the folders that it lies below; elsewhere

@@ -32,7 +32,7 @@ _NAMES = {
     "eos": ("<eos>", "</s>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "[EOS]", "[SEP]"),
     "pad": ("<pad>", "<|padding|>", "<|pad|>", "[PAD]"),
 }
-_ANY_ROLE = "<|endoftext|>"  # GPT-2, GPT-NeoX and Qwen: what it stands for is told by the settings
+_ANY_ROLE = "<|endoftext|>"  # GPT-2, GPT-NeoX and Qwen give it several roles; the settings say which
 
 
 @dataclass(frozen=True)

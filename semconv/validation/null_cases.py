@@ -36,7 +36,7 @@ N_PERMUTATIONS = 99
 N_FEATURES, N_DOCUMENTS, DOCUMENT = 64, 50, 10
 N_SHIFTS = 19  # the fewest that can reach p = 0.05
 FEW = ("rsa", "procrustes", "cka_unbiased", "mutual_knn")
-"""Measures where all would take too long or say the same."""
+"""Measures that are used where all of them would take too long or show the same."""
 
 
 def _measures(names: Sequence[str] = tuple(MEASURES)) -> list[Measure[Any]]:
@@ -52,7 +52,13 @@ def spaces_case(
     n_strata: int,
     names: Sequence[str] = tuple(MEASURES),
 ) -> Callable[[np.random.Generator], Tests]:
-    """Returns what tests `shuffle` and `frequency` on two spaces, drawn with the activation counts of their pairs."""
+    """Returns a function that tests `shuffle` and `frequency` on two spaces.
+
+    Args:
+        draw: makes the spaces from a generator and the activation counts of their pairs, int64 [n].
+        n_strata: strata of `frequency`.
+        names: measures.
+    """
 
     def make(rng: np.random.Generator) -> Tests:
         counts, seed = rng.permutation(N_PAIRS), _seed(rng)
@@ -146,7 +152,7 @@ def _top_tokens(rng: np.random.Generator, topics: Int[ndarray, " F"], labels: in
 
 
 def models_case(text: Text, names: Sequence[str] = tuple(MEASURES)) -> Callable[[np.random.Generator], Tests]:
-    """Returns what tests the whole procedure, match, filter, score.
+    """Returns a function that tests the whole procedure: match, filter, score.
 
     It gives `rematch` and `shuffle` of every measure, and `rematch` of the number of pairs.
     """

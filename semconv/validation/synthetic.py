@@ -1,4 +1,4 @@
-"""Synthetic data whose truth is known: spaces and models that share nothing, a nuisance, or what was planted."""
+"""Synthetic data with a known answer: spaces and models that share nothing, only a nuisance, or a planted part."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def topical_activations(
 
 
 def random_decoder(rng: np.random.Generator, n_features: int, d: int) -> Float[ndarray, "F d"]:
-    """Returns independent directions: geometry that knows nothing of the activations."""
+    """Returns independent directions: geometry that does not depend on the activations."""
     return rng.normal(size=(n_features, d))
 
 

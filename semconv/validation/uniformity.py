@@ -35,7 +35,7 @@ class Case:
 
     Attributes:
         name: of the case.
-        uniform: nulls that must be uniform on it; the others are there to show when they mislead.
+        uniform: nulls whose p-values must be uniform on it; the others show when a null misleads.
         make: takes a generator of the data set, gives `NULL.MEASURE` -> (p, u).
         about: one line for the table.
     """
@@ -48,7 +48,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """What is said of one null and measure on one case.
+    """The result of one null and measure on one case.
 
     Attributes:
         case: name of the case.
@@ -87,8 +87,8 @@ def run_case(case: Case, stream: int, numbers: Sequence[int], seed: int = 0) -> 
     """Returns the tests of some data sets of a case; number i depends on seed, stream and i alone.
 
     Args:
-        case: what is made.
-        stream: number of the case, which keeps its draws apart from those of the others.
+        case: which one.
+        stream: number of the case, so that cases have different draws.
         numbers: which data sets.
         seed: of the study.
     """
