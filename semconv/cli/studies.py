@@ -141,15 +141,16 @@ def reproduce(
     from semconv.pipeline.doctor import check_needs
     from semconv.pipeline.reproduce import publish
     from semconv.pipeline.reproduce import reproduce as run_suite
+    from semconv.results.claim_paths import check_paths
     from semconv.results.claims import default_claims_path, load_claims
     from semconv.results.schema import Results
     from semconv.runs.run import Run
+    from semconv.study.known_names import known_names
     from semconv.suite.config import load_suite
 
     config, stated = load_suite(suite, all_layers), claims or default_claims_path()
-    load_claims(
-        stated, config.name if claims else None
-    )  # ends the command before the run if there is a mistake in them
+    of_run = load_claims(stated, config.name if claims else None)
+    check_paths(of_run, known_names(config))  # ends the command before the run if there is a mistake in them
     target, chosen = run_folder(suite, folder), choose_device(device)
     if not anyway:
         check_needs(config, target, chosen, stores)

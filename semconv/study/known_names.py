@@ -1,0 +1,54 @@
+"""Which names results will have, as far as a suite says so before it is run."""
+
+from __future__ import annotations
+
+from semconv.results.claim_paths import KnownNames
+from semconv.study.nulls import PAIRING_NULLS
+from semconv.suite.config import ModelConfig, SuiteConfig
+from semconv.suite.sae_labels import pair_key
+from semconv.text.keywords import load_categories
+
+
+def known_names(suite: SuiteConfig) -> KnownNames:
+    """Returns the keys of tables and the absent parts of the results of a suite.
+
+    Raises:
+        InputError: the keyword lists of the suite cannot be read.
+    """
+    pairs = [pair_key(a, b) for a in suite.model_a.by_label for b in suite.model_b.by_label]
+    saes = [name for model in (suite.model_a, suite.model_b) for name in _names(model)]
+    measures, controls = suite.compare.measures, [control.name for control in suite.controls]
+    floors = [control.name for control in suite.controls if control.kind == "floor"]
+    nulls = (*PAIRING_NULLS, *(["rematch"] if suite.null.n_rematch else []))
+    parts = {"subspaces": suite.subspaces, "spans": suite.spans, "published": suite.published}
+    absent = [name for name, settings in parts.items() if settings is None]
+    absent += [] if suite.null.n_rematch else ["*.rematch", "*.strongest_pairs_score"]
+    absent += [] if suite.null.n_bootstrap else ["*.interval", "*_interval"]
+    categories = list(load_categories(suite.subspaces.categories).keywords) if suite.subspaces else []
+    keys = {  # of the patterns that fit a place the first counts, and `*` stands for dots too
+        "model_a.saes": list(suite.model_a.by_label),
+        "model_b.saes": list(suite.model_b.by_label),
+        "summary": measures,
+        "controls.pairs": controls,
+        "controls.strongest": floors,
+        "controls.against": measures,
+        "controls.self_match": saes,
+        "controls.self_match.*.scores": measures,
+        "read.controls": controls,
+        "grid": pairs,
+        "spans.grid": pairs,
+        "subspaces.grid": pairs,
+        "subspaces.relations": pairs,
+        "subspaces.shared_features": saes,
+        "spans.*.nulls": ["shuffle"],
+        "subspaces.*.nulls": ["shuffle"],
+        "subspaces.*.measures": suite.subspaces.measures if suite.subspaces else (),
+        "subspaces.grid.*": categories,
+        "*.nulls": nulls,
+        "*.measures": measures,
+    }
+    return KnownNames(suite.name, keys, tuple(absent))
+
+
+def _names(model: ModelConfig) -> list[str]:
+    return [f"{model.name}/{label}" for label in model.by_label]
