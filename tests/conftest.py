@@ -224,7 +224,7 @@ _READ_WHILE_LOADING = ("HF_", "OMP_", "PYTHON")  # variables that a library or P
 
 
 @cache
-def _forks() -> Forks:
+def usual_forks() -> Forks:
     """The process that this one has commands run in forks of, with the environment that it itself began with."""
     forks = start(os.environ)
     atexit.register(forks.close)
@@ -243,7 +243,7 @@ def semconv_cli(
     if new or any(name.startswith(_READ_WHILE_LOADING) for name in env or ()):
         command = [sys.executable, "-m", "semconv", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=whole, timeout=300)
-    ended = _forks().run(arguments, cwd or Path.cwd(), env=whole)
+    ended = usual_forks().run(arguments, cwd or Path.cwd(), env=whole)
     assert ended.code is not None, f"{arguments} did not end:\n{ended.err}"
     return subprocess.CompletedProcess([*map(str, arguments)], ended.code, ended.out, ended.err)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from semconv import ActivationStore, SparseActivations, best_matches
 from semconv.core.correlate import join_blocks
 from semconv.system.processes import Ranks
-from tests.conftest import random_activations, requires_models, semconv_cli
+from tests._helpers.forks import Ended
+from tests.conftest import random_activations, requires_models, semconv_cli, usual_forks
 
 STORES = ("a/blocks.0.hook_resid_post", "a/blocks.1.hook_resid_post", "b/blocks.2.hook_resid_post")
 
@@ -61,10 +63,19 @@ def torchrun(size: int, *command: str | Path, script: tuple[str, ...] = ("-m", "
     )
 
 
+def as_by_torchrun(size: int, *command: str | Path) -> list[Ended]:
+    """Runs the command line as so many processes that are told of each other as torchrun tells them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    envs = [{**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+    return usual_forks().together(command, Path.cwd(), envs)
+
+
 @pytest.fixture(scope="module")
-def suite(tiny_suite: Path) -> Path:
+def suite(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny suite in shards of 512 tokens, without what needs no encoding."""
-    path = tiny_suite.with_name("sharded.toml")
+    path = tmp_path_factory.mktemp("sharded") / "sharded.toml"
     text = tiny_suite.read_text().split("[[controls]]")[0]
     path.write_text(text.replace("batch = 8", "batch = 8\nshard_tokens = 512").replace('"tiny"', '"sharded"'))
     return path
@@ -79,13 +90,13 @@ def test_one_two_and_three_processes_write_and_match_the_same_bits(suite: Path, 
     found: list[tuple[list[str], bytes]] = []
     for size in (1, 2, 3):
         run = tmp_path / str(size)
-        done = torchrun(size, "encode", suite, "--out", run)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("Stores:") == 1
+        ended = as_by_torchrun(size, "encode", suite, "--out", run)
+        assert [one.code for one in ended] == [0] * size, ended
+        assert sum(one.out.count("Stores:") for one in ended) == 1
         assert not list(run.rglob("manifest.part-*"))
         stores = [run / "stores" / store for store in STORES[1:]]
-        done = torchrun(size, "correlate", *stores, "--out", run / "matches.safetensors", "--k", "3")
-        assert done.returncode == 0, done.stderr
+        ended = as_by_torchrun(size, "correlate", *stores, "--out", run / "matches.safetensors", "--k", "3")
+        assert [one.code for one in ended] == [0] * size, ended
         found.append((hashes(run), (run / "matches.safetensors").read_bytes().split(b"}", 2)[2]))
     assert found[0] == found[1] == found[2]
 
@@ -98,9 +109,8 @@ def test_a_killed_process_ends_the_run_and_another_run_finishes_it(suite: Path, 
     assert "SIGKILL" in done.stderr
     with pytest.raises(ValueError, match=r"no manifest.json|not complete"):
         hashes(tmp_path / "run")
-    env = {"OMP_NUM_THREADS": "1"}
-    assert semconv_cli("encode", suite, "--out", tmp_path / "run", env=env).returncode == 0
-    assert semconv_cli("encode", suite, "--out", tmp_path / "whole", env=env).returncode == 0
+    assert semconv_cli("encode", suite, "--out", tmp_path / "run").returncode == 0
+    assert semconv_cli("encode", suite, "--out", tmp_path / "whole").returncode == 0
     assert hashes(tmp_path / "run") == hashes(tmp_path / "whole")
 
 
@@ -113,7 +123,7 @@ def test_processes_share_a_folder_of_stores_with_other_runs(suite: Path, tmp_pat
     written = {shard: shard.stat().st_mtime_ns for shard in shared.rglob("shard-*")}
     stores = [ActivationStore(path) for path in shared.iterdir()]
     assert sum(store.identity.n_shards for store in stores) == len(written) > len(stores) == len(STORES)
-    done = semconv_cli("encode", suite, "--out", tmp_path / "two", "--stores", shared, env={"OMP_NUM_THREADS": "1"})
+    done = semconv_cli("encode", suite, "--out", tmp_path / "two", "--stores", shared)
     assert done.returncode == 0, done.stderr
     assert {shard: shard.stat().st_mtime_ns for shard in shared.rglob("shard-*")} == written
 

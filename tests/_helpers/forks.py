@@ -87,20 +87,33 @@ class Forks:
             seconds: until it is killed.
             until: pattern below `folder`; the command is killed as soon as a file matches it.
         """
+        return self.together(arguments, folder, [env], mib=mib, seconds=seconds, until=until)[0]
+
+    def together(
+        self,
+        arguments: Sequence[str | Path],
+        folder: Path,
+        envs: Sequence[Mapping[str, str] | None],
+        *,
+        mib: int | None = None,
+        seconds: float = SECONDS,
+        until: str = "",
+    ) -> list[Ended]:
+        """Runs one command as several processes at once, each with an environment of its own."""
         asked, answered = self._process.stdin, self._process.stdout
         assert asked is not None
         assert answered is not None
         order = {
             "arguments": [*map(str, arguments)],
             "folder": str(folder),
-            "env": None if env is None else dict(env),
+            "envs": [None if env is None else dict(env) for env in envs],
             "mib": mib,
             "seconds": seconds,
             "until": until,
         }
         asked.write(json.dumps(order) + "\n")
         asked.flush()
-        return Ended(**json.loads(answered.readline()))
+        return [Ended(**one) for one in json.loads(answered.readline())]
 
     def close(self) -> None:
         """Ends the process."""
@@ -133,22 +146,25 @@ def _serve(orders: IO[str], answers: IO[str]) -> None:
     for name in _LOADED:
         __import__(name)
     for line in orders:
-        answers.write(json.dumps(asdict(_run(**json.loads(line)))) + "\n")
+        answers.write(json.dumps([asdict(one) for one in _run(**json.loads(line))]) + "\n")
         answers.flush()
 
 
 def _run(
-    arguments: list[str], folder: str, env: dict[str, str] | None, mib: int | None, seconds: float, until: str
-) -> Ended:
-    out, err = (os.memfd_create(name) for name in ("out", "err"))
-    began = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        os._exit(_command(arguments, folder, env, mib, out, err))
-    os.setpgid(child, child)  # here, so that it leads a group before anyone can ask to kill it
-    code = _wait(child, began + seconds, Path(folder), until)
-    texts = [_text(descriptor) for descriptor in (out, err)]
-    return Ended(code, *texts, seconds=time.monotonic() - began)
+    arguments: list[str], folder: str, envs: list[dict[str, str] | None], mib: int | None, seconds: float, until: str
+) -> list[Ended]:
+    began, begun, ended = time.monotonic(), list[tuple[int, int, int]](), list[Ended]()
+    for env in envs:
+        out, err = (os.memfd_create(name) for name in ("out", "err"))
+        child = os.fork()
+        if child == 0:
+            os._exit(_command(arguments, folder, env, mib, out, err))
+        os.setpgid(child, child)  # here, so that it leads a group before anyone can ask to kill it
+        begun.append((child, out, err))
+    for child, out, err in begun:
+        code = _wait(child, began + seconds, Path(folder), until)
+        ended.append(Ended(code, _text(out), _text(err), time.monotonic() - began))
+    return ended
 
 
 def _wait(child: int, end: float, folder: Path, until: str) -> int | None:

@@ -28,11 +28,15 @@ def activations(seed: int, n_tokens: int, n_features: int, density: float, dtype
     """CSR with feature scales over many powers of two, from a counter-based generator."""
     rng = np.random.Generator(np.random.Philox(key=np.array([seed, 7], dtype=np.uint64)))
     scale = np.exp2(rng.integers(-8, 8, n_features))
-    x = (1 + rng.integers(0, 2**12, (n_tokens, n_features))) / 2**12 * scale
-    x[rng.random((n_tokens, n_features)) >= density] = 0
-    token, feature = np.nonzero(x)
+    rows = [range(start, min(start + 512, n_tokens)) for start in range(0, n_tokens, 512)]  # the draws of all at once
+    drawn = [rng.integers(0, 2**12, (len(part), n_features)).astype(np.uint16) for part in rows]
+    places = [np.nonzero(rng.random(part.shape) < density) for part in drawn]
+    token = np.concatenate([part.start + place[0] for part, place in zip(rows, places, strict=True)])
+    feature = np.concatenate([place[1] for place in places])
+    value = (1 + np.concatenate([part[place] for part, place in zip(drawn, places, strict=True)])) / 2**12
     indptr = np.concatenate([[0], np.cumsum(np.bincount(token, minlength=n_tokens))])
-    parts = (torch.from_numpy(indptr), torch.from_numpy(feature.astype(np.int32)), torch.from_numpy(x[token, feature]))
+    active = value * scale[feature]
+    parts = (torch.from_numpy(indptr), torch.from_numpy(feature.astype(np.int32)), torch.from_numpy(active))
     return tuple(t.to(device) for t in (parts[0], parts[1], parts[2].to(dtype)))
 
 
