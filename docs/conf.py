@@ -23,6 +23,8 @@ HERE = Path(__file__).parent
 TREE = HERE.parent
 sys.path.insert(0, str(TREE))  # this tree's semconv, whichever is installed
 
+from docutils import nodes  # noqa: E402
+from sphinx.addnodes import pending_xref  # noqa: E402
 from sphinx.pycode import ModuleAnalyzer  # noqa: E402
 
 import semconv  # noqa: E402
@@ -75,6 +77,7 @@ html_show_sourcelink = False
 
 CODE = re.compile(r"`([^`]+)`")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
+CLASS = re.compile(r"([\w.]+\.)?_?[A-Z]\w*[a-z]\w*|[\w.]+\.[A-Z]+|[A-Z]{3,}")
 SPECIAL = re.compile(r"([*|]|(?<=\w)_(?!\w))")
 
 
@@ -198,6 +201,13 @@ def from_docstring(app: Sphinx, what: str, name: str, obj: object, options: obje
     lines[:] = "".join(out).split("\n")
 
 
+def unlink_shapes(app: Sphinx, doctree: nodes.document) -> None:
+    """Takes the links off the dimensions of arrays in signatures, `Float[ndarray, "n d"]`: classes alone are linked."""
+    for reference in list(doctree.findall(pending_xref)):
+        if reference.get("reftype") == "class" and not CLASS.fullmatch(reference["reftarget"]):
+            reference.replace_self(reference.children)
+
+
 def copy_home(app: Sphinx, error: Exception | None) -> None:
     """The home page is README.html; browsers and hosts of pages look for index.html."""
     if error is None:
@@ -208,4 +218,5 @@ def setup(app: Sphinx) -> None:
     write_api_pages(HERE / "api")
     app.connect("source-read", add_navigation)
     app.connect("autodoc-process-docstring", from_docstring, priority=400)  # before napoleon makes markup of its own
+    app.connect("doctree-read", unlink_shapes)
     app.connect("build-finished", copy_home)
