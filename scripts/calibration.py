@@ -25,6 +25,7 @@ import torch
 
 from semconv.compare import MEASURES, SaturationWarning
 from semconv.system.files import write_json, write_text
+from semconv.system.markdown import table
 from semconv.validation.null_cases import CASES, power_cases
 from semconv.validation.uniformity import Case, Row, Tests, run_case, summarise_case
 
@@ -60,10 +61,6 @@ def make_chunk(path: Path, job: Job, seed: int) -> None:
 def read_chunk(path: Path) -> list[Tests]:
     found = json.loads(path.read_text())
     return [{k: (math.nan, math.nan) if v is None else (v[0], v[1]) for k, v in one.items()} for one in found]
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *rows))
 
 
 def ks_cell(row: Row, fresh: Mapping[RowKey, Row]) -> str:

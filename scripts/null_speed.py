@@ -27,7 +27,6 @@ from scipy.sparse import csr_array
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, spearmanr
 
-from semconv.bench.tables import markdown
 from semconv.compare import MEASURES, Measure, SaturationWarning, make_measures
 from semconv.matching.filters import FeaturePairs
 from semconv.pipeline.encoded_sides import load_sides
@@ -38,6 +37,7 @@ from semconv.study.nulls import rematch, score_strongest
 from semconv.study.sides import Side, match_sides, prepare_pairs
 from semconv.suite.config import load_suite
 from semconv.system.errors import InputError
+from semconv.system.markdown import table
 from semconv.system.side_by_side import side_by_side
 
 Cell = tuple[Side, Side]
@@ -182,7 +182,7 @@ def main() -> None:
         f"{options.permutations} shuffles and {options.shifts} rematches for {len(cells)} layer pairs of {fewest} to "
         f"{most} feature pairs; {torch.get_num_threads()} threads.\n"
     )
-    print(markdown(columns, rows))
+    print(table(columns, rows))
 
 
 if __name__ == "__main__":

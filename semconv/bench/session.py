@@ -16,13 +16,13 @@ from semconv.bench.tables import (
     COMPARISON_COLUMNS,
     TIMING_COLUMNS,
     comparison_rows,
-    markdown,
     plot,
     sweep_markdown,
     timing_notes,
     timing_rows,
 )
 from semconv.system.files import write_json, write_text
+from semconv.system.markdown import table
 from semconv.system.provenance import provenance
 
 
@@ -101,7 +101,7 @@ def run(job: Job | StoredJob, repeats: int, full: bool, say: Say) -> Session:
 def write_session(session: Session, folder: Path) -> None:
     """Writes bench.json and bench.md, and bench.png when there are axes."""
     write_json(folder / "bench.json", session.as_dict())
-    tables = [markdown(columns, rows) for columns, rows in session.tables()]
+    tables = [table(columns, rows) for columns, rows in session.tables()]
     parts = [session.caption, *tables[:1], *session.notes(), *tables[1:]]
     if session.axes:
         parts.append(sweep_markdown(session.axes))

@@ -9,6 +9,7 @@ from pathlib import Path
 from semconv.bench.other_ops import OpTiming
 from semconv.bench.runner import Timing
 from semconv.system.files import write_atomically
+from semconv.system.markdown import table
 
 Sweep = Sequence[tuple[str, object, list[Timing]]]
 _LABELS = {"n_tokens": "tokens", "n_features": "features on either side", "l0": "active features per token"}
@@ -59,12 +60,6 @@ def comparison_rows(comparisons: Sequence[OpTiming]) -> list[tuple[str, ...]]:
     return [(c.task, _number(1e3 * c.ours), c.other, _number(1e3 * c.seconds), _number(c.ratio)) for c in comparisons]
 
 
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
     """Returns the least-squares slope of log y over log x: 1 is linear growth."""
     u, v = ([math.log(value) for value in values] for values in (x, y))
@@ -104,7 +99,7 @@ def sweep_markdown(sweep: Sweep) -> str:
             for name, value, timings in sweep if name == axis
         ]  # fmt: skip
         columns = (axis, "semconv s", "updates/ns", "MiB above inputs", f"{peer} s", "x semconv")
-        parts.append(f"### {axis}\n\n" + markdown(columns, rows))
+        parts.append(f"### {axis}\n\n" + table(columns, rows))
         if axis in _LABELS and len(axis_points(sweep, axis)[0]) > 1:
             parts.append(f"Slope of log seconds over log {axis}: {slope(*axis_points(sweep, axis)):.2f}.")
     return "\n\n".join(parts)

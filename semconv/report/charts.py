@@ -211,9 +211,9 @@ def controls_chart(results: Results, measure: str) -> str | None:
     return rows_chart(labels, layers, f"{title_of(measure)}. {said}.")
 
 
-def published_chart(published: Published, measure: Literal["svcca", "rsa"], title: str) -> str | None:
+def published_chart(published: Published, measure: Literal["svcca", "rsa"]) -> str | None:
     """Draws one score over the steps from the published protocol to the corrected one, beside its null mean."""
-    found = [(step.step, step_score(step, measure)) for step in published.steps]
+    title, found = measure.upper(), [(step.step, step_score(step, measure)) for step in published.steps]
     rows = [
         (step, score.score, score.null_mean) if isinstance(score, StepScore) else (step, None, None)
         for step, score in found

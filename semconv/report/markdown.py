@@ -10,7 +10,7 @@ from semconv.report.reading import names_of, null_names, title_of
 from semconv.report.tables import interval
 from semconv.report.texts import cannot_tell, text_compared
 from semconv.report.verdict import floor_verdict
-from semconv.results.claims import Checked, about
+from semconv.results.claims import Checked, about, none_about
 from semconv.results.schema import BestOfGrid, NullOverGrid, Results
 from semconv.system.files import write_text
 from semconv.system.harmless_text import no_markup
@@ -20,7 +20,7 @@ from semconv.system.markdown import show, table
 def claims_section(checked: Sequence[Checked], suite: str) -> list[str]:
     """Returns the claims about the suite, and how many are about others; no section where there are none at all."""
     own, others = about(checked, suite)
-    parts = claims_table(own) if own else f"No claim is about suite {suite}.", others
+    parts = claims_table(own) if own else none_about(suite), others
     return ["## Claims", *filter(None, parts)] if checked else []
 
 

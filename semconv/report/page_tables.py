@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from semconv.report.page_data import Ends, limits
 from semconv.report.reading import (
-    LEVEL,
     category_measures,
     names_of,
     null_names,
@@ -22,6 +21,7 @@ from semconv.report.texts import cannot_tell, text_compared
 from semconv.report.vega import step_of
 from semconv.results.claims import Checked, about
 from semconv.results.schema import CategoryPair, NullOverGrid, Results, Subspaces
+from semconv.statistics.permutation import LEVEL
 
 
 @dataclass(frozen=True)

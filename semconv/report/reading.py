@@ -15,8 +15,6 @@ from semconv.suite.sae_labels import pair_key
 
 NULLS = ("shuffle", "frequency", "rematch")
 """The nulls in the order of the tables, the easiest first."""
-LEVEL = 0.05
-"""q from which on a score is not told from its null."""
 _LONGEST = 18  # letters of a label on an axis
 
 Scored = LayerPair | SpanPair

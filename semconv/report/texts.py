@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from semconv.report.reading import LEVEL, names_of
+from semconv.report.reading import names_of
 from semconv.results.schema import NullOverGrid, Published, Results, SpansGrid, Subspaces
+from semconv.statistics.permutation import LEVEL
 from semconv.system.markdown import show
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."

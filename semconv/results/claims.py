@@ -216,6 +216,11 @@ def check_claims(claims: Sequence[Claim], results: Results) -> list[Checked]:
     return checked
 
 
+def none_about(suite: str) -> str:
+    """Returns what is said where no claim is about a suite."""
+    return f"No claim is about suite {suite}."
+
+
 def about(checked: Sequence[Checked], suite: str) -> About:
     """Returns the claims about one suite, and a sentence on those about others; empty where there are none."""
     own = [c for c in checked if c.claim.suite == suite]

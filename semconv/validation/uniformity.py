@@ -18,9 +18,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.statistics.permutation import ROUNDING, generator, p_value
+from semconv.statistics.permutation import LEVEL, ROUNDING, generator, p_value
 
-LEVEL = 0.05
 KS_LEVEL = 0.01
 _FIRST_STREAM = 16  # of the generator; those below are taken by what the nulls draw
 

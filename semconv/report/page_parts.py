@@ -1,0 +1,163 @@
+"""The parts that the template of the report page shows: the verdict, the charts, the tables, what was read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING
+
+from semconv.report import charts, page_tables, rows, texts, what_was_read
+from semconv.report.histograms import Draws
+from semconv.report.reading import title_of
+from semconv.report.tables import Rows
+from semconv.report.verdict import floor_comparison
+from semconv.results.schema import Published, Results
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+MOST_CELLS = 100
+"""Layer pairs up to which the page holds a table of every number; beyond, report.md has them."""
+
+
+def inline(text: str) -> Markup:
+    """Returns Markdown's `code` and **strong** as HTML; everything else of the text is escaped."""
+    from markupsafe import Markup
+
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html))
+
+
+@dataclass(frozen=True)
+class ShownVerdict:
+    """The verdict in parts: a first sentence that can stand alone, the rest, measures, a warning, the chart of it."""
+
+    lead: Markup
+    more: Markup
+    above: Sequence[str]
+    warning: Markup
+    chart: str | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart under its title."""
+
+    title: str
+    svg: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Charts:
+    """The charts of every measure, those there are: overview, nulls at its best layer pair, controls, and of the steps
+    of the published protocol.
+    """
+
+    overview: list[Chart]
+    nulls: list[Chart]
+    controls: list[Chart]
+    published: list[Chart]
+
+
+@dataclass(frozen=True)
+class PageTables:
+    """Every table of the page, None where it would be too large, and the sentences that stand above some."""
+
+    headline: Rows
+    grid_tests: Rows
+    measures: list[tuple[str, Rows]]
+    self_match: Rows
+    controls: Rows
+    split_half: Rows | None
+    filters: Rows | None
+    saes: Rows
+    published: Rows | None = None
+    published_text: str = ""
+    category_maps: Sequence[page_tables.HeatMap] = ()
+    categories: Rows | None = None
+    subspaces_text: str = ""
+    relations: Rows | None = None
+    spans: Rows | None = None
+    spans_text: str = ""
+
+
+@dataclass(frozen=True)
+class ReadTold:
+    """What was read, in sentences."""
+
+    text: list[str]
+    fit: str
+    remarks: list[str]
+
+
+def shown_verdict(results: Results) -> ShownVerdict:
+    """Returns the verdict on the floor in parts."""
+    found = floor_comparison(results)
+    statement = f"{found.statement}." if found.statement else ""
+    return ShownVerdict(
+        inline(found.opening or statement),
+        inline(statement if found.opening else ""),
+        found.above,
+        inline(found.warning),
+        charts.verdict_chart(results),
+    )
+
+
+def shown_charts(results: Results, draws: Draws) -> Charts:
+    """Returns every chart but that of the verdict.
+
+    Args:
+        results: of a suite, in order (`in_order`).
+        draws: of the nulls, where the run has them.
+    """
+    of_grid, of_nulls, of_controls = list[Chart](), list[Chart](), list[Chart]()
+    for measure, summary in results.summary.items():
+        title, best = title_of(measure), summary.best_layer_pair
+        of_grid.append(Chart(title, charts.overview_chart(results, measure)))
+        nulls = charts.null_chart(results, draws, measure, best) if best else None
+        of_nulls += [Chart(title, nulls, f"layers {best}")] if nulls else []
+        controls = charts.controls_chart(results, measure)
+        of_controls += [Chart(title, controls)] if controls else []
+    return Charts(of_grid, of_nulls, of_controls, _published_charts(results.published) if results.published else [])
+
+
+def _published_charts(published: Published) -> list[Chart]:
+    svcca, rsa = charts.published_chart(published, "svcca"), charts.published_chart(published, "rsa")
+    return [Chart(title, svg) for title, svg in (("SVCCA", svcca), ("RSA", rsa)) if svg]
+
+
+def shown_tables(results: Results) -> PageTables:
+    """Returns every table but the claims."""
+    small = len(results.grid) <= MOST_CELLS
+    found = PageTables(
+        headline=page_tables.headline_rows(results),
+        grid_tests=rows.grid_test_rows(results),
+        measures=[(title_of(m), rows.measure_rows(results, m)) for m in results.summary] if small else [],
+        self_match=rows.self_match_rows(results),
+        controls=rows.controls_rows(results),
+        split_half=rows.split_half_rows(results) if small else None,
+        filters=rows.filter_rows(results) if small else None,
+        saes=what_was_read.sae_rows(results),
+    )
+    if results.published:
+        text = texts.published_text(results, results.published)
+        found = replace(found, published=rows.published_rows(results.published), published_text=text)
+    if results.subspaces:
+        categories, left_out = rows.category_rows(results, results.subspaces)
+        found = replace(found, subspaces_text=inline(texts.subspaces_text(results.subspaces, left_out)))
+        if small:
+            maps, relations = page_tables.category_maps(results.subspaces), rows.relation_rows(results.subspaces)
+            found = replace(found, category_maps=maps, categories=categories, relations=relations)
+    if results.spans:
+        spans = rows.span_rows(results, results.spans) if small else None
+        found = replace(found, spans=spans, spans_text=texts.spans_text(results.spans))
+    return found
+
+
+def shown_read(results: Results) -> ReadTold:
+    """Returns what was read, in sentences."""
+    told = what_was_read.text_lines(results), what_was_read.fit_text(results), what_was_read.remark_lines(results)
+    return ReadTold(*told)
