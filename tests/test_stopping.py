@@ -17,7 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of 
 from semconv.text import corpus
 
 def slow(name, version):
-    os.write(1, b"at work\n")
+    os.write(1, b"at work\\n")
     time.sleep(600)
 
 corpus._docstrings_of_package = slow
