@@ -367,7 +367,7 @@ def test_pickled_weights_are_refused_by_name(name: str, tmp_path: Path):
     [
         ({"weight_map": {"model.norm.weight": "../other/model.safetensors"}}, "names the file '../other/model.safe"),
         ({"weight_map": {"model.norm.weight": "/etc/passwd"}}, "names the file '/etc/passwd'"),
-        ({"weight_map": {"model.norm.weight": "absent.safetensors"}}, "in files that are there"),
+        ({"weight_map": {"model.norm.weight": "absent.safetensors"}}, "lie in the same folder"),
         ({"weight_map": {"model.norm.weight": 3}}, "names the file '3'"),
         ({"weight_map": []}, "must hold a weight_map, a JSON object, got list"),
         ({}, "must hold a weight_map, a JSON object, got NoneType"),

@@ -89,14 +89,14 @@ def read_tensors(folder: Path, config: dict[str, Any], device: str) -> dict[str,
     """Returns the weights of an SAE by sae-lens's names.
 
     Raises:
-        InputError: `ae.pt` holds other things than tensors, or is packed.
+        InputError: `ae.pt` holds other things than tensors, or is compressed.
         OSError, RuntimeError: it is missing or damaged.
     """
     file = folder / "ae.pt"
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as packed:  # torch never packs, and zeros that are packed fill any memory
             if any(info.compress_type != zipfile.ZIP_STORED for info in packed.infolist()):
-                raise InputError(f"{file} is packed, and torch.save does not pack")
+                raise InputError(f"{file} is compressed, which torch.save never does, and is not read")
     try:
         written: dict[str, Tensor] = torch.load(file, map_location=device, weights_only=True)
     except pickle.UnpicklingError:
@@ -113,13 +113,13 @@ def read_tensors(folder: Path, config: dict[str, Any], device: str) -> dict[str,
 
 
 def _check(file: Path, written: Any) -> None:
-    """Refuses what is no table of tensors, or tensors that repeat what the file holds once, which would fill memory."""
+    """Raises InputError for what is no table of tensors, or for tensors larger than the file, which could fill memory."""
     if not isinstance(written, dict) or not all(isinstance(tensor, Tensor) for tensor in written.values()):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         raise InputError(f"{file} must hold tensors by their names")
     tensors: dict[str, Tensor] = written
     dense = all(tensor.layout == torch.strided for tensor in tensors.values())
     if not dense or sum(tensor.numel() * tensor.itemsize for tensor in tensors.values()) > file.stat().st_size:
-        raise InputError(f"{file} must hold every number of its tensors, once")
+        raise InputError(f"the tensors of {file} must share no memory and have all of their numbers in it")
     for key in _TRANSPOSED:
         if key in tensors and tensors[key].dim() != 2:
             raise InputError(f"{key} in {file} must be a matrix, got {list(tensors[key].shape)}")

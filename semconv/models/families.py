@@ -107,11 +107,11 @@ def point_of(block: nn.Module, config: Any, hook: Hook) -> Point:
         )
     if hook.stream == "hook_resid_mid" and getattr(config, "use_parallel_residual", False):
         raise InputError(
-            f"{hook} is not there: attention and MLP of this model run side by side, between input and output"
+            f"this model has no {hook}: its attention and MLP run in parallel, from the input to the output of a block"
         )
     before = hook.stream in ("hook_resid_mid", "hook_mlp_in", "ln1.hook_normalized", "ln2.hook_normalized")
     if before and not getattr(config, "do_layer_norm_before", True):
-        raise InputError(f"{hook} is not there: the norms of this model come after attention and MLP, not before")
+        raise InputError(f"this model has no {hook}: its norms come after attention and MLP, not before")
     name, before_it, normalised = {
         "hook_resid_mid": (family.mlp_norm, True, False),
         "hook_mlp_in": (family.mlp_norm, True, False),
@@ -123,7 +123,7 @@ def point_of(block: nn.Module, config: Any, hook: Hook) -> Point:
         "mlp.hook_post": (family.post, True, False),
     }[hook.stream]
     if not name:
-        raise InputError(f"{hook} is not there in models of type {kind!r}")
+        raise InputError(f"models of type {kind!r} have no {hook}")
     return Point(_submodule(block, hook, name), "input" if before_it else "output", normalised)
 
 

@@ -148,7 +148,10 @@ def draw_parameters(model: PreTrainedModel, seed: int) -> None:
     if std is None:
         raise InputError(f"an untrained twin needs config.initializer_range, {type(model.config).__name__} has none")
     if any(name.endswith("A_log") for name, _ in model.named_parameters()):
-        raise InputError(f"an untrained twin of a state-space model ({type(model).__name__}) is not made")
+        raise InputError(
+            f"an untrained twin of a state-space model ({type(model).__name__}) is not made: not all of its matrices "
+            "start as normal draws"
+        )
     if seed < 0:
         raise InputError(f"untrained_seed must be at least 0, got {seed}")
     for number, parameter in enumerate(model.parameters()):

@@ -85,7 +85,7 @@ def check_files(path: str | Path) -> None:
             raise InputError(f"{index} must hold a weight_map, a JSON object, got {type(files).__name__}")
         for name in sorted({str(file) for file in files.values()}):  # pyright: ignore[reportUnknownArgumentType]
             if name != Path(name).name or not (folder / name).is_file():
-                raise InputError(f"{index} names the file {name!r}, and weights lie beside it, in files that are there")
+                raise InputError(f"{index} names the file {name!r}, and must name files that lie in the same folder")
 
 
 def read_config(path: str | Path, revision: str | None = None) -> Any:

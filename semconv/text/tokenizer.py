@@ -92,7 +92,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
             tokenizer = Tokenizer.from_file(str(path))
     highest = max(tokenizer.get_vocab().values(), default=0)
     if highest >= MOST_TOKENS:  # every id up to the highest has a text
-        raise InputError(f"tokenizer {path} has a token of id {highest}, and ids below {MOST_TOKENS} are read")
+        raise InputError(f"tokenizer {path} has a token of id {highest}, and ids must be below {MOST_TOKENS}")
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if getattr(tokenizer.model, "dropout", None):

@@ -750,7 +750,7 @@ def weights_in_a_pickle(w: World) -> Arguments:
     {
         "a neighbour": ("../model_b/model.safetensors", "names the file '../model_b"),
         "the machine's files": ("/etc/passwd", "names the file '/etc/passwd'"),
-        "nothing": ("absent.safetensors", "in files that are there"),
+        "nothing": ("absent.safetensors", "lie in the same folder"),
     },
 )
 def an_index_of_weights_that_names(w: World, name: str) -> Arguments:
