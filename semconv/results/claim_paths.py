@@ -55,20 +55,20 @@ def check_paths(claims: Sequence[Claim], names: KnownNames) -> None:
 
 
 @cache
-def _fields(shape: Any) -> dict[str, Any]:
+def _fields(shape: type[Any]) -> Mapping[str, object]:
     """Returns the fields of a dataclass with their types, without annotations."""
     hints = get_type_hints(shape)
     return {one.name: hints[one.name] for one in fields(shape)}
 
 
-def _shapes(shape: Any) -> list[Any]:
+def _shapes(shape: object) -> list[object]:
     """Returns the shapes of which a value may have one, without None."""
     if get_origin(shape) in (Union, UnionType):
         return [inner for one in get_args(shape) for inner in _shapes(one)]
     return [] if shape is NoneType else [shape]
 
 
-def _fault(shape: Any, parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
+def _fault(shape: object, parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
     """Returns why the parts of a path lead nowhere from a shape, in words; empty where they lead to one value.
 
     Args:
@@ -81,8 +81,8 @@ def _fault(shape: Any, parts: list[str], place: tuple[str, ...], names: KnownNam
     return "" if "" in faults else faults[0]
 
 
-def _fault_in(shape: Any, parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
-    if is_dataclass(shape):
+def _fault_in(shape: object, parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
+    if isinstance(shape, type) and is_dataclass(shape):
         return _fault_in_fields(_fields(shape), parts, place, names)
     if get_origin(shape) is dict:
         return _fault_in_table(get_args(shape)[1], parts, place, names)
@@ -91,7 +91,7 @@ def _fault_in(shape: Any, parts: list[str], place: tuple[str, ...], names: Known
     return f"no {parts[0]!r}, for a value stands before it" if parts else ""
 
 
-def _fault_in_fields(known: dict[str, Any], parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
+def _fault_in_fields(known: Mapping[str, object], parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
     there = [one for one in known if not _fits((*place, one), names.absent)]
     if not parts:
         return "a table stands there"
@@ -100,7 +100,7 @@ def _fault_in_fields(known: dict[str, Any], parts: list[str], place: tuple[str, 
     return _fault(known[parts[0]], parts[1:], (*place, parts[0]), names)
 
 
-def _fault_in_table(inner: Any, parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
+def _fault_in_table(inner: object, parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
     keys = next((keys for pattern, keys in names.keys.items() if _fits(place, (pattern,))), None)
     if not parts:
         return "a table stands there"
@@ -115,7 +115,7 @@ def _fault_in_table(inner: Any, parts: list[str], place: tuple[str, ...], names:
     return _fault(inner, parts[n:], (*place, "*"), names)
 
 
-def _fault_in_list(inner: tuple[Any, ...], parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
+def _fault_in_list(inner: tuple[object, ...], parts: list[str], place: tuple[str, ...], names: KnownNames) -> str:
     if not parts:
         return "a list stands there"
     part = parts[0]

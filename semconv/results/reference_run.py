@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -133,7 +133,7 @@ def load_tolerances(path: Path) -> Tolerances:
     """
     document = read_toml(path, f"tolerances {path} do not exist")
 
-    def check(where: str, values: dict[str, Any], kinds: dict[str, tuple[str, Callable[[Any], bool]]]) -> None:
+    def check(where: str, values: Mapping[str, object], kinds: Mapping[str, _Kind]) -> None:
         for key, value in values.items():
             if key not in kinds:
                 raise InputError(f"unknown key {key!r} in {where} of {path}{nearest(key, list(kinds))}")
@@ -159,8 +159,10 @@ def load_tolerances(path: Path) -> Tolerances:
     return Tolerances(each, tuple(optional["paths"]), optional["most"])
 
 
-_COUNT: tuple[str, Callable[[Any], bool]] = ("a count", lambda value: type(value) is int and value >= 0)
-_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+_Kind = tuple[str, Callable[[Any], bool]]
+"""What a value must be, in words, and whether it is."""
+_COUNT: _Kind = ("a count", lambda value: type(value) is int and value >= 0)
+_KINDS: dict[str, _Kind] = {
     "paths": ("a list of patterns", _texts),
     "absolute": ("a number of at least 0", lambda value: _number(value) and value >= 0),
     "relative": ("a number of at least 0", lambda value: _number(value) and value >= 0),
