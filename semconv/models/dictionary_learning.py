@@ -113,7 +113,7 @@ def read_tensors(folder: Path, config: dict[str, Any], device: str) -> dict[str,
 
 
 def _check(file: Path, written: Any) -> None:
-    """Raises InputError for what is no table of tensors, or for tensors larger than the file, which could fill memory."""
+    """Raises InputError unless it is a table of tensors with no more numbers than the file has: they fill memory."""
     if not isinstance(written, dict) or not all(isinstance(tensor, Tensor) for tensor in written.values()):  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
         raise InputError(f"{file} must hold tensors by their names")
     tensors: dict[str, Tensor] = written
