@@ -31,6 +31,7 @@ from semconv.compare import MEASURES, Measure, SaturationWarning, make_measures
 from semconv.matching.filters import FeaturePairs
 from semconv.pipeline.encoded_sides import load_sides
 from semconv.pipeline.reproduce import Run, load_corpus
+from semconv.pipeline.roles import ModelOnText, Roles
 from semconv.statistics.permutation import permutation_ids
 from semconv.statistics.resampling import document_shift, document_starts
 from semconv.study.nulls import rematch, score_strongest
@@ -169,8 +170,8 @@ def main() -> None:
     suite = load_suite("mini")
     run = Run(suite, options.run)
     blocks = load_corpus(run).blocks
-    sides_a, sides_b = load_sides(run, [(suite.model_a, blocks), (suite.model_b, blocks)])
-    cells = [(a, b) for a in sides_a for b in sides_b]
+    sides = load_sides(run, Roles(ModelOnText(suite.model_a, blocks), ModelOnText(suite.model_b, blocks)))
+    cells = [(a, b) for a in sides.a for b in sides.b]
     pairs = [match_sides(a, b, suite.match) for a, b in cells]
     settings = (suite.compare.svcca_threshold, suite.compare.svcca_k, suite.compare.knn_k)
     rows = shuffle_rows(cells, pairs, make_measures(tuple(MEASURES), *settings), options.permutations)

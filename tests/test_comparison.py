@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,102 +15,156 @@ from statsmodels.stats.multitest import multipletests
 
 from semconv import SparseActivations
 from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
+from semconv.results.schema import (
+    Corpus,
+    LayerPair,
+    Measures,
+    Model,
+    NotCounted,
+    NullTest,
+    Read,
+    Reason,
+    Results,
+    Score,
+    Sinks,
+    SplitHalf,
+)
+from semconv.runs.task_cache import FinishedTasks, TaskCache
+from semconv.runs.tasks import Task, run_tasks
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.comparison import Encoded, add_q_values, compare_all, interval, n_steps, summarise
-from semconv.study.layer_pairs import bootstrap, study
-from semconv.study.published_protocol import STEPS
+from semconv.study.finished import read_observations
+from semconv.study.layer_pair import resample
+from semconv.study.observations import Observations
+from semconv.study.observe import Encoded, Progress, observe, stages
+from semconv.study.published_protocol import STEPS, PublishedSides
 from semconv.study.sides import Side
-from semconv.study.subspaces import pooled, spans_of, study_spans
+from semconv.study.subspaces import observe_part, pooled, spans_of
+from semconv.study.tell import Stated, tell
+from semconv.study.tell_grid import corrected, interval, summarise
 from semconv.suite.config import (
     CompareConfig,
     ControlConfig,
     CorpusConfig,
-    ModelConfig,
     NullConfig,
     PublishedConfig,
-    SaeConfig,
     SpanConfig,
     SubspaceConfig,
     SuiteConfig,
 )
+from semconv.system.errors import InputError
+from semconv.system.shape import plain, read_as
 from semconv.text.top_tokens import TopTokens
-from tests.worlds import MATCH, TEXTS, make_world
+from tests.worlds import MATCH, TEXTS, make_world, model, study
 
 WORLD = make_world()
 
 
-def cells_of(ps: list[float | None], null: str = "shuffle") -> list[dict[str, Any]]:
-    return [{"nulls": {null: {"reason": "none"} if p is None else {"p": p}}} for p in ps]
+def a_test(p: float, score: float = 0.5, mean: float = 0.0, q: float | None = None, by: float | None = None):
+    """A test with a p, and perhaps q-values."""
+    return NullTest(score=score, mean=mean, sd=1.0, z=1.0, p=p, calibrated=score / 10, q=q, q_by=by)
+
+
+def table_of(ps: list[float | None], null: str = "shuffle") -> dict[int, Measures]:
+    """A table whose one measure has these p, or none."""
+    tests = [Reason(reason="none") if p is None else a_test(p) for p in ps]
+    return {place: {"m": Score(score=0.5, nulls={null: test})} for place, test in enumerate(tests)}
+
+
+def q_of(table: dict[int, Measures], place: int, null: str = "shuffle") -> tuple[float | None, float | None]:
+    score = table[place]["m"]
+    assert isinstance(score, Score)
+    test = score.nulls[null]
+    assert isinstance(test, NullTest)
+    return test.q, test.q_by
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_q_values_equal_those_of_statsmodels(seed: int):
     rng = np.random.default_rng(seed)
     ps = np.ceil(rng.uniform(size=17) ** 3 * 100) / 100  # with ties, as permutations give
-    cells = cells_of(ps.tolist())
-    add_q_values(cells)
-    for key, method in (("q", "fdr_bh"), ("q_by", "fdr_by")):
+    table = corrected(table_of(ps.tolist()))
+    for at, method in enumerate(("fdr_bh", "fdr_by")):
         wanted = multipletests(ps, method=method)[1]
         # two orders of the same products in float64
-        np.testing.assert_allclose([cell["nulls"]["shuffle"][key] for cell in cells], wanted, rtol=1e-12)
+        np.testing.assert_allclose([q_of(table, place)[at] for place in table], wanted, rtol=1e-12)
 
 
-def test_q_values_leave_out_what_has_no_p_and_keep_nulls_apart():
-    cells = [*cells_of([0.01, None, 0.5]), {"reason": "too few"}, {}]
-    cells[0]["nulls"]["rematch"] = {"p": 0.04}
-    add_q_values(cells)
+def test_q_values_leave_out_what_has_no_p_and_keep_nulls_and_measures_apart():
+    table = table_of([0.01, None, 0.5])
+    first = table[0]["m"]
+    assert isinstance(first, Score)
+    table[0] = {"m": replace(first, nulls={**first.nulls, "rematch": a_test(0.04)}), "other": first}
+    table |= {3: {"m": Reason(reason="too few")}, 4: {}}
+    found = corrected(table)
     wanted = multipletests([0.01, 0.5], method="fdr_bh")[1]
-    assert [cells[i]["nulls"]["shuffle"]["q"] for i in (0, 2)] == pytest.approx(wanted)
-    assert cells[1]["nulls"]["shuffle"] == {"reason": "none"}
-    assert cells[0]["nulls"]["rematch"] == {"p": 0.04, "q": 0.04, "q_by": 0.04}
-    assert cells[3:] == [{"reason": "too few"}, {}]
-    none = cells_of([None])
-    add_q_values(none)
-    assert none == cells_of([None])
+    assert [q_of(found, place)[0] for place in (0, 2)] == pytest.approx(wanted)
+    assert found[1] == table[1]
+    assert q_of(found, 0, "rematch") == (0.04, 0.04)
+    alone = found[0]["other"]
+    assert isinstance(alone, Score)
+    assert alone.nulls["shuffle"] == a_test(0.01, q=0.01, by=0.01)
+    assert {place: found[place] for place in (3, 4)} == {place: table[place] for place in (3, 4)}
+    assert corrected(table_of([None])) == table_of([None])
 
 
-def cell(score: float, null: np.ndarray, **more: Any) -> dict[str, Any]:
+def pair_of(score: Score | Reason) -> LayerPair:
+    """A layer pair of which the score of one measure, `m`, matters."""
+    halves = SplitHalf(features=0, same_partner=None, r_reliability=None)
+    none = dict.fromkeys(("layer_a", "layer_b", "pairs", "undefined_a", "undefined_b"), 0)
+    none |= dict.fromkeys(("noisy_features_a", "noisy_features_b"), 0)
+    texts = {"sae_a": "0", "sae_b": "0", "matches_sha256": ""}
+    return LayerPair(**none, **texts, mean_r=None, filters=(), split_half=halves, measures={"m": score})
+
+
+def scored(score: float, null: np.ndarray, q: float | None = None, by: float | None = None, **more: Any) -> LayerPair:
+    """A layer pair with a score beside the draws of `shuffle`; q is p, and q_by 2 p, if nothing else is said."""
     p = ((null >= score).sum() + 1) / (len(null) + 1)
-    test = {"score": score, "p": p, "q": p, "q_by": 2 * p, "mean": float(null.mean()), "calibrated": score / 10}
-    return {"measures": {"m": {"score": score, "nulls": {"shuffle": {**test, **more}}}}}
+    test = a_test(p, score, float(null.mean()), p if q is None else q, 2 * p if by is None else by)
+    return pair_of(Score(score=score, nulls={"shuffle": test}, **more))
+
+
+def draws_of(nulls: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    return {key: {"shuffle": null[None]} for key, null in nulls.items()}
 
 
 def test_the_summary_by_hand():
     nulls = {"0x0": np.arange(19) / 100, "0x1": np.arange(19)[::-1] / 20, "1x1": np.full(19, 0.9)}
-    grid = {"0x0": cell(0.5, nulls["0x0"]), "0x1": cell(0.7, nulls["0x1"], q=0.049), "1x1": cell(0.3, nulls["1x1"])}
-    grid["2x2"] = {"measures": {"m": {"reason": "too few"}}}
-    grid["0x1"]["measures"]["m"]["interval"] = [0.6, 0.8]
-    arrays = {key: {"shuffle.m": null} for key, null in nulls.items()}
-    out = summarise(grid, arrays, "m")
-    assert out["layer_pairs"] == 3
-    assert (out["best_layer_pair"], out["best_score"], out["best_interval"]) == ("0x1", 0.7, [0.6, 0.8])
-    assert out["mean_score"] == pytest.approx(0.5)
-    shuffle = out["nulls"]["shuffle"]
-    assert (shuffle["layer_pairs"], shuffle["significant"], shuffle["significant_by"]) == (3, 1, 0)
-    assert shuffle["largest_p"] == 1.0
-    assert shuffle["smallest_q"] == 3 / 20
-    assert shuffle["mean"] == pytest.approx((0.09 + 0.45 + 0.9) / 3)
-    assert shuffle["best_calibrated"] == pytest.approx(0.07)
-    assert shuffle["best_of_grid"] == {"score": 0.7, "null_mean": pytest.approx(0.9), "p": 1.0}
+    grid = {
+        "0x0": scored(0.5, nulls["0x0"]),
+        "0x1": scored(0.7, nulls["0x1"], q=0.049, interval=(0.6, 0.8)),
+        "1x1": scored(0.3, nulls["1x1"]),
+        "2x2": pair_of(Reason(reason="too few")),
+    }
+    out = summarise(grid, {**draws_of(nulls), "2x2": {}}, "m", 0)
+    assert out.layer_pairs == 3
+    assert (out.best_layer_pair, out.best_score, out.best_interval) == ("0x1", 0.7, (0.6, 0.8))
+    assert out.mean_score == pytest.approx(0.5)
+    shuffle = out.nulls["shuffle"]
+    assert (shuffle.layer_pairs, shuffle.significant, shuffle.significant_by) == (3, 1, 0)
+    assert shuffle.largest_p == 1.0
+    assert shuffle.smallest_q == 3 / 20
+    assert shuffle.mean == pytest.approx((0.09 + 0.45 + 0.9) / 3)
+    assert shuffle.best_calibrated == pytest.approx(0.07)
+    assert plain(shuffle.best_of_grid) == {"score": 0.7, "null_mean": pytest.approx(0.9), "p": 1.0}
 
 
 def test_q_of_exactly_the_level_is_not_significant_and_below_is():
     null = np.zeros(19)
-    grid = {"0x0": cell(0.5, null, q=0.05, q_by=0.05), "0x1": cell(0.5, null, q=0.0499, q_by=0.0499)}
-    shuffle = summarise(grid, {key: {"shuffle.m": null} for key in grid}, "m")["nulls"]["shuffle"]
-    assert (shuffle["significant"], shuffle["significant_by"]) == (1, 1)
+    grid = {"0x0": scored(0.5, null, q=0.05, by=0.05), "0x1": scored(0.5, null, q=0.0499, by=0.0499)}
+    shuffle = summarise(grid, draws_of(dict.fromkeys(grid, null)), "m", 0).nulls["shuffle"]
+    assert (shuffle.significant, shuffle.significant_by) == (1, 1)
 
 
 def test_a_summary_of_nothing_holds_no_number():
-    out = summarise({"0x0": {"measures": {"m": {"reason": "few"}}}}, {"0x0": {}}, "m")
-    assert out["layer_pairs"] == 0
-    assert out["nulls"] == {}
-    assert all(out[key] is None for key in ("best_layer_pair", "best_score", "best_interval", "mean_score"))
-    grid = {"0x0": {"measures": {"m": {"score": 0.5, "nulls": {"rematch": {"reason": "1 of 9 draws"}}}}}}
-    rematch = summarise(grid, {"0x0": {}}, "m")["nulls"]["rematch"]
-    assert rematch["layer_pairs"] == 0
-    assert rematch["largest_p"] is rematch["mean"] is rematch["best_calibrated"] is rematch["smallest_q"] is None
-    assert list(rematch["best_of_grid"]) == ["reason"]
+    out = summarise({"0x0": pair_of(Reason(reason="few"))}, {"0x0": {}}, "m", 0)
+    assert out.layer_pairs == 0
+    assert out.nulls == {}
+    assert all(getattr(out, name) is None for name in ("best_layer_pair", "best_score", "best_interval", "mean_score"))
+    grid = {"0x0": pair_of(Score(score=0.5, nulls={"rematch": Reason(reason="1 of 9 draws")}))}
+    rematch = summarise(grid, {"0x0": {"rematch": np.zeros((1, 9))}}, "m", 0).nulls["rematch"]
+    assert rematch.layer_pairs == 0
+    assert rematch.largest_p is rematch.mean is rematch.best_calibrated is rematch.smallest_q is None
+    assert list(plain(rematch.best_of_grid)) == ["reason"]
 
 
 def test_intervals_by_hand():
@@ -119,7 +172,7 @@ def test_intervals_by_hand():
     assert (low, high) == (pytest.approx(5 - 4.302652729911275), pytest.approx(5 + 4.302652729911275))
     assert interval(0.2, np.array([0.1, np.nan, 0.3])) is None
     assert interval(0.2, np.array([0.1])) is None
-    assert interval(0.25, np.full(5, 0.3)) == [0.25, 0.25]
+    assert interval(0.25, np.full(5, 0.3)) == (0.25, 0.25)
 
 
 def test_an_interval_holds_the_truth_as_often_as_it_says_though_the_draws_are_shifted():
@@ -128,10 +181,6 @@ def test_an_interval_holds_the_truth_as_often_as_it_says_though_the_draws_are_sh
     draws = observed[:, None] + rng.normal(size=(4000, 40)) + 3  # resampling raises every score by as much
     held = np.mean([low <= 0 <= high for o, d in zip(observed, draws, strict=True) for low, high in [interval(o, d)]])  # pyright: ignore
     assert abs(held - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 4000)
-
-
-def model(name: str, *layers: int) -> ModelConfig:
-    return ModelConfig(name, name, tuple(SaeConfig(f"blocks.{layer}.hook_resid_post", "sae") for layer in layers))
 
 
 def together(*sides: Side) -> list[Side]:
@@ -161,8 +210,8 @@ def small(**changes: Any) -> tuple[SuiteConfig, Encoded]:
         spans=SpanConfig("windows", 4),
         published=PublishedConfig(1, 2),
     )
-    published = {True: (a3, b), False: (a, b)}
-    encoded = Encoded(WORLD.blocks, [a, a3], [b], {"untrained": (floor, b)}, published)
+    published = PublishedSides(shifted=(a3, b), everywhere=(a, b), corrected=(a, b))
+    encoded = Encoded(WORLD.blocks, TEXTS, [a, a3], [b], {"untrained": (floor, b)}, published)
     return replace(suite, **changes), encoded
 
 
@@ -170,175 +219,279 @@ def replace_tokens(side: Side, n_tokens: int) -> SparseActivations:
     return side.acts.tokens(torch.arange(n_tokens) % side.acts.n_tokens)
 
 
+TEXT_READ = {
+    **{"rows": "packed", "bos_rule": "", "separator_rule": "", "tokenizer": "", "tokens_sha256": ""},
+    **dict.fromkeys(("n_rows", "skip_positions", "documents", "documents_read", "documents_cut"), 0),
+    **dict.fromkeys(("tokens_left_out", "files_ignored", "n_tokens"), 0),
+}
+
+
+def stated(unfair: frozenset[str] = frozenset()) -> Stated:
+    """What is said of text and models: next to nothing."""
+    sinks = Sinks(multiple=10.0, excluded=False, positions_a=0, positions_b=0, spans=0)
+    more = {"n_documents": 0, "n_spans": None, "context": 2, "text_sha256": "", "sinks": sinks, "b": None}
+    corpus = Corpus(**TEXT_READ, **more, excluded=NotCounted())
+    a, b = (Model(name=name, path="", revision="", saes={}) for name in "ab")
+    return Stated("", False, corpus, a, b, Read(controls={}, versions={}), unfair)
+
+
+def compare(
+    suite: SuiteConfig,
+    encoded: Encoded,
+    folder: Path,
+    measures: tuple[str, ...] | None = None,
+    progress: Progress = lambda *_: None,
+    match: dict[str, Any] | None = None,
+    **null: Any,
+) -> tuple[Results, Observations]:
+    """Observes and tells a suite by few draws; `measures`, `match` and `null` change its settings."""
+    settings = WORLD.settings(measures or suite.compare.measures, match=match, **null)
+    compare = replace(suite.compare, measures=tuple(measure.name for measure in settings.measures))
+    suite = replace(suite, compare=compare, match=settings.match, null=settings.null)
+    observations = observe(suite, settings, encoded, TaskCache(folder), progress)
+    return tell(observations, suite, stated(encoded.unfair)), observations
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A small suite and what it says."""
+
+    results: Results
+    stages: dict[str, list[tuple[int, int]]]
+    suite: SuiteConfig
+    encoded: Encoded
+
+
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     suite, encoded = small()
-    steps = Counter[str]()
+    stages: dict[str, list[tuple[int, int]]] = {}
     folder = tmp_path_factory.mktemp("tasks")
-    protocol = WORLD.protocol(
-        folder, suite.compare.measures, tick=lambda stage, n: steps.update({stage: n}), n_rematch=5, n_bootstrap=4
-    )
-    return compare_all(suite, protocol, encoded, TEXTS)[0], steps, suite, encoded
+    progress: Progress = lambda stage, *of: stages.setdefault(stage, []).append(of)  # noqa: E731
+    results, _ = compare(suite, encoded, folder, progress=progress, n_rematch=5, n_bootstrap=4)
+    return Compared(results, stages, suite, encoded)
 
 
-def test_the_sections_and_the_steps(compared: tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded]):
-    results, steps, suite, _ = compared
-    assert set(results) == {"grid", "summary", "controls", "subspaces", "spans", "published"}
-    assert set(results["grid"]) == {"1x2", "3x2"}
-    assert steps == {stage: n_steps(suite, stage) for stage in ("compare", "rematch", "bootstrap", "subspaces")}
-    json.dumps(results, allow_nan=False)
+def score_of(measures: Measures, name: str) -> Score:
+    """The score of a measure that has one."""
+    score = measures[name]
+    assert isinstance(score, Score)
+    return score
 
 
-def test_the_grid_is_study_with_q_values_and_intervals(
-    compared: tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded], tmp_path: Path
-):
-    results, _, suite, encoded = compared
-    protocol = WORLD.protocol(tmp_path, suite.compare.measures, n_rematch=5, n_bootstrap=4)
-    studied = [study(protocol, f"s{i}", a, encoded.sides_b[0]) for i, a in enumerate(encoded.sides_a)]
-    draws = [bootstrap(protocol, encoded.sides_a, encoded.sides_b, i) for i in range(4)]
+def p_of(measures: Measures, name: str, null: str) -> NullTest:
+    """The test of a measure against a null, where it has one."""
+    test = score_of(measures, name).nulls[null]
+    assert isinstance(test, NullTest)
+    return test
+
+
+def test_the_sections_and_the_stages(compared: Compared):
+    results, stages = compared.results, compared.stages
+    assert set(results.grid) == {"1x2", "3x2"}
+    assert None not in (results.subspaces, results.spans, results.published)
+    assert {stage: len(done) for stage, done in stages.items()} == {
+        "compare": 2 + 1 + 3,  # layer pairs, the control, every SAE with itself
+        "floors": 1,
+        "floors, trained": 1,
+        "rematch": stages["rematch"][0][1],  # of each pair of SAEs that has enough feature pairs left
+        "rematch, scores": 2 * stages["rematch"][0][1],
+        "bootstrap": 4,
+        "subspaces": 2 + 3,
+        "spans": 1 + 2,
+        "published": 7,
+    }
+    assert 4 <= stages["rematch"][0][1] <= 5
+    assert all(done == [(i + 1, len(done)) for i in range(len(done))] for done in stages.values())
+    json.dumps(plain(results), allow_nan=False)
+    assert plain(read_as(Results, plain(results), "r")) == plain(results)
+
+
+def test_the_grid_is_study_with_q_values_and_intervals(compared: Compared, tmp_path: Path):
+    grid, suite, encoded = compared.results.grid, compared.suite, compared.encoded
+    settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=4)
+    studied = [study(settings, tmp_path / str(a.layer), a, encoded.sides_b[0]) for a in encoded.sides_a]
+    draws = [resample(settings, encoded.sides_a, encoded.sides_b, i) for i in range(4)]
     for i, key in enumerate(("1x2", "3x2")):
-        found, alone = results["grid"][key], studied[i][0]
-        assert found["pairs"] == alone["pairs"]
-        counts = np.array([d[0][i, 0] for d in draws], dtype=np.float64)
-        assert found["pairs_interval"] == interval(found["pairs"], counts)
+        found, alone = grid[key], studied[i].pair
+        assert found.pairs == alone.pairs
+        counts = np.array([d.counts[i, 0] for d in draws], dtype=np.float64)
+        assert found.pairs_interval == interval(found.pairs, counts)
         for place, name in enumerate(suite.compare.measures):
-            scores = np.array([d[1][i, 0, place] for d in draws])
-            assert found["measures"][name]["interval"] == interval(found["measures"][name]["score"], scores)
-            for null, test in alone["measures"][name]["nulls"].items():
-                of_grid = [s[0]["measures"][name]["nulls"][null]["p"] for s in studied]
-                q = multipletests(of_grid, method="fdr_bh")[1][i]
-                assert found["measures"][name]["nulls"][null]["q"] == pytest.approx(q)
-                assert test.items() <= found["measures"][name]["nulls"][null].items()
-    for name in suite.compare.measures:
+            scores, score = np.array([d.scores[i, 0, place] for d in draws]), score_of(found.measures, name)
+            assert score.interval == interval(score.score, scores)
+            for null in score_of(alone.measures, name).nulls:
+                of_grid = [p_of(one.pair.measures, name, null).p for one in studied]
+                test = p_of(found.measures, name, null)
+                assert test.q == pytest.approx(multipletests(of_grid, method="fdr_bh")[1][i])
+                assert replace(test, q=None, q_by=None) == p_of(alone.measures, name, null)
+    for place, name in enumerate(suite.compare.measures):
         for null in ("shuffle", "frequency", "rematch"):
-            arrays = np.stack([s[1][f"{null}.{name}"] for s in studied])
-            best = max(s[0]["measures"][name]["nulls"][null]["score"] for s in studied)
+            arrays = np.stack([one.draws(null, place) for one in studied])
+            best = max(p_of(one.pair.measures, name, null).score for one in studied)
             p = ((arrays.max(axis=0) >= best - 1e-12).sum() + 1) / (arrays.shape[1] + 1)
-            assert results["summary"][name]["nulls"][null]["best_of_grid"]["p"] == p
+            assert plain(compared.results.summary[name].nulls[null].best_of_grid)["p"] == p
 
 
-def test_controls_hold_the_floor_and_every_self_match(
-    compared: tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded],
-):
-    controls = compared[0]["controls"]
-    assert set(controls["self_match"]) == {"a/1", "a/3", "b/2"}
-    floor = controls["pairs"]["untrained"]
-    assert (floor["kind"], floor["model_a"], floor["model_b"]) == ("floor", "u", "b")
-    kept = compared[0]["grid"]["1x2"]["pairs"]  # as many as the trained models keep, whether they agree or not
-    strongest = controls["strongest"]["untrained"]
-    n = strongest["floor"]["pairs"]
-    assert floor["pairs"] < n == strongest["trained"]["pairs"] <= kept
-    for cell, most in ((strongest["floor"], kept), (strongest["trained"], n)):
-        assert [count["step"] for count in cell["filters"]][-2:] == ["r > -1", f"the {most} strongest"]
-        assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch"}
-    assert controls["lowest_self_r"] == pytest.approx(1.0, abs=1e-12)
-    assert controls["lowest_self_score"] == pytest.approx(1.0, abs=1e-9)
+def test_controls_hold_the_floor_and_every_self_match(compared: Compared):
+    controls = compared.results.controls
+    assert set(controls.self_match) == {"a/1", "a/3", "b/2"}
+    floor = controls.pairs["untrained"]
+    assert (floor.kind, floor.model_a, floor.model_b) == ("floor", "u", "b")
+    kept = compared.results.grid["1x2"].pairs  # as many as the trained models keep, whether they agree or not
+    strongest = controls.strongest["untrained"]
+    n = strongest.floor.pairs
+    assert floor.pairs < n == strongest.trained.pairs <= kept
+    for pair, most in ((strongest.floor, kept), (strongest.trained, n)):
+        assert [step.step for step in pair.filters][-2:] == ["r > -1", f"the {most} strongest"]
+        assert set(score_of(pair.measures, "rsa").nulls) == {"shuffle", "frequency", "rematch"}
+    assert controls.lowest_self_r == pytest.approx(1.0, abs=1e-12)
+    assert controls.lowest_self_score == pytest.approx(1.0, abs=1e-9)
 
 
 def test_a_floor_outside_of_the_grid_stands_beside_nothing(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None)
     floor, b = encoded.controls["untrained"]
+    outside = replace(suite.controls[0], model_a=model("u", 9))
     both = {"untrained": (replace(floor, layer=9), b), "inside": (floor, b)}
-    controls = (*suite.controls, replace(suite.controls[0], name="inside"))
+    controls = (outside, replace(suite.controls[0], name="inside"))
     for kept in (("untrained",), ("untrained", "inside")):
-        here = replace(encoded, controls={name: both[name] for name in kept})
+        here = replace(encoded, published=None, controls={name: both[name] for name in kept})
         of_kept = replace(suite, controls=tuple(c for c in controls if c.name in kept))
-        results = compare_all(of_kept, WORLD.protocol(tmp_path / str(len(kept)), ("rsa",)), here, TEXTS)[0]
-        against, inside = results["controls"]["against"]["rsa"], "inside" in kept
-        assert set(results["controls"]["strongest"]) == set(kept) - {"untrained"}
-        assert (against["cross_model"] is not None) == inside
-        assert (against["above_floor"] is not None) == (inside and against["floor"] is not None)
+        results, _ = compare(of_kept, here, tmp_path / str(len(kept)), ("rsa",))
+        against, inside = results.controls.against["rsa"], "inside" in kept
+        assert set(results.controls.strongest) == set(kept) - {"untrained"}
+        assert (against.cross_model is not None) == inside
+        assert (against.above_floor is not None) == (inside and against.floor is not None)
 
 
 def test_a_floor_that_is_none_is_marked_and_held_against_nothing(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None)
     same = {"untrained": (replace(encoded.sides_a[0], model="u"), encoded.sides_b[0])}
     for unfair in (frozenset[str](), frozenset({"untrained"})):
-        protocol = WORLD.protocol(tmp_path / str(len(unfair)), ("rsa",))
-        results = compare_all(suite, protocol, replace(encoded, controls=same, unfair=unfair), TEXTS)[0]
-        assert results["controls"]["pairs"]["untrained"]["trained_saes"] == bool(unfair)
-        against = results["controls"]["against"]["rsa"]
-        assert (against["floor"] is None) == bool(unfair)
-        assert against["cross_model"] is not None
+        here = replace(encoded, published=None, controls=same, unfair=unfair)
+        results, _ = compare(suite, here, tmp_path / str(len(unfair)), ("rsa",))
+        assert results.controls.pairs["untrained"].trained_saes == bool(unfair)
+        against = results.controls.against["rsa"]
+        assert (against.floor is None) == bool(unfair)
+        assert against.cross_model is not None
 
 
 def test_a_silent_side_does_not_stop_the_controls(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None)
     silent = SparseActivations.from_dense(torch.zeros_like(encoded.sides_a[1].acts.to_dense()))
     sides = [encoded.sides_a[0], replace(encoded.sides_a[1], acts=silent, store_sha256="silent")]
-    results = compare_all(suite, WORLD.protocol(tmp_path, ("rsa",)), replace(encoded, sides_a=sides), TEXTS)[0]
-    assert results["controls"]["self_match"]["a/3"]["lowest_r"] is None
-    assert results["controls"]["lowest_self_r"] == pytest.approx(1.0, abs=1e-12)
-    assert "reason" in results["grid"]["3x2"]["measures"]["rsa"]
-    assert results["summary"]["rsa"]["layer_pairs"] == 1
-    json.dumps(results, allow_nan=False)
+    results, _ = compare(suite, replace(encoded, published=None, sides_a=sides), tmp_path, ("rsa",))
+    assert results.controls.self_match["a/3"].lowest_r is None
+    assert results.controls.lowest_self_r == pytest.approx(1.0, abs=1e-12)
+    assert isinstance(results.grid["3x2"].measures["rsa"], Reason)
+    assert results.summary["rsa"].layer_pairs == 1
+    json.dumps(plain(results), allow_nan=False)
 
 
 def test_a_score_that_some_resample_lacks_has_no_interval(tmp_path: Path):
-    suite, encoded = small(spans=None, subspaces=None, published=None, controls=())
-    protocol = WORLD.protocol(tmp_path, ("rsa",), n_bootstrap=4)
-    pairs = study(protocol, "x", encoded.sides_a[0], encoded.sides_b[0])[0]["pairs"]
-    drawn = [int(bootstrap(protocol, encoded.sides_a[:1], encoded.sides_b, i)[0][0, 0]) for i in range(4)]
-    protocol = WORLD.protocol(tmp_path / "few", ("rsa",), n_bootstrap=4, match={"min_r": 0.55})
-    counts = [int(bootstrap(protocol, encoded.sides_a[:1], encoded.sides_b, i)[0][0, 0]) for i in range(4)]
-    observed = study(protocol, "x", encoded.sides_a[0], encoded.sides_b[0])[0]["pairs"]
+    suite, encoded = small(spans=None, subspaces=None, published=None, controls=(), model_a=model("a", 1))
+    a, b = encoded.sides_a[0], encoded.sides_b[0]
+    loose, strict = WORLD.settings(("rsa",)), WORLD.settings(("rsa",), match={"min_r": 0.55})
+    pairs, observed = (study(s, tmp_path / f"{s.match.min_r}", a, b).pair.pairs for s in (loose, strict))
+    drawn, counts = ([int(resample(s, [a], [b], i).counts[0, 0]) for i in range(4)] for s in (loose, strict))
     assert pairs >= min(drawn)
     assert min(counts) < observed
-    bar = WORLD.protocol(tmp_path / "bar", ("rsa",), n_bootstrap=4, match={"min_r": 0.55, "min_pairs": min(counts) + 1})
-    results, _ = compare_all(suite, bar, replace(encoded, sides_a=encoded.sides_a[:1], controls={}), TEXTS)
-    found = results["grid"]["1x2"]
-    assert found["measures"]["rsa"]["interval"] is None
-    assert math.isfinite(found["measures"]["rsa"]["score"])
-    assert found["pairs_interval"] == interval(found["pairs"], np.array(counts, dtype=np.float64))
+    here = replace(encoded, sides_a=[a], controls={}, published=None)
+    match = {"min_r": 0.55, "min_pairs": min(counts) + 1}
+    found = compare(suite, here, tmp_path / "bar", ("rsa",), match=match, n_bootstrap=4)[0].grid["1x2"]
+    assert score_of(found.measures, "rsa").interval is None
+    assert math.isfinite(score_of(found.measures, "rsa").score)
+    assert found.pairs_interval == interval(found.pairs, np.array(counts, dtype=np.float64))
 
 
-def test_spans_and_subspaces_are_those_of_their_modules(
-    compared: tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded], tmp_path: Path
-):
-    results, _, suite, encoded = compared
+def test_spans_and_subspaces_are_those_of_their_modules(compared: Compared):
+    results, suite, encoded = compared.results, compared.suite, compared.encoded
     assert suite.spans is not None
+    assert results.spans is not None
+    assert results.subspaces is not None
     spans = spans_of(suite.spans, WORLD.blocks, TEXTS)
-    protocol = WORLD.protocol(tmp_path, suite.compare.measures)
+    settings = WORLD.settings(suite.compare.measures)
     a, b = (pooled(side, spans, suite.spans) for side in (encoded.sides_a[1], encoded.sides_b[0]))
-    alone, found = study_spans(protocol, a, b), results["spans"]["grid"]["3x2"]
-    assert found["pairs"] == alone["pairs"]
-    assert found["measures"]["rsa"]["score"] == alone["measures"]["rsa"]["score"]
-    assert results["spans"]["n_spans"] == len(spans)
-    assert results["spans"]["mean_length"] == pytest.approx(WORLD.blocks.n_tokens / len(spans))
-    for cells in results["subspaces"]["grid"].values():  # no made-up word is a keyword of the mini lists
-        assert all(cell["reason"].startswith("0 features") for cell in cells.values())
-    assert set(results["subspaces"]["relations"]["1x2"]) == {"reason"}
+    alone = observe_part(settings, settings.measures, a, b, settings.match.min_pairs)
+    found = results.spans.grid["3x2"]
+    assert found.pairs == alone.facts.pairs
+    assert score_of(found.measures, "rsa").score == alone.scores[0]
+    assert results.spans.n_spans == len(spans)
+    assert results.spans.mean_length == pytest.approx(WORLD.blocks.n_tokens / len(spans))
+    for cells in results.subspaces.grid.values():  # no made-up word is a keyword of the mini lists
+        assert all((cell.reason or "").startswith("0 features") for cell in cells.values())
+    assert isinstance(results.subspaces.relations["1x2"], Reason)
 
 
-def test_the_last_published_step_is_the_grid(compared: tuple[dict[str, Any], Counter[str], SuiteConfig, Encoded]):
-    results = compared[0]
-    steps, grid = results["published"]["steps"], results["grid"]["1x2"]
+def test_the_last_published_step_is_the_grid(compared: Compared):
+    assert compared.results.published is not None
+    steps, pair = compared.results.published.steps, compared.results.grid["1x2"]
+    first, second, last = (steps[i].rsa for i in (0, 1, -1))
     assert len(steps) == 1 + len(STEPS)
-    assert steps[-1]["pairs"] == grid["pairs"]
-    assert steps[-1]["rsa"]["score"] == grid["measures"]["rsa"]["score"]
-    assert steps[-1]["rsa"]["p"] == grid["measures"]["rsa"]["nulls"]["shuffle"]["p"]
+    assert steps[-1].pairs == pair.pairs
+    assert not any(isinstance(score, Reason) for score in (first, second, last))
+    assert plain(last)["score"] == score_of(pair.measures, "rsa").score
+    assert plain(last)["p"] == p_of(pair.measures, "rsa", "shuffle").p
     # Filters that a step has not turned on are off, so the first rows are of the shifted sides.
-    assert steps[0]["rsa"]["score"] != steps[1]["rsa"]["score"]
+    assert plain(first)["score"] != plain(second)["score"]
 
 
 def test_one_run_draws_the_same_whatever_ran_before(tmp_path: Path):
     suite, encoded = small(published=None)
-    protocol = WORLD.protocol(tmp_path / "0", ("rsa",), n_rematch=5, n_bootstrap=2)
-    first, nulls = compare_all(suite, protocol, encoded, TEXTS)
+    encoded, more = replace(encoded, published=None), {"n_rematch": 5, "n_bootstrap": 2}
+    first, observed = compare(suite, encoded, tmp_path / "0", ("rsa",), **more)
     permutation_ids(50, 3, 11)
     np.random.default_rng(0).random(100)
     torch.manual_seed(3)
-    again, nulls_again = compare_all(suite, protocol, encoded, TEXTS)
-    elsewhere = replace(protocol, cache=type(protocol.cache)(tmp_path / "1"))
-    fresh, _ = compare_all(suite, elsewhere, encoded, TEXTS)
-    assert json.dumps(first, sort_keys=True) == json.dumps(again, sort_keys=True) == json.dumps(fresh, sort_keys=True)
-    assert set(nulls) == set(first["grid"])
-    for key, arrays in nulls.items():
-        assert {f"{n}.rsa" for n in ("shuffle", "frequency", "rematch")} == set(arrays)
-        test = first["grid"][key]["measures"]["rsa"]["nulls"]
-        for name, draws in arrays.items():
-            assert float(draws.mean()) == test[name.split(".")[0]]["mean"]
-            assert np.array_equal(draws, nulls_again[key][name])
+    again, observed_again = compare(suite, encoded, tmp_path / "0", ("rsa",), **more)
+    fresh, _ = compare(suite, encoded, tmp_path / "1", ("rsa",), **more)
+    assert first == again == fresh
+    assert set(observed.grid) == set(first.grid)
+    for key, studied in observed.grid.items():
+        draws = studied.draws()
+        assert set(draws) == {"shuffle", "frequency", "rematch"}
+        for null, rows in draws.items():
+            assert float(rows[0].mean()) == p_of(first.grid[key].measures, "rsa", null).mean
+            assert np.array_equal(rows, observed_again.grid[key].draws()[null])
+
+
+def test_telling_needs_nothing_but_the_finished_tasks(tmp_path: Path):
+    """No side, no text: what an archive is told from. And a task that is missing or of another kind is refused."""
+    suite, encoded = small()
+    results, _ = compare(suite, encoded, tmp_path, n_rematch=5, n_bootstrap=2)
+    settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=2)
+    suite = replace(suite, match=settings.match, null=settings.null)
+    assert tell(read_observations(suite, FinishedTasks(tmp_path)), suite, stated()) == results
+    observed, scores = tmp_path / "1x2.observed.safetensors", tmp_path / "1x2.strongest-scores.safetensors"
+    content = observed.read_bytes()
+    observed.write_bytes(scores.read_bytes())
+    with pytest.raises(InputError, match=r"^\w+ in task 1x2\.observed in .* is missing$"):
+        read_observations(suite, FinishedTasks(tmp_path))
+    observed.write_bytes(content)
+    scores.unlink()
+    with pytest.raises(InputError, match=r"must hold the finished task 1x2\.strongest-scores, found none"):
+        read_observations(suite, FinishedTasks(tmp_path))
+
+
+def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: Path):
+    suite, encoded = small(null=NullConfig(n_permutations=19, n_strata=3, n_rematch=5, n_bootstrap=1, seed=5))
+    settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=1)
+    cache, seen = TaskCache(tmp_path), dict[str, Task]()
+    for _, tasks in stages(suite, settings, encoded, cache):
+        assert not seen.keys() & {task.name for task in tasks}
+        seen |= {task.name: task for task in tasks}
+        run_tasks(tasks, cache, True, lambda *_: None)
+    sides = {side.name for side in (*encoded.sides, *encoded.controls["untrained"])}
+    for task in seen.values():
+        assert set(task.needs) <= sides
+        assert bool(task.needs) == (task.cost == "match")
+        json.dumps(task.inputs)
+    assert seen["1x2.observed"].needs == ("a/1", "b/2")
+    assert seen["self.a.3"].needs == ("a/3",)
+    assert seen["control.untrained.observed"].needs == ("u/1", "b/2")
+    assert seen["1x2.rematch-scores.0"].cost == "score"
+    assert set(seen) == cache.used
 
 
 @pytest.mark.parametrize("n_cells", [1, 2, 3, 9, 10])
@@ -347,16 +500,16 @@ def test_with_the_default_number_of_shifts_one_layer_pair_alone_can_be_significa
     for draws, told in ((needed_rematches(n_cells), True), (needed_rematches(n_cells) - 1, False)):
         null = np.arange(draws) / draws
         keys = [f"0x{i}" for i in range(n_cells)]
-        grid = {key: cell(2.0 if key == "0x0" else -1.0, null) for key in keys}
-        add_q_values([of["measures"]["m"] for of in grid.values()])
-        shuffle = summarise(grid, {key: {"shuffle.m": null} for key in keys}, "m")["nulls"]["shuffle"]
-        q = grid["0x0"]["measures"]["m"]["nulls"]["shuffle"]["q"]
-        assert shuffle["smallest_q"] == pytest.approx(q)  # two orders of one product
-        assert (shuffle["significant"] == 1) == told == (shuffle["smallest_q"] < 0.05)
+        pairs = {key: scored(2.0 if key == "0x0" else -1.0, null) for key in keys}
+        measures = corrected({key: pair.measures for key, pair in pairs.items()})
+        grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
+        shuffle = summarise(grid, draws_of(dict.fromkeys(keys, null)), "m", 0).nulls["shuffle"]
+        assert shuffle.smallest_q == pytest.approx(p_of(measures["0x0"], "m", "shuffle").q)  # orders of one product
+        assert (shuffle.significant == 1) == told == ((shuffle.smallest_q or 0.0) < 0.05)
 
 
 def test_the_default_number_of_shifts_is_bounded_and_what_q_can_be_is_never_above_one():
     assert [needed_rematches(n) for n in (1, 9, 11, 1000)] == [20, 180, MOST_REMATCHES, MOST_REMATCHES]
     null, keys = np.zeros(3), [f"0x{i}" for i in range(5)]
-    out = summarise({key: cell(1.0, null) for key in keys}, {key: {"shuffle.m": null} for key in keys}, "m")
-    assert out["nulls"]["shuffle"]["smallest_q"] == 1.0
+    out = summarise({key: scored(1.0, null) for key in keys}, draws_of(dict.fromkeys(keys, null)), "m", 0)
+    assert out.nulls["shuffle"].smallest_q == 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,20 @@ from semconv import best_matches
 from semconv.compare import RSA, SVCCA
 from semconv.compare.measure import Measure
 from semconv.statistics.permutation import calibrated_score, permutation_ids
-from semconv.study.layer_pairs import Protocol
-from semconv.study.published_protocol import PUBLISHED_SHUFFLES, STEPS, Departures, SideOf, published_p, step_tasks
-from semconv.study.sides import Side, match_sides
+from semconv.study.published_protocol import (
+    PUBLISHED_SHUFFLES,
+    STEPS,
+    Departures,
+    PublishedSides,
+    observe_step,
+    published_p,
+    variants,
+)
+from semconv.study.settings import StudySettings
+from semconv.study.sides import match_sides
+from semconv.study.tell import tell_step
 from semconv.suite.config import CompareConfig, MatchConfig
+from semconv.system.shape import plain
 from semconv.text.top_tokens import TopTokens
 from tests.worlds import ByNumber, World, make_world
 
@@ -34,17 +43,16 @@ def with_stops(world: World) -> World:
     return replace(world, a=replace(world.a, tokens=one), b=replace(world.b, tokens=other))
 
 
-def protocol_of(folder: Path, **match: Any) -> Protocol:
-    return WORLD.protocol(folder, match={"stop_tokens": STOPS, **match}, n_permutations=49)
+def settings_of(**match: Any) -> StudySettings:
+    return WORLD.settings(match={"stop_tokens": STOPS, **match}, n_permutations=49)
 
 
 WORLD = with_stops(make_world())
 SHIFTED, EVERYWHERE = with_stops(make_world(1)), with_stops(make_world(2))
 
 
-def sides(layer_shift: bool, all_positions: bool) -> tuple[Side, Side]:
-    world = SHIFTED if layer_shift else EVERYWHERE if all_positions else WORLD
-    return world.a, world.b
+SIDES = PublishedSides((SHIFTED.a, SHIFTED.b), (EVERYWHERE.a, EVERYWHERE.b), (WORLD.a, WORLD.b))
+SAME = PublishedSides(*[(WORLD.a, WORLD.b)] * 3)
 
 
 def test_every_departure_has_one_step_in_the_order_of_the_table():
@@ -52,22 +60,23 @@ def test_every_departure_has_one_step_in_the_order_of_the_table():
     assert all(getattr(Departures(), name) for name in STEPS)
 
 
-def step_by_step(protocol: Protocol, compare: CompareConfig, sides: SideOf) -> list[dict[str, Any]]:
-    return [task() for task in step_tasks(protocol, compare, sides)]
+def step_by_step(settings: StudySettings, compare: CompareConfig, sides: PublishedSides) -> list[dict[str, Any]]:
+    steps = [observe_step(settings, compare, sides, name) for name in variants()]
+    return [plain(tell_step(*both)) for both in zip(steps, variants().values(), strict=True)]
 
 
 def by_hand(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return rows[1 + list(STEPS).index(name)]
 
 
-def test_steps_follow_each_other_from_as_published_to_the_protocol_of_the_grid(tmp_path: Path):
-    protocol = protocol_of(tmp_path)
-    rows = step_by_step(protocol, COMPARE, sides)
+def test_steps_follow_each_other_from_as_published_to_the_protocol_of_the_grid():
+    settings = settings_of()
+    rows = step_by_step(settings, COMPARE, SIDES)
     assert [row["step"] for row in rows] == ["as published", *list(STEPS.values())[:-1], "SVCCA on 90% of the variance"]
-    pairs, last = match_sides(WORLD.a, WORLD.b, protocol.match), rows[-1]
+    pairs, last = match_sides(WORLD.a, WORLD.b, settings.match), rows[-1]
     X, Y = WORLD.a.decoder[pairs.a], WORLD.b.decoder[pairs.b]
     assert last["pairs"] == len(pairs)
-    ids = permutation_ids(len(pairs), 49, protocol.null.seed)
+    ids = permutation_ids(len(pairs), 49, settings.null.seed)
     for column, measure in (("svcca", SVCCA("variance", threshold=0.9)), ("rsa", RSA())):
         score = measure.score(measure.prepare(X), measure.prepare(Y))
         null = np.array([measure.score(measure.prepare(X), measure.prepare(Y[p])) for p in ids])
@@ -77,8 +86,8 @@ def test_steps_follow_each_other_from_as_published_to_the_protocol_of_the_grid(t
         assert last[column]["calibrated"] == pytest.approx(calibrated_score(score, null), abs=1e-9)
 
 
-def test_as_published_by_hand(tmp_path: Path):
-    row = step_by_step(protocol_of(tmp_path), COMPARE, sides)[0]
+def test_as_published_by_hand():
+    row = step_by_step(settings_of(), COMPARE, SIDES)[0]
     found = best_matches(SHIFTED.a.acts, SHIFTED.b.acts).b_to_a
     best, r = found.index[:, 0].numpy(), found.r[:, 0].numpy()
     n = SHIFTED.a.acts.n_tokens
@@ -95,23 +104,14 @@ def test_as_published_by_hand(tmp_path: Path):
         assert "calibrated" not in row[column]
 
 
-def test_sides_are_asked_for_as_the_departures_say(tmp_path: Path):
-    asked: list[tuple[bool, bool]] = []
-
-    def asking(layer_shift: bool, all_positions: bool) -> tuple[Side, Side]:
-        asked.append((layer_shift, all_positions))
-        return sides(layer_shift, all_positions)
-
-    step_by_step(protocol_of(tmp_path), COMPARE, asking)
-    assert asked == [(True, True), (False, True), *[(False, False)] * 5]
+def test_sides_are_those_that_the_departures_say():
+    assert list(variants()) == ["as_published", *STEPS]
+    found = [SIDES.of(departures) for departures in variants().values()]
+    assert found == [SIDES.shifted, SIDES.everywhere, *[SIDES.corrected] * 5]
 
 
-def same_sides(layer_shift: bool, all_positions: bool) -> tuple[Side, Side]:
-    return WORLD.a, WORLD.b
-
-
-def test_what_each_switch_leaves_alone(tmp_path: Path):
-    rows = step_by_step(protocol_of(tmp_path), COMPARE, same_sides)
+def test_what_each_switch_leaves_alone():
+    rows = step_by_step(settings_of(), COMPARE, SAME)
     published, after = rows[0], lambda name: {k: v for k, v in by_hand(rows, name).items() if k != "step"}
     plain = {k: v for k, v in published.items() if k != "step"}
     assert after("layer_shift") == after("all_positions") == plain  # the sides being the same, nothing changes
@@ -126,9 +126,9 @@ def test_what_each_switch_leaves_alone(tmp_path: Path):
     assert one["svcca"]["score"] != few["svcca"]["score"]
 
 
-def test_the_concept_filters_drop_exactly_the_pairs_they_name(tmp_path: Path):
-    protocol = protocol_of(tmp_path, one_to_one=False)
-    rows = step_by_step(protocol, COMPARE, same_sides)
+def test_the_concept_filters_drop_exactly_the_pairs_they_name():
+    settings = settings_of(one_to_one=False)
+    rows = step_by_step(settings, COMPARE, SAME)
     bare = MatchConfig(need_shared_token=False, one_to_one=False, min_r=0.1, min_pairs=8)
     free = WORLD.a.tokens.without_stops(), WORLD.b.tokens.without_stops()
     every = match_sides(replace(WORLD.a, tokens=free[0]), replace(WORLD.b, tokens=free[1]), bare)
@@ -145,14 +145,14 @@ def test_the_concept_filters_drop_exactly_the_pairs_they_name(tmp_path: Path):
     assert by_hand(rows, "no_concept_filters")["pairs"] == sum(kept) < len(kept)
 
 
-def test_a_shrunk_r_moves_the_bar_only(tmp_path: Path):
+def test_a_shrunk_r_moves_the_bar_only():
     n = WORLD.a.acts.n_tokens
     loose = MatchConfig(need_shared_token=False, min_r=-1.0)
     bare = [replace(side, tokens=side.tokens.without_stops()) for side in (WORLD.a, WORLD.b)]
     r = np.sort(match_sides(*bare, loose).r)
     bar = float(r[3] * (1 - 0.5 / n))  # the published r of this pair is below the bar, Pearson's above
     between = ((r > bar) & (r * (n - 1) / n <= bar)).sum()
-    rows = step_by_step(protocol_of(tmp_path, min_r=bar), COMPARE, same_sides)
+    rows = step_by_step(settings_of(min_r=bar), COMPARE, SAME)
     assert between >= 1
     assert by_hand(rows, "all_positions")["pairs"] == (r > bar).sum() - between
     assert by_hand(rows, "shrunk_r")["pairs"] == (r > bar).sum()
@@ -171,10 +171,10 @@ def told(monkeypatch: pytest.MonkeyPatch, score: float, null: Callable[[int], np
     monkeypatch.setattr(semconv.study.published_protocol, "make_measures", make)
 
 
-def test_ten_shuffles_without_plus_one_print_a_p_of_0(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_ten_shuffles_without_plus_one_print_a_p_of_0(monkeypatch: pytest.MonkeyPatch):
     drawn: list[int] = []
     told(monkeypatch, 0.5, lambda m: drawn.append(m) or np.zeros(m))
-    rows = step_by_step(protocol_of(tmp_path), COMPARE, same_sides)
+    rows = step_by_step(settings_of(), COMPARE, SAME)
     assert rows[0]["rsa"]["p"] == 0.0
     assert by_hand(rows, "no_concept_filters")["rsa"]["p"] == 0.0
     assert by_hand(rows, "few_shuffles")["rsa"]["p"] == 1 / 50
@@ -185,17 +185,16 @@ def test_ten_shuffles_without_plus_one_print_a_p_of_0(tmp_path: Path, monkeypatc
     ("score", "null", "reason"),
     [(math.nan, 0.0, "the score is undefined"), (0.5, math.nan, "of 10 draws have no score")],
 )
-def test_no_score_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, score: float, null: float, reason: str):
+def test_no_score_is_a_reason(monkeypatch: pytest.MonkeyPatch, score: float, null: float, reason: str):
     told(monkeypatch, score, lambda m: np.full(m, null))
     for column in ("svcca", "rsa"):
-        cell = step_by_step(protocol_of(tmp_path), COMPARE, same_sides)[0][column]
+        cell = step_by_step(settings_of(), COMPARE, SAME)[0][column]
         assert list(cell) == ["reason"]
         assert reason in cell["reason"]
 
 
-def test_fewer_pairs_than_min_pairs_are_a_reason_in_the_steps_too(tmp_path: Path):
-    many: SideOf = same_sides
-    rows = step_by_step(protocol_of(tmp_path, min_pairs=20), COMPARE, many)
+def test_fewer_pairs_than_min_pairs_are_a_reason_in_the_steps_too():
+    rows = step_by_step(settings_of(min_pairs=20), COMPARE, SAME)
     assert rows[0]["pairs"] >= 20
     assert rows[0]["rsa"]["score"] > 0
     last = rows[-1]

@@ -8,7 +8,7 @@ import sys
 
 def test_comparing_loads_no_model_library():
     heavy = ["transformers", "sae_lens", "datasets", "tokenizers", "matplotlib"]
-    code = f"import sys, semconv.study.comparison; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, semconv.study.observe, semconv.study.tell; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

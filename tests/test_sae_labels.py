@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from semconv import InputError
-from semconv.pipeline.archive import opened, rebuild, write_archive
 from semconv.pipeline.own_pair import model_of
+from semconv.pipeline.rebuilt import rebuild
 from semconv.pipeline.reproduce import publish, reproduce
+from semconv.runs.archive import opened, write_archive
 from semconv.runs.pairs_table import read_pairs
 from semconv.runs.run import Run
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig, load_suite

@@ -16,12 +16,16 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from semconv.compare import MEASURES, make_measures
-from semconv.study.comparison import compare_all
+from semconv.runs.task_cache import TaskCache
+from semconv.study.observe import observe
+from semconv.study.published_protocol import PublishedSides
 from semconv.study.sides import Side
+from semconv.study.tell import tell
 from semconv.suite.config import CompareConfig, SpanConfig
+from semconv.system.shape import plain
 from semconv.system.side_by_side import side_by_side
 from tests.conftest import requires_models, semconv_cli
-from tests.test_comparison import small, together
+from tests.test_comparison import small, stated, together
 from tests.worlds import make_world
 
 WORDS = [f"w{i}" for i in range(400)]
@@ -62,17 +66,20 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], s
         sides_a=[a, other],
         sides_b=[b],
         controls={"untrained": (untrained, b)},
-        published={True: (other, b), False: (a, b)},
+        published=PublishedSides((other, b), (a, b), (a, b)),
+        texts=WORDS,
     )
     measures = tuple(make_measures(tuple(MEASURES), svcca_k=10, knn_k=5))
 
     def compare(n: int, of_blas: int) -> str:
         folder = tmp_path_factory.mktemp("tasks")
-        protocol = world.protocol(folder, (), measures, n_rematch=3, n_bootstrap=3)
+        settings = world.settings((), measures, n_rematch=3, n_bootstrap=3)
+        made = replace(suite, match=settings.match, null=settings.null)
         with threads(n, of_blas):
-            results, nulls = compare_all(suite, protocol, encoded, WORDS)
-        draws = {key: {name: array.tolist() for name, array in arrays.items()} for key, arrays in nulls.items()}
-        return json.dumps([results, draws], sort_keys=True, indent=1)
+            observations = observe(made, settings, encoded, TaskCache(folder), lambda *_: None)
+        results = tell(observations, made, stated())
+        draws = {key: {k: v.tolist() for k, v in one.draws().items()} for key, one in observations.grid.items()}
+        return json.dumps([plain(results), draws], sort_keys=True, indent=1)
 
     return compare
 

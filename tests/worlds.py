@@ -13,11 +13,15 @@ import torch
 from semconv import SparseActivations, TokenBlocks
 from semconv.compare import make_measures
 from semconv.compare.measure import Measure
+from semconv.results.schema import LayerPair
 from semconv.runs.task_cache import TaskCache
 from semconv.statistics.resampling import document_starts
-from semconv.study.layer_pairs import Protocol
+from semconv.study import observations
+from semconv.study.observe import Encoded, Progress, observe
+from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
-from semconv.suite.config import MatchConfig, NullConfig
+from semconv.study.tell import tell_pair
+from semconv.suite.config import CorpusConfig, MatchConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
 from semconv.text.top_tokens import TopTokens, counted_ids, top_tokens
 
 CONTEXT = 16
@@ -46,24 +50,51 @@ class World:
     a: Side
     b: Side
 
-    def protocol(
+    def settings(
         self,
-        folder: Path,
         names: tuple[str, ...] = ("svcca_pc1", "rsa"),
         measures: tuple[Measure[Any], ...] | None = None,
-        tick: Callable[[str, int], None] = lambda stage, steps: None,
         match: dict[str, Any] | None = None,
         **null: Any,
-    ) -> Protocol:
-        """A protocol of few draws; `match` and `null` change its settings."""
-        return Protocol(
+    ) -> StudySettings:
+        """Settings of few draws; `match` and `null` change them."""
+        return StudySettings(
             tuple(make_measures(names, svcca_k=4, knn_k=3)) if measures is None else measures,
             replace(MATCH, **(match or {})),
             NullConfig(**{"n_permutations": 19, "n_strata": 3, "seed": 5, **null}),
             self.starts,
-            TaskCache(folder),
-            tick,
         )
+
+
+def model(name: str, *layers: int) -> ModelConfig:
+    """A model with an SAE on the output of each of some blocks."""
+    return ModelConfig(name, name, tuple(SaeConfig(f"blocks.{layer}.hook_resid_post", "sae") for layer in layers))
+
+
+def suite_of(settings: StudySettings, a: Side, b: Side) -> SuiteConfig:
+    """A suite of two SAEs and nothing else, with these filters and nulls."""
+    corpus = CorpusConfig("file", "t", 16, 1000, path="x")
+    models = model(a.model, a.layer), model(b.model, b.layer)
+    return SuiteConfig("two", "Made up.", corpus, *models, match=settings.match, null=settings.null)
+
+
+@dataclass(frozen=True)
+class Studied:
+    """Two sides put through everything: what was observed and what is told of it."""
+
+    observed: observations.Studied
+    pair: LayerPair
+
+    def draws(self, null: str, place: int) -> np.ndarray:
+        """Draws of a null by the measure at a place."""
+        return self.observed.draws()[null][place]
+
+
+def study(settings: StudySettings, folder: Path, a: Side, b: Side, progress: Progress = lambda *_: None) -> Studied:
+    """Studies two sides alone; finished tasks are kept in a folder."""
+    suite, encoded = suite_of(settings, a, b), Encoded(make_blocks([9]), TEXTS, [a], [b], {})
+    (observed,) = observe(suite, settings, encoded, TaskCache(folder), progress).grid.values()
+    return Studied(observed, tell_pair(observed, tuple(measure.name for measure in settings.measures)))
 
 
 MATCH = MatchConfig(top_tokens=4, need_shared_token=True, one_to_one=True, min_r=0.1, min_pairs=8)

@@ -30,7 +30,7 @@ from semconv.cli.terminal import (
 )
 from semconv.system.errors import InputError
 from semconv.system.harmless_text import visible
-from semconv.system.shape import plain, read_as
+from semconv.system.shape import plain
 
 if TYPE_CHECKING:
     from semconv.results.claims import Checked, Claim
@@ -143,7 +143,6 @@ def reproduce(
     from semconv.pipeline.reproduce import reproduce as run_suite
     from semconv.results.claim_paths import check_paths
     from semconv.results.claims import default_claims_path, load_claims
-    from semconv.results.schema import Results
     from semconv.runs.run import Run
     from semconv.study.known_names import known_names
     from semconv.suite.config import load_suite
@@ -156,8 +155,8 @@ def reproduce(
         check_needs(config, target, chosen, stores)
     with progress_bar() as progress:
         run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast, stores=stores)
-        results = read_as(Results, run_suite(run), "results")
-        checked = publish(run, plain(results), stated)
+        results = run_suite(run)
+        checked = publish(run, results, stated)
     written = {"results": "results.json", "report": "report.md", "page": "index.html"}
     _finish(results, checked, as_json, {what: str(target / name) for what, name in written.items()})
 
@@ -238,7 +237,6 @@ def compare(
     from semconv.pipeline.reproduce import publish
     from semconv.pipeline.reproduce import reproduce as run_suite
     from semconv.report.markdown import headline
-    from semconv.results.schema import Results
     from semconv.runs.run import Run
     from semconv.suite.config import PUBLISHED_STOP_TOKENS
 
@@ -265,8 +263,8 @@ def compare(
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:
         run = Run(suite, folder, progress, device=choose_device(device), stores=stores)
-        results = read_as(Results, run_suite(run), "results")
-        publish(run, plain(results))
+        results = run_suite(run)
+        publish(run, results)
     warn(results.warnings)
     if as_json:
         print(json.dumps(plain(results.summary), indent=2))  # noqa: T201
@@ -305,7 +303,6 @@ def verify(
     from semconv.results.claims import check_claims, claims_of, load_claims
     from semconv.results.read import read_results
     from semconv.results.reference_run import check_reference, reference_of
-    from semconv.results.schema import Results
     from semconv.suite.config import suite_in_words
 
     if run is not None and bundle is not None:
@@ -322,18 +319,18 @@ def verify(
         results = read_results(folder)
         of_run, claims_from = stated(folder, results.suite)
     else:
-        from semconv.pipeline.archive import AS_STATED, MOST_MIB, check_told, opened, rebuild
+        from semconv.pipeline.rebuilt import AS_STATED, check_told, rebuild
+        from semconv.runs.archive import MOST_MIB, opened
         from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
 
         with opened(bundle, max_size or MOST_MIB) as folder:
-            rebuilt, nulls = rebuild(folder, thorough)
-            results = read_as(Results, rebuilt, "results")
+            results, nulls = rebuild(folder, thorough)
             of_run, claims_from = stated(folder, results.suite)
             about = environment(folder)
             extra["bundle"] = (
                 f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
             )
-            extra["report and page"] = check_told(folder, rebuilt, nulls, about.get("commit", ""))
+            extra["report and page"] = check_told(folder, results, nulls, about.get("commit", ""))
         drawn = "every draw" if thorough else "some draws, others every time (--thorough: all),"
         extra["taken again"] = f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs"
         extra["as stated"] = AS_STATED
@@ -385,8 +382,8 @@ def archive(
 
     It also keeps what you wrote in suite and claims, the contexts, times, and versions of the software.
     """
-    from semconv.pipeline.archive import write_archive
     from semconv.runs.anonymous import names_left
+    from semconv.runs.archive import write_archive
 
     if allowed and not anonymous:
         raise InputError("--allow is for --anonymous, which was not given")
@@ -404,7 +401,8 @@ def report(
     max_size: MaxSizeOption = None,
 ) -> None:
     """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
-    from semconv.pipeline.archive import MOST_MIB, opened, write_rebuilt
+    from semconv.pipeline.rebuilt import write_rebuilt
+    from semconv.runs.archive import MOST_MIB, opened
 
     with opened(source, max_size or MOST_MIB) as folder:
         same = write_rebuilt(folder, target)

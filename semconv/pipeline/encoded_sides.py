@@ -17,11 +17,14 @@ from semconv.models.decoders import decoder_rows
 from semconv.models.fitting import Fits, fits_of
 from semconv.models.sinks import REPORTED, dropped_positions, find_sinks, spans_without, without
 from semconv.pipeline.corpus_stage import corpus_of_b, documents_of, tokenizer_of_corpus
-from semconv.pipeline.what_was_read import sae_facts, sink_facts
+from semconv.pipeline.roles import ModelOnText, Roles
+from semconv.pipeline.what_was_read import SaeActivity, sae_activity, sink_facts
+from semconv.results import schema
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
 from semconv.statistics.resampling import document_starts, spans_document_starts
-from semconv.study.comparison import Encoded
+from semconv.study.observe import Encoded
+from semconv.study.published_protocol import PublishedSides
 from semconv.study.sides import Side
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.hooks import hook_layer
@@ -62,7 +65,7 @@ class Stored:
         return replace(self, acts=self.acts.tokens(kept.nonzero()[:, 0]), sha256=identity)
 
 
-def load_stores(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list[list[Stored]]:
+def load_stores(run: Run, models: Roles[ModelOnText]) -> Roles[list[Stored]]:
     """Returns what the stores of some models hold, in the order of their SAEs.
 
     Raises:
@@ -76,17 +79,15 @@ def load_stores(run: Run, models: list[tuple[ModelConfig, TokenBlocks]]) -> list
             raise InputError(f"{store.path} lacks the norm of the stream; remove it, so that it is encoded again")
         return Stored(acts, norms, store.sha256, store.identity)
 
-    return [[load(model, sae) for sae in model.saes] for model, _ in models]
+    return models.map(lambda one: [load(one.model, sae) for sae in one.model.saes])
 
 
-def load_sides(
-    run: Run, models: list[tuple[ModelConfig, TokenBlocks]], stored: list[list[Stored]] | None = None
-) -> list[list[Side]]:
+def load_sides(run: Run, models: Roles[ModelOnText], stored: Roles[list[Stored]] | None = None) -> Roles[list[Side]]:
     """Returns the encoded sides of some models, whose features can be matched with each other.
 
     Args:
         run: folder that holds their stores.
-        models: A, B and others of A's tokenizer, each with the blocks whose positions count.
+        models: A, B and others, each with the blocks whose positions count.
         stored: what their stores hold at these positions; read from the run folder by default.
     """
     match = run.suite.match
@@ -94,28 +95,30 @@ def load_sides(
         labels.token_texts(tokenizer_of_corpus(corpus)) for corpus in (run.suite.corpus, corpus_of_b(run.suite))
     )
     stored = stored or load_stores(run, models)
+    of_models = {id(one): group for one, group in zip(models.every, stored.every, strict=True)}
     tokens = [
-        labels.top_tokens(one.acts, labels.counted_ids(blocks), of_b if place == 1 else of_a, match.top_tokens)
-        for place, (group, (_, blocks)) in enumerate(zip(stored, models, strict=True))
-        for one in group
+        labels.top_tokens(kept.acts, labels.counted_ids(one.blocks), of_b if one.as_b else of_a, match.top_tokens)
+        for one in models.every
+        for kept in of_models[id(one)]
     ]
     tables = iter(TopTokens.of_sides(tokens, match.stop_tokens))
-    return [
-        [
+
+    def sides(one: ModelOnText) -> list[Side]:
+        return [
             Side(
-                model.name,
+                one.model.name,
                 hook_layer(sae.hook),
-                one.acts.to(run.device),
-                one.sha256,
-                decoder_rows(run.decoder_path(model, sae)),
+                kept.acts.to(run.device),
+                kept.sha256,
+                decoder_rows(run.decoder_path(one.model, sae)),
                 next(tables),
-                blocks.document[blocks.mask],
+                one.blocks.document[one.blocks.mask],
                 sae.label,
             )
-            for sae, one in zip(model.saes, group, strict=True)
+            for sae, kept in zip(one.model.saes, of_models[id(one)], strict=True)
         ]
-        for (model, blocks), group in zip(models, stored, strict=True)
-    ]
+
+    return models.map(sides)
 
 
 def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spans, Spans]:
@@ -148,25 +151,25 @@ class Loaded:
         encoded: the sides.
         blocks: what A and B read, and which positions of it count.
         starts: int64 [D], where in the activations of the sides each document begins.
-        saes: what the results say of the SAEs of A and of B, in their order.
+        activity: what the results say of the activity of the SAEs of A and of B, in their order.
         sinks: what they say of attention sinks in the text.
-        identities: of A, B and the models of the controls, label -> what the SAE's store holds.
+        identities: of every model, label -> what the SAE's store holds.
         usual: bool [n_seq, context] of A's text and of B's: encoded positions that are no sinks.
     """
 
     encoded: Encoded
     blocks: tuple[TokenBlocks, TokenBlocks]
     starts: Int[ndarray, " D"]
-    saes: tuple[list[dict[str, Any]], list[dict[str, Any]]]
-    sinks: dict[str, Any]
-    identities: list[dict[str, StoreIdentity]]
+    activity: tuple[list[SaeActivity], list[SaeActivity]]
+    sinks: schema.Sinks
+    identities: Roles[dict[str, StoreIdentity]]
     usual: tuple[torch.Tensor, torch.Tensor]
 
 
 def load_encoded(
     run: Run,
     blocks: tuple[TokenBlocks, TokenBlocks],
-    models: list[tuple[ModelConfig, TokenBlocks]],
+    models: Roles[ModelOnText],
     spans: tuple[Spans, Spans] | None = None,
 ) -> Loaded:
     """Returns everything that was encoded, without attention sinks where the suite wants none.
@@ -174,7 +177,7 @@ def load_encoded(
     Args:
         run: folder that holds the stores.
         blocks: what A and B read.
-        models: A, B, the models of the controls and the published variants, each with the positions it was encoded at.
+        models: of the suite, each with the positions it was encoded at.
         spans: what `shared_spans` gives, if it is known already.
 
     Raises:
@@ -183,75 +186,92 @@ def load_encoded(
     suite = run.suite
     with run.timed("load stores"):
         stored = load_stores(run, models)
-        sinks = [[find_sinks(one.norms, suite.match.sink_norm or REPORTED) for one in group] for group in stored[:2]]
+        multiple = suite.match.sink_norm or REPORTED
+        sinks = [[find_sinks(one.norms, multiple) for one in group] for group in (stored.a, stored.b)]
         dropped = dropped_positions(sinks, shared=suite.align is None)
         usual = without(blocks[0], dropped[0]), without(blocks[1], dropped[1])
         excluded = bool(suite.match.sink_norm) and any(bool(at.any()) for at in dropped)
-        n_same_text = 2 + 2 * len(suite.controls)  # after these the published variants, which count every position
         if excluded and suite.align is None:
-            blocks = usual
-            models = [(m, blocks[0] if i < n_same_text else over) for i, (m, over) in enumerate(models)]
-            stored = [[one.at(~dropped[0]) for one in g] if i < n_same_text else g for i, g in enumerate(stored)]
+            blocks, counted = usual, stored.on_the_text
+            models = models.map(lambda one: one if one.as_published else replace(one, blocks=usual[0]))
+            stored = stored.map(
+                lambda group: [one.at(~dropped[0]) for one in group] if any(group is g for g in counted) else group
+            )
         sides = load_sides(run, models, stored)
     if suite.align is not None:
         spans = spans or shared_spans(run, blocks)
     spans, lost = spans_without(spans, dropped) if excluded and spans else (spans, 0)
     encoded, starts = _in_place(suite, blocks, sides, spans)
-    of_a, of_b = (
-        [sae_facts(one.acts, found) for one, found in zip(group, of_group, strict=True)]
-        for group, of_group in zip(stored[:2], sinks, strict=True)
+    activity = (
+        [sae_activity(one.acts, found) for one, found in zip(group, of_group, strict=True)]
+        for group, of_group in zip((stored.a, stored.b), sinks, strict=True)
     )
-    identities = [
-        {sae.label: one.identity for sae, one in zip(model.saes, group, strict=True)}
-        for (model, _), group in zip(models[:n_same_text], stored, strict=False)
-    ]
+    of_models = iter(models.every)
+    identities = stored.map(
+        lambda group: {sae.label: one.identity for sae, one in zip(next(of_models).model.saes, group, strict=True)}
+    )
     facts = sink_facts(suite.match, dropped, lost)
+    of_a, of_b = activity
     return Loaded(encoded, blocks, starts, (of_a, of_b), facts, identities, (usual[0].mask, usual[1].mask))
 
 
 def _in_place(
     suite: SuiteConfig,
     blocks: tuple[TokenBlocks, TokenBlocks],
-    sides: list[list[Side]],
+    sides: Roles[list[Side]],
     spans: tuple[Spans, Spans] | None,
 ) -> tuple[Encoded, Int[ndarray, " D"]]:
     """Returns the sides of all models by the part they play, over spans where there are any; where documents begin."""
-    n_controls = len(suite.controls)
-    flat = [group[0] for group in sides[2:]]
-    controls = {c.name: (flat[2 * i], flat[2 * i + 1]) for i, c in enumerate(suite.controls)}
-    shifts = (True, False) if suite.published else ()
-    published = {shift: (flat[2 * (n_controls + i)], flat[2 * (n_controls + i) + 1]) for i, shift in enumerate(shifts)}
-    starts = document_starts(blocks[0])
+    starts, of_a, of_b = document_starts(blocks[0]), sides.a, sides.b
     if spans is not None and suite.align is not None:
-        sides = [
-            [_over_spans(side, s, suite.align.how) for side in group] for s, group in zip(spans, sides, strict=True)
-        ]
+        how = suite.align.how
+        of_a, of_b = (
+            [_over_spans(side, s, how) for side in group] for s, group in zip(spans, (of_a, of_b), strict=True)
+        )
         starts = spans_document_starts(spans[0].document)
-    trained = [side.decoder for side in (*sides[0], *sides[1])]
+    controls = {name: (a[0], b[0]) for name, (a, b) in sides.controls.items()}
+    trained = [side.decoder for side in (*of_a, *of_b)]
     unfair = frozenset(
         control.name
         for control in suite.controls
         if control.kind == "floor"
         and any(np.array_equal(side.decoder, rows) for side in controls[control.name] for rows in trained)
     )
-    return Encoded(blocks[0], sides[0], sides[1], controls, published, spans, unfair), starts
+    texts = labels.token_texts(tokenizer_of_corpus(suite.corpus))
+    published = _published(suite, of_a, of_b, sides)
+    return Encoded(blocks[0], texts, of_a, of_b, controls, published, spans, unfair), starts
 
 
-def measure_fits(
-    run: Run, cache: TaskCache, models: list[tuple[ModelConfig, TokenBlocks]], loaded: Loaded
-) -> list[Fits]:
+def _published(
+    suite: SuiteConfig, of_a: list[Side], of_b: list[Side], sides: Roles[list[Side]]
+) -> PublishedSides | None:
+    if suite.published is None or sides.shifted is None or sides.everywhere is None:
+        return None
+    label_a = suite.model_a.sae_at(suite.published.layer_a).label
+    label_b = suite.model_b.sae_at(suite.published.layer_b).label
+    corrected = next(s for s in of_a if s.label == label_a), next(s for s in of_b if s.label == label_b)
+    (shifted_a, shifted_b), (a, b) = sides.shifted, sides.everywhere
+    return PublishedSides((shifted_a[0], shifted_b[0]), (a[0], b[0]), corrected)
+
+
+def measure_fits(run: Run, cache: TaskCache, models: Roles[ModelOnText], loaded: Loaded) -> Roles[Fits]:
     """Returns how well the SAEs of A, of B, and of both models of every control fit the text, each measured once.
 
     Losses are measured of A and B alone.
     """
-    tasks = ["fit.a", "fit.b", *(f"fit.{control.name}.{side}" for control in run.suite.controls for side in "ab")]
     known: dict[StoreIdentity, dict[str, Any]] = {}
-    fits: list[Fits] = []
-    for place, (task, (model, blocks)) in enumerate(zip(tasks, models, strict=False)):
-        identities = loaded.identities[place]
+
+    def fits(task: str, one: ModelOnText, identities: dict[str, StoreIdentity], with_loss: bool = False) -> Fits:
         if any(identity not in known for identity in identities.values()):
-            usual = loaded.usual[1 if place == 1 else 0]
-            found = fits_of(run, cache, task, model, blocks, usual, identities, with_loss=place < 2)
-            known |= {identities[label]: fit for label, fit in found.items()}
-        fits.append({label: known[identity] for label, identity in identities.items()})
-    return fits
+            usual = loaded.usual[1 if one.as_b else 0]
+            found = fits_of(run, cache, task, one.model, one.blocks, usual, identities, with_loss=with_loss)
+            known.update({identities[label]: fit for label, fit in found.items()})
+        return {label: known[identity] for label, identity in identities.items()}
+
+    of = loaded.identities
+    of_a, of_b = fits("fit.a", models.a, of.a, True), fits("fit.b", models.b, of.b, True)
+    controls = {
+        name: (fits(f"fit.{name}.a", a, of.controls[name][0]), fits(f"fit.{name}.b", b, of.controls[name][1]))
+        for name, (a, b) in models.controls.items()
+    }
+    return Roles(of_a, of_b, controls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,41 +12,60 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from semconv.models.sources import neuronpedia_id
+from semconv.pipeline.corpus_stage import corpus_of_b, tokenizer_of_corpus
+from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.pairs_table import MatchedPairs, write_pairs
 from semconv.runs.run import Run
-from semconv.runs.task_cache import Result
-from semconv.study.comparison import Encoded, Nulls
-from semconv.study.layer_pairs import Protocol, observed_pairs
-from semconv.study.sides import Side, key_of
+from semconv.runs.task_cache import Result, TaskCache
+from semconv.study.observations import Observations
+from semconv.study.observe import Encoded
+from semconv.study.sides import Side
+from semconv.suite.config import SuiteConfig
 from semconv.system.files import write_tensors
 from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_contexts
-from semconv.text.token_blocks import TokenBlocks
+from semconv.text.top_tokens import token_texts
 
 DECODERS = "decoders.safetensors"
 NULLS = "nulls.safetensors"
 Name = Literal["a", "b"]
 
 
-def write_matched_pairs(run: Run, protocol: Protocol, encoded: Encoded) -> list[MatchedPairs]:
-    """Writes `pairs.parquet`; returns the pairs of every layer pair."""
-    saes_a, saes_b = run.suite.model_a.by_label, run.suite.model_b.by_label
-    groups = [
-        MatchedPairs(
-            a.layer,
-            b.layer,
-            a.label,
-            b.label,
-            *observed_pairs(protocol, key_of(a, b), a, b),
-            a.tokens,
-            b.tokens,
-            neuronpedia_id(saes_a[a.label]),
-            neuronpedia_id(saes_b[b.label]),
-        )
-        for a in encoded.sides_a
-        for b in encoded.sides_b
-    ]
+def write_beside(run: Run, cache: TaskCache, loaded: Loaded, observations: Observations) -> None:
+    """Writes what belongs to the results: `pairs.parquet`, `contexts.parquet`, decoder rows of pairs, draws of nulls.
+
+    Args:
+        run: whose folder it goes to.
+        cache: keeps which positions activate the features of the pairs most.
+        loaded: everything that was encoded.
+        observations: of the study.
+    """
+    encoded = loaded.encoded
+    groups = matched_pairs(run.suite, encoded, observations)
     write_pairs(run.folder / "pairs.parquet", groups)
-    return groups
+    _write_texts(run, cache, loaded, groups)
+    _write_pair_decoders(run, encoded, groups)
+    write_nulls(run.folder, null_tensors(observations, run.suite.compare.measures))
+
+
+def matched_pairs(suite: SuiteConfig, encoded: Encoded, observations: Observations) -> list[MatchedPairs]:
+    """Returns the feature pairs of every layer pair."""
+    saes_a, saes_b = suite.model_a.by_label, suite.model_b.by_label
+    return [
+        MatchedPairs(
+            layer_a=a.layer,
+            layer_b=b.layer,
+            sae_a=a.label,
+            sae_b=b.label,
+            a=observations.grid[key].pair.a,
+            b=observations.grid[key].pair.b,
+            r=observations.grid[key].pair.r,
+            tokens_a=a.tokens,
+            tokens_b=b.tokens,
+            neuronpedia_a=neuronpedia_id(saes_a[a.label]),
+            neuronpedia_b=neuronpedia_id(saes_b[b.label]),
+        )
+        for key, (a, b) in encoded.grid.items()
+    ]
 
 
 def _paired(groups: list[MatchedPairs], name: Name, label: str) -> Int[ndarray, " n"]:
@@ -58,26 +78,15 @@ def _sides(encoded: Encoded) -> list[tuple[Name, Side]]:
     return [*(("a", side) for side in encoded.sides_a), *(("b", side) for side in encoded.sides_b)]
 
 
-def write_texts(
-    run: Run,
-    protocol: Protocol,
-    encoded: Encoded,
-    blocks: tuple[TokenBlocks, TokenBlocks],
-    texts: tuple[list[str], list[str]],
-    groups: list[MatchedPairs],
-) -> None:
-    """Writes `contexts.parquet`: the text that activates the features of the pairs most.
-
-    Args:
-        run: whose folder it goes to.
-        protocol: keeps what was found.
-        encoded: all sides.
-        blocks: what A and B read.
-        texts: text of every token id of A's tokenizer and of B's.
-        groups: the pairs.
-    """
-    spans = encoded.spans or (None, None)
-    of_a, of_b = (ReadText(*parts) for parts in zip(blocks, texts, spans, strict=True))
+def _write_texts(run: Run, cache: TaskCache, loaded: Loaded, groups: list[MatchedPairs]) -> None:
+    """Writes `contexts.parquet`: the text that activates the features of the pairs most."""
+    suite, encoded = run.suite, loaded.encoded
+    texts_b = token_texts(tokenizer_of_corpus(corpus_of_b(suite))) if suite.align else encoded.texts
+    spans_a, spans_b = encoded.spans or (None, None)
+    read = {
+        "a": ReadText(loaded.blocks[0], encoded.texts, spans_a),
+        "b": ReadText(loaded.blocks[1], texts_b, spans_b),
+    }
 
     def wanted(name: Name, side: Side) -> FeaturesToShow:
         features = _paired(groups, name, side.label)
@@ -87,14 +96,13 @@ def write_texts(
             return {}, {"positions": positions, "values": values}
 
         inputs = [side.store_sha256, features.tolist()]
-        _, kept = protocol.cache.get(f"contexts.{name}.{side.label}", inputs, make)
-        text = of_a if name == "a" else of_b
-        return FeaturesToShow(name, side.layer, side.label, features, kept["positions"], kept["values"], text)
+        _, kept = cache.get(f"contexts.{name}.{side.label}", inputs, make)
+        return FeaturesToShow(name, side.layer, side.label, features, kept["positions"], kept["values"], read[name])
 
     write_contexts(run.folder / "contexts.parquet", [wanted(name, side) for name, side in _sides(encoded)])
 
 
-def write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) -> None:
+def _write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) -> None:
     """Writes the decoder rows of the paired features: `a.SAE.rows` float32 [n, d], `a.SAE.features` int64 [n]."""
     tensors: dict[str, torch.Tensor] = {}
     for name, side in _sides(encoded):
@@ -104,15 +112,22 @@ def write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) 
     write_tensors(run.folder / DECODERS, tensors)
 
 
-def null_tensors(nulls: Nulls) -> dict[str, torch.Tensor]:
-    """Returns every draw over the layer grid, float64, named like `0x2.shuffle.rsa`."""
+def null_tensors(observations: Observations, measures: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Returns the draws over the layer grid, float64 [m], named like `0x2.shuffle.rsa`; none of what has no score.
+
+    Args:
+        observations: of the study.
+        measures: names, in order.
+    """
     return {
-        f"{key}.{name}": torch.from_numpy(np.ascontiguousarray(array))
-        for key, arrays in nulls.items()
-        for name, array in arrays.items()
+        f"{key}.{null}.{measure}": torch.from_numpy(np.ascontiguousarray(draws[place]))
+        for key, studied in observations.grid.items()
+        for null, draws in studied.draws().items()
+        for place, measure in enumerate(measures)
+        if null == "rematch" or not studied.pair.facts.reasons[place]
     }
 
 
-def write_nulls(folder: Path, nulls: Nulls) -> None:
-    """Writes `nulls.safetensors`: what `null_tensors` names."""
-    write_tensors(folder / NULLS, null_tensors(nulls))
+def write_nulls(folder: Path, draws: dict[str, torch.Tensor]) -> None:
+    """Writes `nulls.safetensors`: what `null_tensors` gives."""
+    write_tensors(folder / NULLS, draws)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -15,11 +16,14 @@ from semconv.models.fitting import Fits
 from semconv.models.sae_metadata import remarks
 from semconv.models.sinks import REPORTED, Sinks
 from semconv.models.sources import HUB
+from semconv.pipeline.roles import Roles
+from semconv.results import schema
 from semconv.runs.run import Run
 from semconv.study.sides import Side
-from semconv.suite.config import MatchConfig, ModelConfig, SuiteConfig
+from semconv.suite.config import MatchConfig, ModelConfig
 from semconv.system.provenance import package_versions
 from semconv.text.packing import CorpusFacts
+from semconv.text.token_blocks import TokenBlocks
 
 
 def is_own(path: str) -> bool:
@@ -27,37 +31,54 @@ def is_own(path: str) -> bool:
     return bool(path) and not path.startswith(("asset:", HUB))
 
 
-def sae_facts(acts: SparseActivations, sinks: Sinks) -> dict[str, Any]:
-    """Returns what the results say of an SAE on this text.
+@dataclass(frozen=True)
+class SaeActivity:
+    """How active an SAE is on the text; names as in `Sae` of the results."""
+
+    l0: float
+    dead_share: float
+    sinks: int
+    sinks_norm_share: float | None
+
+
+def sae_activity(acts: SparseActivations, sinks: Sinks) -> SaeActivity:
+    """Returns how active an SAE is on this text.
 
     Args:
         acts: its activations over the tokens that count, before any pooling.
         sinks: of the stream that it reads.
     """
-    return {
-        "l0": acts.l0,
-        "dead_share": float((acts.active_counts() == 0).double().mean()),
-        "sinks": sinks.n,
-        "sinks_norm_share": sinks.norm_share,
-    }
+    dead = float((acts.active_counts() == 0).double().mean())
+    return SaeActivity(acts.l0, dead, sinks.n, sinks.norm_share)
+
+
+def fit_facts(fit: dict[str, Any]) -> schema.Fit | schema.Reason:
+    """Returns what the results say of how an SAE fits, from what was measured (`fits_of`)."""
+    if "reason" in fit:
+        return schema.Reason(reason=fit["reason"])
+    loss = fit.get("loss")
+    of_loss = None if loss is None else schema.Reason(**loss) if "reason" in loss else schema.Loss(**loss)
+    measured = {name: value for name, value in fit.items() if name != "loss"}
+    return schema.Fit(**measured, loss=of_loss)
 
 
 def model_facts(
     run: Run,
     model: ModelConfig,
+    *,
     sides: Sequence[Side],
-    of_saes: Sequence[dict[str, Any]],
+    activity: Sequence[SaeActivity],
     fits: Fits,
     text: CorpusFacts,
     identities: dict[str, StoreIdentity],
-) -> dict[str, Any]:
+) -> schema.Model:
     """Returns what the results say of a model and its SAEs.
 
     Args:
         run: folder that holds what is known of the SAEs.
         model: which.
         sides: of its SAEs.
-        of_saes: `sae_facts` of each.
+        activity: of each.
         fits: how well each fits the text, by label.
         text: what became of the text that the model read.
         identities: what their stores hold, by label. It says by which files a model or SAE is known that lies in a
@@ -65,54 +86,68 @@ def model_facts(
     """
     shown = run.suite.shown(model)
 
-    def described(side: Side, facts: dict[str, Any]) -> dict[str, Any]:
+    def described(side: Side, active: SaeActivity) -> schema.Sae:
         sae = shown.by_label[side.label]
         path = run.decoder_path(model, sae)
         metadata = decoder_metadata(path)
         prepends_bos = text.excluded.get("bos", 0) > 0
-        return {
-            "layer": side.layer,
-            "hook": sae.hook,
-            "head": metadata.head,
-            "hook_out": metadata.hook_out if metadata.transcoder else None,
-            "architecture": metadata.architecture,
-            "source": decoder_source(path, sae),
-            "n_features": side.acts.n_features,
-            "activations_sha256": side.store_sha256,
-            **({"sae_sha256": identities[side.label].sae_sha256} if is_own(sae.path) else {}),
-            **facts,
-            "fit": fits[side.label],
-            "remarks": remarks(metadata, sae.hook, shown.path, prepends_bos, run.suite.corpus.context),
-        }
+        return schema.Sae(
+            layer=side.layer,
+            hook=sae.hook,
+            head=metadata.head,
+            hook_out=metadata.hook_out if metadata.transcoder else None,
+            architecture=metadata.architecture,
+            source=decoder_source(path, sae),
+            n_features=side.acts.n_features,
+            activations_sha256=side.store_sha256,
+            sae_sha256=identities[side.label].sae_sha256 if is_own(sae.path) else None,
+            **asdict(active),
+            fit=fit_facts(fits[side.label]),
+            remarks=tuple(remarks(metadata, sae.hook, shown.path, prepends_bos, run.suite.corpus.context)),
+        )
 
-    saes = {side.label: described(side, facts) for side, facts in zip(sides, of_saes, strict=True)}
-    told = {"name": model.name, "path": shown.path, "revision": model.revision, "saes": saes}
-    if is_own(model.path):
-        told["model_sha256"] = next(iter(identities.values())).model_sha256
-    return told | {"bidirectional": True} if model.bidirectional and is_bidirectional(model) else told
+    return schema.Model(
+        name=model.name,
+        path=shown.path,
+        revision=model.revision,
+        model_sha256=next(iter(identities.values())).model_sha256 if is_own(model.path) else None,
+        bidirectional=True if model.bidirectional and is_bidirectional(model) else None,
+        saes={side.label: described(side, active) for side, active in zip(sides, activity, strict=True)},
+    )
+
+
+def text_facts(facts: CorpusFacts, blocks: TokenBlocks, n_tokens: int) -> dict[str, Any]:
+    """Returns what the results say of a text on its way through a tokenizer, as fields of `TextRead`.
+
+    Args:
+        facts: what became of it.
+        blocks: its tokens.
+        n_tokens: positions that count.
+    """
+    excluded = schema.NotCounted(**facts.excluded)
+    return {**facts.plain(), "excluded": excluded, "n_tokens": n_tokens, "tokens_sha256": blocks.sha256}
 
 
 VERSIONS = ("torch", "transformers", "sae-lens", "tokenizers")
 """Packages that run models and SAEs and make the tokens."""
 
 
-def read_facts(suite: SuiteConfig, fits: Sequence[Fits]) -> dict[str, Any]:
+def read_facts(fits: Roles[Fits]) -> schema.Read:
     """Returns what the results say of what was read beside text, models and their SAEs.
 
     Args:
-        suite: whose controls.
-        fits: of the SAEs of both models of every control.
+        fits: of the SAEs of every model.
     """
-    both = zip(fits[::2], fits[1::2], strict=True)
-    controls = {
-        control.name: {side: next(iter(fit.values())) for side, fit in (("a", a), ("b", b))}
-        for control, (a, b) in zip(suite.controls, both, strict=True)
-    }
+
+    def only(fits: Fits) -> schema.Fit | schema.Reason:
+        return fit_facts(next(iter(fits.values())))
+
+    controls = {name: schema.ControlFits(a=only(a), b=only(b)) for name, (a, b) in fits.controls.items()}
     versions = package_versions()
-    return {"controls": controls, "versions": {name: versions[name] for name in VERSIONS}}
+    return schema.Read(controls=controls, versions={name: versions[name] for name in VERSIONS})
 
 
-def sink_facts(match: MatchConfig, dropped: tuple[Tensor, Tensor], spans: int) -> dict[str, Any]:
+def sink_facts(match: MatchConfig, dropped: tuple[Tensor, Tensor], spans: int) -> schema.Sinks:
     """Returns what the results say of attention sinks in the text.
 
     Args:
@@ -120,10 +155,10 @@ def sink_facts(match: MatchConfig, dropped: tuple[Tensor, Tensor], spans: int) -
         dropped: bool [n_tokens] sinks among the positions of A and of B.
         spans: shared spans that were left out because they hold one.
     """
-    return {
-        "multiple": match.sink_norm or REPORTED,
-        "excluded": bool(match.sink_norm),
-        "positions_a": int(dropped[0].sum()),
-        "positions_b": int(dropped[1].sum()),
-        "spans": spans,
-    }
+    return schema.Sinks(
+        multiple=match.sink_norm or REPORTED,
+        excluded=bool(match.sink_norm),
+        positions_a=int(dropped[0].sum()),
+        positions_b=int(dropped[1].sum()),
+        spans=spans,
+    )

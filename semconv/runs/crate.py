@@ -16,7 +16,7 @@ from semconv.system.json_toml import read_json
 from semconv.system.provenance import provenance
 
 METADATA = "ro-crate-metadata.json"
-FORMAT = 1
+FORMAT = 2
 """Version of the layout of a run folder; a folder of another version is refused."""
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _SHA256 = "https://w3id.org/ro/terms/workflow-run#sha256"

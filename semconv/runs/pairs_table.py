@@ -23,7 +23,7 @@ COLUMNS = (
 NEURONPEDIA = "https://www.neuronpedia.org"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MatchedPairs:
     """The pairs of one layer pair.
 

@@ -1,14 +1,14 @@
-"""Keeps the results of finished tasks in the run folder, so that an interrupted run goes on where it stopped."""
+"""Finished tasks in the run folder: an interrupted run goes on where it stopped, and an archive is told from them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -19,11 +19,11 @@ from semconv._paths import PACKAGE
 from semconv.system.errors import InputError
 from semconv.system.files import read_tensors, write_tensors
 from semconv.system.json_toml import parse_json
+from semconv.system.shape import plain, read_as
 
 Result = tuple[dict[str, Any], dict[str, ndarray]]
-"""What a task leaves: plain values for the results, and arrays for later tasks."""
-
-
+"""What a task leaves: plain values and arrays."""
+Observation = TypeVar("Observation")
 _TELLING = ("cli", "report", "validation", "bench")
 """Packages that only show, check or time what was computed; no number of a run depends on them."""
 
@@ -39,47 +39,46 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
+def kept_as(observation: Any) -> Result:
+    """Returns what is kept of an observation.
+
+    Args:
+        observation: a dataclass of which one field, `facts`, is a dataclass of plain values and every other an array.
+    """
+    arrays = {one.name: getattr(observation, one.name) for one in fields(observation) if one.name != "facts"}
+    return plain(observation.facts), arrays
+
+
+def read_kept(kind: type[Observation], result: Result, what: str) -> Observation:
+    """Returns the observation that a task kept by `kept_as`; every array is of the kind and rank that its field says.
+
+    Raises:
+        InputError: a fact or an array is missing, unknown or of another kind.
+    """
+    values, arrays = result
+    hints = get_type_hints(kind)
+    facts = read_as(hints.pop("facts"), values, what)
+    if arrays.keys() != hints.keys():
+        raise InputError(f"{what} must hold the arrays {', '.join(hints)}, found {', '.join(arrays) or 'none'}")
+    for name, wanted in hints.items():
+        if not isinstance(arrays[name], wanted):
+            found = f"{arrays[name].dtype} {list(arrays[name].shape)}"
+            raise InputError(f"{name} in {what} must be {wanted.__name__}, got {found}")
+    return cast(Any, kind)(facts=facts, **arrays)
+
+
 @dataclass(frozen=True)
-class TaskCache:
-    """A folder of finished tasks.
+class FinishedTasks:
+    """A folder of finished tasks, made here or received: they are read whatever they depended on, and never made.
 
     Attributes:
         folder: where they are kept.
-        used: names of the tasks that were asked for are added here.
     """
 
     folder: Path
-    used: set[str] = field(default_factory=set[str])
 
-    def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
-        """Returns the kept result of a task, or makes and keeps it.
-
-        Args:
-            name: file name.
-            inputs: everything the result depends on but the code, as plain values; a kept result of other inputs or of
-                other code is not used, nor one whose file is not byte for byte what was kept.
-            make: does the work.
-        """
-        self.used.add(name)
-        key = hashlib.sha256(json.dumps([code_sha256(), inputs], sort_keys=True).encode()).hexdigest()
-        path = self.folder / f"{name}.safetensors"
-        kept = _read(path, key)
-        if kept is not None:
-            return kept
-        values, arrays = make()
-        text = json.dumps(values)
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-        tensors["nothing"] = torch.zeros(1)  # so that a result without arrays is a file too
-        write_tensors(path, tensors, {"key": key, "values": text, "sha256": _sha256(text, tensors)})
-        return json.loads(text), arrays  # a fresh result reads like a kept one
-
-
-@dataclass(frozen=True)
-class KeptTasks(TaskCache):
-    """The finished tasks of an archived run: they are read without comparing their inputs, and never computed."""
-
-    def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
-        """Returns the kept result of a task.
+    def read(self, name: str) -> Result:
+        """Returns what a finished task left.
 
         Raises:
             InputError: it is missing or damaged.
@@ -88,6 +87,50 @@ class KeptTasks(TaskCache):
         if kept is None:
             raise InputError(f"{self.folder} must hold the finished task {name}, found none or a damaged one")
         return kept
+
+    def read_as(self, kind: type[Observation], name: str) -> Observation:
+        """Returns what a finished task left as a typed observation.
+
+        Raises:
+            InputError: it is missing, damaged, or not of this kind (`read_kept`).
+        """
+        return read_kept(kind, self.read(name), f"task {name} in {self.folder}")
+
+
+@dataclass(frozen=True)
+class TaskCache(FinishedTasks):
+    """A folder of finished tasks to which more are added.
+
+    Attributes:
+        used: names of the tasks that were asked for are added here.
+    """
+
+    used: set[str] = field(default_factory=set[str])
+
+    def ensure(self, name: str, inputs: Any, make: Callable[[], Result]) -> None:
+        """Makes and keeps the result of a task, unless it is kept already.
+
+        Args:
+            name: file name.
+            inputs: everything the result depends on but the code, as plain values; a kept result of other inputs or of
+                other code is made again, and so is one whose file is not byte for byte what was kept.
+            make: does the work.
+        """
+        self.used.add(name)
+        key = hashlib.sha256(json.dumps([code_sha256(), inputs], sort_keys=True).encode()).hexdigest()
+        path = self.folder / f"{name}.safetensors"
+        if _read(path, key) is not None:
+            return
+        values, arrays = make()
+        text = json.dumps(values)
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        tensors["nothing"] = torch.zeros(1)  # so that a result without arrays is a file too
+        write_tensors(path, tensors, {"key": key, "values": text, "sha256": _sha256(text, tensors)})
+
+    def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
+        """Returns the result of a task, kept or made now; arguments as for `ensure`."""
+        self.ensure(name, inputs, make)
+        return self.read(name)
 
 
 def _read(path: Path, key: str | None) -> Result | None:

@@ -20,6 +20,7 @@ from semconv.study.sides import Prepared, Side, scores_of
 from semconv.suite.config import MatchConfig
 
 PAIRING_NULLS = ("shuffle", "frequency")
+UNDEFINED = "the score is undefined"
 
 
 def pairing_nulls(

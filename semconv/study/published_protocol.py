@@ -5,10 +5,8 @@ METHOD: arXiv 2410.06981 and its public code differ in the ways listed here; eac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +14,9 @@ from numpy import ndarray
 
 from semconv.compare import make_measures
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.layer_pairs import Protocol, null_summary, number
+from semconv.study.layer_pair import too_few
+from semconv.study.observations import StepFacts, StepObservation
+from semconv.study.settings import StudySettings
 from semconv.study.sides import Side, match_sides, prepare_pairs
 from semconv.suite.config import CompareConfig, MatchConfig
 from semconv.system.errors import InputError
@@ -55,54 +55,71 @@ STEPS = {
 }
 """What turning a departure off does, in the order of the table; `threshold` is the suite's."""
 
-SideOf = Callable[[bool, bool], tuple[Side, Side]]
-"""Takes layer_shift and all_positions, gives both sides encoded that way."""
+MEASURED = ("svcca", "rsa")
+"""Columns of the table."""
 
 
-def step_tasks(protocol: Protocol, compare: CompareConfig, sides: SideOf) -> list[Callable[[], dict[str, Any]]]:
-    """Returns what makes the rows: of the published protocol, then with one departure after another turned off.
+@dataclass(frozen=True, eq=False)
+class PublishedSides:
+    """The two layers of the published protocol, encoded in three ways; of each, the side of A and that of B.
 
-    They depend on nothing of each other, and can run in any order.
+    Attributes:
+        shifted: read one block early, over every position.
+        everywhere: read where the SAEs were trained, over every position.
+        corrected: read there, over the positions that count: sides of the layer grid.
     """
+
+    shifted: tuple[Side, Side]
+    everywhere: tuple[Side, Side]
+    corrected: tuple[Side, Side]
+
+    def of(self, departures: Departures) -> tuple[Side, Side]:
+        """Returns the sides that departures leave."""
+        if departures.layer_shift:
+            return self.shifted
+        return self.everywhere if departures.all_positions else self.corrected
+
+
+def variants() -> dict[str, Departures]:
+    """Returns name -> departures: all of them (`as_published`), then one after another turned off, by its name."""
     departures = Departures()
-    tasks = [partial(_row, protocol, compare, sides, departures, "as published")]
-    for name, label in STEPS.items():
+    out = {"as_published": departures}
+    for name in STEPS:
         departures = replace(departures, **{name: False})
-        step = label.format(threshold=100 * compare.svcca_threshold)
-        tasks.append(partial(_row, protocol, compare, sides, departures, step))
-    return list(tasks)
+        out[name] = departures
+    return out
 
 
-def _row(
-    protocol: Protocol, compare: CompareConfig, sides: SideOf, departures: Departures, step: str
-) -> dict[str, Any]:
-    a, b = sides(departures.layer_shift, departures.all_positions)
+def step_label(name: str, compare: CompareConfig) -> str:
+    """Returns what the table calls a variant."""
+    return STEPS.get(name, "as published").format(threshold=100 * compare.svcca_threshold)
+
+
+def observe_step(settings: StudySettings, compare: CompareConfig, sides: PublishedSides, name: str) -> StepObservation:
+    """Matches and scores the two layers by one variant of the protocol."""
+    departures = variants()[name]
+    a, b = sides.of(departures)
     if departures.no_concept_filters:
         a, b = (replace(side, tokens=side.tokens.without_stops()) for side in (a, b))
-    pairs = match_sides(a, b, _match_config(protocol.match, departures, a.acts.n_tokens))
+    pairs = match_sides(a, b, _match_config(settings.match, departures, a.acts.n_tokens))
     names = ("svcca_pc1" if departures.one_component else "svcca_variance", "rsa")
-    out: dict[str, Any] = {"step": step, "pairs": len(pairs)}
-    n_permutations = PUBLISHED_SHUFFLES if departures.few_shuffles else protocol.null.n_permutations
-    for column, measure in zip(("svcca", "rsa"), make_measures(names, compare.svcca_threshold), strict=True):
-        if len(pairs) < protocol.match.min_pairs:
-            out[column] = {"reason": f"{len(pairs)} pairs, at least {protocol.match.min_pairs} are needed"}
+    n_permutations = PUBLISHED_SHUFFLES if departures.few_shuffles else settings.null.n_permutations
+    scores, shuffle = np.full(len(names), math.nan), np.full((len(names), n_permutations), math.nan)
+    reasons = [""] * len(names)
+    for i, measure in enumerate(make_measures(names, compare.svcca_threshold)):
+        if len(pairs) < settings.match.min_pairs:
+            reasons[i] = too_few(len(pairs), settings.match.min_pairs)
             continue
         try:
             prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
-            ids = permutation_ids(len(pairs), n_permutations, protocol.null.seed)
-            null = measure.null_scores(prepared.x, prepared.y, ids)
+            ids = permutation_ids(len(pairs), n_permutations, settings.null.seed)
+            draws = measure.null_scores(prepared.x, prepared.y, ids)
         except InputError as error:
-            out[column] = {"reason": str(error)}
+            reasons[i] = str(error)
             continue
-        summary = null_summary(prepared.score, null)
-        if "reason" in summary:
-            out[column] = summary
-            continue
-        p = published_p(prepared.score, null) if departures.few_shuffles else summary["p"]
-        out[column] = {"score": number(prepared.score), "null_mean": summary["mean"], "p": p}
-        if not departures.few_shuffles:
-            out[column]["calibrated"] = summary["calibrated"]
-    return out
+        scores[i], shuffle[i] = prepared.score, draws
+    facts = StepFacts(step=step_label(name, compare), pairs=len(pairs), reasons=tuple(reasons))
+    return StepObservation(facts, scores, shuffle)
 
 
 def published_p(score: float, null: Float[ndarray, " m"]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,11 @@ class Side:
     @property
     def name(self) -> str:
         return f"{self.model}/{self.label}"
+
+    @cached_property
+    def decoder_sha256(self) -> str:
+        """SHA-256 of the decoder rows."""
+        return hashlib.sha256(self.decoder.tobytes()).hexdigest()
 
     def active_counts(self) -> Int[ndarray, " F"]:
         """On how many tokens each feature is active, int64 [F]."""

@@ -5,19 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from numpy import ndarray
 
 from semconv.compare import Measure
+from semconv.results.schema import Reason, Relation
 from semconv.statistics.category_relations import relate_categories
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.layer_pairs import Protocol, null_summary, number
+from semconv.study.layer_pair import too_few
+from semconv.study.nulls import UNDEFINED
+from semconv.study.observations import (
+    CategoriesFacts,
+    CategoriesObservation,
+    CategoryFacts,
+    PartFacts,
+    PartObservation,
+)
+from semconv.study.settings import StudySettings
 from semconv.study.sides import Side, match_sides, prepare_pairs
-from semconv.suite.config import SpanConfig, SubspaceConfig
+from semconv.suite.config import SpanConfig
 from semconv.system.errors import InputError
+from semconv.system.shape import number
 from semconv.text.keywords import Categories, features_of, overlaps
 from semconv.text.spans import Spans, fixed_windows, pool, sentences
 from semconv.text.token_blocks import TokenBlocks
@@ -43,80 +56,95 @@ class CategoryParts:
     """One side cut into its categories, each when it is first asked for."""
 
     def __init__(self, side: Side, categories: Categories) -> None:
-        self.side = side
-        self.members = category_members(side, categories)
+        self.side, self._categories = side, categories
         self._parts: dict[str, Side] = {}
 
+    @cached_property
+    def members(self) -> Members:
+        """Category -> its features."""
+        return category_members(self.side, self._categories)
+
     def part(self, name: str) -> Side:
+        """Returns the side with the features of one category alone."""
         if name not in self._parts:
             self._parts[name] = _part(self.side, self.members[name])
         return self._parts[name]
 
 
-def study_category(
-    protocol: Protocol,
+def observe_categories(
+    settings: StudySettings,
     measures: Sequence[Measure[Any]],
-    config: SubspaceConfig,
+    min_pairs: int,
     a: CategoryParts,
     b: CategoryParts,
-    name: str,
-) -> dict[str, Any]:
-    """Matches the features of one category among themselves and scores the pairs beside their shuffles."""
-    counts = {"features_a": len(a.members[name]), "features_b": len(b.members[name])}
-    if min(counts.values()) < config.min_pairs:
-        reason = f"{min(counts.values())} features on one side, at least {config.min_pairs} are needed"
-        return {**counts, "pairs": 0, "measures": {}, "reason": reason}
-    return {**counts, **_scored(protocol, measures, a.part(name), b.part(name), config.min_pairs)}
+) -> CategoriesObservation:
+    """Matches the features of each category among themselves, scores the pairs beside their shuffles, and relates the
+    categories to each other."""
+    facts, scored = dict[str, CategoryFacts](), list[PartObservation]()
+    for name in a.members:
+        counts = len(a.members[name]), len(b.members[name])
+        if min(counts) < min_pairs:
+            reason = f"{min(counts)} features on one side, at least {min_pairs} are needed"
+            facts[name] = CategoryFacts(features_a=counts[0], features_b=counts[1], pairs=0, reason=reason)
+            continue
+        part = observe_part(settings, measures, a.part(name), b.part(name), min_pairs)
+        facts[name] = CategoryFacts(features_a=counts[0], features_b=counts[1], **vars(part.facts))
+        scored += [part] if part.facts.reason is None else []
+    shape = len(scored), len(measures)
+    scores = np.array([part.scores for part in scored], dtype=np.float64).reshape(shape)
+    shuffle = np.array([part.shuffle for part in scored], dtype=np.float64)
+    of_all = CategoriesFacts(categories=facts, **relations(settings, a, b, min_pairs))
+    return CategoriesObservation(of_all, scores, shuffle.reshape(*shape, settings.null.n_permutations))
 
 
-def study_spans(protocol: Protocol, a: Side, b: Side) -> dict[str, Any]:
-    """Matches two sides over spans and scores the pairs beside their shuffles."""
-    return _scored(protocol, protocol.measures, a, b, protocol.match.min_pairs)
-
-
-def _scored(protocol: Protocol, measures: Sequence[Measure[Any]], a: Side, b: Side, min_pairs: int) -> dict[str, Any]:
-    pairs, null = match_sides(a, b, protocol.match), protocol.null
-    out: dict[str, Any] = {"pairs": len(pairs), "measures": {}}
+def observe_part(
+    settings: StudySettings, measures: Sequence[Measure[Any]], a: Side, b: Side, min_pairs: int
+) -> PartObservation:
+    """Matches two sides, as whole dictionaries, and scores the pairs beside their shuffles."""
+    pairs, null = match_sides(a, b, settings.match), settings.null
     if len(pairs) < min_pairs:
-        return {**out, "reason": f"{len(pairs)} pairs, at least {min_pairs} are needed"}
+        nothing = np.zeros((0, null.n_permutations))
+        return PartObservation(
+            PartFacts(pairs=len(pairs), reason=too_few(len(pairs), min_pairs)), nothing[:, 0], nothing
+        )
     permutations = permutation_ids(len(pairs), null.n_permutations, null.seed)
-    for measure in measures:
+    scores, reasons = np.full(len(measures), math.nan), [""] * len(measures)
+    shuffle = np.full((len(measures), null.n_permutations), math.nan)
+    for i, measure in enumerate(measures):
         try:
             prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
-            scores = measure.null_scores(prepared.x, prepared.y, permutations)
+            draws = measure.null_scores(prepared.x, prepared.y, permutations)
         except InputError as error:
-            out["measures"][measure.name] = {"reason": str(error)}
+            reasons[i] = str(error)
             continue
-        shuffle = null_summary(prepared.score, scores)
         if not math.isfinite(prepared.score):
-            out["measures"][measure.name] = shuffle
+            reasons[i] = UNDEFINED
             continue
-        out["measures"][measure.name] = {"score": number(prepared.score), "nulls": {"shuffle": shuffle}}
-    return out
+        scores[i], shuffle[i] = prepared.score, draws
+    return PartObservation(PartFacts(pairs=len(pairs), reasons=tuple(reasons)), scores, shuffle)
 
 
-def relations(protocol: Protocol, a: CategoryParts, b: CategoryParts, min_features: int) -> dict[str, Any]:
-    """Compares how the categories relate to each other in the two models; needs no pairing of features."""
+def relations(settings: StudySettings, a: CategoryParts, b: CategoryParts, min_features: int) -> dict[str, Any]:
+    """Compares how the categories relate to each other in the two models; needs no pairing of features.
+
+    Returns:
+        `relation`, or `no_relation` where there are too few categories.
+    """
+    rows, null = (a.side.decoder, b.side.decoder), settings.null
     try:
-        found = relate_categories(
-            a.side.decoder,
-            b.side.decoder,
-            a.members,
-            b.members,
-            protocol.null.n_permutations,
-            protocol.null.seed,
-            min_features,
-        )
+        found = relate_categories(*rows, a.members, b.members, null.n_permutations, null.seed, min_features)
     except InputError as error:
-        return {"reason": str(error)}
+        return {"no_relation": Reason(reason=str(error))}
     return {
-        "categories": list(found.names),
-        "left_out": list(found.left_out),
-        "rho": number(found.test.statistic),
-        "p": found.test.p_value,
-        "exact": found.exact,
-        "similarity_a": found.similarity_a.tolist(),
-        "similarity_b": found.similarity_b.tolist(),
+        "relation": Relation(
+            categories=tuple(found.names),
+            left_out=tuple(found.left_out),
+            rho=number(found.test.statistic),
+            p=found.test.p_value,
+            exact=bool(found.exact),
+            similarity_a=tuple(map(tuple, found.similarity_a.tolist())),
+            similarity_b=tuple(map(tuple, found.similarity_b.tolist())),
+        )
     }
 
 

@@ -91,6 +91,11 @@ def _adapter(shape: Any) -> Any:
     return TypeAdapter(shape)
 
 
+def number(value: float) -> float | None:
+    """Returns a float for JSON, which has no NaN: a number that is not defined is null."""
+    return float(value) if math.isfinite(value) else None
+
+
 def read_as(shape: type[Shape], value: Any, what: str, sentences: Sentences | None = None) -> Shape:
     """Returns a plain value as the dataclass whose shape it has.
 

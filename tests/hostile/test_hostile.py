@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from semconv.pipeline.archive import write_archive
+from semconv.runs.archive import write_archive
 from semconv.system.harmless_text import visible
 from tests._helpers.forks import Ended, Forks, forks
 from tests.conftest import requires_models

@@ -1,0 +1,112 @@
+"""The roles that models play in a suite: A, B, both models of each control, and A and B as the published code reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+import torch
+
+from semconv.suite.config import ModelConfig, SuiteConfig
+from semconv.suite.hooks import hook_name
+from semconv.text.token_blocks import TokenBlocks
+
+One = TypeVar("One")
+Other = TypeVar("Other")
+
+
+@dataclass(frozen=True, eq=False)
+class Roles(Generic[One]):
+    """Something for every model of a suite.
+
+    Attributes:
+        a: of model A.
+        b: of model B.
+        controls: control -> of its two models.
+        shifted: of A and B with their SAEs one block early, over every position; None without published steps.
+        everywhere: of A and B over every position, likewise.
+    """
+
+    a: One
+    b: One
+    controls: dict[str, tuple[One, One]] = field(default_factory=dict[str, tuple[One, One]])
+    shifted: tuple[One, One] | None = None
+    everywhere: tuple[One, One] | None = None
+
+    @property
+    def every(self) -> list[One]:
+        """All of them, A and B first, those as published last."""
+        return [*self.on_the_text, *(self.shifted or ()), *(self.everywhere or ())]
+
+    @property
+    def on_the_text(self) -> list[One]:
+        """Those over the positions that count: A, B and the controls."""
+        return [self.a, self.b, *(one for pair in self.controls.values() for one in pair)]
+
+    def map(self, make: Callable[[One], Other]) -> Roles[Other]:
+        """Returns what is made of each, in the order of `every`."""
+
+        def both(pair: tuple[One, One]) -> tuple[Other, Other]:
+            return make(pair[0]), make(pair[1])
+
+        return Roles(
+            make(self.a),
+            make(self.b),
+            {name: both(pair) for name, pair in self.controls.items()},
+            both(self.shifted) if self.shifted else None,
+            both(self.everywhere) if self.everywhere else None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelOnText:
+    """A model and what it reads.
+
+    Attributes:
+        model: which, with its SAEs.
+        blocks: the text, and which positions of it count for this model.
+        as_published: whether every position counts, as in the published code.
+        as_b: whether it is read by B's tokenizer, where the suite aligns two.
+    """
+
+    model: ModelConfig
+    blocks: TokenBlocks
+    as_published: bool = False
+    as_b: bool = False
+
+
+def every_position(blocks: TokenBlocks) -> TokenBlocks:
+    """Returns the blocks with BOS, EOS and padding counted too, as the published code does."""
+    everything = torch.ones_like(blocks.mask)
+    return TokenBlocks(blocks.ids, everything, blocks.document.clamp(min=0), rule="all positions")
+
+
+def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) -> Roles[ModelOnText]:
+    """Returns the models of a suite, each with the positions that count for it.
+
+    Args:
+        suite: whose.
+        blocks: the text as A and as B reads it; controls and published variants read as A does.
+    """
+    of_a, of_b = blocks
+    controls = {c.name: (ModelOnText(c.model_a, of_a), ModelOnText(c.model_b, of_a)) for c in suite.controls}
+    models = Roles(ModelOnText(suite.model_a, of_a), ModelOnText(suite.model_b, of_b, as_b=True), controls)
+    if suite.published is None:
+        return models
+    everything = every_position(of_a)
+    layer_a, layer_b = suite.published.layer_a, suite.published.layer_b
+
+    def departed(layer_shift: bool) -> tuple[ModelOnText, ModelOnText]:
+        a, b = _departed(suite.model_a, layer_a, layer_shift), _departed(suite.model_b, layer_b, layer_shift)
+        return ModelOnText(a, everything, as_published=True), ModelOnText(b, everything, as_published=True)
+
+    return replace(models, shifted=departed(True), everywhere=departed(False))
+
+
+def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
+    """Returns the model with the one SAE of a layer, read where the published code reads it."""
+    sae = model.sae_at(layer)
+    hook = hook_name(layer - 1) if layer_shift else sae.hook
+    name = f"{model.name}-as-published{'-shifted' if layer_shift else ''}"
+    return replace(model, name=name, saes=(replace(sae, hook=hook, other_hook=layer_shift or sae.other_hook),))

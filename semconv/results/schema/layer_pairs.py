@@ -1,0 +1,183 @@
+"""What was found of layer pairs, and over the layer grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from semconv.results.schema.base import EITHER, REASON, VALUE, Count, Interval, Many, Part, Reason
+from semconv.system.shape import left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullTest(Part):
+    """A score beside the draws of a null."""
+
+    score: float
+    """The score that is tested; under `rematch` that of the strongest pairs."""
+    mean: float | None
+    """Of the draws."""
+    sd: float | None
+    """Standard deviation of the draws, n - 1; null for a single draw."""
+    z: float | None
+    """(score - mean) / sd; null where the draws do not vary."""
+    p: float
+    """(b + 1) / (m + 1), b of m draws at or above the score (Phipson & Smyth 2010)."""
+    calibrated: float | None
+    """max(score - c, 0) / (1 - c) with c the 95th percentile of the draws: 0 is chance, 1 is the top of the measure."""
+    q: float | None = left_out()
+    """p corrected over the layer pairs of a table (Benjamini & Hochberg 1995)."""
+    q_by: float | None = left_out()
+    """The same under any dependence (Benjamini & Yekutieli 2001)."""
+
+
+TestOrReason = Annotated[Annotated[NullTest, VALUE] | Annotated[Reason, REASON], EITHER]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score(Part):
+    """The score of a measure for one layer pair, beside its nulls."""
+
+    score: float
+    """Similarity of the paired decoder rows."""
+    nulls: dict[str, TestOrReason]
+    """`shuffle`, `frequency`, `rematch` -> the test against it."""
+    saturated: bool | None = left_out()
+    """Whether the measure is near its top whatever the pairing, for there are few pairs for so many directions."""
+    interval: Interval | None = left_out()
+    """Over resampled documents."""
+    strongest_pairs_score: float | None = left_out()
+    """Score of the strongest pairs without the filters that ask for agreement: what `rematch` is compared with."""
+
+
+ScoreOrReason = Annotated[Annotated[Score, VALUE] | Annotated[Reason, REASON], EITHER]
+Measures = dict[str, ScoreOrReason]
+"""Name of a measure -> its score, or why there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterStep(Part):
+    """One filter between best matches and feature pairs."""
+
+    step: str
+    """What is kept."""
+    before: Count
+    """Pairs before it; before the first, every B feature counts as one."""
+    after: Count
+    """Pairs after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitHalf(Part):
+    """How far the matches on two halves of the documents agree."""
+
+    features: Count
+    """B features that vary in both halves."""
+    same_partner: float | None
+    """Share of them whose best partner is the same; null where there is none."""
+    r_reliability: float | None
+    """Pearson correlation of their r between the halves, of those with the same partner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RematchCounts(Part):
+    """How many feature pairs the filters leave when the text of one model is shifted."""
+
+    pairs_mean: float
+    """Mean over the shifts."""
+    pairs_max: Count
+    """Largest."""
+    pairs_p: float
+    """p of the true number among them."""
+    scored_pairs: Count
+    """Strongest pairs that were scored under every shift, and on the true text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPair(Part):
+    """One SAE of A and one of B: their feature pairs, and every measure."""
+
+    layer_a: Count
+    """Block of A's SAE."""
+    layer_b: Count
+    """Block of B's."""
+    sae_a: str
+    """Label of A's SAE."""
+    sae_b: str
+    """Label of B's."""
+    pairs: Count
+    """Feature pairs after every filter."""
+    pairs_interval: Interval | None = left_out()
+    """Of that number, over resampled documents."""
+    mean_r: float | None
+    """Mean r of the pairs; null where there is none."""
+    filters: Many[FilterStep]
+    """What each filter left, in order."""
+    undefined_a: Count
+    """A features that never vary over the text."""
+    undefined_b: Count
+    """B features that never do."""
+    noisy_features_a: Count
+    """A features whose quantisation noise is above 0.001 of their root mean square."""
+    noisy_features_b: Count
+    """B features likewise."""
+    matches_sha256: str
+    """SHA-256 of the best partners of all features, and their r."""
+    split_half: SplitHalf
+    """How far two halves of the text agree."""
+    measures: Measures
+    """Scores."""
+    rematch: RematchCounts | None = left_out()
+    """Counts under shifts of the text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfGrid(Part):
+    """The best layer pair against the best that every draw reaches anywhere (Westfall & Young 1993)."""
+
+    score: float
+    """Of the best layer pair."""
+    null_mean: float
+    """Mean of the best of every draw."""
+    p: float
+    """(b + 1) / (m + 1) over the best of every draw."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NullOverGrid(Part):
+    """One null of one measure over the layer grid."""
+
+    layer_pairs: Count
+    """Layer pairs that were tested."""
+    significant: Count
+    """Of them with q < 0.05."""
+    significant_by: Count
+    """Of them with q_by < 0.05."""
+    smallest_q: float | None
+    """q of a layer pair above every draw when no other is: n tests of m draws give it n / (m + 1)."""
+    largest_p: float | None
+    """Of all of them."""
+    mean: float | None
+    """Mean of the means of the draws."""
+    best_calibrated: float | None
+    """Calibrated score of the layer pair of the highest score."""
+    best_of_grid: Annotated[Annotated[BestOfGrid, VALUE] | Annotated[Reason, REASON], EITHER]
+    """Test of the best layer pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary(Part):
+    """One measure over the layer grid."""
+
+    layer_pairs: Count
+    """Layer pairs that have a score."""
+    best_layer_pair: str | None
+    """Key of the one with the highest score."""
+    best_score: float | None
+    """That score."""
+    best_interval: Interval | None
+    """Its interval."""
+    mean_score: float | None
+    """Mean over the grid."""
+    nulls: dict[str, NullOverGrid]
+    """Null -> how many layer pairs lie above it."""

@@ -1,0 +1,48 @@
+"""Everything that a run says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from semconv.results.schema.base import Many, Part
+from semconv.results.schema.controls import Controls
+from semconv.results.schema.layer_pairs import LayerPair, Summary
+from semconv.results.schema.sections import Published, SpansGrid, Subspaces
+from semconv.results.schema.what_was_read import Corpus, Model, NullSettings, Read
+from semconv.system.shape import left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Part):
+    """Everything that a run says."""
+
+    suite: str
+    """Name of the suite."""
+    suite_sha256: str
+    """Of its settings."""
+    fast: bool
+    """Whether it was cut short by `--fast`."""
+    null: NullSettings
+    """How much was drawn."""
+    corpus: Corpus
+    """The text."""
+    model_a: Model
+    """Model A."""
+    model_b: Model
+    """Model B."""
+    read: Read
+    """What else was read."""
+    grid: dict[str, LayerPair]
+    """Layer pair, such as `0x2` -> what was found."""
+    summary: dict[str, Summary]
+    """Measure -> the whole grid."""
+    controls: Controls
+    """What the scores are where the answer is known."""
+    subspaces: Subspaces | None = left_out()
+    """Features by category."""
+    spans: SpansGrid | None = left_out()
+    """Activations pooled over spans."""
+    published: Published | None = left_out()
+    """The published protocol, corrected step by step."""
+    warnings: Many[str] = field(default=())
+    """What to know before believing the results, most serious first."""

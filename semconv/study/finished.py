@@ -1,0 +1,181 @@
+"""Which tasks a suite is made of, by name, and the observations read from them once they are finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from semconv.runs.task_cache import FinishedTasks
+from semconv.study.observations import (
+    CategoriesObservation,
+    Observations,
+    PairObservation,
+    PartObservation,
+    Rematch,
+    RematchChunk,
+    Resample,
+    SelfObservation,
+    SharedObservation,
+    SpansObservation,
+    StepObservation,
+    StrongestScores,
+    Studied,
+)
+from semconv.study.published_protocol import STEPS
+from semconv.suite.config import ControlConfig, ModelConfig, SuiteConfig
+from semconv.suite.sae_labels import pair_key
+
+REMATCH_CHUNK = 20
+"""Shifts whose results are kept together: what an interruption can cost."""
+
+
+def keys_of_grid(suite: SuiteConfig) -> list[str]:
+    """Returns the keys of the layer pairs."""
+    return [pair_key(a.label, b.label) for a in suite.model_a.saes for b in suite.model_b.saes]
+
+
+def key_of_control(control: ControlConfig) -> str:
+    """Returns the key of the layer pair at the layers of a control."""
+    return pair_key(control.model_a.saes[0].label, control.model_b.saes[0].label)
+
+
+def names_of_sides(suite: SuiteConfig) -> list[str]:
+    """Returns `MODEL/SAE` of the SAEs of A and B."""
+    models: tuple[ModelConfig, ...] = (suite.model_a, suite.model_b)
+    return [f"{model.name}/{sae.label}" for model in models for sae in model.saes]
+
+
+def chunks(n_rematch: int) -> list[range]:
+    """Returns the numbers of the shifts, cut into those that are kept together."""
+    return [range(first, min(first + REMATCH_CHUNK, n_rematch)) for first in range(0, n_rematch, REMATCH_CHUNK)]
+
+
+def observed_task(tag: str) -> str:
+    """Returns the name of the task that matches and scores two SAEs."""
+    return f"{tag}.observed"
+
+
+def rematch_task(tag: str, numbers: range) -> str:
+    """Returns the name of the task that matches them again under some shifts."""
+    return f"{tag}.rematch.{numbers[0]}"
+
+
+def shifted_scores_task(tag: str, numbers: range) -> str:
+    """Returns the name of the task that scores the strongest pairs under some shifts."""
+    return f"{tag}.rematch-scores.{numbers[0]}"
+
+
+def strongest_task(tag: str) -> str:
+    """Returns the name of the task that scores the strongest pairs on the true text."""
+    return f"{tag}.strongest-scores"
+
+
+def control_tag(control: str) -> str:
+    """Returns what begins the names of the tasks of a control."""
+    return f"control.{control}"
+
+
+def floor_tag(control: str) -> str:
+    """Returns what begins the names of the tasks on the strongest pairs of a floor."""
+    return f"strongest.{control}.floor"
+
+
+def trained_tag(control: str) -> str:
+    """Returns what begins the names of the tasks on the strongest pairs of the trained models beside a floor."""
+    return f"strongest.{control}.trained"
+
+
+def self_task(side: str) -> str:
+    """Returns the name of the task that matches an SAE, `MODEL/SAE`, with itself."""
+    return f"self.{side.replace('/', '.', 1)}"
+
+
+def shared_task(side: str) -> str:
+    """Returns the name of the task that counts the features of an SAE in several categories."""
+    return f"categories.{side.replace('/', '.', 1)}"
+
+
+def resample_task(number: int) -> str:
+    """Returns the name of the task that matches and scores everything on resampled documents."""
+    return f"bootstrap.{number}"
+
+
+SPANS_TASK = "spans"
+
+
+def over_spans_task(key: str) -> str:
+    """Returns the name of the task on a layer pair over pooled activations."""
+    return f"spans.{key}"
+
+
+def categories_task(key: str) -> str:
+    """Returns the name of the task on the categories of a layer pair."""
+    return f"subspaces.{key}"
+
+
+def step_task(name: str) -> str:
+    """Returns the name of the task on one variant of the protocol."""
+    return f"published.{name}"
+
+
+def n_scored(pair: PairObservation, shifted: list[RematchChunk]) -> int:
+    """Returns how many of the strongest pairs are scored: as many everywhere as there are anywhere.
+
+    Scores of fewer pairs are not comparable with scores of more.
+    """
+    return min(len(pair.a), len(pair.ranked_a), *(int(n) for chunk in shifted for n in np.diff(chunk.ends)))
+
+
+def is_rematched(suite: SuiteConfig, pair: PairObservation) -> bool:
+    """Whether `rematch` is drawn of a pair: the suite wants it, and enough feature pairs are left."""
+    return suite.null.n_rematch > 0 and len(pair.a) >= suite.match.min_pairs
+
+
+def studied_floors(suite: SuiteConfig, counts: Mapping[str, int]) -> list[ControlConfig]:
+    """Returns the floors whose strongest pairs are studied: the trained models have enough pairs at their layers.
+
+    Args:
+        suite: whose controls.
+        counts: layer pair -> its feature pairs.
+    """
+    floors = [control for control in suite.controls if control.kind == "floor"]
+    return [control for control in floors if counts.get(key_of_control(control), 0) >= suite.match.min_pairs]
+
+
+def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
+    pair = tasks.read_as(PairObservation, observed_task(tag))
+    if not is_rematched(suite, pair):
+        return Studied(pair, None)
+    parts = chunks(suite.null.n_rematch)
+    shifted = [tasks.read_as(RematchChunk, rematch_task(tag, numbers)) for numbers in parts]
+    scores = [tasks.read_as(StrongestScores, shifted_scores_task(tag, numbers)).scores for numbers in parts]
+    passed = np.concatenate([chunk.passed for chunk in shifted])
+    strongest = tasks.read_as(StrongestScores, strongest_task(tag)).scores[0]
+    return Studied(pair, Rematch(passed, n_scored(pair, shifted), strongest, np.concatenate(scores)))
+
+
+def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
+    """Returns what the finished tasks of a suite observed, wherever they were done.
+
+    Raises:
+        InputError: a task is missing or damaged.
+    """
+    keys = keys_of_grid(suite)
+    grid = {key: _studied(suite, tasks, key) for key in keys}
+    floors = [control.name for control in studied_floors(suite, {key: len(one.pair.a) for key, one in grid.items()})]
+    sides = names_of_sides(suite)
+    subspaces, spans, published = suite.subspaces, suite.spans, suite.published
+    return Observations(
+        grid=grid,
+        resamples=[tasks.read_as(Resample, resample_task(number)) for number in range(suite.null.n_bootstrap)],
+        self_match={side: tasks.read_as(SelfObservation, self_task(side)).facts for side in sides},
+        controls={c.name: _studied(suite, tasks, control_tag(c.name)) for c in suite.controls},
+        floors={name: _studied(suite, tasks, floor_tag(name)) for name in floors},
+        trained={name: _studied(suite, tasks, trained_tag(name)) for name in floors},
+        categories={key: tasks.read_as(CategoriesObservation, categories_task(key)) for key in keys if subspaces},
+        shared={side: tasks.read_as(SharedObservation, shared_task(side)).facts.shared for side in sides if subspaces},
+        spans=tasks.read_as(SpansObservation, SPANS_TASK).facts if spans else None,
+        over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
+        steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
+    )

@@ -1,0 +1,165 @@
+"""Observes one layer pair: its matches, feature pairs, scores, and every null and resample of them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from numpy import ndarray
+from torch import Tensor
+
+from semconv.core.correlate import BestMatches, best_matches
+from semconv.matching.filters import FeaturePairs, match_features, needed_partners
+from semconv.results.schema import FilterStep, SplitHalf
+from semconv.statistics.resampling import bootstrap_positions, halves
+from semconv.study.nulls import PAIRING_NULLS, UNDEFINED, Pairs, pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.observations import (
+    NoFacts,
+    PairFacts,
+    PairObservation,
+    RematchChunk,
+    Resample,
+    StrongestScores,
+)
+from semconv.study.settings import StudySettings
+from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, prepare_pairs, scores_of
+from semconv.suite.config import MatchConfig
+from semconv.system.errors import InputError
+from semconv.system.shape import number
+
+NOISE_LIMIT = 1e-3
+"""Features whose quantisation noise is above this share of their rms are counted in the results."""
+
+
+def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
+    """Matches two sides, keeps the feature pairs that pass every filter and scores them beside the pairing nulls."""
+    config = settings.match
+    matches = best_matches(a.acts, b.acts, needed_partners(config, a.acts.n_features, b.acts.n_features)).to("cpu")
+    at = halves(settings.starts, a.acts.n_tokens, settings.null.seed)
+    if config.separate_halves:
+        pairs = _matched_on_one_half(a, b, config, at)
+    else:
+        pairs = match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
+    scored = _Scored(settings, a, b, pairs)
+    nothing = np.zeros(0, dtype=np.int64)
+    ranked = ranked_pairs(matches, a, b, config) if settings.null.n_rematch else (nothing, nothing)
+    facts = PairFacts(
+        layer_a=a.layer,
+        layer_b=b.layer,
+        sae_a=a.label,
+        sae_b=b.label,
+        filters=tuple(FilterStep(**asdict(count)) for count in pairs.counts),
+        undefined_a=int((matches.a_to_b.index[:, 0] < 0).sum()),
+        undefined_b=int((matches.b_to_a.index[:, 0] < 0).sum()),
+        noisy_features_a=int((matches.quantization_noise_a > NOISE_LIMIT).sum()),
+        noisy_features_b=int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
+        matches_sha256=_sha256(matches),
+        split_half=_split_half(a, b, at),
+        saturated=tuple(scored.saturated),
+        reasons=tuple(scored.reasons),
+    )
+    return PairObservation(facts, pairs.a, pairs.b, pairs.r, scored.scores, scored.draws, *ranked)
+
+
+class _Scored:
+    """Feature pairs scored by every measure, beside the nulls of their pairing.
+
+    Attributes:
+        scores: float64 [measures], NaN where there is none.
+        draws: float64 [nulls, measures, m], likewise.
+        saturated: by measure, whether its score is near its top whatever the pairing.
+        reasons: by measure, why it has no score; empty where it has one.
+    """
+
+    def __init__(self, settings: StudySettings, a: Side, b: Side, pairs: FeaturePairs) -> None:
+        n_measures, null = len(settings.measures), settings.null
+        self.scores = np.full(n_measures, math.nan)
+        self.draws = np.full((len(PAIRING_NULLS), n_measures, null.n_permutations), math.nan)
+        self.saturated, self.reasons = [False] * n_measures, [""] * n_measures
+        few = settings.match.min_pairs
+        if len(pairs) < few:
+            self.reasons = [too_few(len(pairs), few)] * n_measures
+            return
+        counts_b = b.active_counts()[pairs.b]
+        for i, measure in enumerate(settings.measures):
+            try:
+                prepared: Prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
+                nulls = pairing_nulls(prepared, counts_b, null.n_permutations, null.seed, null.n_strata)
+            except InputError as error:
+                self.reasons[i] = str(error)
+                continue
+            if not math.isfinite(prepared.score):
+                self.reasons[i] = UNDEFINED
+                continue
+            self.scores[i], self.saturated[i] = prepared.score, prepared.saturated
+            self.draws[:, i] = [nulls[name] for name in PAIRING_NULLS]
+
+
+def too_few(pairs: int, needed: int) -> str:
+    """Returns why nothing is scored where too few feature pairs are left."""
+    return f"{pairs} pairs, at least {needed} are needed"
+
+
+def _matched_on_one_half(a: Side, b: Side, config: MatchConfig, at: tuple[Tensor, Tensor]) -> FeaturePairs:
+    """Matches on the first half of the documents; r, and whether it is above min_r, comes from the second."""
+    first, second = ((a.at(p), b.at(p)) for p in at)
+    pairs = match_sides(*first, config)
+    r = pair_correlations(*second, pairs.a, pairs.b)
+    kept = r > config.min_r  # NaN, where a feature is silent there, is not
+    step = f"r > {config.min_r:g} on the other half"
+    return pairs.filtered(kept, r, step)
+
+
+def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> SplitHalf:
+    """How far two halves of the documents agree on the best A feature of every B feature, and on its r."""
+    one, other = (best_matches(a.at(p).acts, b.at(p).acts).to("cpu").b_to_a for p in at)
+    both = (one.index[:, 0] >= 0) & (other.index[:, 0] >= 0)
+    same = both & (one.index[:, 0] == other.index[:, 0])
+    r = torch.stack([one.r[same, 0], other.r[same, 0]])
+    reliability = float(torch.corrcoef(r)[0, 1]) if int(same.sum()) > 2 else math.nan
+    return SplitHalf(
+        features=int(both.sum()),
+        same_partner=number(int(same.sum()) / int(both.sum())) if bool(both.any()) else None,
+        r_reliability=number(reliability),
+    )
+
+
+def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range) -> RematchChunk:
+    """Matches two sides again under some shifts of the text."""
+    passed, ranked = rematch(a, b, settings.match, settings.starts, settings.null.seed, numbers)
+    ends = np.cumsum([0, *(len(pairs[0]) for pairs in ranked)])
+    joined = (np.concatenate([pairs[i] for pairs in ranked]) for i in range(2))
+    return RematchChunk(NoFacts(), passed, ends, *joined)
+
+
+def strongest_scores(settings: StudySettings, a: Side, b: Side, ranked: Sequence[Pairs], n: int) -> StrongestScores:
+    """Scores the n strongest pairs of each ranking."""
+    rows = [score_strongest(settings.measures, a, b, pairs, n) for pairs in ranked]
+    return StrongestScores(NoFacts(), np.stack(rows))
+
+
+def resample(settings: StudySettings, sides_a: Sequence[Side], sides_b: Sequence[Side], number: int) -> Resample:
+    """Draws documents with replacement, matches every layer pair again and scores it."""
+    drawn = bootstrap_positions(settings.starts, sides_a[0].acts.n_tokens, settings.null.seed, number)
+    again_b = [side.at(drawn) for side in sides_b]
+    counts = np.zeros((len(sides_a), len(sides_b)), dtype=np.int64)
+    scores: ndarray = np.full((*counts.shape, len(settings.measures)), math.nan)
+    for i, side in enumerate(sides_a):
+        a = side.at(drawn)
+        for j, b in enumerate(again_b):
+            pairs = match_sides(a, b, settings.match)
+            counts[i, j] = len(pairs)
+            if len(pairs) >= settings.match.min_pairs:
+                scores[i, j] = scores_of(settings.measures, a, b, pairs.a, pairs.b)
+    return Resample(NoFacts(), counts, scores)
+
+
+def _sha256(matches: BestMatches) -> str:
+    digest = hashlib.sha256()
+    for part in (matches.a_to_b.index, matches.a_to_b.r, matches.b_to_a.index, matches.b_to_a.r):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()

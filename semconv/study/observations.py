@@ -1,0 +1,353 @@
+"""What a study observes, as its finished tasks keep it: facts and arrays, before anything is told of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from semconv.results.schema import Count, FilterStep, Many, Reason, Relation, SelfMatch, SplitHalf
+from semconv.study.nulls import PAIRING_NULLS
+from semconv.system.shape import STRICT, left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    __pydantic_config__: ClassVar[Any] = STRICT
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFacts(_Facts):
+    """What is known of two SAEs beside arrays; names as in `LayerPair`.
+
+    Attributes:
+        saturated: by measure, whether its score is near its top whatever the pairing.
+        reasons: by measure, why it has no score; empty where it has one.
+    """
+
+    layer_a: Count
+    layer_b: Count
+    sae_a: str
+    sae_b: str
+    filters: Many[FilterStep]
+    undefined_a: Count
+    undefined_b: Count
+    noisy_features_a: Count
+    noisy_features_b: Count
+    matches_sha256: str
+    split_half: SplitHalf
+    saturated: Many[bool]
+    reasons: Many[str]
+
+
+@dataclass(frozen=True, eq=False)
+class PairObservation:
+    """Two SAEs matched and scored.
+
+    Attributes:
+        facts: what is known beside arrays.
+        a: int64 [n], A features of the feature pairs.
+        b: int64 [n], their B features.
+        r: float64 [n].
+        scores: float64 [measures], NaN where there is none.
+        draws: float64 [nulls, measures, m], scores under the nulls of `PAIRING_NULLS`; NaN where there is none.
+        ranked_a: int64 [k], A features of the pairs without the filters that ask for agreement, by falling r; empty
+            where `rematch` is not drawn.
+        ranked_b: int64 [k], their B features.
+    """
+
+    facts: PairFacts
+    a: Int[ndarray, " n"]
+    b: Int[ndarray, " n"]
+    r: Float[ndarray, " n"]
+    scores: Float[ndarray, " measures"]
+    draws: Float[ndarray, "nulls measures m"]
+    ranked_a: Int[ndarray, " k"]
+    ranked_b: Int[ndarray, " k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoFacts(_Facts):
+    """Where arrays say everything."""
+
+
+@dataclass(frozen=True, eq=False)
+class RematchChunk:
+    """Two sides matched again under some shifts of the text.
+
+    Attributes:
+        facts: none.
+        passed: int64 [shifts], feature pairs that pass every filter.
+        ends: int64 [shifts + 1], where the ranked pairs of each shift begin and end in `a` and `b`.
+        a: int64 [k], A features of the ranked pairs of all shifts, one after the other.
+        b: int64 [k], their B features.
+    """
+
+    facts: NoFacts
+    passed: Int[ndarray, " shifts"]
+    ends: Int[ndarray, " ends"]
+    a: Int[ndarray, " k"]
+    b: Int[ndarray, " k"]
+
+    @property
+    def ranked(self) -> list[tuple[Int[ndarray, " n"], Int[ndarray, " n"]]]:
+        """The ranked pairs of each shift."""
+        cuts = self.ends[1:-1]
+        return list(zip(np.split(self.a, cuts), np.split(self.b, cuts), strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class StrongestScores:
+    """Scores of the strongest pairs: on the true text one row, and of shifts a row for each.
+
+    Attributes:
+        facts: none.
+        scores: float64 [rows, measures], NaN where there is none.
+    """
+
+    facts: NoFacts
+    scores: Float[ndarray, "rows measures"]
+
+
+@dataclass(frozen=True, eq=False)
+class Resample:
+    """All layer pairs matched and scored again on documents drawn with replacement.
+
+    Attributes:
+        facts: none.
+        counts: int64 [A, B], feature pairs of A's SAEs with B's.
+        scores: float64 [A, B, measures], NaN where there is none.
+    """
+
+    facts: NoFacts
+    counts: Int[ndarray, "A B"]
+    scores: Float[ndarray, "A B measures"]
+
+
+@dataclass(frozen=True, eq=False)
+class SelfObservation:
+    """An SAE matched with itself.
+
+    Attributes:
+        facts: what was found.
+    """
+
+    facts: SelfMatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartFacts(_Facts):
+    """Features matched and scored beside `shuffle` alone.
+
+    Attributes:
+        pairs: feature pairs after every filter.
+        reason: why nothing was scored; missing where something was.
+        reasons: by measure, why it has no score; empty where it has one, and for nothing where nothing was scored.
+    """
+
+    pairs: Count
+    reason: str | None = left_out()
+    reasons: Many[str] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class PartObservation:
+    """Features of a part of the dictionaries, or over pooled activations, matched and scored.
+
+    Attributes:
+        facts: what is known beside arrays.
+        scores: float64 [measures], of none where nothing was scored.
+        shuffle: float64 [measures, m], scores under permuted pairings.
+    """
+
+    facts: PartFacts
+    scores: Float[ndarray, " measures"]
+    shuffle: Float[ndarray, "measures m"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpansFacts(_Facts):
+    """The spans of a text.
+
+    Attributes:
+        n_spans: how many.
+        mean_length: tokens per span.
+    """
+
+    n_spans: Count
+    mean_length: float
+
+
+@dataclass(frozen=True, eq=False)
+class SpansObservation:
+    """The spans of a text.
+
+    Attributes:
+        facts: how many, and how long.
+    """
+
+    facts: SpansFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryFacts(PartFacts):
+    """One category of two SAEs.
+
+    Attributes:
+        features_a: features of A in it.
+        features_b: features of B.
+    """
+
+    features_a: Count
+    features_b: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoriesFacts(_Facts):
+    """All categories of two SAEs.
+
+    Attributes:
+        categories: category -> what is known of it.
+        relation: how the categories relate; missing where they cannot be compared.
+        no_relation: why not.
+    """
+
+    categories: dict[str, CategoryFacts]
+    relation: Relation | None = left_out()
+    no_relation: Reason | None = left_out()
+
+
+@dataclass(frozen=True, eq=False)
+class CategoriesObservation:
+    """All categories of two SAEs.
+
+    Attributes:
+        facts: what is known beside arrays.
+        scores: float64 [scored, measures], of the categories that were scored, in order.
+        shuffle: float64 [scored, measures, m], scores under permuted pairings.
+    """
+
+    facts: CategoriesFacts
+    scores: Float[ndarray, "scored measures"]
+    shuffle: Float[ndarray, "scored measures m"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedFacts(_Facts):
+    """Features of one SAE in several categories.
+
+    Attributes:
+        shared: `CATEGORY & CATEGORY` -> how many are in both.
+    """
+
+    shared: dict[str, Count]
+
+
+@dataclass(frozen=True, eq=False)
+class SharedObservation:
+    """Features of one SAE in several categories.
+
+    Attributes:
+        facts: how many.
+    """
+
+    facts: SharedFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFacts(_Facts):
+    """One variant between the published protocol and the corrected one.
+
+    Attributes:
+        step: what is corrected in it.
+        pairs: feature pairs after every filter.
+        reasons: of SVCCA and RSA, why there is no score; empty where there is one.
+    """
+
+    step: str
+    pairs: Count
+    reasons: Many[str]
+
+
+@dataclass(frozen=True, eq=False)
+class StepObservation:
+    """One variant between the published protocol and the corrected one.
+
+    Attributes:
+        facts: what is known beside arrays.
+        scores: float64 [2], of SVCCA and RSA, NaN where there is none.
+        shuffle: float64 [2, m], scores under permuted pairings.
+    """
+
+    facts: StepFacts
+    scores: Float[ndarray, " measures"]
+    shuffle: Float[ndarray, "measures m"]
+
+
+@dataclass(frozen=True, eq=False)
+class Rematch:
+    """The null `rematch` of two SAEs.
+
+    Attributes:
+        passed: int64 [m], feature pairs that pass every filter under each shift.
+        n: strongest pairs that were scored, as many under every shift as on the true text.
+        strongest: float64 [measures], their scores on the true text.
+        scores: float64 [m, measures], under the shifts.
+    """
+
+    passed: Int[ndarray, " m"]
+    n: int
+    strongest: Float[ndarray, " measures"]
+    scores: Float[ndarray, "m measures"]
+
+
+@dataclass(frozen=True, eq=False)
+class Studied:
+    """Two SAEs put through everything.
+
+    Attributes:
+        pair: matched and scored.
+        rematch: None where it was not drawn, or too few pairs are left.
+    """
+
+    pair: PairObservation
+    rematch: Rematch | None
+
+    def draws(self) -> dict[str, Float[ndarray, "measures m"]]:
+        """Returns null -> its draws of every measure, NaN where a measure has no score."""
+        found: dict[str, Float[ndarray, "measures m"]] = dict(zip(PAIRING_NULLS, self.pair.draws, strict=True))
+        return found if self.rematch is None else {**found, "rematch": self.rematch.scores.T}
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Everything that a study observed; tables are in the order of the suite.
+
+    Attributes:
+        grid: layer pair, such as `0x2` -> the two SAEs.
+        resamples: of the documents, for the intervals of the grid.
+        self_match: `MODEL/SAE` -> that SAE with itself.
+        controls: control -> its two SAEs.
+        floors: floor -> its strongest pairs, where the trained models at its layers have enough.
+        trained: floor -> as many of the strongest pairs of the trained models at its layers.
+        categories: layer pair -> its categories; empty where the suite has none, like the following.
+        shared: `MODEL/SAE` -> features in several categories.
+        spans: of the text.
+        over_spans: layer pair -> over pooled activations.
+        steps: from the published protocol to the corrected one.
+    """
+
+    grid: dict[str, Studied]
+    resamples: list[Resample]
+    self_match: dict[str, SelfMatch]
+    controls: dict[str, Studied]
+    floors: dict[str, Studied] = field(default_factory=dict[str, Studied])
+    trained: dict[str, Studied] = field(default_factory=dict[str, Studied])
+    categories: dict[str, CategoriesObservation] = field(default_factory=dict[str, CategoriesObservation])
+    shared: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    spans: SpansFacts | None = None
+    over_spans: dict[str, PartObservation] = field(default_factory=dict[str, PartObservation])
+    steps: list[StepObservation] = field(default_factory=list[StepObservation])

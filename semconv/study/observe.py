@@ -1,0 +1,271 @@
+"""Observing: explicit lists of tasks, each with the stores that it needs, its cost and its cache key, and their run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
+
+from semconv.compare import make_measures
+from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Task, run_tasks
+from semconv.study import finished as of
+from semconv.study.controls import of_strongest, self_match
+from semconv.study.layer_pair import observe_pair, rematch_chunk, resample, strongest_scores
+from semconv.study.observations import (
+    Observations,
+    PairObservation,
+    RematchChunk,
+    SharedFacts,
+    SharedObservation,
+    SpansFacts,
+    SpansObservation,
+)
+from semconv.study.published_protocol import PublishedSides, observe_step, variants
+from semconv.study.settings import StudySettings
+from semconv.study.sides import Side, key_of
+from semconv.study.subspaces import (
+    CategoryParts,
+    observe_categories,
+    observe_part,
+    pooled,
+    shared_features,
+    spans_of,
+)
+from semconv.suite.config import SpanConfig, SubspaceConfig, SuiteConfig
+from semconv.text.keywords import load_categories
+from semconv.text.spans import Spans
+from semconv.text.token_blocks import TokenBlocks
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, how many of its tasks are finished, and how many there are."""
+Pair = tuple[Side, Side]
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Everything a suite encodes.
+
+    Attributes:
+        blocks: the text, as A reads it.
+        texts: text of every token id of A's tokenizer.
+        sides_a: SAEs of model A, by layer.
+        sides_b: of model B.
+        controls: control -> its two sides.
+        published: the layer pair of the published protocol; None where the suite has none.
+        spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
+        unfair: floors that read untrained models through an SAE of A or B, which are a floor of nothing.
+    """
+
+    blocks: TokenBlocks
+    texts: list[str]
+    sides_a: list[Side]
+    sides_b: list[Side]
+    controls: dict[str, Pair]
+    published: PublishedSides | None = None
+    spans: tuple[Spans, Spans] | None = None
+    unfair: frozenset[str] = field(default_factory=frozenset[str])
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU correlates, and so several tasks at once keep it busy."""
+        return self.sides_a[0].acts.device.type == "cpu"
+
+    @property
+    def sides(self) -> list[Side]:
+        """The SAEs of A, then those of B."""
+        return [*self.sides_a, *self.sides_b]
+
+    @property
+    def grid(self) -> dict[str, Pair]:
+        """Layer pair -> its two sides."""
+        return {key_of(a, b): (a, b) for a in self.sides_a for b in self.sides_b}
+
+
+@dataclass(frozen=True, eq=False)
+class _Studied:
+    """Two sides under one tag, and the settings that they are put through."""
+
+    tag: str
+    settings: StudySettings
+    a: Side
+    b: Side
+
+
+def observe(
+    suite: SuiteConfig, settings: StudySettings, encoded: Encoded, kept: TaskCache, progress: Progress
+) -> Observations:
+    """Observes everything that a suite compares.
+
+    Args:
+        suite: what is compared.
+        settings: of the suite, over this text.
+        encoded: all sides.
+        kept: finished tasks; those of an earlier run that have the same inputs are not done again.
+        progress: called after every task.
+
+    Raises:
+        InputError: `match.min_documents` where the documents are not known, and what a measure or filter refuses of
+            settings.
+    """
+    for stage, tasks in stages(suite, settings, encoded, kept):
+        run_tasks(tasks, kept, encoded.on_cpu, partial(progress, stage))
+    return of.read_observations(suite, kept)
+
+
+def stages(
+    suite: SuiteConfig, settings: StudySettings, encoded: Encoded, kept: TaskCache
+) -> Iterator[tuple[str, list[Task]]]:
+    """Gives stage after stage its name and tasks, none of an empty list; a list may read what those before it found.
+
+    Args:
+        suite: what is compared.
+        settings: of the suite, over this text.
+        encoded: all sides.
+        kept: holds the finished tasks of the stages before.
+    """
+    grid = [_Studied(key, settings, *pair) for key, pair in encoded.grid.items()]
+    studied = [*grid, *(_Studied(of.control_tag(name), settings, *pair) for name, pair in encoded.controls.items())]
+    selves = [_self_task(settings, side) for side in encoded.sides]
+    yield "compare", [*map(_observed_task, studied), *selves]
+    counts = {one.tag: _n_pairs(kept, one.tag) for one in grid}
+    floors = [
+        _Studied(of.floor_tag(c.name), of_strongest(settings, counts[of.key_of_control(c)]), *encoded.controls[c.name])
+        for c in of.studied_floors(suite, counts)
+    ]
+    if floors:
+        yield "floors", [*map(_observed_task, floors)]
+        trained = [
+            _Studied(
+                of.trained_tag(c.name),
+                of_strongest(settings, max(_n_pairs(kept, floor.tag), 1)),
+                *encoded.grid[of.key_of_control(c)],
+            )
+            for c, floor in zip(of.studied_floors(suite, counts), floors, strict=True)
+        ]
+        yield "floors, trained", [*map(_observed_task, trained)]
+        studied += [*floors, *trained]
+    tested = [
+        one for one in studied if of.is_rematched(suite, kept.read_as(PairObservation, of.observed_task(one.tag)))
+    ]
+    if tested:
+        parts = of.chunks(suite.null.n_rematch)
+        yield "rematch", [_rematch_task(one, numbers) for one in tested for numbers in parts]
+        yield "rematch, scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
+    if suite.null.n_bootstrap:
+        yield "bootstrap", [_resample_task(settings, encoded, number) for number in range(suite.null.n_bootstrap)]
+    if suite.subspaces is not None:
+        yield "subspaces", _category_tasks(suite, suite.subspaces, settings, encoded)
+    if suite.spans is not None:
+        yield "spans", _span_tasks(suite.spans, settings, encoded)
+    if encoded.published is not None:
+        yield "published", _step_tasks(suite, settings, encoded.published)
+
+
+def _n_pairs(kept: TaskCache, tag: str) -> int:
+    return len(kept.read_as(PairObservation, of.observed_task(tag)).a)
+
+
+def _observed_task(one: _Studied) -> Task:
+    make = partial(observe_pair, one.settings, one.a, one.b)
+    return Task(of.observed_task(one.tag), _names(one.a, one.b), "match", one.settings.inputs(one.a, one.b), make)
+
+
+def _names(*sides: Side) -> tuple[str, ...]:
+    return tuple(side.name for side in sides)
+
+
+def _self_task(settings: StudySettings, side: Side) -> Task:
+    inputs = settings.inputs(side, side)
+    return Task(of.self_task(side.name), _names(side), "match", inputs, partial(self_match, settings, side))
+
+
+def _rematch_task(one: _Studied, numbers: range) -> Task:
+    inputs = one.settings.inputs(one.a, one.b, list(numbers))
+    make = partial(rematch_chunk, one.settings, one.a, one.b, numbers)
+    return Task(of.rematch_task(one.tag, numbers), _names(one.a, one.b), "match", inputs, make)
+
+
+def _score_tasks(one: _Studied, parts: list[range], kept: TaskCache) -> list[Task]:
+    """Returns the tasks that score the strongest pairs: as many on the true text as under every shift."""
+    settings, a, b = one.settings, one.a, one.b
+    pair = kept.read_as(PairObservation, of.observed_task(one.tag))
+    n = of.n_scored(pair, [kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)) for numbers in parts])
+
+    def shifted(numbers: range):
+        ranked = kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)).ranked
+        return strongest_scores(settings, a, b, ranked, n)
+
+    true = partial(strongest_scores, settings, a, b, [(pair.ranked_a, pair.ranked_b)], n)
+    names = {of.shifted_scores_task(one.tag, numbers): numbers for numbers in parts}
+    return [
+        Task(of.strongest_task(one.tag), (), "score", settings.inputs(a, b, n), true),
+        *(Task(k, (), "score", settings.inputs(a, b, n, list(v)), partial(shifted, v)) for k, v in names.items()),
+    ]
+
+
+def _resample_task(settings: StudySettings, encoded: Encoded, number: int) -> Task:
+    inputs = [settings.inputs(*pair, number) for pair in encoded.grid.values()]
+    make = partial(resample, settings, encoded.sides_a, encoded.sides_b, number)
+    return Task(of.resample_task(number), _names(*encoded.sides), "match", inputs, make)
+
+
+def _category_tasks(
+    suite: SuiteConfig, config: SubspaceConfig, settings: StudySettings, encoded: Encoded
+) -> list[Task]:
+    categories, compare = load_categories(config.categories), suite.compare
+    measures = make_measures(config.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
+    lists = asdict(replace(config, categories=categories.name))  # whatever the path of the lists
+    more = [asdict(compare), lists, categories.sha256]
+    parts = {side.name: CategoryParts(side, categories) for side in encoded.sides}
+
+    def shared(side: Side) -> SharedObservation:
+        return SharedObservation(SharedFacts(shared=shared_features(parts[side.name].members)))
+
+    def between(a: Side, b: Side):
+        return observe_categories(settings, measures, config.min_pairs, parts[a.name], parts[b.name])
+
+    return [
+        *(
+            Task(of.categories_task(key), _names(*pair), "match", settings.inputs(*pair, more), partial(between, *pair))
+            for key, pair in encoded.grid.items()
+        ),
+        *(
+            Task(of.shared_task(side.name), (), "score", settings.inputs(side, side, more), partial(shared, side))
+            for side in encoded.sides
+        ),
+    ]
+
+
+def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -> list[Task]:
+    spans = cache(lambda: spans_of(config, encoded.blocks, encoded.texts))
+    inputs = [asdict(config), encoded.texts]
+
+    @cache
+    def over_spans(side: Side) -> Side:
+        return pooled(side, spans(), config)
+
+    def facts() -> SpansObservation:
+        found = spans()
+        return SpansObservation(SpansFacts(n_spans=len(found), mean_length=float(found.lengths.double().mean())))
+
+    def between(a: Side, b: Side):
+        return observe_part(settings, settings.measures, over_spans(a), over_spans(b), settings.match.min_pairs)
+
+    return [
+        Task(of.SPANS_TASK, (), "score", [encoded.blocks.sha256, *inputs], facts),
+        *(
+            Task(of.over_spans_task(key), _names(*p), "match", settings.inputs(*p, inputs), partial(between, *p))
+            for key, p in encoded.grid.items()
+        ),
+    ]
+
+
+def _step_tasks(suite: SuiteConfig, settings: StudySettings, sides: PublishedSides) -> list[Task]:
+    tasks: list[Task] = []
+    for name, departures in variants().items():
+        a, b = sides.of(departures)
+        inputs = settings.inputs(a, b, asdict(suite.compare), name)
+        make = partial(observe_step, settings, suite.compare, sides, name)
+        tasks.append(Task(of.step_task(name), _names(a, b), "match", inputs, make))
+    return tasks

@@ -1,0 +1,53 @@
+"""What every layer pair of a study is put through."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jaxtyping import Int
+from numpy import ndarray
+
+from semconv.compare import Measure, make_measures
+from semconv.study.sides import Side
+from semconv.suite.config import MatchConfig, NullConfig, SuiteConfig
+
+
+@dataclass(frozen=True, eq=False)
+class StudySettings:
+    """What every layer pair is put through.
+
+    Attributes:
+        measures: scores to take.
+        match: how features are paired.
+        null: which nulls and intervals, and how many draws.
+        starts: int64 [D] first position of every document.
+    """
+
+    measures: tuple[Measure[Any], ...]
+    match: MatchConfig
+    null: NullConfig
+    starts: Int[ndarray, " D"]
+
+    def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
+        """Returns all that a task on two sides depends on, as plain values."""
+        null = {
+            "n_permutations": self.null.n_permutations,
+            "rematch": self.null.n_rematch > 0,
+            "n_strata": self.null.n_strata,
+            "seed": self.null.seed,
+        }
+        of_sides = [(s.store_sha256, s.decoder_sha256, s.tokens.sha256) for s in (a, b)]
+        names = [repr(measure) for measure in self.measures]
+        return [of_sides, self.starts.tolist(), names, asdict(self.match), null, *more]
+
+
+def suite_measures(suite: SuiteConfig) -> tuple[Measure[Any], ...]:
+    """Returns the measures of a suite, as it sets them."""
+    compare = suite.compare
+    return tuple(make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k))
+
+
+def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"]) -> StudySettings:
+    """Returns the settings of a suite over a text whose documents start at some positions, int64 [D]."""
+    return StudySettings(suite_measures(suite), suite.match, suite.null, starts)

@@ -1,0 +1,246 @@
+"""Telling: from observations to results, a pure function; what comes of models and texts is stated to it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from semconv.results.schema import (
+    CategoryPair,
+    Corpus,
+    LayerPair,
+    Measures,
+    Model,
+    NullSettings,
+    NullTest,
+    Published,
+    Read,
+    Reason,
+    RematchCounts,
+    Results,
+    Score,
+    SpanPair,
+    SpansGrid,
+    Step,
+    StepScore,
+    Subspaces,
+)
+from semconv.statistics.permutation import PermutationResult, p_value
+from semconv.study.nulls import UNDEFINED
+from semconv.study.observations import Observations, PartFacts, StepObservation, Studied
+from semconv.study.published_protocol import MEASURED, Departures, published_p, variants
+from semconv.study.tell_controls import tell_controls
+from semconv.study.tell_grid import corrected, summarise, with_intervals
+from semconv.suite.config import SuiteConfig
+from semconv.system.shape import number
+from semconv.text.keywords import load_categories
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What of the results is not observed by the study: text, models and how their SAEs fit.
+
+    Attributes:
+        suite_sha256: of the settings of the suite.
+        fast: whether it was cut short.
+        corpus: the text.
+        model_a: model A.
+        model_b: model B.
+        read: what else was read.
+        unfair: floors that read untrained models through an SAE of A or B.
+    """
+
+    suite_sha256: str
+    fast: bool
+    corpus: Corpus
+    model_a: Model
+    model_b: Model
+    read: Read
+    unfair: frozenset[str]
+
+
+def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Results:
+    """Returns the results of a suite: p, q, z, intervals, the best of the grid, controls and sections.
+
+    Args:
+        observations: what was observed, here or elsewhere.
+        suite: what was compared.
+        stated: what the results say of text and models.
+    """
+    names = suite.compare.measures
+    pairs = {key: tell_pair(one, names) for key, one in observations.grid.items()}
+    measures = corrected({key: pair.measures for key, pair in pairs.items()})
+    grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
+    grid = with_intervals(suite, grid, observations.resamples)
+    draws = {key: one.draws() for key, one in observations.grid.items()}
+    controls = {name: tell_pair(one, names) for name, one in observations.controls.items()}
+    strongest = {
+        name: (tell_pair(floor, names), tell_pair(observations.trained[name], names))
+        for name, floor in observations.floors.items()
+    }
+    return Results(
+        suite=suite.name,
+        suite_sha256=stated.suite_sha256,
+        fast=stated.fast,
+        null=NullSettings(**asdict(suite.null)),
+        corpus=stated.corpus,
+        model_a=stated.model_a,
+        model_b=stated.model_b,
+        read=stated.read,
+        grid=grid,
+        summary={name: summarise(grid, draws, name, place) for place, name in enumerate(names)},
+        controls=tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
+        subspaces=_subspaces(observations, suite),
+        spans=_spans(observations, suite),
+        published=_published(observations, suite),
+    )
+
+
+def tell_pair(studied: Studied, names: tuple[str, ...]) -> LayerPair:
+    """Returns what the results say of two SAEs, before anything is corrected over a table.
+
+    Args:
+        studied: what was observed of them.
+        names: of the measures, in order.
+    """
+    pair, facts, rematch = studied.pair, studied.pair.facts, studied.rematch
+    plain = {name: value for name, value in vars(facts).items() if name not in ("reasons", "saturated")}
+    return LayerPair(
+        **plain,
+        pairs=len(pair.a),
+        mean_r=number(float(pair.r.mean())) if len(pair.r) else None,
+        measures={name: _measure(studied, place) for place, name in enumerate(names)},
+        rematch=None
+        if rematch is None
+        else RematchCounts(
+            pairs_mean=float(rematch.passed.astype(np.float64).mean()),
+            pairs_max=int(rematch.passed.max()),
+            pairs_p=p_value(float(len(pair.a)), rematch.passed.astype(np.float64)),
+            scored_pairs=rematch.n,
+        ),
+    )
+
+
+def null_test(score: float, draws: Float[ndarray, " m"]) -> NullTest | Reason:
+    """Returns mean, sd, z, p and calibrated score of a score beside draws, float64 [m], or why there are none."""
+    if not math.isfinite(score):
+        return Reason(reason=UNDEFINED)
+    if not np.isfinite(draws).all():
+        return Reason(reason=f"{int((~np.isfinite(draws)).sum())} of {len(draws)} draws have no score")
+    test = PermutationResult(score, draws, p_value(score, draws))
+    sd = float(draws.std(ddof=1)) if len(draws) > 1 else math.nan
+    return NullTest(
+        score=float(score),
+        mean=number(float(draws.mean())),
+        sd=number(sd),
+        z=number(test.z),
+        p=test.p_value,
+        calibrated=number(test.calibrated),
+    )
+
+
+def _measure(studied: Studied, place: int) -> Score | Reason:
+    pair, rematch = studied.pair, studied.rematch
+    if pair.facts.reasons[place]:
+        return Reason(reason=pair.facts.reasons[place])
+    score = float(pair.scores[place])
+    strongest = math.nan if rematch is None else float(rematch.strongest[place])
+    tested = {"shuffle": score, "frequency": score, "rematch": strongest}
+    nulls = {null: null_test(tested[null], draws[place]) for null, draws in studied.draws().items()}
+    return Score(
+        score=score,
+        nulls=nulls,
+        saturated=pair.facts.saturated[place],
+        strongest_pairs_score=number(strongest),
+    )
+
+
+def _part_measures(
+    facts: PartFacts, names: tuple[str, ...], scores: Float[ndarray, " measures"], shuffle: Float[ndarray, "measures m"]
+) -> Measures:
+    """Returns what a part of the dictionaries scored; nothing where it was not scored."""
+    return {
+        name: Reason(reason=reason)
+        if reason
+        else Score(score=float(scores[i]), nulls={"shuffle": null_test(float(scores[i]), shuffle[i])})
+        for i, (name, reason) in enumerate(zip(names, facts.reasons, strict=False))
+    }
+
+
+def _subspaces(observations: Observations, suite: SuiteConfig) -> Subspaces | None:
+    if suite.subspaces is None:
+        return None
+    categories, names = load_categories(suite.subspaces.categories), suite.subspaces.measures
+    cells = dict[tuple[str, str], CategoryPair]()
+    for key, found in observations.categories.items():
+        rows = iter(zip(found.scores, found.shuffle, strict=True))
+        for name, facts in found.facts.categories.items():
+            measures = {} if facts.reason is not None else _part_measures(facts, names, *next(rows))
+            counts = {"features_a": facts.features_a, "features_b": facts.features_b, "pairs": facts.pairs}
+            cells[key, name] = CategoryPair(**counts, measures=measures, reason=facts.reason)
+    measures = corrected({cell: pair.measures for cell, pair in cells.items()})
+    grid: dict[str, dict[str, CategoryPair]] = {key: {} for key in observations.categories}
+    for (key, name), pair in cells.items():
+        grid[key][name] = replace(pair, measures=measures[key, name])
+    relations = {key: found.facts for key, found in observations.categories.items()}
+    return Subspaces(
+        categories=categories.name,
+        rule=categories.rule,
+        sha256=categories.sha256,
+        grid=grid,
+        relations={
+            key: facts.relation or facts.no_relation or Reason(reason="unknown") for key, facts in relations.items()
+        },
+        shared_features=observations.shared,
+    )
+
+
+def _spans(observations: Observations, suite: SuiteConfig) -> SpansGrid | None:
+    if suite.spans is None or observations.spans is None:
+        return None
+    pairs = {
+        key: SpanPair(
+            pairs=found.facts.pairs,
+            measures=_part_measures(found.facts, suite.compare.measures, found.scores, found.shuffle),
+            reason=found.facts.reason,
+        )
+        for key, found in observations.over_spans.items()
+    }
+    measures = corrected({key: pair.measures for key, pair in pairs.items()})
+    return SpansGrid(
+        kind=suite.spans.kind,
+        how=suite.spans.how,
+        n_spans=observations.spans.n_spans,
+        mean_length=observations.spans.mean_length,
+        grid={key: replace(pair, measures=measures[key]) for key, pair in pairs.items()},
+    )
+
+
+def _published(observations: Observations, suite: SuiteConfig) -> Published | None:
+    config = suite.published
+    if config is None:
+        return None
+    steps = (tell_step(*both) for both in zip(observations.steps, variants().values(), strict=True))
+    return Published(layer_a=config.layer_a, layer_b=config.layer_b, steps=tuple(steps))
+
+
+def tell_step(step: StepObservation, departures: Departures) -> Step:
+    """Returns the row of one variant of the protocol."""
+    svcca, rsa = (_step_score(step, place, departures.few_shuffles) for place in range(len(MEASURED)))
+    return Step(step=step.facts.step, pairs=step.facts.pairs, svcca=svcca, rsa=rsa)
+
+
+def _step_score(step: StepObservation, place: int, few_shuffles: bool) -> StepScore | Reason:
+    if step.facts.reasons[place]:
+        return Reason(reason=step.facts.reasons[place])
+    score, draws = float(step.scores[place]), step.shuffle[place]
+    test = null_test(score, draws)
+    if isinstance(test, Reason):
+        return test
+    if few_shuffles:
+        return StepScore(score=score, null_mean=test.mean, p=published_p(score, draws))
+    return StepScore(score=score, null_mean=test.mean, p=test.p, calibrated=test.calibrated)

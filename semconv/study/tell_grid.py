@@ -1,0 +1,172 @@
+"""The layer grid as a whole: q-values over a table, intervals, and what is said of each measure."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from semconv.results.schema import (
+    BestOfGrid,
+    Interval,
+    LayerPair,
+    Measures,
+    NullOverGrid,
+    NullTest,
+    Reason,
+    Score,
+    Summary,
+)
+from semconv.statistics.permutation import max_statistic
+from semconv.study.observations import Resample
+from semconv.suite.config import SuiteConfig
+from semconv.system.errors import InputError
+
+LEVEL = 0.05
+"""False discovery rate of what is called significant, and one minus the coverage of intervals."""
+Draws = Mapping[str, Mapping[str, Float[ndarray, "measures m"]]]
+"""Layer pair -> null -> draws of every measure."""
+Key = TypeVar("Key", bound=Hashable)
+
+
+def corrected(table: Mapping[Key, Measures]) -> dict[Key, Measures]:
+    """Returns a table of scores in which every test has its q-values over the table, of its measure and null.
+
+    They are Benjamini-Hochberg's (1995) and, for any dependence, Benjamini-Yekutieli's (2001).
+
+    Args:
+        table: layer pair, or layer pair and category -> its scores.
+    """
+    tests = dict[tuple[str, str], dict[Key, NullTest]]()
+    for key, measures in table.items():
+        for measure, found in measures.items():
+            for null, test in found.nulls.items() if isinstance(found, Score) else ():
+                if isinstance(test, NullTest):
+                    tests.setdefault((measure, null), {})[key] = test
+    tested = {place: _with_q(of_place) for place, of_place in tests.items()}
+
+    def of_score(key: Key, measure: str, found: Score | Reason) -> Score | Reason:
+        if isinstance(found, Reason):
+            return found
+        nulls = {null: tested.get((measure, null), {}).get(key, test) for null, test in found.nulls.items()}
+        return replace(found, nulls=nulls)
+
+    return {
+        key: {measure: of_score(key, measure, found) for measure, found in measures.items()}
+        for key, measures in table.items()
+    }
+
+
+def _with_q(tests: dict[Key, NullTest]) -> dict[Key, NullTest]:
+    from scipy.stats import false_discovery_control
+
+    p = [test.p for test in tests.values()]
+    bh, by = (false_discovery_control(p, method=method) for method in ("bh", "by"))
+    return {
+        key: replace(test, q=float(q), q_by=float(q_by))
+        for (key, test), q, q_by in zip(tests.items(), bh, by, strict=True)
+    }
+
+
+def with_intervals(
+    suite: SuiteConfig, grid: Mapping[str, LayerPair], resamples: Sequence[Resample]
+) -> dict[str, LayerPair]:
+    """Returns the grid with an interval over resampled documents beside every score and number of pairs.
+
+    Args:
+        suite: whose SAEs the resamples are in the order of.
+        grid: layer pair -> what was found; as it is where there are no resamples.
+        resamples: the draws.
+    """
+    if not resamples:
+        return dict(grid)
+    counts, scores = np.stack([r.counts for r in resamples]), np.stack([r.scores for r in resamples])
+    n_b, out = len(suite.model_b.saes), dict[str, LayerPair]()
+    for place, (key, pair) in enumerate(grid.items()):
+        i, j = divmod(place, n_b)
+        measures = {
+            name: replace(found, interval=interval(found.score, scores[:, i, j, at]))
+            if isinstance(found, Score)
+            else found
+            for at, (name, found) in enumerate(pair.measures.items())
+        }
+        of_pairs = interval(pair.pairs, counts[:, i, j].astype(np.float64))
+        out[key] = replace(pair, measures=measures, pairs_interval=of_pairs)
+    return out
+
+
+def interval(observed: float, draws: Float[ndarray, " m"]) -> Interval | None:
+    """Returns the interval of a score at LEVEL from its resampled scores, or None where some have none.
+
+    Observed plus and minus the standard deviation of the draws times Student's t (Efron & Tibshirani 1993, 12.2), not
+    the percentiles of the draws: a document drawn twice repeats its text, which raises the best of many correlations,
+    so that the draws lie beside the observed score and only their spread can be used.
+    """
+    from scipy.stats import t
+
+    if len(draws) < 2 or not np.isfinite(draws).all():
+        return None
+    half = float(t.ppf(1 - LEVEL / 2, len(draws) - 1) * draws.std(ddof=1))
+    return observed - half, observed + half
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def summarise(grid: Mapping[str, LayerPair], draws: Draws, measure: str, place: int) -> Summary:
+    """Returns for one measure the best layer pair, the mean, and per null how many layer pairs beat it.
+
+    `best_of_grid` tests the best layer pair against the best that each draw of the null reaches anywhere in the grid.
+
+    Args:
+        grid: layer pair -> what was found, with q-values.
+        draws: of the nulls.
+        measure: its name.
+        place: its row in the draws.
+    """
+    found = {key: pair.measures[measure] for key, pair in grid.items()}
+    scored = {key: score for key, score in found.items() if isinstance(score, Score)}
+    best = max(scored, key=lambda key: (scored[key].score, key), default=None)
+    nulls = sorted({null for score in scored.values() for null in score.nulls})
+    return Summary(
+        layer_pairs=len(scored),
+        best_layer_pair=best,
+        best_score=scored[best].score if best else None,
+        best_interval=scored[best].interval if best else None,
+        mean_score=_mean([score.score for score in scored.values()]),
+        nulls={
+            null: _over_grid(scored, {k: draws[k][null][place] for k in scored if null in draws[k]}, null, best)
+            for null in nulls
+        },
+    )
+
+
+def _over_grid(
+    scored: Mapping[str, Score], draws: Mapping[str, Float[ndarray, " m"]], null: str, best: str | None
+) -> NullOverGrid:
+    found = {key: score.nulls.get(null) for key, score in scored.items()}
+    tested = {key: test for key, test in found.items() if isinstance(test, NullTest)}
+    of_tested = [draws[key] for key in tested]
+    return NullOverGrid(
+        layer_pairs=len(tested),
+        significant=sum(test.q is not None and test.q < LEVEL for test in tested.values()),
+        significant_by=sum(test.q_by is not None and test.q_by < LEVEL for test in tested.values()),
+        smallest_q=min(1.0, len(tested) / (min(map(len, of_tested)) + 1)) if tested else None,
+        largest_p=max((test.p for test in tested.values()), default=None),
+        mean=_mean([test.mean for test in tested.values() if test.mean is not None]),
+        best_calibrated=tested[best].calibrated if best in tested else None,
+        best_of_grid=_best_of_grid([test.score for test in tested.values()], of_tested),
+    )
+
+
+def _best_of_grid(scores: list[float], draws: list[Float[ndarray, " m"]]) -> BestOfGrid | Reason:
+    try:
+        test = max_statistic(scores, draws)
+    except InputError as error:
+        return Reason(reason=str(error))
+    return BestOfGrid(score=test.statistic, null_mean=float(test.null.mean()), p=test.p_value)
