@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from semconv.models.sae_fit import Reader, Variance, explained_variances, losses
 from semconv.models.splicing import next_token_loss, spliced, targets, why_not_spliced
 from semconv.pipeline.encoded_sides import load_encoded, measure_fits
 from semconv.pipeline.reproduce import encode_all, load_blocks
+from semconv.pipeline.what_was_read import fit_facts
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
 from semconv.study.result_warnings import EXPLAINED, warnings_of
@@ -146,8 +148,8 @@ def test_an_sae_at_another_place_than_its_own_explains_little_and_is_warned_of(m
     assert found["0"]["explained_variance"] > 0.9
     assert found["1"]["explained_variance"] < EXPLAINED
     made = results()
-    for label, fit in found.items():
-        made["model_a"]["saes"][label]["fit"] = fit
+    fits = {label: replace(sae, fit=fit_facts(found[label])) for label, sae in made.model_a.saes.items()}
+    made = replace(made, model_a=replace(made.model_a, saes=fits))
     told = warnings_of(made)
     assert len(told) == 1
     assert "is explained by SAE small/1 (" in told[0]
@@ -358,21 +360,23 @@ def test_every_sae_of_a_run_is_fitted_once(tiny_suite: Path, tmp_path: Path, mon
     models = encode_all(run, blocks)
     loaded, cache = load_encoded(run, blocks, models), TaskCache(tmp_path / "tasks")
     fits = measure_fits(run, cache, models, loaded)
-    assert [list(fit) for fit in fits] == [["0", "1"], ["2"], ["1"], ["2"], ["0"], ["0"]]
+    (twin_a, twin_b), (other_a, other_b) = fits.controls["twin"], fits.controls["other"]
+    found = fits.a, fits.b, twin_a, twin_b, other_a, other_b
+    assert [list(fit) for fit in found] == [["0", "1"], ["2"], ["1"], ["2"], ["0"], ["0"]]
     assert cache.used == {"fit.a", "fit.b", "fit.twin.a", "fit.twin.b"}  # both SAEs of the ceiling are, in bytes, A's
-    assert fits[4]["0"] is fits[5]["0"] is fits[0]["0"]
-    for fit in (*fits[0].values(), *fits[1].values()):
+    assert other_a["0"] is other_b["0"] is fits.a["0"]
+    for fit in (*fits.a.values(), *fits.b.values()):
         assert fit["tokens"] == blocks[0].n_tokens
         assert fit["explained_variance"] == fit["explained_variance_with_sinks"] < 1
         assert fit["loss"].get("recovered", 0) < 1
         assert set(fit["loss"]) in ({"reason"}, {"tokens", "clean", "sae", "zero", "recovered"})
-    assert all("loss" not in fit for of_model in fits[2:4] for fit in of_model.values())
+    assert all("loss" not in fit for of_model in (twin_a, twin_b) for fit in of_model.values())
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded although all is known")
 
     monkeypatch.setattr(semconv.models.fitting, "open_model", refuse)
-    assert measure_fits(run, cache, models, loaded) == fits
+    assert measure_fits(run, cache, models, loaded).every == fits.every
 
 
 def test_the_fit_is_the_same_on_any_device(model: Any, device: str):
