@@ -15,6 +15,7 @@ from semconv.pipeline.encoded_sides import load_encoded
 from semconv.pipeline.reproduce import encode_all, load_blocks, reproduce
 from semconv.runs.run import Run
 from semconv.suite.config import AlignConfig, SuiteConfig, load_suite
+from semconv.system.shape import plain
 from semconv.text.contexts import read_contexts
 from semconv.text.spans import Spans, fixed_windows
 from semconv.text.top_tokens import counted_ids
@@ -113,7 +114,7 @@ def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], t
     assert of_sink > 20
     assert sink not in counted_ids(found.blocks[0])
     assert found.blocks[0].n_tokens == n_all - of_sink
-    assert found.sinks == {
+    assert plain(found.sinks) == {
         "multiple": 10.0,
         "excluded": True,
         "positions_a": of_sink,
@@ -124,7 +125,8 @@ def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], t
     sides = [*encoded.sides_a, *encoded.sides_b, *(side for pair in encoded.controls.values() for side in pair)]
     assert {side.acts.n_tokens for side in sides} == {n_all - of_sink}
     assert {len(side.documents) for side in sides if side.documents is not None} == {n_all - of_sink}
-    published = [side.acts.n_tokens for pair in encoded.published.values() for side in pair]
+    assert encoded.published is not None
+    published = [side.acts.n_tokens for side in (*encoded.published.shifted, *encoded.published.everywhere)]
     assert published == [blocks[0].mask.numel()] * 4
     assert found.starts[-1] < n_all - of_sink
     facts_a, facts_b = found.activity
@@ -139,14 +141,14 @@ def test_a_run_without_sinks_is_not_that_with_them(planted: tuple[SuiteConfig, i
     """Also not where an earlier run that kept them has left its tasks."""
     suite, _ = planted
     with_sinks = replace(suite, match=replace(suite.match, sink_norm=0.0), published=None, controls=())
-    kept = reproduce(Run(with_sinks, tmp_path))
+    kept = plain(reproduce(Run(with_sinks, tmp_path)))
     in_contexts = [c["token"] for c in read_contexts(tmp_path).to_pylist()]
     assert SINK in in_contexts
     assert kept["corpus"]["sinks"]["excluded"] is False
     assert [w for w in kept["warnings"] if "attention sinks" in w and "Such positions count, and features" in w]
     assert kept["corpus"]["sinks"]["positions_a"] > 20
     assert kept["model_a"]["saes"]["0"]["sinks"] == kept["corpus"]["sinks"]["positions_a"]
-    left = reproduce(Run(replace(suite, published=None, controls=()), tmp_path))
+    left = plain(reproduce(Run(replace(suite, published=None, controls=()), tmp_path)))
     assert SINK not in [c["token"] for c in read_contexts(tmp_path).to_pylist()]
     n_sinks = left["corpus"]["sinks"]["positions_a"]
     assert [w for w in left["warnings"] if w.startswith(f"{n_sinks} positions") and "are left out" in w]
@@ -165,8 +167,8 @@ def test_aligned_spans_that_hold_a_sink_are_left_out(planted: tuple[SuiteConfig,
     run = Run(replace(suite, controls=(), spans=None, published=None, align=align), tmp_path)
     blocks = load_blocks(run)
     found = load_encoded(run, blocks, encode_all(run, blocks))
-    n_sinks = found.sinks["spans"]
-    assert n_sinks == found.sinks["positions_a"] > 20  # with one tokenizer on both sides a span is a token
-    assert found.sinks["positions_b"] == 0
+    n_sinks = found.sinks.spans
+    assert n_sinks == found.sinks.positions_a > 20  # with one tokenizer on both sides a span is a token
+    assert found.sinks.positions_b == 0
     assert found.encoded.sides_a[0].acts.n_tokens == blocks[0].n_tokens - n_sinks
     assert found.blocks[0].n_tokens == blocks[0].n_tokens
