@@ -9,10 +9,10 @@ ARG GPU_BASE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
 # Debian's and Ubuntu's packages as of this moment, from their snapshot services; empty takes today's. Not older than the bases.
 ARG APT_SNAPSHOT=20261120T000000Z
 # Arguments of pytest; empty runs no tests. A failing test fails the build. The two left out are of setup.py in a source tree.
-ARG RUN_TESTS="tests/test_ops.py tests/test_streaming.py tests/test_sparse.py tests/test_matching.py tests/compare \
-  tests/test_permutation.py tests/test_cli.py \
-  --deselect tests/test_cli.py::test_no_compiler_is_one_sentence \
-  --deselect tests/test_cli.py::test_cuda_asked_for_without_nvcc_is_an_error"
+ARG RUN_TESTS="tests/core/test_ops.py tests/core/test_streaming.py tests/core/test_sparse.py tests/matching/test_matching.py tests/compare \
+  tests/statistics/test_permutation.py tests/cli/test_cli.py \
+  --deselect tests/cli/test_cli.py::test_no_compiler_is_one_sentence \
+  --deselect tests/cli/test_cli.py::test_cuda_asked_for_without_nvcc_is_an_error"
 # An index for pip beside its usual one: the cpu image needs PyTorch's CPU index, for a torch without CUDA.
 ARG PIP_EXTRA_INDEX_URL
 # Who runs it, and whose /results is.

@@ -69,7 +69,7 @@ digests() {
 }
 
 device_tests() {
-  "$python" -m pytest -q -rs -p no:cacheprovider tests/cuda/test_device.py tests/bench/test_cuda_bench.py tests/test_sae_fit.py
+  "$python" -m pytest -q -rs -p no:cacheprovider tests/cuda/test_device.py tests/bench/test_cuda_bench.py tests/models/test_sae_fit.py
 }
 
 bench() {

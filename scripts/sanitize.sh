@@ -63,4 +63,4 @@ for planted in $all_planted; do
   echo "planted $planted: caught"
 done
 "$OLDPWD/$build/race_ops" "${SEMCONV_RACE_SECONDS:-60}" "${SEMCONV_RACE_SEED:-0}"
-sanitised -m pytest -q -p no:cacheprovider tests/test_ops.py tests/test_streaming.py -k "not ctrl_c and not bounded_memory"
+sanitised -m pytest -q -p no:cacheprovider tests/core/test_ops.py tests/core/test_streaming.py -k "not ctrl_c and not bounded_memory"

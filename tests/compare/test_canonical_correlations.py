@@ -10,7 +10,7 @@ from semconv.compare import PWCCA, SVCCA, SaturationWarning, mean_squared_cc, pw
 from semconv.compare import directions as directions_module
 from semconv.compare.cross import Linear, singular_values, squared_norms
 from semconv.compare.directions import left_directions
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 
 def centred(X: np.ndarray) -> np.ndarray:

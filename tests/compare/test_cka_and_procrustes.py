@@ -9,7 +9,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import procrustes as scipy_procrustes
 
 from semconv.compare import CKA, cka, procrustes
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 SHAPES = [{}, {"n": 300, "d_x": 5, "d_y": 4}, {"n": 12, "d_x": 60, "d_y": 70}]  # Gram form, features form, wide
 

@@ -27,7 +27,7 @@ from semconv.compare import (
     rsa,
     svcca,
 )
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 SVCCAS = [SVCCA("pc1"), SVCCA("variance"), SVCCA("fixed_k", k=5)]
 RSAS = [RSA(), RSA("cosine"), RSA(rank="kendall"), RSA("cosine", "kendall")]

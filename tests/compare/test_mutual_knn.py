@@ -9,7 +9,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from semconv.compare import MutualKNN, mutual_knn
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 
 def by_scikit_learn(X: np.ndarray, Y: np.ndarray, k: int) -> float:

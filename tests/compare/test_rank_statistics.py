@@ -9,7 +9,7 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from semconv.compare import rsa
 from semconv.compare.ranks import average_ranks, dense_ranks, inversions, stable_order, tied_pairs
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

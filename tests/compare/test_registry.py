@@ -21,7 +21,7 @@ from semconv.compare import (
     make_measures,
     registry,
 )
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 WANTED = {
     "svcca_pc1": SVCCA("pc1"),
@@ -52,7 +52,7 @@ def test_every_name_makes_its_measure_with_its_settings(name: str):
 
 def test_every_measure_is_in_the_registry_once():
     folder = Path(registry.__file__).parent
-    classes = {c for path in folder.glob("*.py") for c in re.findall(r"class (\w+)\(Measure\[", path.read_text())}
+    classes = {c for path in folder.glob("*.py") for c in re.findall(r"(?m)^class (\w+)\(Measure\[", path.read_text())}
     assert classes == {type(measure).__name__ for measure in WANTED.values()}
     assert set(WANTED) == set(MEASURES)
     assert len(set(MEASURES.values())) == len(MEASURES)

@@ -10,7 +10,7 @@ import pytest
 
 from semconv import InputError
 from semconv.compare import CKA, PWCCA, RSA, SVCCA, MeanSquaredCC, MutualKNN, Procrustes
-from tests.compare.spaces import spaces
+from tests._helpers.spaces import spaces
 
 MEASURES = [
     SVCCA(),

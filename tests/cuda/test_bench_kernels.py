@@ -16,8 +16,8 @@ from semconv.bench.cuda_measure import CeilingSizes
 from semconv.bench.cuda_peers import CUDA_PEERS, CUDA_SEMCONV
 from semconv.bench.session import write_session
 from tests.conftest import random_activations
+from tests.core.test_ops import csr
 from tests.cuda.test_emulated import LIMITS, assert_same, bad_inputs, cpu, new_state
-from tests.test_ops import csr
 
 PRODUCT = 0x10001  # kSharedAddsProduct
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from semconv import SparseActivations
 from semconv.core.ops import NO_SCALE, FeatureSum
 from tests.conftest import random_activations
-from tests.test_ops import csr
+from tests.core.test_ops import csr
 
 cpu = torch.ops.semconv
 

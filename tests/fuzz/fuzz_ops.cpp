@@ -94,7 +94,7 @@ Side make_side(FuzzedDataProvider& data, int64_t n_tokens) {
         break;
       case 5:
         side.n_features = data.ConsumeIntegralInRange<int64_t>(-1, int64_t{1} << 33);
-        // A wide dictionary is allowed, but takes the time of a thousand other inputs; tests/test_ops.py has it.
+        // A wide dictionary is allowed, but takes the time of a thousand other inputs; tests/core/test_ops.py has it.
         if (side.n_features > 300 && side.n_features < int64_t{1} << 31) side.n_features = 300;
         break;
       default:

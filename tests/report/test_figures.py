@@ -10,7 +10,7 @@ from semconv.report.figures import write_figures
 from semconv.report.reading import control_rows, grid_of, title_of, value_of
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason
-from tests.report.made_up import LAYER_PAIRS, MEASURES, changed, results
+from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, results
 
 
 def test_a_grid_is_sorted_by_number_and_has_gaps_where_nothing_is():

@@ -17,8 +17,8 @@ from semconv.report.texts import text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, Claim, about, value_at
 from semconv.results.schema import Reason, Results
-from tests.report.made_up import MEASURES, changed, read_by_b, results
-from tests.report.made_up_page import tables
+from tests._helpers.made_up import MEASURES, changed, read_by_b, results
+from tests._helpers.made_up_page import tables
 
 TOO_FEW = {name: Reason(reason="too few") for name in MEASURES}
 TITLES = ("RSA, Spearman", "SVCCA, first component (as published)")

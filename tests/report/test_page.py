@@ -27,8 +27,8 @@ from semconv.report.page_tables import HeatCell, category_maps, grid_table, head
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason, Results, Score
 from semconv.system.shape import plain, read_as
-from tests.report.made_up import LAYER_PAIRS, MEASURES, changed, labelled, results, score_at
-from tests.report.made_up_page import LINK, NASTY, claims, draws, labelled_tables, large, pairs, tables
+from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, labelled, results, score_at
+from tests._helpers.made_up_page import LINK, NASTY, claims, draws, labelled_tables, large, pairs, tables
 
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")

@@ -19,8 +19,8 @@ import pytest
 
 from semconv.report.order import in_order
 from semconv.report.page import page
-from tests.report.made_up import labelled, results
-from tests.report.made_up_page import claims, draws, labelled_tables, tables
+from tests._helpers.made_up import labelled, results
+from tests._helpers.made_up_page import claims, draws, labelled_tables, tables
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

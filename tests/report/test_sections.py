@@ -9,7 +9,7 @@ from semconv.report.reading import null_names
 from semconv.results.claims import value_at
 from semconv.results.schema import BestOfGrid, Reason
 from semconv.system.markdown import show
-from tests.report.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, results, score_at
+from tests._helpers.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, results, score_at
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:

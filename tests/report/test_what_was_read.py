@@ -13,8 +13,8 @@ from semconv.results.claims import value_at
 from semconv.results.schema import NotCounted, Reason
 from semconv.suite.hooks import STREAMS
 from semconv.system.markdown import show
-from tests.report.made_up import changed, read_by_b, results
-from tests.report.made_up_page import tables
+from tests._helpers.made_up import changed, read_by_b, results
+from tests._helpers.made_up_page import tables
 
 
 @pytest.mark.parametrize(

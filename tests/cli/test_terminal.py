@@ -1,0 +1,215 @@
+"""The terminal shows what it is given: no markup in names or help, nothing lost or broken where it is not UTF-8."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from semconv import StoreIdentity, StoreWriter
+from semconv.cli import app, main
+from semconv.cli.plain import PlainConsole, table
+from semconv.cli.terminal import err, out, progress_bar
+from semconv.system.harmless_text import visible
+from tests.cli.test_cli import CLAIM, RESULTS
+from tests.conftest import random_activations, requires_models
+from tests.models.test_delphi_cache import write_cache
+
+ODD = ("run[gpt2]", "x[/y]", "[bold red]", "a [link=b]c:smile:")
+"""Names that rich would read as markup; a slash makes two folders of one."""
+
+
+def commands(of: typer.Typer = app, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of the command line with its path, as it was registered."""
+    for one in of.registered_commands:
+        assert one.callback is not None
+        yield (*path, one.name or one.callback.__name__.replace("_", "-")), one
+    for group in of.registered_groups:
+        assert group.typer_instance is not None
+        yield from commands(group.typer_instance, (*path, str(group.name)))
+
+
+def squeezed(text: str) -> str:
+    """The letters of a text without frames and white space, however it was broken into lines."""
+    return re.sub(r"[\s\u2500-\u257f|+-]", "", text)
+
+
+def invoke(*arguments: str | Path) -> Any:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
+
+
+Main = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run_main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    """Runs the command line in this process, on a wide terminal; returns exit code and what it printed."""
+    for console in (out, err):
+        monkeypatch.setattr(console, "_width", 300)
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["semconv", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert isinstance(left.value.code, int)
+        return left.value.code, "".join(capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands()], ids="-".join)
+def test_every_help_text_is_shown_whole(path: tuple[str, ...]):
+    command = dict(commands())[path]
+    shown = squeezed(invoke(*path, "--help").output)
+    hints = get_type_hints(command.callback, include_extras=True)
+    told = [command.epilog, *inspect.cleandoc(command.callback.__doc__).split("\n\n")]
+    for hint in hints.values():
+        told += [info.help for info in getattr(hint, "__metadata__", ()) if getattr(info, "help", None)]
+    assert len(told) > 2
+    for text in filter(None, told):
+        assert squeezed(text) in shown
+    first = squeezed(inspect.cleandoc(command.callback.__doc__).split("\n\n")[0])
+    assert first in squeezed(invoke(*path[:-1], "--help").output)
+
+
+def test_commands_are_all_there():
+    assert {"compare", "verify", "bench", "doctor", "store-verify", "dictionary"} <= {
+        "-".join(p) for p, _ in commands()
+    }
+
+
+def test_text_is_no_markup_in_lines_cells_titles_and_progress(capsys: pytest.CaptureFixture[str]):
+    console = PlainConsole()
+    for name in ODD:
+        console.print(name, soft_wrap=True)
+        grid = table(name, title=name)
+        grid.add_row(name)
+        console.print(grid)
+    console.print("\x1b[31mred\x07\u202e\udce8 end\n", style="red")
+    shown = capsys.readouterr().out
+    for name in ODD:
+        assert shown.count(name) == 4
+    assert "\\x1b[31mred\\x07\\u202e\\udce8 end" in shown
+    assert visible("tab\tand line\n", lines=True) == "tab\tand line\n"
+    assert visible("tab\tand line\n") == "tab\\tand line\\n"
+
+
+def test_a_stage_with_brackets_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(err, "_force_terminal", True)
+    with progress_bar() as progress:
+        for name in ODD:
+            progress(f"encode {name}", 1, 2)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    for name in ODD:
+        assert f"encode {name}" in shown
+
+
+@pytest.fixture(scope="module", params=ODD)
+def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a name that rich would read as markup."""
+    folder = tmp_path_factory.mktemp("odd") / request.param
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_commands_that_need_no_run_show_odd_names(odd: Path, run_main: Main):
+    acts = random_activations(0, 48, 12, dtype=torch.float16)
+    for name in "ab":
+        identity = StoreIdentity("m", "0", name, "1", "blocks.0.hook_resid_post", "2", 48, 12, "float16")
+        StoreWriter(odd / name, identity).append(acts, 0)
+    write_cache(odd / "cache", acts, [0, 12], torch.arange(48).reshape(6, 8))
+    (odd / "results.json").write_text(json.dumps(RESULTS))
+    claim = CLAIM.format(expected=2).replace("Every layer", f"{odd.name} [/nothing] Every layer")
+    (odd / "claims.toml").write_text(claim)
+    missing = odd / "none"
+    for arguments, code, told in (
+        (("correlate", odd / "a", odd / "b", "--out", odd / "m.safetensors"), 0, f"{odd / 'm.safetensors'}: 48 tokens"),
+        (("store", "verify", odd / "a"), 0, f"{odd / 'a'} is good"),
+        (("store", "import-delphi", odd / "cache", "--out", odd / "store"), 0, f"{odd / 'store'}: 48 tokens"),
+        (("verify", odd, "--claims", odd / "claims.toml"), 0, f"{odd.name} [/nothing] Every layer"),
+        (("doctor", "mini", "--out", odd), 0, "Ready for"),
+        (("verify", missing), 2, f"semconv: {missing} holds no results.json"),
+        (("reproduce", f"{missing}.toml"), 2, f"semconv: suite file {missing}.toml does not exist"),
+        (("archive", odd), 2, str(odd)),
+        (("report", "--from", missing, "--out", odd), 2, f"semconv: archive {missing} does not exist"),
+        (("export", odd / "pairs.csv", "--run", missing), 2, f"semconv: {missing} holds no pairs.parquet"),
+        (("encode", f"{missing}.toml"), 2, f"{missing}.toml does not exist"),
+        (("compare", missing, "b", "--sae-a", "s", "--sae-b", "s", "--text", "t"), 2, f"model '{missing}'"),
+        (
+            ("dictionary", missing, "--kind", "pca", "--layer", "0", "--text", "t", "--out", "o"),
+            2,
+            f"model '{missing}'",
+        ),
+        (("bench", "--stores", missing, missing), 2, f"{missing} is no activation store"),
+    ):
+        assert (found := run_main(*arguments))[0] == code, (arguments, found)
+        assert told in found[1]
+
+
+@requires_models
+def test_commands_on_a_run_show_odd_names(tmp_path: Path, run_main: Main, tiny_run: Path, tiny_suite: Path):
+    odd = tmp_path.joinpath(*ODD)
+    run, claims = odd / "run", tiny_suite.with_name("claims.toml")
+    shutil.copytree(tiny_run, run)
+    for arguments, told in (
+        (("verify", run), "1 claims pass"),
+        (("export", odd / "pairs.csv", "--run", run), f"feature pairs: {odd / 'pairs.csv'}"),
+        (("archive", run, "--out", odd / "run.zip"), f"{odd / 'run.zip'}: "),
+        (("report", "--from", odd / "run.zip", "--out", odd / "report"), f"Rebuilt: {odd / 'report' / 'report.md'}"),
+        (("encode", tiny_suite, "--out", run), f"Stores: {run / 'stores'}"),
+        (("reproduce", tiny_suite, "--out", run, "--claims", claims), f"Page: {run / 'index.html'}"),
+    ):
+        assert (found := run_main(*arguments))[0] == 0, (arguments, found)
+        assert told in found[1]
+
+
+ENCODINGS = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "strict": {"PYTHONIOENCODING": "ascii:strict"},
+    "C": {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+}
+
+
+@pytest.mark.parametrize("env", ENCODINGS.values(), ids=list(ENCODINGS))
+def test_a_terminal_that_is_not_utf_8_is_shown_plain_text(env: dict[str, str], tmp_path: Path):
+    (tmp_path / "results.json").write_text(json.dumps(RESULTS))
+    claim = CLAIM.format(expected=2).replace('"equal"', '"within"').replace("Every", "日本 é Every")
+    (tmp_path / "claims.toml").write_text(claim + "tolerance = 1\n", encoding="utf-8")
+    for arguments, code, told in (
+        (("doctor", "mini"), 0, "| what "),
+        (("verify", tmp_path, "--claims", tmp_path / "claims.toml"), 0, "\\u65e5\\u672c "),
+        (("reproduce", "--help"), 0, "+- Options ---"),
+        (("reproduce", "日本.toml"), 2, ".toml "),
+        (("--no-such",), 2, "+- Error ---"),
+    ):
+        command = [sys.executable, "-m", "semconv", *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, env={**os.environ, "COLUMNS": "200", **env}, timeout=300, check=False
+        )
+        shown = (done.stdout + done.stderr).decode("latin-1")
+        assert done.returncode == code, shown
+        assert told in shown
+        assert "Traceback" not in shown
+        assert env.get("PYTHONIOENCODING") == "latin-1" or shown.isascii()
+
+
+def test_a_name_that_is_no_text_is_one_sentence(tmp_path: Path):
+    command = [sys.executable.encode(), b"-m", b"semconv", b"verify", os.fsencode(tmp_path) + b"/mod\xe8le"]
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert b"mod\\udce8le is not text in the encoding of this terminal (utf-8)" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,111 @@
+"""Null distributions of a layer pair, against dense arrays rolled by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from semconv import SparseActivations, best_matches
+from semconv.compare import make_measures
+from semconv.statistics.permutation import frequency_strata, permutation_ids
+from semconv.statistics.resampling import document_shift
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.sides import match_sides, pair_correlations, prepare_pairs
+from semconv.suite.config import MatchConfig
+from tests._helpers.worlds import MATCH, make_world
+
+WORLD = make_world()
+MEASURES = make_measures(["rsa", "svcca_fixed_k"], svcca_k=3)
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)
+def test_pairing_nulls_are_the_score_with_b_rows_permuted(measure: Any):
+    pairs = match_sides(WORLD.a, WORLD.b, MATCH)
+    counts = WORLD.b.active_counts()[pairs.b]
+    prepared = prepare_pairs(measure, WORLD.a, WORLD.b, pairs.a, pairs.b)
+    nulls = pairing_nulls(prepared, counts, 9, 4, 3)
+    X, Y, strata = WORLD.a.decoder[pairs.a], WORLD.b.decoder[pairs.b], frequency_strata(counts, 3)
+    for name, groups in (("shuffle", None), ("frequency", strata)):
+        ids = permutation_ids(len(pairs), 9, 4, strata=groups)
+        slow = [measure.score(measure.prepare(X), measure.prepare(Y[p])) for p in ids]
+        np.testing.assert_allclose(nulls[name], slow, atol=1e-10)  # the fast form sums in another order
+    assert not np.allclose(nulls["shuffle"], nulls["frequency"])
+
+
+def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
+    """One draw of `rematch` with np.roll of the dense activations, matched by `best_matches`, scored from arrays."""
+    shift = document_shift(WORLD.starts, 3, number)
+    dense = torch.from_numpy(np.roll(WORLD.b.acts.to_dense().numpy(), -shift, axis=0).copy())
+    assert WORLD.b.documents is not None
+    shifted = replace(WORLD.b, acts=SparseActivations.from_dense(dense), documents=WORLD.b.documents.roll(-shift))
+    passed = match_sides(WORLD.a, shifted, config)
+    free = match_sides(WORLD.a, shifted, replace(config, need_shared_token=False, min_r=-1.0))
+    order = sorted(range(len(free)), key=lambda i: (-free.r[i], i))
+    best = sorted(order[:12])
+    X, Y = (side.decoder[rows[best]] for side, rows in ((WORLD.a, free.a), (WORLD.b, free.b)))
+    return len(passed), free.a[order].tolist(), [m.score(m.prepare(X), m.prepare(Y)) for m in MEASURES]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"strategy": "mutual"},
+        {"strategy": "greedy", "candidates": 3},
+        {"min_activations": 45},
+        {"min_documents": 28},
+    ],
+    ids=str,
+)
+def test_rematch_equals_rolling_the_dense_activations(changes: dict[str, Any]):
+    config = replace(MATCH, min_r=0.05, **changes)
+    passed, ranked = rematch(WORLD.a, WORLD.b, config, WORLD.starts, 3, range(6))
+    wanted = [rolled(config, number) for number in range(6)]
+    assert passed.tolist() == [one[0] for one in wanted]
+    assert [pairs[0].tolist() for pairs in ranked] == [one[1] for one in wanted]
+    scores = [score_strongest(MEASURES, WORLD.a, WORLD.b, pairs, 12) for pairs in ranked]
+    np.testing.assert_allclose(scores, [one[2] for one in wanted], atol=1e-10)  # row subsets share sums
+    assert len({tuple(row) for row in scores}) > 1
+
+
+def test_rematch_does_not_depend_on_which_shifts_are_drawn_together():
+    passed, ranked = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(7))
+    parts = [rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, n) for n in ([5, 6], [0, 1, 2], [3, 4])]
+    assert np.concatenate([parts[i][0] for i in (1, 2, 0)]).tolist() == passed.tolist()
+    together = [pairs for i in (1, 2, 0) for pairs in parts[i][1]]
+    for one, other in zip(together, ranked, strict=True):
+        assert (np.stack(one) == np.stack(other)).all()
+
+
+def test_the_ranked_pairs_of_the_true_text_are_those_without_filters_by_falling_r():
+    matches = best_matches(WORLD.a.acts, WORLD.b.acts)
+    a, b = ranked_pairs(matches, WORLD.a, WORLD.b, MATCH)
+    r = pair_correlations(WORLD.a, WORLD.b, a, b)
+    assert (np.diff(r) <= 1e-12).all()
+    assert len(set(a.tolist())) == len(a)  # one pair per A feature
+    filtered = match_sides(WORLD.a, WORLD.b, replace(MATCH, min_r=float(np.median(r))))
+    assert 0 < len(filtered) < len(a)
+    assert set(zip(filtered.a.tolist(), filtered.b.tolist(), strict=True)) <= set(
+        zip(a.tolist(), b.tolist(), strict=True)
+    )
+
+
+def test_a_draw_that_a_measure_refuses_is_nan():
+    knn = make_measures(["mutual_knn", "rsa"], knn_k=10)
+    _, ranked = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(3))
+    scores = np.stack([score_strongest(knn, WORLD.a, WORLD.b, pairs, 6) for pairs in ranked])
+    assert np.isnan(scores[:, 0]).all()
+    assert np.isfinite(scores[:, 1]).all()
+
+
+def test_shared_text_is_what_a_shift_breaks():
+    found = best_matches(WORLD.a.acts, WORLD.b.acts).b_to_a.r[:, 0].numpy()
+    passed, _ = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(10))
+    shifted = [document_shift(WORLD.starts, 3, number) > 0 for number in range(10)]
+    assert (found > 0.1).sum() > 20
+    assert any(shifted)
+    assert passed[shifted].max() < 10
