@@ -197,7 +197,7 @@ def _read_shard(file: Path, shard: Shard, identity: StoreIdentity) -> tuple[Spar
     if maxima.shape != (identity.n_features,):  # before anything as wide as the manifest says is made
         raise InputError(f"{file} is malformed: feature_max must be [{identity.n_features}], got {list(maxima.shape)}")
     indices, kind = tensors.get("indices"), _index_dtype(identity.n_features)
-    if indices is not None and indices.dtype != kind:  # others would be changed to fit, without a word
+    if indices is not None and indices.dtype != kind:  # others would be converted silently
         raise InputError(f"{file} is malformed: indices must be {kind}, got {indices.dtype}")
     try:
         acts = SparseActivations(

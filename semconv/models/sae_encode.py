@@ -150,7 +150,7 @@ def encode(
 
 def _chunk(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> Chunk:
     norms = torch.linalg.vector_norm(stream, dim=-1, dtype=torch.float32)
-    if not bool(norms.isfinite().all()):  # a JumpReLU would make zeros of NaN, without a word
+    if not bool(norms.isfinite().all()):  # a JumpReLU would turn NaN into zeros silently
         raise InputError("the model gives a stream that is not finite; its weights or its config may be damaged")
     return Chunk(encode_stream(sae, stream, dtype), norms)
 

@@ -179,7 +179,7 @@ def losses(
         Label -> `tokens` measured, the three mean losses `clean`, `sae` and `zero`, and `recovered`; or a `reason`.
     """
     if not has_head(model):
-        return {label: {"reason": "the model has no head that tells the next token"} for label in readers}
+        return {label: {"reason": "the model has no head that predicts the next token"} for label in readers}
     blocks, kept = sample(blocks, kept, LOSS_TOKENS)
     at_once = rows_per_pass(model, blocks.ids.shape[1])
     parts = [slice(begin, begin + at_once) for begin in range(0, len(kept), at_once)]

@@ -15,7 +15,7 @@ from semconv.text.token_blocks import TokenBlocks
 REPORTED = 10.0
 """Multiple of the median norm at which sinks are counted where a suite keeps them. Massive activations are some hundred
 times the median (Sun et al. 2024, arXiv 2402.17762); in the mini models no stream reaches
-twice its median, so that anything between tells them apart."""
+twice its median, so that any multiple in between separates them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,7 +123,7 @@ def _device() -> Finding:
 
 
 def check_needs(suite: SuiteConfig, folder: Path, device: torch.device, stores: Path | None = None) -> None:
-    """Refuses a run that this machine has no room for, before anything is downloaded or written.
+    """Raises InputError for a run that this machine has no room for, before anything is downloaded or written.
 
     Args:
         suite: to be run.

@@ -136,7 +136,7 @@ def checked_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Sp
     """Returns the spans that A and B share where a suite aligns them, None where they read the same tokens.
 
     Raises:
-        InputError: fewer than two documents, or no span, which is better told before everything is encoded than after.
+        InputError: fewer than two documents, or no span. This is checked before anything is encoded.
     """
     spans = shared_spans(run, blocks) if run.suite.align is not None else None
     spans_document_starts(spans[0].document if spans else blocks[0].document[blocks[0].mask])

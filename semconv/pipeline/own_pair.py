@@ -104,8 +104,8 @@ def model_of(name: str, where: str, saes: Sequence[str]) -> ModelConfig:
             after it, or its name where that is the name of a stream. `NAME=` before it says what it is called.
 
     Raises:
-        InputError: neither a folder nor a repository, an SAE whose stream cannot be told, or is told in two ways, or
-            two that cannot be told apart.
+        InputError: `where` is neither a folder nor a repository; the stream of an SAE is not known, or is named in two
+            ways; or two SAEs cannot be distinguished by name.
     """
     place, revision = place_of(where)
     return ModelConfig(name, place, _told_apart(name, [_sae_of(sae) for sae in saes]), revision)

@@ -52,7 +52,7 @@ AS_STATED = (
 SAMPLED = 8
 """Draws of `shuffle` that are taken again for every measure and pair of SAEs."""
 TOLD = ("report.md", "index.html")
-"""What tells of the results, and is written again from them; figures depend on the machine's fonts too."""
+"""Files that show the results, and are written again from them; figures also depend on the machine's fonts."""
 _COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")
 Draws = dict[str, torch.Tensor]
 """`LAYERS.NULL.MEASURE` -> float64 [m], as in `nulls.safetensors`."""
@@ -150,7 +150,7 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
 
 
 def _write_told(folder: Path, made: Path, results: Results, draws: Draws) -> None:
-    """Writes what is told of an opened archive, and what that is told from, into a folder."""
+    """Writes report and page of an opened archive, and the files that they are made from, into a folder."""
     checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
     for name in _COPIED:
         if (folder / name).exists():

@@ -76,7 +76,8 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
     """Returns the stream of a model where its one SAE reads, float32 [counted tokens, width], on the CPU.
 
     Raises:
-        InputError: whatever the corpus or the model refuses.
+        InputError: the corpus, the tokenizer or the model cannot be found or read, they do not belong to each other, or
+            the stream is not finite.
     """
     from semconv.models.model_activations import load_model, row_streams
 
@@ -108,7 +109,8 @@ def reproduce(run: Run) -> Results:
         The results, as written.
 
     Raises:
-        InputError: whatever a stage refuses.
+        InputError: text, tokenizer, a model or an SAE cannot be found or read, or they do not belong to each other; the
+            folder holds another suite, or another process writes to it; or there is too little memory or disk.
         OSError: the folder cannot be written, or the disk is full.
     """
     if launched() > 1:

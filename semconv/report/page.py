@@ -1,4 +1,5 @@
-"""The report as one HTML file that asks nothing of any network: text, charts, tables and an explorer of the pairs."""
+"""The report as one HTML file that makes no request to any network: text, charts, tables and an explorer of the
+pairs."""
 
 from __future__ import annotations
 

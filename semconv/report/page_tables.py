@@ -31,7 +31,7 @@ class HeatCell:
     Attributes:
         text: the value, or `none`.
         step: of the colour scale, None where there is no value.
-        weak: whether it is not told from its null.
+        weak: whether it does not differ from its null.
         beats: whether it is.
         index: place of the layer pair in the grid.
     """
@@ -125,7 +125,7 @@ def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
     Args:
         results: of a suite, in order (`in_order`).
         measure: which.
-        null: what a score is told from or not; None for no null.
+        null: which null a score is compared with; None for none.
     """
     ends = limits(results, measure)["score"]
     places = {(pair.sae_a, pair.sae_b): (place, pair) for place, pair in enumerate(results.grid.values())}

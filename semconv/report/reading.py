@@ -1,4 +1,4 @@
-"""The one place that turns results into values, names, titles and rows: whatever tells of results asks here."""
+"""The one place that turns results into values, names, titles and rows; report, page and figures all use it."""
 
 from __future__ import annotations
 

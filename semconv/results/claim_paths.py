@@ -32,7 +32,7 @@ class KnownNames:
 
 
 def check_paths(claims: Sequence[Claim], names: KnownNames) -> None:
-    """Refuses claims whose path leads nowhere in results of their suite, or to more than one value.
+    """Raises InputError for claims whose path leads nowhere in results of their suite, or to more than one value.
 
     Of claims about other suites only the names of fields are checked, for their keys are not known.
 

@@ -25,14 +25,14 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can say: the same run gives
 def write_archive(folder: Path, target: Path, anonymous: bool = False, allowed: Iterable[str] = ()) -> int:
     """Writes a run's results and sufficient statistics as one zip, a self-describing RO-Crate; returns its bytes.
 
-    Every byte of it is searched first, unpacked, for the user's access tokens, which are refused, and for what
-    `personal_words` lists, which is refused in an anonymous archive; elsewhere folders of this machine are warned of.
+    First, every byte of it, compressed parts too, is searched for the user's access tokens, which are an error, and for
+    `personal_words`, which are an error in an anonymous archive; in others, paths of this machine are warned of.
 
     Args:
         folder: of a finished run; nothing in it is changed.
         target: file to write, `.zip`.
         anonymous: for readers who must not learn whose it is: the crate is what `anonymous_metadata` leaves of it.
-        allowed: words, as they are told in a refusal, that may stand in an anonymous archive; no tokens.
+        allowed: words, as the error message shows them, that may stand in an anonymous archive; tokens never may.
 
     Raises:
         InputError: another suffix, an unfinished run, one whose files are no longer those that it listed, or one that
@@ -70,7 +70,7 @@ def write_archive(folder: Path, target: Path, anonymous: bool = False, allowed: 
 def opened(archive: Path, most_mib: int = MOST_MIB) -> Generator[Path]:
     """Gives a folder with what an archive, or a run folder, lists, every file checked, and nothing else.
 
-    What is refused inside of the `with` is told of the archive, not of that folder.
+    Errors raised inside of the `with` name the archive, not that folder.
 
     Args:
         archive: a zip file or a run folder.
@@ -115,7 +115,7 @@ def _check_total(archive: Path, entries: Iterable[Entry], most_mib: int) -> None
 
 
 def _check_sizes(folder: Path, most_mib: int) -> None:
-    """Refuses what is small as a file and large in memory: JSON, and tables that repeat a value."""
+    """Raises InputError for files that are small on disk and large in memory: JSON, and tables that repeat a value."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

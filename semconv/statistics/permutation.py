@@ -15,7 +15,7 @@ from semconv.compare.measure import Measure, check_paired
 from semconv.system.errors import InputError
 
 LEVEL = 0.05
-"""p or q below which a score is told from its null, and one minus the coverage of intervals."""
+"""p or q below which a score counts as different from its null, and one minus the coverage of intervals."""
 ROUNDING = 1e-12
 """Scores closer than this are the same score: what is left between them is the rounding of the last steps."""
 

@@ -45,7 +45,7 @@ def _saes(results: Results) -> list[tuple[str, Sae]]:
 
 
 def _fits(results: Results) -> dict[str, FitOrReason]:
-    """Returns name -> fit of every SAE, of controls too unless a poor one is to be expected and told elsewhere."""
+    """Returns name -> fit of every SAE, of controls too, unless another warning already covers a poor one."""
     fits = {name: sae.fit for name, sae in _saes(results)}
     for control, both in results.read.controls.items():
         pair = results.controls.pairs.get(control)

@@ -80,7 +80,7 @@ def refusing(what: str) -> Generator[None]:
         kind = "" if type(error) in _SENTENCES else f"{type(error).__name__}: "
         raise InputError(f"{what}: {kind}{first_line(error)}") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of libraries in Rust; no Exception, for nobody to catch
+        if type(error).__name__ != "PanicException":  # of libraries in Rust; it is no Exception
             raise
         raise InputError(f"{what}: {first_line(error)}") from None
 

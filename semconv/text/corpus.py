@@ -132,7 +132,7 @@ def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Docu
             texts = [text for found in pool.map(_docstrings_of_package, packages, packages.values()) for text in found]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():  # a package takes seconds, and nobody waits for it any more
+            for worker in active_children():  # a package takes seconds, and and its result is no longer needed
                 worker.kill()
             raise
     unique: dict[str, Document] = {}

@@ -161,7 +161,7 @@ def test_the_loss_of_a_model_without_a_head_is_not_told(tmp_path: Path):
     read = load_model(rewrite(save(tiny_model("llama"), tmp_path), without("lm_head")))
     blocks = rows(8)
     told = losses(read, {"2": Reader(torch.nn.Identity(), HOOK, HOOK)}, blocks, blocks.mask)
-    assert told == {"2": {"reason": "the model has no head that tells the next token"}}
+    assert told == {"2": {"reason": "the model has no head that predicts the next token"}}
 
 
 def test_a_multimodal_checkpoint_needs_its_language_model_only(tmp_path: Path):

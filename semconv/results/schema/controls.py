@@ -35,7 +35,7 @@ class ControlPair(LayerPair):
     model_b: str
     """Of the other."""
     trained_saes: bool | None = left_out()
-    """Of a floor: whether its models are read through an SAE of A or B, which says nothing of them."""
+    """Of a floor: whether its models are read through an SAE of A or B, which was not trained on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
