@@ -125,7 +125,7 @@ def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spa
     """Returns the spans of text that A and B share, as stretches of the positions of each.
 
     Raises:
-        InputError: what `aligned_spans` refuses.
+        InputError: blocks that are not of these texts and tokenizers, or no common boundary at all.
     """
     a, b = (tokenizer_of_corpus(corpus) for corpus in (run.suite.corpus, corpus_of_b(run.suite)))
     with run.timed("align"):

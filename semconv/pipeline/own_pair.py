@@ -49,7 +49,8 @@ def models_of_pair(
     Two models that would have one name get `-a` and `-b` after it.
 
     Raises:
-        InputError: what `model_of` refuses.
+        InputError: a model is neither a folder nor a repository; the stream of an SAE is not known, or is named in two
+            ways; or two SAEs cannot be distinguished by name.
     """
     a, b = (name or found for name, found in zip(names, _short_names(where), strict=True))
     if a == b:
@@ -274,7 +275,7 @@ class PairOptions:
     stop_tokens: tuple[str, ...] = PUBLISHED_STOP_TOKENS
     """As in `MatchConfig`."""
     rematches: int | None = None
-    """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes what `needed_rematches` says."""
+    """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes `needed_rematches` of them."""
 
 
 MOST_REMATCHES = 200
@@ -282,7 +283,7 @@ MOST_REMATCHES = 200
 
 
 def needed_rematches(n_cells: int) -> int:
-    """Returns the shifts with which one layer pair above all of them can reach q < 0.05 though no other does.
+    """Returns how many shifts let a single layer pair above all of them reach q < 0.05.
 
     Its p is 1 / (m + 1), which Benjamini-Hochberg multiplies by the number of layer pairs, so 20 shifts for each. Grids
     of more than 10 layer pairs get `MOST_REMATCHES`, and their reports say what q one alone can reach.
@@ -294,7 +295,7 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
     """Returns the suite that compares two models on a user's own text.
 
     Raises:
-        InputError: what `check_same_tokenizer` refuses when no tokenizer is named, or settings out of range.
+        InputError: settings out of range; or, if no tokenizer is named, a model without one, or tokenizers that differ.
     """
     a, b = models
     o = options

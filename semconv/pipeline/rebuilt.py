@@ -133,7 +133,8 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
     """Writes results, figures, report and page, rebuilt from an opened archive; True if all are its own to the byte.
 
     Raises:
-        InputError: the target is not a new or empty folder, or what `rebuild` refuses; nothing is written then.
+        InputError: the target is not a new or empty folder; a statistic is missing or damaged; or the results in the
+            archive do not follow from its statistics. Nothing is written then.
         OSError: the target cannot be written.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -84,7 +84,7 @@ def write_crate(
         tasks: names of the finished tasks.
         began: when the run began, seconds since 1970.
         ended: when it ended.
-        facts: of this run, beside what `provenance` says of the machine and the code; tables may nest.
+        facts: of this run, beside those of the machine and the code (`provenance`); tables may nest.
     """
     from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate

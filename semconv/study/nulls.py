@@ -96,7 +96,7 @@ def rematch(
     found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
     active = a.activity(config), b.activity(config)  # whole documents are shifted, so no shift changes it
     passed, ranked = np.zeros(len(shifts), dtype=np.int64), list[Pairs]()
-    nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and nobody reads it here
+    nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and it is not read here
     for i in range(len(shifts)):
         directions = TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i])
         matches = BestMatches(*directions, a.acts.n_tokens, nothing, nothing)
