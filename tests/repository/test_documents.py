@@ -61,6 +61,23 @@ def test_the_glossary_has_every_name_of_the_tables():
         assert f"**{kind.capitalize()}**" in text, kind
 
 
+RIDDLES = re.compile(r"what `[^`]+`( and `[^`]+`)? (refuses?|says?)|[Ww]hatever [^.]*refuses|asks nothing of|[Nn]obody")
+
+
+def test_docstrings_say_what_is_refused_and_by_whom():
+    """`Raises: InputError: what f refuses` sends the reader to another docstring, and to a third from there."""
+    found = list[str]()
+    for path in sorted((ROOT / "semconv").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                found += [f"{path.name}: {riddle[0]}" for riddle in RIDDLES.finditer(node.value.value)]
+    assert not found
+
+
 def test_faults_of_a_site_are_found(tmp_path: Path):
     (tmp_path / "style.css").write_text("@import '//fonts.test/a.css';")
     (tmp_path / "a.html").write_text(
