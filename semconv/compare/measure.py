@@ -72,15 +72,41 @@ class Measure(Protocol[Space]):
         ...
 
     def prepare(self, X: Float[ndarray, "n d"]) -> Space:
-        """Does the work that depends on one space alone."""
+        """Does the work that depends on one space alone.
+
+        Args:
+            X: [n, d], finite; any real dtype, computed in float64.
+
+        Returns:
+            The prepared space, in whatever form the measure needs.
+
+        Raises:
+            InputError: X is no matrix, holds NaN or inf, or has too few rows; each measure lists what else.
+        """
         ...
 
     def score(self, x: Space, y: Space) -> float:
-        """Returns the similarity."""
+        """Returns the similarity of two prepared spaces, row i of one paired with row i of the other.
+
+        Raises:
+            InputError: spaces of different length, or for which the score is not defined.
+        """
         ...
 
     def null_scores(self, x: Space, y: Space, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
-        """Returns the similarity of X and Y[p] for every row p of `permutations`."""
+        """Returns the similarity of X and Y[p] for every row p of `permutations`.
+
+        Args:
+            x: X, prepared.
+            y: Y, prepared.
+            permutations: integers [m, n], every row a permutation of 0..n-1.
+
+        Returns:
+            float64 [m].
+
+        Raises:
+            InputError: spaces of different length, or for which the score is not defined.
+        """
         ...
 
     def space(self, X: Float[ndarray, "N d"]) -> RowSubsets[Space]:

@@ -106,6 +106,7 @@ class StoreIdentity:
 
     @property
     def n_shards(self) -> int:
+        """How many shards a whole store has."""
         return -(-self.n_tokens // self.shard_tokens)
 
     def shard_size(self, index: int) -> int:
@@ -275,10 +276,12 @@ class ActivationStore:
 
     @property
     def n_tokens(self) -> int:
+        """Counted positions of the text."""
         return self.identity.n_tokens
 
     @property
     def n_features(self) -> int:
+        """F, the width of the dictionary."""
         return self.identity.n_features
 
     @property
@@ -301,7 +304,11 @@ class ActivationStore:
             yield _read_shard(self.path / shard.file, shard, self.identity)
 
     def load(self, device: torch.device | str = "cpu") -> SparseActivations:
-        """Reads the whole store into the memory of a device, shard by shard, with room for twice the store."""
+        """Reads the whole store into the memory of a device, shard by shard; needs room for twice the store.
+
+        Raises:
+            InputError: a shard is missing, altered or malformed.
+        """
         return self.load_with_norms(device)[0]
 
     def load_with_norms(self, device: torch.device | str = "cpu") -> tuple[SparseActivations, torch.Tensor | None]:
@@ -321,11 +328,19 @@ class ActivationStore:
         return SparseActivations.concatenate(acts), torch.cat(known) if len(known) == len(norms) else None
 
     def feature_max(self) -> torch.Tensor:
-        """Returns the largest value of every feature over all tokens, float32 [n_features], 0 where there is none."""
+        """Returns the largest value of every feature over all tokens, float32 [n_features], 0 where there is none.
+
+        Raises:
+            InputError: a shard is missing, altered or malformed.
+        """
         return torch.stack([acts.feature_max() for acts in self.shards()]).amax(dim=0)
 
     def verify(self) -> int:
-        """Checks checksums, shapes, sortedness and maxima of every shard; returns the number of stored entries."""
+        """Checks checksums, shapes, sortedness and maxima of every shard; returns the number of stored entries.
+
+        Raises:
+            InputError: a shard is missing, altered or malformed.
+        """
         return sum(acts.nnz for acts in self.shards())
 
     def check_same_tokens(self, other: ActivationStore) -> None:
@@ -398,6 +413,7 @@ class StoreWriter:
 
     @property
     def complete(self) -> bool:
+        """Whether every shard of the store is on disk, as far as this process knows."""
         return self.tokens_written == self.identity.n_tokens
 
     @property

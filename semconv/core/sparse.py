@@ -187,14 +187,17 @@ class SparseActivations:
 
     @property
     def n_tokens(self) -> int:
+        """Number of tokens, which are the rows."""
         return self.indptr.numel() - 1
 
     @property
     def device(self) -> torch.device:
+        """The device of all three tensors."""
         return self.values.device
 
     @property
     def nnz(self) -> int:
+        """Number of stored entries over all tokens."""
         return self.indices.numel()
 
     @property

@@ -116,6 +116,7 @@ class StreamingCorrelation:
 
     @property
     def device(self) -> torch.device:
+        """Where the statistics are kept; chunks must come on it."""
         return self._state.s_ab.device
 
     @property
@@ -125,7 +126,7 @@ class StreamingCorrelation:
 
     @property
     def saturated(self) -> tuple[int, int]:
-        """Values of either side that exceeded their feature's scale."""
+        """How many values of A, and of B, exceeded their feature's scale; what is buffered is added first."""
         self.flush()
         sides = (self._state.sums_a, self._state.sums_b)
         return tuple(int(sums[FeatureSum.SATURATED].sum()) for sums in sides)  # type: ignore[return-value]
@@ -159,7 +160,11 @@ class StreamingCorrelation:
             self.flush()
 
     def flush(self) -> None:
-        """Adds what is buffered to the statistics; called for you whenever it is due."""
+        """Adds what is buffered to the statistics; the other methods call it whenever it is needed.
+
+        Raises:
+            InputError: more than 2^31 tokens in all, or buffered chunks that were changed meanwhile.
+        """
         if not self._buffer:
             return
         a, b = (SparseActivations.concatenate(side) for side in zip(*self._buffer, strict=True))
@@ -224,7 +229,13 @@ class StreamingCorrelation:
         )
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Returns the sufficient statistics, int64 tensors for safetensors; they share memory with the stream."""
+        """Returns the sufficient statistics as int64 tensors, which safetensors can write; they share memory with the
+        stream.
+
+        Returns:
+            `s_ab` [F_a, F_b], `sums_a` [5, F_a], `sums_b` [5, F_b] (rows as in `semconv.core.ops.FeatureSum`), and
+            `n_tokens`, a scalar.
+        """
         self.flush()
         state = self._state
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import inspect
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,8 @@ import semconv.compare
 
 ROOT = Path(__file__).parents[2]
 PUBLIC = [(module, name) for module in (semconv, semconv.compare) for name in module.__all__]
+
+CLASSES = [value for module, name in PUBLIC if isinstance(value := getattr(module, name), type)]
 
 
 def docstring_of_value(package: ModuleType, name: str) -> str:
@@ -51,3 +54,11 @@ def test_an_example_that_is_wrong_is_reported():
     reported: list[str] = []
     assert doctest.DocTestRunner().run(wrong, out=reported.append).failed == 1
     assert reported
+
+
+@pytest.mark.parametrize("of", CLASSES, ids=lambda of: of.__name__)
+def test_what_a_public_class_offers_is_described(of: type):
+    offered = {name: value for name, value in inspect.getmembers(of) if not name.startswith("_") and name != "name"}
+    for name, value in offered.items():
+        if callable(value) or isinstance(value, property):
+            assert inspect.getdoc(value), name
