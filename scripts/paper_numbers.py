@@ -29,9 +29,9 @@ from typing import Any
 
 from semconv.bench.tables import slope
 from semconv.report.figures import write_figures
-from semconv.report.order import in_order
 from semconv.results.claims import check_claims, load_claims, value_at
 from semconv.results.read import read_results
+from semconv.study.order import in_order
 from semconv.system.errors import InputError
 from semconv.system.files import write_atomically, write_text
 from semconv.system.markdown import show, table

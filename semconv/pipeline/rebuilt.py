@@ -19,7 +19,6 @@ from semconv.compare import Measure
 from semconv.compare.measure import collected_saturation
 from semconv.pipeline.outputs import DECODERS, NULLS, null_tensors, write_nulls
 from semconv.report import write_report
-from semconv.report.order import in_order
 from semconv.results.claims import check_claims, load_claims
 from semconv.results.read import read_results
 from semconv.results.schema import LayerPair, Model, Results, Score
@@ -30,7 +29,6 @@ from semconv.statistics.permutation import permutation_ids
 from semconv.study.finished import read_observations
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import Observations
-from semconv.study.result_warnings import warnings_of
 from semconv.study.settings import suite_measures
 from semconv.study.tell import Stated, tell
 from semconv.suite.config import ModelConfig, SuiteConfig, suite_from_json
@@ -104,8 +102,7 @@ def retold(folder: Path, suite: SuiteConfig, observations: Observations, archive
     Raises:
         InputError: it is of other SAEs than the suite.
     """
-    results = tell(observations, suite, _stated(folder, suite, archived))
-    return replace(results, warnings=warnings_of(in_order(results)))
+    return tell(observations, suite, _stated(folder, suite, archived))
 
 
 def _stated(folder: Path, suite: SuiteConfig, archived: Results) -> Stated:

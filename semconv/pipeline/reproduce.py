@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +17,6 @@ from semconv.pipeline.outputs import write_beside
 from semconv.pipeline.roles import ModelOnText, Roles, suite_models
 from semconv.pipeline.what_was_read import model_facts, read_facts, text_facts
 from semconv.report import write_report
-from semconv.report.order import in_order
 from semconv.results import schema
 from semconv.results.claims import Checked, check_claims, load_claims
 from semconv.results.schema import Results
@@ -26,7 +24,6 @@ from semconv.runs.crate import CATEGORIES, METADATA, write_crate
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
 from semconv.study.observe import observe
-from semconv.study.result_warnings import warnings_of
 from semconv.study.settings import settings_of
 from semconv.study.tell import Stated, tell
 from semconv.suite.config import CorpusConfig, ModelConfig
@@ -134,7 +131,6 @@ def _reproduce(run: Run) -> Results:
     with run.timed("compare"):
         observations = observe(suite, settings_of(suite, loaded.starts), encoded, cache, run.progress)
     results = tell(observations, suite, _stated(run, loaded, (corpus, other), fits))
-    results = replace(results, warnings=warnings_of(in_order(results)))
     with run.timed("contexts"):
         write_beside(run, cache, loaded, observations)
     write_json(run.folder / "suite.json", suite.shown(suite).settings)

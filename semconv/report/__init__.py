@@ -7,10 +7,10 @@ from pathlib import Path
 
 from semconv.report.figures import write_figures
 from semconv.report.markdown import write_markdown
-from semconv.report.order import in_order
 from semconv.report.page import write_page
 from semconv.results.claims import Checked
 from semconv.results.schema import Results
+from semconv.study.order import in_order
 
 __all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
 

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from semconv.compare import MEASURES
-from semconv.report.order import label_order
 from semconv.results.schema import ControlPair, LayerPair, NullTest, Results, Score, SpanPair, Subspaces
+from semconv.study.order import label_order
 from semconv.suite.sae_labels import pair_key
 
 NULLS = ("shuffle", "frequency", "rematch")

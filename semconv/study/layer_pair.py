@@ -16,7 +16,15 @@ from semconv.core.correlate import BestMatches, best_matches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.results.schema import FilterStep, SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
-from semconv.study.nulls import PAIRING_NULLS, UNDEFINED, Pairs, pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.nulls import (
+    PAIRING_NULLS,
+    Pairs,
+    pairing_nulls,
+    ranked_pairs,
+    rematch,
+    score_beside_nulls,
+    score_strongest,
+)
 from semconv.study.observations import (
     NoFacts,
     PairFacts,
@@ -26,9 +34,8 @@ from semconv.study.observations import (
     StrongestScores,
 )
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, prepare_pairs, scores_of
+from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, scores_of
 from semconv.suite.config import MatchConfig
-from semconv.system.errors import InputError
 from semconv.system.shape import number
 
 NOISE_LIMIT = 1e-3
@@ -44,9 +51,16 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
         pairs = _matched_on_one_half(a, b, config, at)
     else:
         pairs = match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
-    scored = _Scored(settings, a, b, pairs)
+    null, counts_b = settings.null, b.active_counts()[pairs.b]
+
+    def draw(prepared: Prepared) -> list[ndarray]:
+        drawn = pairing_nulls(prepared, counts_b, null.n_permutations, null.seed, null.n_strata)
+        return [drawn[name] for name in PAIRING_NULLS]
+
+    shape = len(PAIRING_NULLS), null.n_permutations
+    scored = score_beside_nulls(settings.measures, (a, b), pairs, config.min_pairs, draw, shape)
     nothing = np.zeros(0, dtype=np.int64)
-    ranked = ranked_pairs(matches, a, b, config) if settings.null.n_rematch else (nothing, nothing)
+    ranked = ranked_pairs(matches, a, b, config) if null.n_rematch else (nothing, nothing)
     facts = PairFacts(
         layer_a=a.layer,
         layer_b=b.layer,
@@ -59,49 +73,10 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
         noisy_features_b=int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
         matches_sha256=_sha256(matches),
         split_half=_split_half(a, b, at),
-        saturated=tuple(scored.saturated),
-        reasons=tuple(scored.reasons),
+        saturated=scored.saturated,
+        reasons=scored.reasons,
     )
     return PairObservation(facts, pairs.a, pairs.b, pairs.r, scored.scores, scored.draws, *ranked)
-
-
-class _Scored:
-    """Feature pairs scored by every measure, beside the nulls of their pairing.
-
-    Attributes:
-        scores: float64 [measures], NaN where there is none.
-        draws: float64 [nulls, measures, m], likewise.
-        saturated: by measure, whether its score is near its top whatever the pairing.
-        reasons: by measure, why it has no score; empty where it has one.
-    """
-
-    def __init__(self, settings: StudySettings, a: Side, b: Side, pairs: FeaturePairs) -> None:
-        n_measures, null = len(settings.measures), settings.null
-        self.scores = np.full(n_measures, math.nan)
-        self.draws = np.full((len(PAIRING_NULLS), n_measures, null.n_permutations), math.nan)
-        self.saturated, self.reasons = [False] * n_measures, [""] * n_measures
-        few = settings.match.min_pairs
-        if len(pairs) < few:
-            self.reasons = [too_few(len(pairs), few)] * n_measures
-            return
-        counts_b = b.active_counts()[pairs.b]
-        for i, measure in enumerate(settings.measures):
-            try:
-                prepared: Prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
-                nulls = pairing_nulls(prepared, counts_b, null.n_permutations, null.seed, null.n_strata)
-            except InputError as error:
-                self.reasons[i] = str(error)
-                continue
-            if not math.isfinite(prepared.score):
-                self.reasons[i] = UNDEFINED
-                continue
-            self.scores[i], self.saturated[i] = prepared.score, prepared.saturated
-            self.draws[:, i] = [nulls[name] for name in PAIRING_NULLS]
-
-
-def too_few(pairs: int, needed: int) -> str:
-    """Returns why nothing is scored where too few feature pairs are left."""
-    return f"{pairs} pairs, at least {needed} are needed"
 
 
 def _matched_on_one_half(a: Side, b: Side, config: MatchConfig, at: tuple[Tensor, Tensor]) -> FeaturePairs:

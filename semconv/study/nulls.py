@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy import ndarray
 from semconv.compare import Measure
 from semconv.core import ops
 from semconv.core.correlate import BestMatches, TopMatches
-from semconv.matching.filters import match_features, needed_partners
+from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
-from semconv.study.sides import Prepared, Side, scores_of
+from semconv.study.sides import Prepared, Side, prepare_pairs, scores_of
 from semconv.suite.config import MatchConfig
+from semconv.system.errors import InputError
 
 PAIRING_NULLS = ("shuffle", "frequency")
 UNDEFINED = "the score is undefined"
@@ -43,6 +45,65 @@ def pairing_nulls(
         name: measure.null_scores(prepared.x, prepared.y, permutation_ids(n, n_permutations, seed, strata=groups))
         for name, groups in strata.items()
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Feature pairs scored by some measures, beside the draws of some nulls.
+
+    Attributes:
+        scores: float64 [measures], NaN where there is none.
+        draws: float64 [nulls, measures, m], likewise.
+        saturated: by measure, whether its score is near its top whatever the pairing.
+        reasons: by measure, why it has no score; empty where it has one.
+    """
+
+    scores: Float[ndarray, " measures"]
+    draws: Float[ndarray, "nulls measures m"]
+    saturated: tuple[bool, ...]
+    reasons: tuple[str, ...]
+
+
+def too_few(pairs: int, needed: int) -> str:
+    """Returns why nothing is scored where too few feature pairs are left."""
+    return f"{pairs} pairs, at least {needed} are needed"
+
+
+def score_beside_nulls(
+    measures: Sequence[Measure[Any]],
+    sides: tuple[Side, Side],
+    pairs: FeaturePairs,
+    needed: int,
+    draw: Callable[[Prepared], list[Float[ndarray, " m"]]],
+    shape: tuple[int, int],
+) -> Scored:
+    """Scores feature pairs by every measure beside the draws of its nulls, or says why there is no score.
+
+    Args:
+        measures: to score by.
+        sides: A and B.
+        pairs: of their features.
+        needed: pairs below which nothing is scored.
+        draw: gives, for the rows of the pairs as a measure takes them, its scores under each null.
+        shape: how many nulls, and how many draws of each.
+    """
+    scores, reasons = np.full(len(measures), math.nan), [""] * len(measures)
+    saturated, draws = [False] * len(measures), np.full((shape[0], len(measures), shape[1]), math.nan)
+    for i, measure in enumerate(measures):
+        if len(pairs) < needed:
+            reasons[i] = too_few(len(pairs), needed)
+            continue
+        try:
+            prepared = prepare_pairs(measure, *sides, pairs.a, pairs.b)
+            drawn = draw(prepared)
+        except InputError as error:
+            reasons[i] = str(error)
+            continue
+        if not math.isfinite(prepared.score):
+            reasons[i] = UNDEFINED
+            continue
+        scores[i], saturated[i], draws[:, i] = prepared.score, prepared.saturated, drawn
+    return Scored(scores, draws, tuple(saturated), tuple(reasons))
 
 
 Pairs = tuple[Int[ndarray, " n"], Int[ndarray, " n"]]

@@ -5,7 +5,6 @@ METHOD: arXiv 2410.06981 and its public code differ in the ways listed here; eac
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,12 +13,11 @@ from numpy import ndarray
 
 from semconv.compare import make_measures
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.layer_pair import too_few
+from semconv.study.nulls import score_beside_nulls
 from semconv.study.observations import StepFacts, StepObservation
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Side, match_sides, prepare_pairs
+from semconv.study.sides import Prepared, Side, match_sides
 from semconv.suite.config import CompareConfig, MatchConfig
-from semconv.system.errors import InputError
 
 PUBLISHED_SHUFFLES = 10
 
@@ -104,22 +102,16 @@ def observe_step(settings: StudySettings, compare: CompareConfig, sides: Publish
     pairs = match_sides(a, b, _match_config(settings.match, departures, a.acts.n_tokens))
     names = ("svcca_pc1" if departures.one_component else "svcca_variance", "rsa")
     n_permutations = PUBLISHED_SHUFFLES if departures.few_shuffles else settings.null.n_permutations
-    scores, shuffle = np.full(len(names), math.nan), np.full((len(names), n_permutations), math.nan)
-    reasons = [""] * len(names)
-    for i, measure in enumerate(make_measures(names, compare.svcca_threshold)):
-        if len(pairs) < settings.match.min_pairs:
-            reasons[i] = too_few(len(pairs), settings.match.min_pairs)
-            continue
-        try:
-            prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
-            ids = permutation_ids(len(pairs), n_permutations, settings.null.seed)
-            draws = measure.null_scores(prepared.x, prepared.y, ids)
-        except InputError as error:
-            reasons[i] = str(error)
-            continue
-        scores[i], shuffle[i] = prepared.score, draws
-    facts = StepFacts(step=step_label(name, compare), pairs=len(pairs), reasons=tuple(reasons))
-    return StepObservation(facts, scores, shuffle)
+    seed, needed = settings.null.seed, settings.match.min_pairs
+
+    def draw(prepared: Prepared) -> list[ndarray]:
+        ids = permutation_ids(len(pairs), n_permutations, seed)
+        return [prepared.measure.null_scores(prepared.x, prepared.y, ids)]
+
+    measures = make_measures(names, compare.svcca_threshold)
+    scored = score_beside_nulls(measures, (a, b), pairs, needed, draw, (1, n_permutations))
+    facts = StepFacts(step=step_label(name, compare), pairs=len(pairs), reasons=scored.reasons)
+    return StepObservation(facts, scored.scores, scored.draws[0])
 
 
 def published_p(score: float, null: Float[ndarray, " m"]) -> float:

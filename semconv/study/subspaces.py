@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -17,8 +16,7 @@ from semconv.compare import Measure
 from semconv.results.schema import Reason, Relation
 from semconv.statistics.category_relations import relate_categories
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.layer_pair import too_few
-from semconv.study.nulls import UNDEFINED
+from semconv.study.nulls import score_beside_nulls, too_few
 from semconv.study.observations import (
     CategoriesFacts,
     CategoriesObservation,
@@ -27,7 +25,7 @@ from semconv.study.observations import (
     PartObservation,
 )
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Side, match_sides, prepare_pairs
+from semconv.study.sides import Prepared, Side, match_sides
 from semconv.suite.config import SpanConfig
 from semconv.system.errors import InputError
 from semconv.system.shape import number
@@ -108,20 +106,12 @@ def observe_part(
             PartFacts(pairs=len(pairs), reason=too_few(len(pairs), min_pairs)), nothing[:, 0], nothing
         )
     permutations = permutation_ids(len(pairs), null.n_permutations, null.seed)
-    scores, reasons = np.full(len(measures), math.nan), [""] * len(measures)
-    shuffle = np.full((len(measures), null.n_permutations), math.nan)
-    for i, measure in enumerate(measures):
-        try:
-            prepared = prepare_pairs(measure, a, b, pairs.a, pairs.b)
-            draws = measure.null_scores(prepared.x, prepared.y, permutations)
-        except InputError as error:
-            reasons[i] = str(error)
-            continue
-        if not math.isfinite(prepared.score):
-            reasons[i] = UNDEFINED
-            continue
-        scores[i], shuffle[i] = prepared.score, draws
-    return PartObservation(PartFacts(pairs=len(pairs), reasons=tuple(reasons)), scores, shuffle)
+
+    def draw(prepared: Prepared) -> list[ndarray]:
+        return [prepared.measure.null_scores(prepared.x, prepared.y, permutations)]
+
+    scored = score_beside_nulls(measures, (a, b), pairs, min_pairs, draw, (1, null.n_permutations))
+    return PartObservation(PartFacts(pairs=len(pairs), reasons=scored.reasons), scored.scores, scored.draws[0])
 
 
 def relations(settings: StudySettings, a: CategoryParts, b: CategoryParts, min_features: int) -> dict[str, Any]:

@@ -32,7 +32,9 @@ from semconv.results.schema import (
 from semconv.statistics.permutation import PermutationResult, p_value
 from semconv.study.nulls import UNDEFINED
 from semconv.study.observations import Observations, PartFacts, StepObservation, Studied
+from semconv.study.order import in_order
 from semconv.study.published_protocol import MEASURED, Departures, published_p, variants
+from semconv.study.result_warnings import warnings_of
 from semconv.study.tell_controls import tell_controls
 from semconv.study.tell_grid import corrected, summarise, with_intervals
 from semconv.suite.config import SuiteConfig
@@ -82,7 +84,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         name: (tell_pair(floor, names), tell_pair(observations.trained[name], names))
         for name, floor in observations.floors.items()
     }
-    return Results(
+    results = Results(
         suite=suite.name,
         suite_sha256=stated.suite_sha256,
         fast=stated.fast,
@@ -98,6 +100,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         spans=_spans(observations, suite),
         published=_published(observations, suite),
     )
+    return replace(results, warnings=warnings_of(in_order(results)))
 
 
 def tell_pair(studied: Studied, names: tuple[str, ...]) -> LayerPair:

@@ -19,13 +19,13 @@ from semconv import InputError
 from semconv.report import write_report
 from semconv.report.explorer_data import MOST_PAIRS, Tables, explorer_data, visible
 from semconv.report.histograms import N_BINS, binned, read_draws
-from semconv.report.order import in_order, label_order
 from semconv.report.page import embedded, page, write_page
 from semconv.report.page_data import NullData, ReasonData, ScoreData, grid_data, limits
 from semconv.report.page_parts import inline
 from semconv.report.page_tables import HeatCell, category_maps, grid_table, headline_rows
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason, Results, Score
+from semconv.study.order import in_order, label_order
 from semconv.system.shape import plain, read_as
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, labelled, results, score_at
 from tests._helpers.made_up_page import LINK, NASTY, claims, draws, labelled_tables, large, pairs, tables

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from semconv.report.order import in_order
 from semconv.report.page import page
+from semconv.study.order import in_order
 from tests._helpers.made_up import labelled, results
 from tests._helpers.made_up_page import claims, draws, labelled_tables, tables
 

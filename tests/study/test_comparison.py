@@ -17,6 +17,7 @@ from semconv import SparseActivations
 from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
 from semconv.results.schema import (
     Corpus,
+    Fit,
     LayerPair,
     Measures,
     Model,
@@ -25,6 +26,7 @@ from semconv.results.schema import (
     Read,
     Reason,
     Results,
+    Sae,
     Score,
     Sinks,
     SplitHalf,
@@ -226,12 +228,23 @@ TEXT_READ = {
 }
 
 
-def stated(unfair: frozenset[str] = frozenset()) -> Stated:
+def sae_of(model: str, label: str) -> Sae:
+    """What is said of an SAE: it explains everything."""
+    fit = Fit(tokens=1, explained_variance=1.0, explained_variance_with_sinks=1.0)
+    texts = {"hook": "", "architecture": "", "source": "", "activations_sha256": f"{model}/{label}"}
+    numbers = {"layer": 0, "n_features": 1, "l0": 1.0, "dead_share": 0.0, "sinks": 0, "sinks_norm_share": 0.0}
+    return Sae(**texts, **numbers, head=None, hook_out=None, fit=fit, remarks=())
+
+
+def stated(suite: SuiteConfig, unfair: frozenset[str] = frozenset()) -> Stated:
     """What is said of text and models: next to nothing."""
     sinks = Sinks(multiple=10.0, excluded=False, positions_a=0, positions_b=0, spans=0)
     more = {"n_documents": 0, "n_spans": None, "context": 2, "text_sha256": "", "sinks": sinks, "b": None}
     corpus = Corpus(**TEXT_READ, **more, excluded=NotCounted())
-    a, b = (Model(name=name, path="", revision="", saes={}) for name in "ab")
+    a, b = (
+        Model(name=m.name, path="", revision="", saes={label: sae_of(m.name, label) for label in m.by_label})
+        for m in (suite.model_a, suite.model_b)
+    )
     return Stated("", False, corpus, a, b, Read(controls={}, versions={}), unfair)
 
 
@@ -249,7 +262,7 @@ def compare(
     compare = replace(suite.compare, measures=tuple(measure.name for measure in settings.measures))
     suite = replace(suite, compare=compare, match=settings.match, null=settings.null)
     observations = observe(suite, settings, encoded, TaskCache(folder), progress)
-    return tell(observations, suite, stated(encoded.unfair)), observations
+    return tell(observations, suite, stated(suite, encoded.unfair)), observations
 
 
 @dataclass(frozen=True)
@@ -462,7 +475,7 @@ def test_telling_needs_nothing_but_the_finished_tasks(tmp_path: Path):
     results, _ = compare(suite, encoded, tmp_path, n_rematch=5, n_bootstrap=2)
     settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=2)
     suite = replace(suite, match=settings.match, null=settings.null)
-    assert tell(read_observations(suite, FinishedTasks(tmp_path)), suite, stated()) == results
+    assert tell(read_observations(suite, FinishedTasks(tmp_path)), suite, stated(suite)) == results
     observed, scores = tmp_path / "1x2.observed.safetensors", tmp_path / "1x2.strongest-scores.safetensors"
     content = observed.read_bytes()
     observed.write_bytes(scores.read_bytes())

@@ -77,7 +77,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], s
         made = replace(suite, match=settings.match, null=settings.null)
         with threads(n, of_blas):
             observations = observe(made, settings, encoded, TaskCache(folder), lambda *_: None)
-        results = tell(observations, made, stated())
+        results = tell(observations, made, stated(made))
         draws = {key: {k: v.tolist() for k, v in one.draws().items()} for key, one in observations.grid.items()}
         return json.dumps([plain(results), draws], sort_keys=True, indent=1)
 
