@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from semconv.cli.plain import table
 from semconv.cli.terminal import (
     STUDIES,
     AllLayersOption,
@@ -22,101 +19,19 @@ from semconv.cli.terminal import (
     StoresOption,
     SuiteArgument,
     app,
-    err,
     out,
     progress_bar,
     run_folder,
     warn,
 )
+from semconv.cli.verdicts import exit_if_nothing_was_checked, finish
 from semconv.system.errors import InputError
 from semconv.system.harmless_text import visible
 from semconv.system.shape import plain
 
 if TYPE_CHECKING:
-    from semconv.results.claims import Checked, Claim
-    from semconv.results.reference_run import Comparison
+    from semconv.results.claims import Claim
     from semconv.results.schema import Results
-
-_SHOWN = 10  # differences from the reference that are listed
-
-
-def _claims_table(checked: list[Checked]) -> Table:
-    grid = table("claim", "statement", "expected", "observed", "verdict", title="Claims")
-    colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
-    for c in checked:
-        verdict = Text(c.verdict, colours[c.verdict])
-        grid.add_row(*map(visible, (c.claim.id, c.claim.statement, c.claim.wanted, c.found)), verdict)
-    return grid
-
-
-def _counts(checked: list[Checked]) -> str:
-    passed, failed, not_run = (sum(c.verdict == v for c in checked) for v in ("pass", "FAIL", "not run"))
-    return f"{passed} claims pass, {failed} fail, {not_run} were not run."
-
-
-def _reference_lines(found: Comparison) -> list[str]:
-    lines = [
-        f"Reference: {found.values} values, {found.identical} identical, {found.within} within their tolerance, "
-        f"{len(found.outside)} outside" + (f", {found.left_out} left out, as allowed." if found.left_out else ".")
-    ]
-    for d in found.outside[:_SHOWN]:
-        lines.append(f"  {visible(d.path)}: expected {d.expected!r} give or take {d.allowed:.3g}, found {d.observed!r}")
-    if len(found.outside) > _SHOWN:
-        lines.append(f"  and {len(found.outside) - _SHOWN} more (--json lists all)")
-    return lines
-
-
-def _finish(
-    results: Results,
-    checked: list[Checked],
-    as_json: bool,
-    extra: dict[str, str],
-    reference: Comparison | None = None,
-) -> None:
-    """Prints warnings and verdicts; exit code 1 if a claim failed or a value is outside of its tolerance."""
-    from dataclasses import asdict
-
-    from semconv.results.claims import about
-
-    warn(results.warnings)
-    own, others = about(checked, results.suite)
-    failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
-    if as_json:
-        claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in own]
-        printed = {
-            "claims": claims,
-            "failed": failed,
-            "other_claims": len(checked) - len(own),
-            "warnings": list(results.warnings),
-        }
-        beside = {"reference": asdict(reference)} if reference else {}
-        print(json.dumps({**printed, **beside, **extra}, indent=2, default=repr))  # noqa: T201
-    else:
-        if own:
-            out.print(_claims_table(own))
-            out.print(_counts(own))
-        else:
-            out.print(f"No claim is about suite {visible(results.suite)}.", soft_wrap=True)
-        if others:
-            out.print(visible(others), soft_wrap=True)
-        for line in _reference_lines(reference) if reference else ():
-            out.print(line, soft_wrap=True)
-        for what, where in extra.items():
-            out.print(f"{what.capitalize()}: {visible(where)}", soft_wrap=True)
-    if failed or (reference and reference.outside):
-        raise typer.Exit(1)
-
-
-def _exit_if_nothing_was_checked(checked: list[Checked], suite: str, reference: Path | None) -> None:
-    """Exits with code 1 if there was neither a claim nor a reference to check the run against."""
-    if reference is None and all(c.claim.suite != suite or c.verdict == "not run" for c in checked):
-        err.print(
-            f"semconv: nothing was checked: no claim could be, and there is no reference for suite {suite}; name them "
-            "with --claims and --reference",
-            style="red",
-            soft_wrap=True,
-        )
-        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv reproduce mini --fast --out /tmp/first-look")
@@ -158,7 +73,7 @@ def reproduce(
         results = run_suite(run)
         checked = publish(run, results, stated)
     written = {"results": "results.json", "report": "report.md", "page": "index.html"}
-    _finish(results, checked, as_json, {what: str(target / name) for what, name in written.items()})
+    finish(results, checked, as_json, {what: str(target / name) for what, name in written.items()})
 
 
 @app.command(
@@ -274,6 +189,42 @@ def compare(
         out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
 
 
+def _stated_claims(claims: Path | None, folder: Path, suite: str) -> tuple[list[Claim], str]:
+    """Returns the claims that a run is checked against, and where they are from."""
+    from semconv.results.claims import claims_of, load_claims
+
+    return (load_claims(claims, suite), str(claims)) if claims else claims_of(folder, suite)
+
+
+def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[str, str]]:
+    """Returns the results of an archive, rebuilt, and what is said of it by name.
+
+    Args:
+        bundle: the archive.
+        folder: where it was opened.
+        thorough: draw all of shuffle again.
+
+    Raises:
+        InputError: it is damaged, or its results do not follow from what is in it.
+    """
+    from semconv.pipeline.rebuilt import AS_STATED, check_told, rebuild
+    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
+
+    results, nulls = rebuild(folder, thorough)
+    about = environment(folder)
+    drawn = "every draw" if thorough else "some draws, others every time (--thorough: all),"
+    facts = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
+    made = ", ".join(f"{word} {about[key]}" for key, word in facts if about.get(key, LEFT_OUT) != LEFT_OUT)
+    return results, {
+        "bundle": f"{bundle}: every file is what it lists; the results follow from the statistics beside them",
+        "report and page": check_told(folder, results, nulls, about.get("commit", "")),
+        "taken again": f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs",
+        "as stated": AS_STATED,
+        "made": made,
+        **({"anonymous": f"yes, {about[ANONYMOUS]}"} if ANONYMOUS in about else {}),
+    }
+
+
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv verify --bundle semconv-mini.zip")
 def verify(
     run: Annotated[
@@ -300,7 +251,7 @@ def verify(
 
     It says where the claims and the reference are from; with neither nothing is checked, which is exit code 1 too.
     """
-    from semconv.results.claims import check_claims, claims_of, load_claims
+    from semconv.results.claims import check_claims
     from semconv.results.read import read_results
     from semconv.results.reference_run import check_reference, reference_of
     from semconv.suite.config import suite_in_words
@@ -310,34 +261,17 @@ def verify(
     if thorough and bundle is None:
         raise InputError("--thorough is for --bundle: a run folder is not rebuilt")
 
-    def stated(folder: Path, suite: str) -> tuple[list[Claim], str]:
-        return (load_claims(claims, suite), str(claims)) if claims else claims_of(folder, suite)
-
-    extra: dict[str, str] = {}
+    told: dict[str, str] = {}
     if bundle is None:
         folder = run or Path("runs/mini")
         results = read_results(folder)
-        of_run, claims_from = stated(folder, results.suite)
+        of_run, claims_from = _stated_claims(claims, folder, results.suite)
     else:
-        from semconv.pipeline.rebuilt import AS_STATED, check_told, rebuild
         from semconv.runs.archive import MOST_MIB, opened
-        from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
 
         with opened(bundle, max_size or MOST_MIB) as folder:
-            results, nulls = rebuild(folder, thorough)
-            of_run, claims_from = stated(folder, results.suite)
-            about = environment(folder)
-            extra["bundle"] = (
-                f"{bundle}: every file is what it lists; the results follow from the statistics beside them"
-            )
-            extra["report and page"] = check_told(folder, results, nulls, about.get("commit", ""))
-        drawn = "every draw" if thorough else "some draws, others every time (--thorough: all),"
-        extra["taken again"] = f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs"
-        extra["as stated"] = AS_STATED
-        facts = (("commit", "commit"), ("processor", "on"), ("endTime", "ended"))
-        extra["made"] = ", ".join(f"{word} {about[key]}" for key, word in facts if about.get(key, LEFT_OUT) != LEFT_OUT)
-        if ANONYMOUS in about:
-            extra["anonymous"] = f"yes, {about[ANONYMOUS]}"
+            results, told = _rebuilt(bundle, folder, thorough)
+            of_run, claims_from = _stated_claims(claims, folder, results.suite)
     suite = results.suite
     checked = check_claims(of_run, results)
     beside = reference or reference_of(suite)
@@ -345,10 +279,10 @@ def verify(
         "suite": suite_in_words(suite),
         "claims from": claims_from,
         "reference from": str(beside) if beside else "nowhere: none ships for this suite",
-        **extra,
+        **told,
     }
-    _finish(results, checked, as_json, extra, check_reference(results, beside) if beside else None)
-    _exit_if_nothing_was_checked(checked, suite, beside)
+    finish(results, checked, as_json, extra, check_reference(results, beside) if beside else None)
+    exit_if_nothing_was_checked(checked, suite, beside)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv archive runs/mini --out semconv-mini.zip")

@@ -21,13 +21,11 @@ from semconv.results.schema import (
     Score,
     Summary,
 )
-from semconv.statistics.permutation import max_statistic
+from semconv.statistics.permutation import LEVEL, max_statistic
 from semconv.study.observations import Resample
 from semconv.suite.config import SuiteConfig
 from semconv.system.errors import InputError
 
-LEVEL = 0.05
-"""False discovery rate of what is called significant, and one minus the coverage of intervals."""
 Draws = Mapping[str, Mapping[str, Float[ndarray, "measures m"]]]
 """Layer pair -> null -> draws of every measure."""
 Key = TypeVar("Key", bound=Hashable)

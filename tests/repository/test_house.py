@@ -13,16 +13,11 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "measure" / "house.py"
 LONG_MODULES = {
     "scripts/train_mini.py": 508,
-    "semconv/cli/studies.py": 423,
     "semconv/core/activation_store.py": 549,
-    "semconv/pipeline/archive.py": 510,
-    "semconv/results/schema.py": 663,
 }
 LONG_FUNCTIONS = {
     "semconv/cli/studies.py:compare": 108,
-    "semconv/cli/studies.py:verify": 75,
     "semconv/models/sae_fit.py:losses": 73,
-    "semconv/pipeline/reproduce.py:_reproduce": 70,
     "semconv/runs/crate.py:write_crate": 73,
 }
 WIDE_FUNCTIONS = {
@@ -35,8 +30,6 @@ WIDE_FUNCTIONS = {
     "semconv/models/sae_encode.py:encode": 9,
     "semconv/models/sae_files.py:load_sae": 7,
     "semconv/models/sae_fit.py:explained_variances": 7,
-    "semconv/pipeline/archive.py:_draws_distance": 8,
-    "semconv/pipeline/what_was_read.py:model_facts": 7,
     "semconv/statistics/category_relations.py:relate_categories": 7,
 }
 """Beyond the limits when they were set, with their numbers. Take out what you shorten; add nothing."""
