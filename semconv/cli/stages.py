@@ -122,7 +122,9 @@ def dictionary(
         int | None,
         typer.Option(help="Decompose the untrained twin instead: the model's shape, weights drawn from this seed."),
     ] = None,
-    n: Annotated[int, typer.Option("--directions", help="How many; each becomes two features, its halves.")] = 64,
+    n: Annotated[
+        int, typer.Option("--directions", help="Number of directions; each becomes two features, one for either sign.")
+    ] = 64,
     tokenizer: Annotated[
         Path | None, typer.Option(help="A tokenizer, file or folder (default: that of the model).")
     ] = None,
@@ -134,7 +136,7 @@ def dictionary(
     skip_positions: Annotated[
         int, typer.Option(help="The first positions of text in every row that it does not learn from.")
     ] = 0,
-    seed: Annotated[int, typer.Option(help="Of random directions, and of the start of ica.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random directions, and of the start of ica.")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""

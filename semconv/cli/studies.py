@@ -137,8 +137,12 @@ def compare(
         ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
-    precision: Annotated[str, typer.Option(help="Of the SAEs: sae (what each was trained in), float32, ...")] = "sae",
-    model_precision: Annotated[str, typer.Option(help="Of the models: float32, tf32 or bfloat16.")] = "float32",
+    precision: Annotated[
+        str, typer.Option(help="Precision of the SAEs: sae (what each was trained in), float32, ...")
+    ] = "sae",
+    model_precision: Annotated[
+        str, typer.Option(help="Precision of the models: float32, tf32 or bfloat16.")
+    ] = "float32",
     bidirectional: Annotated[
         bool, typer.Option("--bidirectional", help="Take models that read in both directions, such as BERT.")
     ] = False,
@@ -238,9 +242,11 @@ def verify(
     ] = None,
     claims: Annotated[
         Path | None,
-        typer.Option(help="Claims file (default: those that ship; for a suite that none is about, the run's own)."),
+        typer.Option(help="Claims file (default: those that ship; the run's own if none of them is about its suite)."),
     ] = None,
-    thorough: Annotated[bool, typer.Option("--thorough", help="With --bundle: draw all of shuffle again.")] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="With --bundle: take all draws of shuffle again, not only some.")
+    ] = False,
     max_size: MaxSizeOption = None,
     reference: Annotated[
         Path | None, typer.Option(help="Folder of reference results (default: those that ship for the suite, if any).")
@@ -290,7 +296,9 @@ def archive(
     run: RunArgument = Path("runs/mini"),
     target: Annotated[
         Path | None,
-        typer.Option("--out", help="File to write (default: semconv-RUN.zip; semconv-anonymous.zip if it is that)."),
+        typer.Option(
+            "--out", help="File to write (default: semconv-RUN.zip, or semconv-anonymous.zip with --anonymous)."
+        ),
     ] = None,
     anonymous: Annotated[
         bool,

@@ -41,7 +41,7 @@ app = _Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-store_app = _Typer(cls=PlainGroup, help="Look after activation stores.", no_args_is_help=True)
+store_app = _Typer(cls=PlainGroup, help="Check or import activation stores.", no_args_is_help=True)
 app.add_typer(store_app, name="store", rich_help_panel=STAGES)
 
 out, err = PlainConsole(), PlainConsole(stderr=True)
@@ -54,16 +54,20 @@ ClaimsOption = Annotated[Path | None, typer.Option("--claims", help="Claims file
 MaxSizeOption = Annotated[
     int | None,
     typer.Option(
-        "--max-size", min=1, help="MiB that an archive may unpack to, its JSON and tables in step (default: 1024)."
+        "--max-size",
+        min=1,
+        help="MiB that an archive may unpack to; what its JSON and tables may hold grows with it (default: 1024).",
     ),
 ]
 
 AllLayersOption = Annotated[
-    bool, typer.Option("--all-layers", help="Every layer of the models, where the suite lists some of a release.")
+    bool, typer.Option("--all-layers", help="Compare every layer where the suite lists only some of a release.")
 ]
 StoresOption = Annotated[
     Path | None,
-    typer.Option("--stores", help="Folder of activation stores that several runs share (default: each keeps its own)."),
+    typer.Option(
+        "--stores", help="Folder of activation stores that several runs share (default: each run keeps its own)."
+    ),
 ]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
