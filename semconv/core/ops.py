@@ -249,17 +249,8 @@ def _fake_compact_rows(x: Tensor, dtype: torch.dtype, threshold: Tensor | None =
     )
 
 
-def _fake_best_matches(
-    a_indptr: Tensor,
-    a_indices: Tensor,
-    a_values: Tensor,
-    n_features_a: int,
-    b_indptr: Tensor,
-    b_indices: Tensor,
-    b_values: Tensor,
-    n_features_b: int,
-    k: int,
-) -> tuple[Tensor, ...]:
+def _fake_best_matches(*given: Any) -> tuple[Tensor, ...]:
+    a_indptr, _, _, n_features_a, _, _, _, n_features_b, k = given
     return _empty_matches(a_indptr, n_features_a, n_features_b, k)
 
 
@@ -276,19 +267,9 @@ def _empty_matches(like: Tensor, n_features_a: int, n_features_b: int, k: int) -
     return tuple(like.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
 
 
-def _fake_best_matches_shifted(
-    a_indptr: Tensor,
-    a_indices: Tensor,
-    a_values: Tensor,
-    n_features_a: int,
-    b_indptr: Tensor,
-    b_indices: Tensor,
-    b_values: Tensor,
-    n_features_b: int,
-    shifts: list[int],
-    k: int,
-) -> tuple[Tensor, ...]:
-    found = _empty_matches(a_indptr, n_features_a, n_features_b, k)[:4]
+def _fake_best_matches_shifted(*given: Any) -> tuple[Tensor, ...]:
+    *of_both, shifts, k = given
+    found = _fake_best_matches(*of_both, k)[:4]
     return tuple(t.new_empty((len(shifts), *t.shape)) for t in found)
 
 

@@ -148,6 +148,7 @@ def match_subset(
     features_b: Tensor,
     top_tokens_a: TopTokens,
     top_tokens_b: TopTokens,
+    *,
     config: MatchConfig,
     documents: Tensor | None = None,
 ) -> FeaturePairs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,8 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
         stage = f"encode {model.name}"
         if todo:
             with run.timed(stage):
-                _encode_missing(run, stage, model, folder, todo, kept, writers, blocks)
+                network, model_tf32 = open_model(run, model, folder)
+                _Encoding(run, model, network, model_tf32, blocks, writers).all(stage, todo, kept)
         ranks.wait()
         if ranks.first and ranks.size > 1:
             for label in incomplete:
@@ -196,23 +198,61 @@ def sae_passes(run: Run, kept: dict[str, KeptDecoder], blocks: TokenBlocks) -> l
     return [[labels[i] for i in part] for part in plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)]
 
 
-def _encode_missing(
-    run: Run,
-    stage: str,
-    model: ModelConfig,
-    folder: Path,
-    todo: dict[str, SaeConfig],
-    kept: dict[str, KeptDecoder],
-    writers: dict[str, StoreWriter],
-    blocks: TokenBlocks,
-) -> None:
-    network, model_tf32 = open_model(run, model, folder)
-    _check_fit(model, network, todo, kept, blocks)
-    passes = sae_passes(run, {label: kept[label] for label in todo}, blocks)
-    for number, labels in enumerate(passes):
-        name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
-        together = {label: todo[label] for label in labels}
-        _encode_together(run, name, model, network, together, writers, blocks, model_tf32)
+@dataclass(frozen=True)
+class _Encoding:
+    """A model and a text, and the stores that it writes.
+
+    Attributes:
+        run: with its settings and device.
+        model: as in the suite.
+        network: the model itself.
+        tf32: whether its float32 products are taken in TF32, on CUDA.
+        blocks: the text.
+        writers: label of an SAE -> its store.
+    """
+
+    run: Run
+    model: ModelConfig
+    network: PreTrainedModel
+    tf32: bool
+    blocks: TokenBlocks
+    writers: dict[str, StoreWriter]
+
+    def all(self, stage: str, todo: dict[str, SaeConfig], kept: dict[str, KeptDecoder]) -> None:
+        """Encodes with all SAEs that are to do, in as few passes over the text as fit into memory."""
+        _check_fit(self.model, self.network, todo, kept, self.blocks)
+        passes = sae_passes(self.run, {label: kept[label] for label in todo}, self.blocks)
+        for number, labels in enumerate(passes):
+            name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
+            self._together(name, {label: todo[label] for label in labels})
+
+    def _together(self, stage: str, part: dict[str, SaeConfig]) -> None:
+        """Encodes with some SAEs at once the batches that one of their stores lacks."""
+        from semconv.models.sae_encode import encode
+
+        blocks, writers, encoding = self.blocks, self.writers, self.run.suite.encode
+        saes = open_saes(self.run, part)
+        # Batches never shift, so that a run that was resumed or shared has the same bits.
+        ends = torch.nn.functional.pad(blocks.mask.sum(dim=1).cumsum(0), (1, 0))[
+            torch.arange(0, len(blocks.ids) + encoding.batch, encoding.batch).clamp(max=len(blocks.ids))
+        ].tolist()
+        encoded = encode(
+            self.network,
+            saes,
+            blocks,
+            encoding.batch,
+            dtype=getattr(torch, encoding.dtype),
+            batches=[i for i, span in enumerate(pairwise(ends)) if any(writers[label].wants(*span) for label in saes)],
+            tf32=encoding.precision == "tf32",
+            model_tf32=self.tf32,
+            hooks={label: sae.hook for label, sae in part.items()},
+        )
+        for position, chunks in encoded:
+            for label, chunk in chunks.items():
+                _check_sparse(self.model, part[label], chunk.acts, blocks.n_tokens)
+                if writers[label].wants(position, position + chunk.acts.n_tokens):
+                    writers[label].append(chunk.acts, position, chunk.norms)
+            self.run.progress(stage, position, blocks.n_tokens)
 
 
 def _check_fit(
@@ -251,35 +291,3 @@ def _check_sparse(model: ModelConfig, sae: SaeConfig, acts: SparseActivations, n
             f"active at a position; those of {n_tokens} positions take {entries * _BYTES_PER_ENTRY / 2**30:.1f} GiB, "
             f"and {room / 2**30:.1f} GiB of memory are free; compare fewer tokens, or an SAE that is sparse"
         )
-
-
-def _encode_together(
-    run: Run,
-    stage: str,
-    model: ModelConfig,
-    network: object,
-    part: dict[str, SaeConfig],
-    writers: dict[str, StoreWriter],
-    blocks: TokenBlocks,
-    model_tf32: bool,
-) -> None:
-    """Encodes with some SAEs at once the batches that one of their stores lacks."""
-    from semconv.models.sae_encode import encode
-
-    encoding = run.suite.encode
-    batch, dtype = encoding.batch, getattr(torch, encoding.dtype)
-    saes = open_saes(run, part)
-    hooks = {label: sae.hook for label, sae in part.items()}
-    tf32 = encoding.precision == "tf32"
-    # Batches never shift, so that a run that was resumed or shared has the same bits.
-    ends = torch.nn.functional.pad(blocks.mask.sum(dim=1).cumsum(0), (1, 0))[
-        torch.arange(0, len(blocks.ids) + batch, batch).clamp(max=len(blocks.ids))
-    ].tolist()
-    wanted = [i for i, span in enumerate(pairwise(ends)) if any(writers[label].wants(*span) for label in saes)]
-    encoded = encode(network, saes, blocks, batch, dtype, wanted, tf32, model_tf32, hooks)  # pyright: ignore
-    for position, chunks in encoded:
-        for label, chunk in chunks.items():
-            _check_sparse(model, part[label], chunk.acts, blocks.n_tokens)
-            if writers[label].wants(position, position + chunk.acts.n_tokens):
-                writers[label].append(chunk.acts, position, chunk.norms)
-        run.progress(stage, position, blocks.n_tokens)

@@ -84,10 +84,10 @@ def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, w
                     readers[label] = reader_of(sae, configs[label], network)
                 except InputError as error:
                     fits[label] = {"reason": str(error)}
-            of_variance = explained_variances(network, readers, blocks, kept, batch, tf32, model_tf32)
+            of_variance = explained_variances(network, readers, blocks, kept, batch, tf32=tf32, model_tf32=model_tf32)
             fits |= of_variance
             if with_loss and has_head:
-                for label, loss in losses(network, readers, blocks, kept, tf32, model_tf32).items():
+                for label, loss in losses(network, readers, blocks, kept, tf32=tf32, model_tf32=model_tf32).items():
                     fits[label]["loss"] = loss
             elif with_loss:
                 for label in readers:

@@ -103,6 +103,7 @@ def encode(
     saes: dict[str, SAE[Any]],
     blocks: TokenBlocks,
     batch: int,
+    *,
     dtype: torch.dtype = torch.float16,
     batches: Sequence[int] | None = None,
     tf32: bool = False,

@@ -141,6 +141,7 @@ def load_sae(
     path: str | Path | None = None,
     release: str | None = None,
     sae_id: str | None = None,
+    *,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     loader: str = "",

@@ -107,6 +107,7 @@ def explained_variances(
     blocks: TokenBlocks,
     kept: Tensor,
     batch: int,
+    *,
     tf32: bool = False,
     model_tf32: bool = False,
 ) -> dict[str, dict[str, Any]]:
@@ -156,6 +157,7 @@ def losses(
     readers: dict[str, Reader],
     blocks: TokenBlocks,
     kept: Tensor,
+    *,
     tf32: bool = False,
     model_tf32: bool = False,
 ) -> dict[str, dict[str, Any]]:
@@ -180,47 +182,65 @@ def losses(
     """
     if not has_head(model):
         return {label: {"reason": "the model has no head that predicts the next token"} for label in readers}
-    blocks, kept = sample(blocks, kept, LOSS_TOKENS)
-    at_once = rows_per_pass(model, blocks.ids.shape[1])
-    parts = [slice(begin, begin + at_once) for begin in range(0, len(kept), at_once)]
-    n_measured = int(targets(kept).sum())
-
-    def mean_loss(reader: Reader | None, zero: bool = False) -> float:
-        total = 0.0
-        for part in parts:
-            ids, at = blocks.ids[part], kept[part]
-            with float32_products(model_tf32):
-                if reader is None:
-                    total += next_token_loss(model, ids, targets(at))
-                    continue
-                elsewhere = not zero and reader.hook != reader.hook_out
-                x = streams(model, ids, [reader.hook])[reader.hook] if elsewhere else None
-
-            def change(stream: Tensor, reader: Reader = reader, x: Tensor | None = x, at: Tensor = at) -> Tensor:
-                places, out = at.to(stream.device), stream.clone()
-                with float32_products(tf32):
-                    found = None if zero else reader.found((stream if x is None else x)[places])
-                out[places] = reader.replaced(stream[places], found)
-                return out
-
-            with float32_products(model_tf32), spliced(model, reader.hook_out, ids.shape, change):
-                total += next_token_loss(model, ids, targets(at))
-        return total / n_measured
-
+    text = _Sample(model, *sample(blocks, kept, LOSS_TOKENS), tf32, model_tf32)
+    n_measured = text.n_measured
     out: dict[str, dict[str, Any]] = {}
-    clean = mean_loss(None) if n_measured else 0.0
+    clean = text.mean_loss(None) if n_measured else 0.0
     of_zeros: dict[tuple[str, int], float] = {}
     for label, reader in readers.items():
         reason = why_not_spliced(model, reader.hook_out) if n_measured else "no position is followed by one that counts"
         if not reason:
             where = reader.hook_out, reader.first
             if where not in of_zeros:
-                of_zeros[where] = mean_loss(reader, zero=True)
+                of_zeros[where] = text.mean_loss(reader, zero=True)
             zero = of_zeros[where]
-            values = {"tokens": n_measured, "clean": clean, "sae": mean_loss(reader), "zero": zero}
+            values = {"tokens": n_measured, "clean": clean, "sae": text.mean_loss(reader), "zero": zero}
             if zero > clean:
                 out[label] = {**values, "recovered": (zero - values["sae"]) / (zero - clean)}
                 continue
             reason = f"zeros in place of the stream do not raise the loss ({zero:.3f} nats, {clean:.3f} without)"
         out[label] = {"reason": reason}
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """A sample of a text on which a model's loss is measured; `kept`, `tf32` and `model_tf32` as in `losses`."""
+
+    model: nn.Module
+    blocks: TokenBlocks
+    kept: Tensor
+    tf32: bool
+    model_tf32: bool
+
+    @property
+    def n_measured(self) -> int:
+        """Positions whose next token is predicted."""
+        return int(targets(self.kept).sum())
+
+    def mean_loss(self, reader: Reader | None, zero: bool = False) -> float:
+        """Returns the mean loss in nats: of the model as it is, or with an SAE or zeros in place of its stream."""
+        rows = rows_per_pass(self.model, self.blocks.ids.shape[1])
+        total = 0.0
+        for begin in range(0, len(self.kept), rows):
+            total += self._loss(slice(begin, begin + rows), reader, zero)
+        return total / self.n_measured
+
+    def _loss(self, part: slice, reader: Reader | None, zero: bool) -> float:
+        """Returns the sum of the losses over some rows."""
+        ids, at = self.blocks.ids[part], self.kept[part]
+        with float32_products(self.model_tf32):
+            if reader is None:
+                return next_token_loss(self.model, ids, targets(at))
+            elsewhere = not zero and reader.hook != reader.hook_out
+            x = streams(self.model, ids, [reader.hook])[reader.hook] if elsewhere else None
+
+        def change(stream: Tensor) -> Tensor:
+            places, out = at.to(stream.device), stream.clone()
+            with float32_products(self.tf32):
+                found = None if zero else reader.found((stream if x is None else x)[places])
+            out[places] = reader.replaced(stream[places], found)
+            return out
+
+        with float32_products(self.model_tf32), spliced(self.model, reader.hook_out, ids.shape, change):
+            return next_token_loss(self.model, ids, targets(at))

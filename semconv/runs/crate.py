@@ -86,20 +86,12 @@ def write_crate(
         ended: when it ended.
         facts: of this run, beside those of the machine and the code (`provenance`); tables may nest.
     """
-    from rocrate.model.contextentity import ContextEntity
     from rocrate.rocrate import ROCrate
 
     about = provenance()
     versions: dict[str, str] = about.pop("versions")  # pyright: ignore - a table by its name
     crate: Any = ROCrate(version="1.1")  # what the profile is made for
     crate.metadata.extra_terms = {"sha256": _SHA256}
-
-    def entity(identifier: str, kind: str, **properties: Any) -> Any:
-        return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
-
-    def values(of: str, table: dict[str, str]) -> list[Any]:
-        return [entity(f"#{of}/{name}", "PropertyValue", name=name, value=table[name]) for name in sorted(table)]
-
     files = [
         crate.add_file(
             dest_path=path,
@@ -114,26 +106,13 @@ def write_crate(
     crate.name = f"semconv run of suite {suite}"
     crate.description = "SAE features of two language models, correlated, matched and compared layer by layer."
     crate.datePublished = datetime.fromtimestamp(ended, UTC)
-    crate.license = entity("https://spdx.org/licenses/Apache-2.0", "CreativeWork", name="Apache License 2.0")
+    crate.license = _entity(crate, "https://spdx.org/licenses/Apache-2.0", "CreativeWork", name="Apache License 2.0")
     root = crate.root_dataset
-    root["conformsTo"] = entity(PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
-    root["additionalProperty"] = values("layout", {"semconv format": str(FORMAT)})
-    packages = [
-        entity(f"#package/{name}", "SoftwareApplication", name=name, softwareVersion=version)
-        for name, version in sorted(versions.items())
-        if name != "semconv"
-    ]
-    software = entity(
-        "#semconv",
-        "SoftwareApplication",
-        name="semconv",
-        softwareVersion=versions["semconv"],
-        version=str(about["commit"]),
-        softwareRequirements=packages,
-    )
+    root["conformsTo"] = _entity(crate, PROFILE, "CreativeWork", name="Process Run Crate", version="0.5")
+    root["additionalProperty"] = _values(crate, "layout", {"semconv format": str(FORMAT)})
     inputs = [file for file in files if file.id in ("suite.json", "claims.toml")]
     action = crate.add_action(
-        software,
+        _software(crate, versions, str(about["commit"])),
         identifier="#run",
         object=inputs,
         result=[file for file in files if file not in inputs],
@@ -144,8 +123,36 @@ def write_crate(
             "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
         },
     )
-    action["additionalProperty"] = values("run", _properties({**about, **facts}))
+    action["additionalProperty"] = _values(crate, "run", _properties({**about, **facts}))
     write_json(folder / METADATA, crate.metadata.generate())
+
+
+def _entity(crate: Any, identifier: str, kind: str, **properties: Any) -> Any:
+    from rocrate.model.contextentity import ContextEntity
+
+    return crate.add(ContextEntity(crate, identifier, properties={"@type": kind, **properties}))
+
+
+def _values(crate: Any, of: str, table: dict[str, str]) -> list[Any]:
+    return [_entity(crate, f"#{of}/{name}", "PropertyValue", name=name, value=table[name]) for name in sorted(table)]
+
+
+def _software(crate: Any, versions: dict[str, str], commit: str) -> Any:
+    """Adds semconv with its packages."""
+    packages = [
+        _entity(crate, f"#package/{name}", "SoftwareApplication", name=name, softwareVersion=version)
+        for name, version in sorted(versions.items())
+        if name != "semconv"
+    ]
+    return _entity(
+        crate,
+        "#semconv",
+        "SoftwareApplication",
+        name="semconv",
+        softwareVersion=versions["semconv"],
+        version=commit,
+        softwareRequirements=packages,
+    )
 
 
 _SAID = ("device", "peak_memory_mib", "seconds/")

@@ -236,7 +236,7 @@ def in_subset(strategy: str, features_a: list[int], features_b: list[int]) -> tu
     a, b = random_activations(0, 50, 12, 0.3, torch.float16), random_activations(1, 50, 14, 0.3, torch.float16)
     tables = TopTokens.of_sides([[["x"]] * 12, [["x"]] * 14], ())
     config = MatchConfig(strategy=strategy, min_r=-0.9, one_to_one=False)  # pyright: ignore
-    pairs = match_subset(a, b, torch.tensor(features_a), torch.tensor(features_b), *tables, config)
+    pairs = match_subset(a, b, torch.tensor(features_a), torch.tensor(features_b), *tables, config=config)
     return pairs, reference.correlation(a, b)
 
 
@@ -264,7 +264,7 @@ def test_a_subset_keeps_tokens_and_activation_counts_with_their_features():
     features = torch.tensor([1, 3, 5])
     config = MatchConfig(stop_tokens=(".",), min_activations=int(a.active_counts()[5]) + 1)
     assert int(a.active_counts()[1]) > int(a.active_counts()[5])  # so that the filter tells the two apart
-    pairs = match_subset(a, a, features, features, table_a, table_b, config)
+    pairs = match_subset(a, a, features, features, table_a, table_b, config=config)
     assert pairs.a.tolist() == pairs.b.tolist() == [1]
     full = match_features(best_matches(a, a), table_a, table_b, MatchConfig(stop_tokens=(".",)))
     assert full.b.tolist() == [0, 1, 2, 4, 5]

@@ -13,23 +13,12 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "scripts" / "measure" / "house.py"
 LONG_MODULES = {
     "scripts/train_mini.py": 508,
-    "semconv/core/activation_store.py": 549,
 }
 LONG_FUNCTIONS = {
     "semconv/cli/studies.py:compare": 108,
-    "semconv/models/sae_fit.py:losses": 73,
-    "semconv/runs/crate.py:write_crate": 73,
 }
 WIDE_FUNCTIONS = {
-    "semconv/core/ops.py:_fake_best_matches": 9,
-    "semconv/core/ops.py:_fake_best_matches_shifted": 10,
-    "semconv/matching/filters.py:match_subset": 8,
-    "semconv/models/encoding.py:_encode_missing": 8,
-    "semconv/models/encoding.py:_encode_together": 8,
     "semconv/models/fitting.py:fits_of": 8,
-    "semconv/models/sae_encode.py:encode": 9,
-    "semconv/models/sae_files.py:load_sae": 7,
-    "semconv/models/sae_fit.py:explained_variances": 7,
     "semconv/statistics/category_relations.py:relate_categories": 7,
 }
 """Beyond the limits when they were set, with their numbers. Take out what you shorten; add nothing."""

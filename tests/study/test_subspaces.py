@@ -89,7 +89,7 @@ def test_a_category_is_the_whole_dictionary_cut_to_its_features(name: str):
     facts, found = category(settings, MEASURES, name)
     of_a, of_b = (torch.tensor(by_loop(side, KEYWORDS[name])) for side in (WORLD.a, WORLD.b))
     pairs = match_subset(
-        WORLD.a.acts, WORLD.b.acts, of_a, of_b, WORLD.a.tokens, WORLD.b.tokens, settings.match
+        WORLD.a.acts, WORLD.b.acts, of_a, of_b, WORLD.a.tokens, WORLD.b.tokens, config=settings.match
     )  # in the numbers of the whole dictionaries
     assert facts.features_a == len(of_a)
     assert facts.features_b == len(of_b)
