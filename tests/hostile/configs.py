@@ -20,6 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from semconv.runs.crate import METADATA
 from semconv.system.files import sha256_of_file
+from semconv.system.shape import plain
+from tests._helpers.made_up import results
 
 Arguments = list[str | Path]
 
@@ -621,6 +623,7 @@ def _verified(results: str, path: str = "suite") -> Callable[[Path, Path], Argum
     return make
 
 
+WHOLE = json.dumps({**plain(results()), "suite": "tiny", "warnings": ["one"]})
 VERIFIED = [
     Hostile("nothing", _verified("")),
     Hostile("a list", _verified("[]"), "must hold a JSON object"),
@@ -629,8 +632,8 @@ VERIFIED = [
     Hostile("deep tables", _verified('{"suite": ' + "[" * 100_000), "nested too deep"),
     Hostile("warnings of a number", _verified('{"suite": "tiny", "warnings": 3}'), "must be a list of texts"),
     Hostile("warnings of tables", _verified('{"suite": "tiny", "warnings": [{}]}'), "must be a list of texts"),
-    Hostile("a place of 5,000 digits", _verified('{"suite": "tiny", "a": [1]}', f"a.{'9' * 5000}"), "no 'a.999"),
-    Hostile("a place that is no digit", _verified('{"suite": "tiny", "a": [1]}', "a.\u00b2"), "results have no"),
+    Hostile("a place of 5,000 digits", _verified(WHOLE, f"warnings.{'9' * 5000}"), "no 'warnings.999"),
+    Hostile("a place that is no digit", _verified(WHOLE, "warnings.\u00b2"), "results have no"),
 ]
 TABLE = {
     "models": MODELS,

@@ -325,7 +325,7 @@ def of_another(w: World, change: Callable[[Any], None]) -> Arguments:
     {
         "draws of shuffle": (
             ("0x2.observed", scaled("draws", at=0)),
-            "draws of shuffle that were kept for rsa of layers 0x2 are .* away from what the decoder rows and the seed",
+            "draws of shuffle that were kept for [a-z_0-9]+ of layers 0x2 are .* away from what the decoder rows and",
         ),
         "stated score": (
             ("0x2.observed", scaled("scores")),
