@@ -50,6 +50,7 @@ include_patterns = ["README.md", "docs/api/*.rst", *(f"{page}.md" for pages in N
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 templates_path = ["_templates"]
 
+toc_object_entries_show_parents = "hide"
 smartquotes = False  # X' is a transpose
 myst_heading_anchors = 4  # links to headings, as the host of the repository makes them
 
@@ -75,6 +76,7 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 
+COLON = "\ue000"  # stands for one until the page is made
 CODE = re.compile(r"`([^`]+)`")
 NAME = re.compile(r"[A-Za-z_][\w.]*")
 CLASS = re.compile(r"([\w.]+\.)?_?[A-Z]\w*[a-z]\w*|[\w.]+\.[A-Z]+|[A-Z]{3,}")
@@ -195,14 +197,22 @@ def from_docstring(app: Sphinx, what: str, name: str, obj: object, options: obje
     """Makes reStructuredText of a docstring; examples stay as they are."""
     if what == "data":  # Python keeps no docstring of a value: Sphinx finds it in the file of the package itself alone
         lines[:] = docstring_of_value(*name.rsplit(".", 1)) or lines
+    if what in ("attribute", "data", "property") and lines:  # before a colon there, napoleon expects a type
+        lines[0] = "".join(
+            p if p.startswith("`") else p.replace(":", rf"\ {COLON}") for p in re.split(r"(`[^`]+`)", lines[0])
+        )
     text, out = "\n".join(lines), list[str]()
     for i, block in enumerate(re.split(r"((?:^ *>>> .*\n(?:(?! *$).*\n?)*)+)", text + "\n", flags=re.MULTILINE)):
         out.append(block if i % 2 else prose(block))
     lines[:] = "".join(out).split("\n")
 
 
-def unlink_shapes(app: Sphinx, doctree: nodes.document) -> None:
-    """Takes the links off the dimensions of arrays in signatures, `Float[ndarray, "n d"]`: classes alone are linked."""
+def polish(app: Sphinx, doctree: nodes.document) -> None:
+    """Takes the links off the dimensions of arrays in signatures, `Float[ndarray, "n d"]`; writes dashes and colons."""
+    for text in list(doctree.findall(nodes.Text)):
+        written = " \N{EN DASH} " if text == " -- " else text.replace(COLON, ":")
+        if written != text:
+            text.parent.replace(text, nodes.Text(written))
     for reference in list(doctree.findall(pending_xref)):
         if reference.get("reftype") == "class" and not CLASS.fullmatch(reference["reftarget"]):
             reference.replace_self(reference.children)
@@ -218,5 +228,5 @@ def setup(app: Sphinx) -> None:
     write_api_pages(HERE / "api")
     app.connect("source-read", add_navigation)
     app.connect("autodoc-process-docstring", from_docstring, priority=400)  # before napoleon makes markup of its own
-    app.connect("doctree-read", unlink_shapes)
+    app.connect("doctree-read", polish)
     app.connect("build-finished", copy_home)
