@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv.results.schema import Count, FilterStep, Many, Reason, Relation, SelfMatch, SplitHalf
+from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.system.shape import STRICT, left_out
 
@@ -211,13 +211,11 @@ class CategoriesFacts(_Facts):
 
     Attributes:
         categories: category -> what is known of it.
-        relation: how the categories relate; missing where they cannot be compared.
-        no_relation: why not.
+        relation: how the categories relate, or why they cannot be compared.
     """
 
     categories: dict[str, CategoryFacts]
-    relation: Relation | None = left_out()
-    no_relation: Reason | None = left_out()
+    relation: RelationOrReason
 
 
 @dataclass(frozen=True, eq=False)

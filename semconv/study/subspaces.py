@@ -91,7 +91,7 @@ def observe_categories(
     shape = len(scored), len(measures)
     scores = np.array([part.scores for part in scored], dtype=np.float64).reshape(shape)
     shuffle = np.array([part.shuffle for part in scored], dtype=np.float64)
-    of_all = CategoriesFacts(categories=facts, **relations(settings, a, b, min_pairs))
+    of_all = CategoriesFacts(categories=facts, relation=relations(settings, a, b, min_pairs))
     return CategoriesObservation(of_all, scores, shuffle.reshape(*shape, settings.null.n_permutations))
 
 
@@ -114,28 +114,22 @@ def observe_part(
     return PartObservation(PartFacts(pairs=len(pairs), reasons=scored.reasons), scored.scores, scored.draws[0])
 
 
-def relations(settings: StudySettings, a: CategoryParts, b: CategoryParts, min_features: int) -> dict[str, Any]:
-    """Compares how the categories relate to each other in the two models; needs no pairing of features.
-
-    Returns:
-        `relation`, or `no_relation` where there are too few categories.
-    """
+def relations(settings: StudySettings, a: CategoryParts, b: CategoryParts, min_features: int) -> Relation | Reason:
+    """Compares how the categories relate to each other in the two models; needs no pairing of features."""
     rows, null = (a.side.decoder, b.side.decoder), settings.null
     try:
         found = relate_categories(*rows, a.members, b.members, null.n_permutations, null.seed, min_features)
     except InputError as error:
-        return {"no_relation": Reason(reason=str(error))}
-    return {
-        "relation": Relation(
-            categories=tuple(found.names),
-            left_out=tuple(found.left_out),
-            rho=number(found.test.statistic),
-            p=found.test.p_value,
-            exact=bool(found.exact),
-            similarity_a=tuple(map(tuple, found.similarity_a.tolist())),
-            similarity_b=tuple(map(tuple, found.similarity_b.tolist())),
-        )
-    }
+        return Reason(reason=str(error))
+    return Relation(
+        categories=tuple(found.names),
+        left_out=tuple(found.left_out),
+        rho=number(found.test.statistic),
+        p=found.test.p_value,
+        exact=bool(found.exact),
+        similarity_a=tuple(map(tuple, found.similarity_a.tolist())),
+        similarity_b=tuple(map(tuple, found.similarity_b.tolist())),
+    )
 
 
 def shared_features(members: Members) -> dict[str, int]:

@@ -189,15 +189,12 @@ def _subspaces(observations: Observations, suite: SuiteConfig) -> Subspaces | No
     grid: dict[str, dict[str, CategoryPair]] = {key: {} for key in observations.categories}
     for (key, name), pair in cells.items():
         grid[key][name] = replace(pair, measures=measures[key, name])
-    relations = {key: found.facts for key, found in observations.categories.items()}
     return Subspaces(
         categories=categories.name,
         rule=categories.rule,
         sha256=categories.sha256,
         grid=grid,
-        relations={
-            key: facts.relation or facts.no_relation or Reason(reason="unknown") for key, facts in relations.items()
-        },
+        relations={key: found.facts.relation for key, found in observations.categories.items()},
         shared_features=observations.shared,
     )
 

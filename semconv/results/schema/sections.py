@@ -52,6 +52,9 @@ class Relation(Part):
     """Of B."""
 
 
+RelationOrReason = Annotated[Annotated[Relation, VALUE] | Annotated[Reason, REASON], EITHER]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subspaces(Part):
     """Features by the category of their top tokens."""
@@ -64,7 +67,7 @@ class Subspaces(Part):
     """Of the keyword lists."""
     grid: dict[str, dict[str, CategoryPair]]
     """Layer pair -> category -> what was found."""
-    relations: dict[str, Annotated[Annotated[Relation, VALUE] | Annotated[Reason, REASON], EITHER]]
+    relations: dict[str, RelationOrReason]
     """Layer pair -> how the categories relate."""
     shared_features: dict[str, dict[str, Count]]
     """`MODEL/SAE` -> `CATEGORY & CATEGORY` -> features that are in both."""
