@@ -60,6 +60,7 @@ check: build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python scripts/paper_numbers.py --check
+	$(BIN)/python scripts/results_schema.py --check
 
 paper-numbers: build
 	$(BIN)/python scripts/paper_numbers.py
