@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeGuard
+
+from pydantic import Field
 
 from semconv._paths import shipped
 from semconv.system.errors import InputError, nearest
 from semconv.system.json_toml import read_toml
 from semconv.system.markdown import show
-from semconv.system.shape import named, plain
+from semconv.system.shape import Must, Strict, WithNearest, named, plain, read_as
 
 if TYPE_CHECKING:
     from semconv.results.schema import Results
 
 Verdict = Literal["pass", "FAIL", "not run"]
-_COMPARISONS = ("equal", "within", "at least", "at most")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -26,41 +27,29 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One statement that a number of the results must bear out.
-
-    Attributes:
-        id: short name, unique.
-        statement: what is claimed, one sentence.
-        source: where the claim comes from (the paper, or this project).
-        suite: whose results it is checked against.
-        path: dot-separated path of the number in `results.json`.
-        comparison: `equal`, `within` (expected +- tolerance), `at least` or `at most`.
-        expected: number or text.
-        tolerance: for `within`, and slack for `at least` and `at most`.
-    """
+class Claim(Strict):
+    """One statement that a number of the results must bear out."""
 
     id: str
+    """Short name, unique."""
     statement: str
+    """What is claimed, one sentence."""
     source: str
+    """Where the claim comes from (the paper, or this project)."""
     suite: str
+    """Whose results it is checked against."""
     path: str
+    """Dot-separated path of the number in `results.json`."""
     comparison: Literal["equal", "within", "at least", "at most"]
-    expected: float | str | bool
-    tolerance: float = 0.0
+    """`within` is expected +- tolerance."""
+    expected: Annotated[int | float | str | bool, Must("a number, text, true or false")]
+    """What the number must be, or be compared with."""
+    tolerance: Annotated[float, Field(ge=0), Must("a number >= 0")] = 0.0
+    """For `within`, and slack for `at least` and `at most`."""
 
     def __post_init__(self) -> None:
-        for name in ("id", "statement", "source", "suite", "path"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"claim {self.id}: {name} must be text, got {getattr(self, name)!r}")
-        if self.comparison not in _COMPARISONS:
-            raise InputError(
-                f"claim {self.id}: comparison must be one of {', '.join(_COMPARISONS)}, got {self.comparison!r}"
-            )
         if self.comparison != "equal" and not _is_number(self.expected):
             raise InputError(f"claim {self.id}: {self.comparison!r} needs a number, got {self.expected!r}")
-        if not _is_number(self.tolerance) or self.tolerance < 0:
-            raise InputError(f"claim {self.id}: tolerance must be a number >= 0, got {self.tolerance!r}")
 
     @property
     def wanted(self) -> str:
@@ -79,6 +68,14 @@ class Claim:
         if self.comparison == "at most":
             return float(observed) <= high
         return low <= float(observed) <= high
+
+
+class _OfClaims(WithNearest):
+    def place(self, names: Sequence[str], what: str) -> str:
+        return f"{what}: {'.'.join(names)}"
+
+    def missing(self, names: Sequence[str], keys: Sequence[str], given: Sequence[str], what: str) -> str:
+        return f"{what} is incomplete: {' and '.join(map(repr, keys))}"
 
 
 @dataclass(frozen=True)
@@ -123,22 +120,16 @@ def load_claims(path: Path, about: str | None = None) -> list[Claim]:
         InputError: no such file, TOML that does not parse, an unknown key, a missing one, an id used twice, no claim.
     """
     document = read_toml(path, f"claims file {path} does not exist")
-    known = [f.name for f in fields(Claim)]
-    claims: list[Claim] = []
     tables = document.get("claim", [])
     if not tables or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path} must hold [[claim]] tables, found {', '.join(document) or 'nothing'}")
     for key in document:
         if key != "claim":
             raise InputError(f"{path} must hold [[claim]] tables only, found {key!r}")
-    for table in tables:
-        for key in table:
-            if key not in known:
-                raise InputError(f"unknown key {key!r} in a claim of {path}{nearest(key, known)}")
-        try:
-            claims.append(Claim(**table))
-        except TypeError as error:
-            raise InputError(f"a claim of {path} is incomplete: {str(error).split(': ')[-1]}") from None
+    sentences = _OfClaims()
+    claims = [
+        read_as(Claim, table, f"claim {table.get('id', 'without an id')} of {path}", sentences) for table in tables
+    ]
     ids = [claim.id for claim in claims]
     for claim_id in ids:
         if ids.count(claim_id) > 1:

@@ -3,42 +3,58 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
+
+from pydantic import Field
 
 from semconv._paths import shipped
 from semconv.results.read import read_results
-from semconv.system.errors import InputError, nearest
+from semconv.system.errors import InputError
 from semconv.system.json_toml import read_toml
-from semconv.system.shape import named, plain
+from semconv.system.shape import Must, Strict, WithNearest, named, plain, read_as
 
 if TYPE_CHECKING:
     from semconv.results.schema import Results
 
 
+_Patterns = Annotated[tuple[str, ...], Must("a list of patterns")]
+_Distance = Annotated[float, Field(ge=0), Must("a number of at least 0")]
+
+
 @dataclass(frozen=True)
-class Tolerance:
-    """How far some numbers may lie from the reference.
+class Tolerance(Strict):
+    """How far some numbers may lie from the reference."""
 
-    Attributes:
-        paths: patterns of their dot-separated paths in `results.json`; `*` stands for anything.
-        absolute: distance allowed.
-        relative: distance allowed as a share of the reference; the wider of the two counts.
-        compared: False for what must differ between machines.
-        reason: why, one sentence.
-    """
-
-    paths: tuple[str, ...]
-    absolute: float = 0.0
-    relative: float = 0.0
+    paths: _Patterns
+    """Patterns of their dot-separated paths in `results.json`; `*` stands for anything."""
+    absolute: _Distance = 0.0
+    """Distance allowed."""
+    relative: _Distance = 0.0
+    """Distance allowed as a share of the reference; the wider of the two counts."""
     compared: bool = True
-    reason: str = ""
+    """False for what must differ between machines."""
+    reason: Annotated[str, Must("a sentence")] = ""
+    """Why, one sentence."""
 
     def allowed(self, reference: float) -> float:
         return max(self.absolute, self.relative * abs(reference))
+
+
+@dataclass(frozen=True)
+class _Optional(Strict):
+    """What may be in only one of two runs: patterns of paths, and at most so many of them."""
+
+    paths: _Patterns
+    most: Annotated[int, Field(ge=0), Must("a count")]
+
+
+class _OfTolerances(WithNearest):
+    def missing(self, names: Sequence[str], keys: Sequence[str], given: Sequence[str], what: str) -> str:
+        return f"{what} needs {' and '.join(keys)}, got {sorted(given)}"
 
 
 @dataclass(frozen=True)
@@ -121,10 +137,6 @@ def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
 def load_tolerances(path: Path) -> Tolerances:
     """Reads the table `optional` and the `[[tolerance]]` tables.
 
@@ -132,43 +144,18 @@ def load_tolerances(path: Path) -> Tolerances:
         InputError: no such file, TOML that does not parse, an unknown or missing key, a value of the wrong kind.
     """
     document = read_toml(path, f"tolerances {path} do not exist")
-
-    def check(where: str, values: Mapping[str, object], kinds: Mapping[str, _Kind]) -> None:
-        for key, value in values.items():
-            if key not in kinds:
-                raise InputError(f"unknown key {key!r} in {where} of {path}{nearest(key, list(kinds))}")
-            wanted, right = kinds[key]
-            if not right(value):
-                raise InputError(f"{key} in {where} of {path} must be {wanted}, got {value!r}")
-
-    tables = document.pop("tolerance", [])
+    tables, optional = document.pop("tolerance", []), document.pop("optional", {"paths": [], "most": 0})
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise InputError(f"{path} must hold [[tolerance]] tables")
-    optional = document.pop("optional", {"paths": [], "most": 0})
     if document or not isinstance(optional, dict) or optional.keys() != {"paths", "most"}:
         raise InputError(
             f"{path} must hold [[tolerance]] tables and perhaps [optional] with paths and most, "
             f"found {', '.join(document) or optional}"
         )
-    check("[optional]", optional, _KINDS | {"most": _COUNT})
-    for table in tables:
-        check("a tolerance", table, _KINDS)
-        if "paths" not in table:
-            raise InputError(f"a tolerance of {path} needs paths, got {sorted(table)}")
-    each = tuple(Tolerance(tuple(table.pop("paths")), **table) for table in tables)
-    return Tolerances(each, tuple(optional["paths"]), optional["most"])
-
-
-_Kind = tuple[str, Callable[[Any], bool]]
-"""What a value must be, in words, and whether it is."""
-_COUNT: _Kind = ("a count", lambda value: type(value) is int and value >= 0)
-_KINDS: dict[str, _Kind] = {
-    "paths": ("a list of patterns", _texts),
-    "absolute": ("a number of at least 0", lambda value: _number(value) and value >= 0),
-    "relative": ("a number of at least 0", lambda value: _number(value) and value >= 0),
-    "compared": ("true or false", lambda value: isinstance(value, bool)),
-    "reason": ("a sentence", lambda value: isinstance(value, str)),
-}
+    sentences = _OfTolerances()
+    each = tuple(read_as(Tolerance, table, f"a tolerance of {path}", sentences) for table in tables)
+    either = read_as(_Optional, optional, f"[optional] of {path}", sentences)
+    return Tolerances(each, either.paths, either.most)
 
 
 def _left_out_by_fast(reference: Results) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from semconv.suite.schema import (
 )
 from semconv.system.errors import InputError, nearest
 from semconv.system.json_toml import read_json, read_toml
-from semconv.system.shape import Sentences, read_as
+from semconv.system.shape import WithNearest, read_as
 
 __all__ = [
     "PUBLISHED_STOP_TOKENS",
@@ -62,11 +62,11 @@ def resolve(path: str) -> Path:
     return ASSETS / path.removeprefix("asset:") if path.startswith("asset:") else Path(path)
 
 
-class _OfSuites(Sentences):
+class _OfSuites(WithNearest):
     """`FILE.SECTION.KEY must be int`, whichever of several controls or SAEs it is."""
 
     kinds: ClassVar = {
-        **Sentences.kinds,
+        **WithNearest.kinds,
         "bool_type": "bool",
         "float_type": "float",
         "int_type": "int",
@@ -76,16 +76,8 @@ class _OfSuites(Sentences):
     def place(self, names: Sequence[str], what: str) -> str:
         return ".".join([what, *(name for name in names if not name.isdecimal())])
 
-    def missing(self, names: Sequence[str], keys: Sequence[str], what: str) -> str:
+    def missing(self, names: Sequence[str], keys: Sequence[str], given: Sequence[str], what: str) -> str:
         return f"{self.place(names, what)} is incomplete: {' and '.join(map(repr, keys))}"
-
-    def unknown(self, names: Sequence[str], key: str, known: Sequence[str], what: str) -> str:
-        return f"unknown key {key!r} in {self.place(names, what)}{nearest(key, list(known))}"
-
-    def choice(self, place: str, value: Any, allowed: Sequence[str]) -> str:
-        if not isinstance(value, str):
-            return self.other(place, "text", value)
-        return f"{place} must be one of {', '.join(allowed)}, got {value!r}{nearest(value, list(allowed))}"
 
 
 _SENTENCES = _OfSuites()

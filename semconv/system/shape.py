@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin, get_type_hints
 
-from semconv.system.errors import InputError
+from semconv.system.errors import InputError, nearest
 
 Shape = TypeVar("Shape")
 
@@ -61,8 +61,8 @@ class Sentences:
         """Returns what a value is called."""
         return f"{'.'.join(names) or 'all'} in {what}"
 
-    def missing(self, names: Sequence[str], keys: Sequence[str], what: str) -> str:
-        """Returns the sentence on a table without `keys`, at least one."""
+    def missing(self, names: Sequence[str], keys: Sequence[str], given: Sequence[str], what: str) -> str:
+        """Returns the sentence on a table without `keys`, at least one, that has those given."""
         return f"{self.place([*names, keys[0]], what)} is missing"
 
     def unknown(self, names: Sequence[str], key: str, known: Sequence[str], what: str) -> str:
@@ -77,6 +77,19 @@ class Sentences:
     def other(self, place: str, wanted: str, value: Any) -> str:
         """Returns the sentence on any other value that does not fit."""
         return f"{place} must be {wanted}, got {shown(value)}"
+
+
+class WithNearest(Sentences):
+    """The same with the nearest of the names that are known."""
+
+    def unknown(self, names: Sequence[str], key: str, known: Sequence[str], what: str) -> str:
+        place = self.place(names, what) if names else what
+        return f"unknown key {key!r} in {place}{nearest(key, list(known))}"
+
+    def choice(self, place: str, value: Any, allowed: Sequence[str]) -> str:
+        if not isinstance(value, str):
+            return self.other(place, "text", value)
+        return f"{place} must be one of {', '.join(allowed)}, got {value!r}{nearest(value, list(allowed))}"
 
 
 def left_out() -> Any:
@@ -160,7 +173,7 @@ def _sentence(shape: Any, value: Any, errors: list[Any], what: str, sentences: S
         return sentences.unknown(table, key, _keys_at(shape, place[:-1]), what)
     if kind == "missing":
         keys = [str(one["loc"][-1]) for one in errors if one["type"] == kind and one["loc"][:-1] == error["loc"][:-1]]
-        return sentences.missing(table, keys, what)
+        return sentences.missing(table, keys, list(_at(value, place[:-1])), what)
     must, depth = _must(shape, place)
     name = sentences.place([str(part) for part in place[:depth]], what)
     if must is None and kind == "literal_error":

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Int
@@ -16,8 +16,7 @@ from numpy import ndarray
 from semconv._paths import CATEGORIES
 from semconv.system.errors import InputError
 from semconv.system.json_toml import read_toml
-
-_KEYS = ("name", "description", "rule", "keywords")
+from semconv.system.shape import Must, Sentences, Strict, read_as
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Categories:
     """
 
     name: str
-    rule: Literal["contains", "equals"]
+    rule: str
     keywords: Mapping[str, tuple[str, ...]]
     description: str = ""
 
@@ -100,26 +99,29 @@ def load_categories(path_or_name: str | Path) -> Categories:
             raise InputError(f"unknown categories {str(path_or_name)!r}; there are {', '.join(category_names())}")
     elif not path.exists():
         raise InputError(f"category file {path} does not exist")
-    return _built(read_toml(path), path.name)
+    read = read_as(_File, read_toml(path), path.name, _OfCategories())
+    return Categories(read.name, read.rule, read.keywords, read.description)
 
 
-def _built(table: dict[str, Any], where: str) -> Categories:
-    """Makes categories from a TOML table, after checking every key and kind."""
-    for key in table:
-        if key not in _KEYS:
-            raise InputError(f"unknown key {key!r} in {where}; known are {', '.join(_KEYS)}")
-    for key, kind, wanted in (("name", str, "text"), ("rule", str, "text"), ("keywords", dict, "a table")):
-        if key not in table:
-            raise InputError(f"{where} is incomplete: {key!r} is missing")
-        if not isinstance(table[key], kind):
-            raise InputError(f"{key} in {where} must be {wanted}, got {table[key]!r}")
-    if not isinstance(table.get("description", ""), str):
-        raise InputError(f"description in {where} must be text, got {table['description']!r}")
-    for category, words in table["keywords"].items():
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise InputError(f"category {category!r} in {where} must be a list of words, got {words!r}")
-    keywords = {category: tuple(words) for category, words in table["keywords"].items()}
-    return Categories(table["name"], table["rule"], keywords, table.get("description", ""))
+@dataclass(frozen=True, kw_only=True)
+class _File(Strict):
+    """A file of keyword lists; `Categories` checks the values."""
+
+    name: str
+    description: str = ""
+    rule: str
+    keywords: dict[str, Annotated[tuple[str, ...], Must("a list of words")]]
+
+
+class _OfCategories(Sentences):
+    def place(self, names: Sequence[str], what: str) -> str:
+        return f"category {names[1]!r} in {what}" if len(names) > 1 else super().place(names, what)
+
+    def missing(self, names: Sequence[str], keys: Sequence[str], given: Sequence[str], what: str) -> str:
+        return f"{what} is incomplete: {' and '.join(map(repr, keys))} {'is' if len(keys) == 1 else 'are'} missing"
+
+    def unknown(self, names: Sequence[str], key: str, known: Sequence[str], what: str) -> str:
+        return f"unknown key {key!r} in {what}; known are {', '.join(known)}"
 
 
 def features_of(categories: Categories, top_tokens: Sequence[Sequence[str]]) -> dict[str, Int[ndarray, " n"]]:
