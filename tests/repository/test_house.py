@@ -15,7 +15,7 @@ LONG_MODULES = {
     "scripts/train_mini.py": 508,
 }
 LONG_FUNCTIONS = {
-    "semconv/cli/studies.py:compare": 108,
+    "semconv/cli/studies.py:compare": 115,
 }
 WIDE_FUNCTIONS = {
     "semconv/models/fitting.py:fits_of": 8,
