@@ -143,7 +143,7 @@ def stages(
             )
             for c, floor in zip(of.studied_floors(suite, counts), floors, strict=True)
         ]
-        yield "floors, trained", [*map(_observed_task, trained)]
+        yield "beside floors", [*map(_observed_task, trained)]
         studied += [*floors, *trained]
     tested = [
         one for one in studied if of.is_rematched(suite, kept.read_as(PairObservation, of.observed_task(one.tag)))
@@ -151,7 +151,7 @@ def stages(
     if tested:
         parts = of.chunks(suite.null.n_rematch)
         yield "rematch", [_rematch_task(one, numbers) for one in tested for numbers in parts]
-        yield "rematch, scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
+        yield "rematch scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
     if suite.null.n_bootstrap:
         yield "bootstrap", [_resample_task(settings, encoded, number) for number in range(suite.null.n_bootstrap)]
     if suite.subspaces is not None:

@@ -306,9 +306,9 @@ def test_the_sections_and_the_stages(compared: Compared):
     assert {stage: len(done) for stage, done in stages.items()} == {
         "compare": 2 + 1 + 3,  # layer pairs, the control, every SAE with itself
         "floors": 1,
-        "floors, trained": 1,
+        "beside floors": 1,
         "rematch": stages["rematch"][0][1],  # of each pair of SAEs that has enough feature pairs left
-        "rematch, scores": 2 * stages["rematch"][0][1],
+        "rematch scores": 2 * stages["rematch"][0][1],
         "bootstrap": 4,
         "subspaces": 2 + 3,
         "spans": 1 + 2,

@@ -138,7 +138,7 @@ def test_an_interrupted_study_ends_in_the_same_numbers(
     kept = len(list((tmp_path / "cut").iterdir()))
     assert stop_after <= kept <= 10
     # Tasks that run beside the one that stops still end; none of the next stage begins.
-    stages = [*["compare"] * 3, *["rematch"] * 3, *["rematch, scores"] * 4]
+    stages = [*["compare"] * 3, *["rematch"] * 3, *["rematch scores"] * 4]
     assert ended == stages[: len(ended)]
     assert set(ended) == set(stages[:stop_after])
 
@@ -157,7 +157,7 @@ def test_the_progress_of_every_stage_ends_at_the_length_of_its_list(tmp_path: Pa
         settings = WORLD.settings(match=match, n_rematch=n_rematch)
         progress: Progress = lambda stage, *of, told=told: told.setdefault(stage, []).append(of)  # noqa: E731
         study(settings, tmp_path / f"{len(match)}{n_rematch}", WORLD.a, WORLD.b, progress)
-        wanted = {"compare": 3, **({"rematch": chunks, "rematch, scores": chunks + 1} if chunks else {})}
+        wanted = {"compare": 3, **({"rematch": chunks, "rematch scores": chunks + 1} if chunks else {})}
         assert told == {stage: [(i + 1, n) for i in range(n)] for stage, n in wanted.items()}
 
 
