@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,29 +16,8 @@ from safetensors.torch import load_file
 from semconv import StoreIdentity, StoreWriter, best_matches
 from semconv.cli import main
 from semconv.core.device import why_no_cuda
-from semconv.system.shape import plain
-from tests._helpers.made_up import results
+from tests._helpers.commands import CLAIM, RESULTS, assert_one_sentence
 from tests.conftest import random_activations, requires_models, semconv_cli
-
-RESULTS = plain(replace(results(), suite="tiny"))
-CLAIM = """
-[[claim]]
-id = "T1"
-statement = "Every layer pair is scored."
-source = "tests"
-suite = "tiny"
-path = "summary.rsa.layer_pairs"
-comparison = "equal"
-expected = {expected}
-"""
-
-
-def assert_one_sentence(done: subprocess.CompletedProcess[str], *parts: str) -> None:
-    assert done.returncode == 2, done
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    for part in parts:
-        assert part in done.stderr
 
 
 @pytest.fixture

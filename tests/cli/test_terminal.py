@@ -23,9 +23,9 @@ from semconv.cli import app, main
 from semconv.cli.plain import PlainConsole, table
 from semconv.cli.terminal import err, out, progress_bar
 from semconv.system.harmless_text import visible
-from tests.cli.test_cli import CLAIM, RESULTS
+from tests._helpers.commands import CLAIM, RESULTS
+from tests._helpers.delphi import write_cache
 from tests.conftest import random_activations, requires_models
-from tests.models.test_delphi_cache import write_cache
 
 ODD = ("run[gpt2]", "x[/y]", "[bold red]", "a [link=b]c:smile:")
 """Names that rich would read as markup; a slash makes two folders of one."""

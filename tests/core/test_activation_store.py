@@ -14,41 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from semconv import ActivationStore, InputError, SparseActivations, StoreIdentity, StoreWriter, best_matches
+from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, best_matches
 from semconv.system.files import sha256_of_file
 from semconv.system.processes import Ranks
+from tests._helpers.stores import N_FEATURES, N_TOKENS, SHARD, identity, write
 from tests.conftest import random_activations, requires_models, semconv_cli
-
-N_TOKENS, N_FEATURES, SHARD = 100, 30, 32
-
-
-def identity(**changes: object) -> StoreIdentity:
-    fields: dict[str, object] = {
-        "model": "m",
-        "model_sha256": "0",
-        "sae": "s",
-        "sae_sha256": "1",
-        "hook": "blocks.0.hook_resid_post",
-        "tokens_sha256": "2",
-        "n_tokens": N_TOKENS,
-        "n_features": N_FEATURES,
-        "dtype": "float32",
-        "shard_tokens": SHARD,
-    }
-    return StoreIdentity(**{**fields, **changes})
-
-
-def write(path: Path, acts: SparseActivations, chunk: int = 7, **changes: object) -> ActivationStore:
-    writer, position = StoreWriter(path, identity(**changes)), 0
-    for part in acts.to_dense().split(chunk):
-        writer.append(SparseActivations.from_dense(part), position)
-        position += len(part)
-    return ActivationStore(path)
-
-
-@pytest.fixture
-def acts() -> SparseActivations:
-    return random_activations(0, N_TOKENS, N_FEATURES)
 
 
 @pytest.fixture

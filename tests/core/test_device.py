@@ -17,9 +17,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, StreamingCorrelation, best_matches
 from semconv.core import ops
 from semconv.core.device import choose_device, float32_products, resolve_precision
+from tests._helpers.op_results import assert_same_bits
+from tests._helpers.stores import N_FEATURES, N_TOKENS, identity
 from tests.conftest import random_activations
-from tests.core.test_activation_store import N_FEATURES, N_TOKENS, identity
-from tests.core.test_ops import assert_same_bits
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from semconv import InputError, SparseActivations, StreamingCorrelation, best_matches
 from semconv.core import oracle as reference
 from semconv.core.ops import NO_SCALE, FeatureSum
+from tests._helpers.op_results import assert_same_bits, assert_same_matches
 from tests.conftest import random_activations
-from tests.core.test_ops import assert_same_bits, assert_same_matches
 
 
 def stream_of(a: SparseActivations, b: SparseActivations, cuts: list[int], **options) -> StreamingCorrelation:

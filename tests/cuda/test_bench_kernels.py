@@ -15,9 +15,9 @@ from semconv.bench import Job, cuda_measure, cuda_session
 from semconv.bench.cuda_measure import CeilingSizes
 from semconv.bench.cuda_peers import CUDA_PEERS, CUDA_SEMCONV
 from semconv.bench.session import write_session
+from tests._helpers.device_ops import LIMITS, assert_same, bad_inputs, cpu, new_state
+from tests._helpers.op_results import csr
 from tests.conftest import random_activations
-from tests.core.test_ops import csr
-from tests.cuda.test_emulated import LIMITS, assert_same, bad_inputs, cpu, new_state
 
 PRODUCT = 0x10001  # kSharedAddsProduct
 

@@ -19,10 +19,10 @@ from semconv import ActivationStore, InputError, SparseActivations, StoreWriter,
 from semconv.core import ops
 from semconv.models.sae_encode import encode
 from semconv.text.token_blocks import TokenBlocks
+from tests._helpers.device_ops import bad_inputs, new_state, with_hot_features
+from tests._helpers.op_results import assert_same_matches, csr
+from tests._helpers.stores import N_FEATURES, N_TOKENS, identity, write
 from tests.conftest import random_activations, requires_cuda
-from tests.core.test_activation_store import N_FEATURES, N_TOKENS, identity, write
-from tests.core.test_ops import assert_same_matches, csr
-from tests.cuda.test_emulated import bad_inputs, new_state, with_hot_features
 
 native = torch.ops.semconv
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests._helpers.forks import forks
+from tests._helpers.run_folders import files_of_run
 from tests.conftest import requires_models
 from tests.hostile.conftest import OUTCOMES
-from tests.pipeline.test_pipeline import files_of_run
 
 RUNS, KILLS = 5, 10  # of each test
 TRIED, _, ACCEPTED, _, _ = OUTCOMES

@@ -39,7 +39,7 @@ tokenizer = "hub:google/gemma-2-2b"
 tokenizer_revision = "{model}"
 split = "all"
 context = 32
-max_tokens = 1000
+max_tokens = 500
 [model_a]
 name = "gemma"
 path = "hub:google/gemma-2-2b"

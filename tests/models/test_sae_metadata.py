@@ -13,8 +13,8 @@ from semconv import InputError
 from semconv.models.decoders import decoder_metadata, keep_decoder
 from semconv.models.sae_metadata import SaeMetadata, centres, check_hook, metadata_of, remarks
 from semconv.suite.config import SaeConfig
+from tests._helpers.sae_folders import plain, write_sae_lens
 from tests.conftest import requires_models
-from tests.models.test_sae_files import plain, write_sae_lens
 
 POST, PRE = "blocks.2.hook_resid_post", "blocks.2.hook_resid_pre"
 BARE = SaeMetadata("standard")

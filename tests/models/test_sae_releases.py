@@ -23,6 +23,7 @@ from semconv.pipeline.reproduce import load_corpus
 from semconv.results.read import load_results
 from semconv.runs.run import Run
 from semconv.suite.config import suite_from_json
+from tests._helpers.drawn import drawn, vectors
 from tests._helpers.hub import Client, Repository, connected, serving
 from tests.conftest import requires_models
 
@@ -31,19 +32,11 @@ pytestmark = requires_models
 D, F, K = 16, 48, 4
 
 
-def drawn(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def weights(d: int, f: int) -> dict[str, Tensor]:
     """Weights of any size that compress well: one direction of the stream for each feature."""
     one = torch.zeros(d, f)
     one[torch.arange(f) % d, torch.arange(f)] = 1
     return {"W_enc": one, "b_enc": drawn(f, seed=1), "W_dec": one.T.contiguous(), "b_dec": drawn(d, seed=2)}
-
-
-def vectors(d: int) -> Tensor:
-    return drawn(20, d, seed=3)
 
 
 def jump(pre: Tensor, threshold: Tensor | float) -> Tensor:
@@ -238,7 +231,7 @@ from semconv import InputError
 from semconv.models.decoders import open_sae, sae_metadata
 from semconv.pipeline.own_pair import model_of
 from semconv.models.sae_encode import encode_stream
-from tests.models.test_sae_releases import vectors
+from tests._helpers.drawn import vectors
 found = {}
 for given, d in json.loads(sys.argv[1]):
     try:

@@ -27,10 +27,10 @@ from semconv.runs.archive import opened, write_archive
 from semconv.runs.crate import LEFT_OUT, METADATA, anonymous_metadata, environment
 from semconv.system.errors import SemconvWarning
 from semconv.system.provenance import code_commit, processor
+from tests._helpers.commands import assert_one_sentence
 from tests._helpers.forks import Forks, start
-from tests.cli.test_cli import assert_one_sentence
+from tests._helpers.run_folders import listed_again, zipped
 from tests.conftest import requires_models
-from tests.pipeline.test_archive import listed_again, zipped
 
 pytestmark = requires_models
 

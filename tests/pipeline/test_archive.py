@@ -24,7 +24,8 @@ from semconv.results.schema import Score
 from semconv.runs.archive import opened, write_archive
 from semconv.runs.crate import METADATA, check_crate, environment
 from semconv.suite.config import suite_from_json, suite_in_words
-from tests.cli.test_cli import assert_one_sentence
+from tests._helpers.commands import assert_one_sentence
+from tests._helpers.run_folders import listed_again, zipped
 from tests.conftest import portable, requires_models, semconv_cli
 
 pytestmark = requires_models
@@ -42,13 +43,6 @@ def unpacked(archive: Path, tmp_path: Path) -> Path:
     with zipfile.ZipFile(archive) as file:
         file.extractall(tmp_path / "unpacked")
     return tmp_path / "unpacked"
-
-
-def zipped(folder: Path, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w") as file:
-        for one in sorted(p for p in folder.rglob("*") if p.is_file()):
-            file.write(one, one.relative_to(folder))
-    return path
 
 
 def test_the_crate_names_every_portable_file_what_made_it_and_when(tiny_run: Path):
@@ -211,16 +205,6 @@ def test_a_flipped_byte_anywhere_in_a_member_is_refused(archive: Path, tmp_path:
         broken.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
         with pytest.raises(InputError, match="broken.zip is no archive of a run, or a damaged one"), opened(broken):
             pass
-
-
-def listed_again(folder: Path, name: str) -> None:
-    """Makes the crate say that a changed file is what it should be."""
-    from semconv.system.files import sha256_of_file
-
-    crate = json.loads((folder / METADATA).read_text())
-    entity = next(item for item in crate["@graph"] if item["@id"] == name)
-    entity |= {"sha256": sha256_of_file(folder / name), "contentSize": str((folder / name).stat().st_size)}
-    (folder / METADATA).write_text(json.dumps(crate))
 
 
 def test_a_touched_file_is_named_and_so_are_results_that_do_not_follow(unpacked: Path, tmp_path: Path):

@@ -18,12 +18,13 @@ from semconv import InputError
 from semconv.core.activation_store import ActivationStore
 from semconv.pipeline.reproduce import Run, encode_model, load_corpus
 from semconv.pipeline.reproduce import reproduce as run_suite
-from semconv.runs.crate import METADATA, check_crate, environment
+from semconv.runs.crate import check_crate, environment
 from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite, suite_from_json
 from semconv.system.files import only_writer
 from semconv.text.contexts import read_contexts
 from tests._helpers.forks import forks
+from tests._helpers.run_folders import files_of_run
 from tests.conftest import portable, requires_models, semconv_cli
 
 pytestmark = requires_models
@@ -33,12 +34,6 @@ pytestmark = requires_models
 def finished(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the finished tiny run, in which the tests of this file may run again."""
     return Path(shutil.copytree(tiny_run, tmp_path_factory.mktemp("finished") / "tiny"))
-
-
-def files_of_run(folder: Path) -> dict[str, bytes]:
-    """Every file of a run folder but its lock and the one that says when, where and with what it was made."""
-    kept = {path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", METADATA)}
-    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
 
 
 def test_a_run_leaves_results_report_figures_and_provenance(finished: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.core.test_ops import assert_same_matches
+from tests._helpers.op_results import assert_same_matches
 
 README = Path(__file__).parents[2] / "README.md"
 

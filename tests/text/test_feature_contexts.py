@@ -20,7 +20,7 @@ from semconv.text.contexts import (
     write_contexts,
 )
 from semconv.text.spans import Spans
-from tests.text.test_labels import blocks_of
+from tests._helpers.blocks import blocks_of
 
 pytest.importorskip("pyarrow")
 

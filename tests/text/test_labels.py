@@ -5,17 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from semconv import InputError, TokenBlocks
+from semconv import InputError
 from semconv.text.top_tokens import Context, TopTokens, contexts, top_positions
+from tests._helpers.blocks import blocks_of
 from tests.conftest import random_activations
-
-
-def blocks_of(document: list[list[int]]) -> TokenBlocks:
-    """Blocks whose token ids count up, with the documents given; -1 does not count."""
-    owner = torch.tensor(document, dtype=torch.int32)
-    ids = torch.arange(owner.numel(), dtype=torch.int32).reshape(owner.shape)
-    return TokenBlocks(ids, owner >= 0, owner)
-
 
 BLOCKS = blocks_of([[-1, 0, 0, 0, -1, 1, 1], [-1, 1, 1, 2, 2, -1, 2], [-1, 3, 3, 3, -1, -1, -1]])
 TEXTS = [f" {i}" for i in range(21)]
