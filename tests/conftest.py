@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import atexit
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ import torch
 
 from semconv import SparseActivations
 from semconv.core.device import why_no_cuda
-from tests._helpers.forks import Forks, start
+from tests._helpers.forks import usual_forks
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -221,14 +219,6 @@ def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 _READ_WHILE_LOADING = ("HF_", "OMP_", "PYTHON")  # variables that a library or Python reads once
-
-
-@cache
-def usual_forks() -> Forks:
-    """The process that this one has commands run in forks of, with the environment that it itself began with."""
-    forks = start(os.environ)
-    atexit.register(forks.close)
-    return forks
 
 
 def semconv_cli(

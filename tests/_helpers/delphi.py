@@ -5,12 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import save_file
 
 from semconv import SparseActivations
-from tests.conftest import random_activations
 
 ROWS, CONTEXT = 6, 8
 
@@ -29,13 +27,3 @@ def write_cache(folder: Path, acts: SparseActivations, cuts: list[int], tokens: 
             "tokens": tokens,
         }
         save_file(tensors, folder / f"{start}_{stop - 1}.safetensors")
-
-
-@pytest.fixture
-def tokens() -> torch.Tensor:
-    return torch.arange(ROWS * CONTEXT).reshape(ROWS, CONTEXT)
-
-
-@pytest.fixture
-def acts() -> SparseActivations:
-    return random_activations(0, ROWS * CONTEXT, 20, dtype=torch.float16)

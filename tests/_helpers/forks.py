@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -121,30 +122,46 @@ class Forks:
             pass
 
 
-def start(env: Mapping[str, str]) -> Forks:
-    """Starts the process that is forked, with an environment."""
-    command = [sys.executable, "-m", "tests._helpers.forks"]
+def start(env: Mapping[str, str], *, light: bool = False) -> Forks:
+    """Starts the process that is forked, with an environment; a light one loads torch alone."""
+    command = [sys.executable, "-m", "tests._helpers.forks", *(["light"] if light else [])]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return Forks(subprocess.Popen(command, **pipes, env=dict(env), cwd=ROOT))
 
 
+@cache
+def usual_forks() -> Forks:
+    """The process that this one has commands run in forks of; it ends with this one."""
+    one = start(usual_environment())
+    atexit.register(one.close)
+    return one
+
+
+def usual_environment() -> dict[str, str]:
+    """The environment of this process, with wide lines, without colours, without a network and with one thread."""
+    more = {"HF_HUB_OFFLINE": "1", "COLUMNS": "200", "NO_COLOR": "1"}
+    return {**os.environ, **more, **dict.fromkeys(_THREADS, "1")}
+
+
 @contextmanager
-def forks(env: Mapping[str, str] | None = None) -> Generator[Forks]:
-    """The same, ended when the block is left; some more variables may be given."""
-    usual = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "200", "NO_COLOR": "1", **dict.fromkeys(_THREADS, "1")}
-    one = start({**usual, **(env or {})})
+def forks(env: Mapping[str, str], *, light: bool = False) -> Generator[Forks]:
+    """Another such process, with some more variables, for as long as the block lasts."""
+    one = start({**usual_environment(), **env}, light=light)
     try:
         yield one
     finally:
         one.close()
 
 
-def _serve(orders: IO[str], answers: IO[str]) -> None:
+def _load() -> None:
     from semconv.models.libraries import import_sae_lens
 
     import_sae_lens()
     for name in _LOADED:
         __import__(name)
+
+
+def _serve(orders: IO[str], answers: IO[str]) -> None:
     for line in orders:
         answers.write(json.dumps([asdict(one) for one in _run(**json.loads(line))]) + "\n")
         answers.flush()
@@ -201,8 +218,11 @@ def _command(arguments: list[str], folder: str, env: dict[str, str] | None, mib:
         os.environ.update(env)
     for target, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, err)):
         os.dup2(descriptor, target)
+    usual = {1: sys.stdout, 2: sys.stderr}
     sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout, sys.stderr = (os.fdopen(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))
+    sys.stdout, sys.stderr = (
+        os.fdopen(n, "w", encoding=one.encoding, errors=one.errors, closefd=False) for n, one in usual.items()
+    )
     if mib is not None:
         most = _data_bytes() + mib * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
@@ -241,4 +261,8 @@ def _data_bytes() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["light"]:
+        import torch  # noqa: F401
+    else:
+        _load()
     _serve(sys.stdin, sys.stdout)

@@ -85,11 +85,12 @@ class Client:
     """Processes with a cache in one folder: some reach a hub, some are offline, each a fork of one that was loaded so.
 
     Attributes:
+        hub: that hub.
         home: the folder.
     """
 
     def __init__(self, hub: Hub, home: Path, stack: ExitStack) -> None:
-        self.home = home
+        self.hub, self.home = hub, home
         self._stack = stack
         self._environments = {
             True: {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"},
@@ -112,10 +113,10 @@ class Client:
 
 
 @contextmanager
-def connected(hub: Hub, home: Path) -> Generator[Client]:
-    """Gives a client of a hub, and ends its processes afterwards."""
+def connected(home: Path) -> Generator[Client]:
+    """Gives a client of a hub that serves nothing so far, and ends both afterwards."""
     with ExitStack() as stack:
-        yield Client(hub, home, stack)
+        yield Client(stack.enter_context(serving()), home, stack)
 
 
 class _Handler(BaseHTTPRequestHandler):

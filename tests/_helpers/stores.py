@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from semconv import ActivationStore, SparseActivations, StoreIdentity, StoreWriter
-from tests.conftest import random_activations
 
 N_TOKENS, N_FEATURES, SHARD = 100, 30, 32
 
@@ -34,8 +31,3 @@ def write(path: Path, acts: SparseActivations, chunk: int = 7, **changes: object
         writer.append(SparseActivations.from_dense(part), position)
         position += len(part)
     return ActivationStore(path)
-
-
-@pytest.fixture
-def acts() -> SparseActivations:
-    return random_activations(0, N_TOKENS, N_FEATURES)

@@ -25,6 +25,7 @@ from semconv.cli.terminal import err, out, progress_bar
 from semconv.system.harmless_text import visible
 from tests._helpers.commands import CLAIM, RESULTS
 from tests._helpers.delphi import write_cache
+from tests._helpers.forks import forks, usual_environment
 from tests.conftest import random_activations, requires_models
 
 ODD = ("run[gpt2]", "x[/y]", "[bold red]", "a [link=b]c:smile:")
@@ -189,19 +190,23 @@ def test_a_terminal_that_is_not_utf_8_is_shown_plain_text(env: dict[str, str], t
     (tmp_path / "results.json").write_text(json.dumps(RESULTS))
     claim = CLAIM.format(expected=2).replace('"equal"', '"within"').replace("Every", "日本 é Every")
     (tmp_path / "claims.toml").write_text(claim + "tolerance = 1\n", encoding="utf-8")
-    for arguments, code, told in (
+    cases = [
         (("doctor", "mini"), 0, "| what "),
         (("verify", tmp_path, "--claims", tmp_path / "claims.toml"), 0, "\\u65e5\\u672c "),
         (("reproduce", "--help"), 0, "+- Options ---"),
-        (("reproduce", "日本.toml"), 2, ".toml "),
         (("--no-such",), 2, "+- Error ---"),
-    ):
-        command = [sys.executable, "-m", "semconv", *map(str, arguments)]
-        done = subprocess.run(
-            command, capture_output=True, env={**os.environ, "COLUMNS": "200", **env}, timeout=300, check=False
-        )
-        shown = (done.stdout + done.stderr).decode("latin-1")
-        assert done.returncode == code, shown
+        (("reproduce", "日本.toml"), 2, ".toml "),
+    ]
+    ended: list[tuple[int | None, str]] = []
+    with forks(env, light=True) as processes:
+        for arguments, _, _ in cases[:-1]:
+            done = processes.run(arguments, Path.cwd())
+            ended.append((done.code, done.out + done.err))
+    command = [sys.executable, "-m", "semconv", *map(str, cases[-1][0])]  # whose arguments Python decodes as it begins
+    new = subprocess.run(command, capture_output=True, env={**usual_environment(), **env}, timeout=300, check=False)
+    ended.append((new.returncode, (new.stdout + new.stderr).decode("latin-1")))
+    for (arguments, expected, told), (code, shown) in zip(cases, ended, strict=True):
+        assert code == expected, (arguments, shown)
         assert told in shown
         assert "Traceback" not in shown
         assert env.get("PYTHONIOENCODING") == "latin-1" or shown.isascii()

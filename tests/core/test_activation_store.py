@@ -22,6 +22,11 @@ from tests.conftest import random_activations, requires_models, semconv_cli
 
 
 @pytest.fixture
+def acts() -> SparseActivations:
+    return random_activations(0, N_TOKENS, N_FEATURES)
+
+
+@pytest.fixture
 def store(tmp_path: Path, acts: SparseActivations) -> ActivationStore:
     return write(tmp_path / "store", acts)
 

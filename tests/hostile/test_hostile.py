@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from semconv.runs.archive import write_archive
 from semconv.system.harmless_text import visible
-from tests._helpers.forks import Ended, Forks, forks
+from tests._helpers.forks import Ended, Forks, usual_environment, usual_forks
 from tests.conftest import requires_models
 from tests.hostile.conftest import EVERYTHING, OUTCOMES
 from tests.hostile.table import EITHER, FAILS, PASSES, REFUSED, ROWS, Row, World
@@ -21,9 +21,8 @@ TRIED, REFUSALS, ACCEPTED, TOLD, WRONG = OUTCOMES
 
 
 @pytest.fixture(scope="module")
-def box() -> Generator[Forks]:
-    with forks() as opened:
-        yield opened
+def box() -> Forks:
+    return usual_forks()
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +93,7 @@ def test_hostile_input(
 ):
     arguments = row.make(World(tmp_path, tiny_run, archive, tiny_suite))
     before = files_of(tmp_path)
-    ended = box.run(arguments, tmp_path, mib=row.mib, seconds=row.seconds)
+    ended = box.run(arguments, tmp_path, env=usual_environment(), mib=row.mib, seconds=row.seconds)
     found = faults(ended, row, before, files_of(tmp_path))
     record_property("hostile", (row.kind, counted(ended, bool(found))))
     assert found == [], f"{ended.err}\n{ended.out}"
@@ -121,5 +120,5 @@ def test_what_must_not_be_is_seen(code: str, fault: str, box: Forks, tmp_path: P
     (tmp_path / "planted.py").write_text(code)
     row = Row("planted", "planted", lambda w: [], "refused", EITHER, 512, False, 2)
     before = files_of(tmp_path)
-    ended = box.run(["planted.py"], tmp_path, mib=row.mib, seconds=row.seconds)
+    ended = box.run(["planted.py"], tmp_path, env=usual_environment(), mib=row.mib, seconds=row.seconds)
     assert fault in faults(ended, row, before, files_of(tmp_path))

@@ -14,6 +14,16 @@ from tests._helpers.delphi import CONTEXT, ROWS, write_cache
 from tests.conftest import random_activations, semconv_cli
 
 
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.arange(ROWS * CONTEXT).reshape(ROWS, CONTEXT)
+
+
+@pytest.fixture
+def acts() -> SparseActivations:
+    return random_activations(0, ROWS * CONTEXT, 20, dtype=torch.float16)
+
+
 def test_what_was_cached_comes_back(tmp_path: Path, acts: SparseActivations, tokens: torch.Tensor):
     write_cache(tmp_path / "layers.1", acts, [0, 7, 13, 20], tokens)
     found, of = read_delphi_cache(tmp_path / "layers.1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from semconv.models.sources import release_repository
 from semconv.results.read import load_results
 from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite
-from tests._helpers.hub import TOKEN, Client, Hub, Repository, connected, serving
+from tests._helpers.hub import TOKEN, Client, Hub, Repository
 from tests.conftest import CLAIMS, requires_models, semconv_cli
 
 pytestmark = requires_models
@@ -142,32 +141,21 @@ def root(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def served() -> Generator[Hub]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def processes(served: Hub, tmp_path_factory: pytest.TempPathFactory) -> Generator[Client]:
-    with connected(served, tmp_path_factory.mktemp("home")) as client:
-        yield client
-
-
 @pytest.fixture
-def hub(served: Hub, root: Path) -> Hub:
+def hub(connection: Client, root: Path) -> Hub:
     """The hub with what every test expects of it."""
-    served.repositories = {n: Repository(root / n) for n in (MODEL, SCOPE, PYTHIA, PYTHIA_SAES, TEXT)}
-    served.repositories[MODEL].gated = True
-    served.log.clear()
-    return served
+    hub = connection.hub
+    hub.repositories = {n: Repository(root / n) for n in (MODEL, SCOPE, PYTHIA, PYTHIA_SAES, TEXT)}
+    hub.repositories[MODEL].gated = True
+    hub.log.clear()
+    return hub
 
 
 @pytest.fixture
-def client(hub: Hub, processes: Client) -> Client:
+def client(hub: Hub, connection: Client) -> Client:
     """A client of the hub with nothing in its cache."""
-    processes.forget()
-    return processes
+    connection.forget()
+    return connection
 
 
 def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, client: Client, tmp_path: Path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from semconv.results.read import load_results
 from semconv.runs.run import Run
 from semconv.suite.config import suite_from_json
 from tests._helpers.drawn import drawn, vectors
-from tests._helpers.hub import Client, Repository, connected, serving
+from tests._helpers.hub import Client, Repository
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -272,22 +272,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tens
     return root, expected
 
 
-@pytest.fixture(scope="module")
-def client(made: tuple[Path, dict[str, Tensor]], tmp_path_factory: pytest.TempPathFactory) -> Generator[Client]:
-    """A client of a hub that serves all of these, with one cache."""
-    with serving() as hub, connected(hub, tmp_path_factory.mktemp("home")) as one:
-        hub.repositories = {f"{p.parent.name}/{p.name}": Repository(p) for p in made[0].glob("*/*")}
-        yield one
+@pytest.fixture
+def client(made: tuple[Path, dict[str, Tensor]], connection: Client) -> Client:
+    """A client of a hub that serves all of these, with nothing in its cache."""
+    return _serve(made[0], connection)
+
+
+def _serve(root: Path, client: Client) -> Client:
+    client.hub.repositories = {f"{p.parent.name}/{p.name}": Repository(p) for p in root.glob("*/*")}
+    client.forget()
+    return client
 
 
 @pytest.fixture(scope="module")
 def read(
-    made: tuple[Path, dict[str, Tensor]], client: Client, tmp_path_factory: pytest.TempPathFactory
+    made: tuple[Path, dict[str, Tensor]], connection: Client, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Any, Any, Tensor | None]]:
     """By what was given: what was told, what was computed, and what had to be."""
     expected, found_at = made[1], tmp_path_factory.mktemp("found") / "found.pt"
     given = [(one.given, one.d) for one in RELEASES] + [(name, D) for name, _ in REFUSED]
-    done = client.run("-c", READ, json.dumps(given), found_at)
+    done = _serve(made[0], connection).run("-c", READ, json.dumps(given), found_at)
     assert done.code == 0, done.err
     found = torch.load(found_at)
     return {name: (*found[name], expected.get(name)) for name, _ in given}
@@ -341,7 +345,6 @@ def test_two_releases_are_compared_each_where_it_was_trained(
     save_models(tmp_path, tiny_suite.parent)
     saes = ("--sae-a", "gpt2-small-res-jb:blocks.1.hook_resid_pre", "--sae-b", "somebody/transcoders:layers.1.mlp")
     sizes = ("--tokens", "2000", "--context", "32", "--rematches", "0", "--precision", "float32")
-    client.forget()
     done = client.run("compare", "gpt2", "pythia", *saes, "--text", "text.txt", *sizes, "--out", "run", cwd=tmp_path)
     assert done.code == 0, done.err
     assert len(load_results(Path("run"))["grid"]) == 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ from semconv.runs.run import Run
 from semconv.suite.config import ModelConfig, SuiteConfig, load_suite
 from semconv.system.files import only_writer
 from semconv.system.shown_paths import shown_path
+from tests._helpers.forks import usual_environment, usual_forks
 from tests.conftest import random_activations, requires_models, semconv_cli
 
 IDENTITY = StoreIdentity("models/a", "0", "saes/a", "1", "blocks.0.hook_resid_post", "2", 20, 10, "float32")
@@ -200,15 +199,12 @@ def test_a_run_waits_for_another_that_writes_the_same_store(suite: SuiteConfig):
 @requires_models
 def test_two_processes_at_once_share_a_folder_of_stores(tiny_suite: Path, tmp_path: Path):
     shared = tmp_path / "shared"
-    command = [sys.executable, "-m", "semconv", "encode", str(tiny_suite), "--stores", str(shared)]
-    both = [
-        subprocess.Popen([*command, "--out", str(tmp_path / name)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for name in ("one", "two")
-    ]
-    for process in both:
-        printed, told = process.communicate(timeout=300)
-        assert process.returncode == 0, told.decode()
-        assert printed.decode().replace("\n", "") == f"Stores: {shared}"
+    code = "import os, sys; from semconv.cli import main; sys.argv.append(os.environ['OUT']); main()"
+    command = ["-c", code, "encode", tiny_suite, "--stores", shared, "--out"]
+    envs = [{**usual_environment(), "OUT": str(tmp_path / name)} for name in ("one", "two")]
+    for ended in usual_forks().together(command, tmp_path, envs):
+        assert ended.code == 0, ended.err
+        assert ended.out.replace("\n", "") == f"Stores: {shared}"
     kept = sorted(path for path in shared.iterdir())
     assert all(ActivationStore(path).verify() > 0 for path in kept)
     assert not list(shared.rglob(".*partial*"))

@@ -129,19 +129,22 @@ def test_pairs_of_saes_that_are_not_compared_are_refused(unpacked: Path):
         rebuild(unpacked)
 
 
-@pytest.mark.parametrize("name", ["index.html", "report.md"])
 def test_a_forged_report_or_page_is_refused_where_the_same_commit_made_it(
-    name: str, unpacked: Path, monkeypatch: pytest.MonkeyPatch
+    unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ):
     results, nulls = rebuild(unpacked)
+    for name in ("index.html", "report.md"):
+        monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee")
+        honest = (unpacked / name).read_text()
+        (unpacked / name).write_text(honest + "better")
+        with pytest.raises(InputError, match=f"{name} in .* is not what its results give"):
+            check_told(unpacked, results, nulls, "c0ffee")
+        assert "not checked" in check_told(unpacked, results, nulls, "another")
+        monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee+changes")
+        assert "not checked" in check_told(unpacked, results, nulls, "c0ffee+changes")
+        (unpacked / name).write_text(honest)
     monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee")
     assert check_told(unpacked, results, nulls, "c0ffee") == "what the results give, to the byte"
-    (unpacked / name).write_text((unpacked / name).read_text() + "better")
-    with pytest.raises(InputError, match=f"{name} in .* is not what its results give"):
-        check_told(unpacked, results, nulls, "c0ffee")
-    assert "not checked" in check_told(unpacked, results, nulls, "another")
-    monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee+changes")
-    assert "not checked" in check_told(unpacked, results, nulls, "c0ffee+changes")
 
 
 def test_a_bundle_verifies(archive: Path, tiny_suite: Path):

@@ -23,7 +23,7 @@ from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite, suite_from_json
 from semconv.system.files import only_writer
 from semconv.text.contexts import read_contexts
-from tests._helpers.forks import forks
+from tests._helpers.forks import usual_forks
 from tests._helpers.run_folders import files_of_run
 from tests.conftest import portable, requires_models, semconv_cli
 
@@ -248,13 +248,13 @@ def test_kill_9_at_any_moment_then_the_same_command_gives_the_same_results(
     with contextlib.suppress(subprocess.TimeoutExpired):  # while a new process loads the libraries
         subprocess.run([sys.executable, "-m", "semconv", *map(str, command)], capture_output=True, timeout=1)
     killed, moments = 0, random.Random(0)
-    with forks() as processes:
-        for _ in range(4):  # at moments of no particular kind
-            processes.run(command, tmp_path, seconds=moments.uniform(0, 4))
-        for file in ("tokens-*.safetensors", "stores/a/*/manifest.json", "stores/b/*/manifest.json", "results.json"):
-            killed += processes.run(command, tmp_path, until=f"killed/{file}").code is None
-        assert killed >= 1, "the run ended before it could be killed"
-        assert processes.run(command, tmp_path).code == 0
+    processes = usual_forks()
+    for _ in range(4):  # at moments of no particular kind
+        processes.run(command, tmp_path, seconds=moments.uniform(0, 4))
+    for file in ("tokens-*.safetensors", "stores/a/*/manifest.json", "stores/b/*/manifest.json", "results.json"):
+        killed += processes.run(command, tmp_path, until=f"killed/{file}").code is None
+    assert killed >= 1, "the run ended before it could be killed"
+    assert processes.run(command, tmp_path).code == 0
     made, expected = files_of_run(folder), files_of_run(tiny_run)
     assert sorted(made) == sorted(expected)
     assert [name for name in made if made[name] != expected[name]] == []

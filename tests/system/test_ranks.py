@@ -14,8 +14,8 @@ import torch
 from semconv import ActivationStore, SparseActivations, best_matches
 from semconv.core.correlate import join_blocks
 from semconv.system.processes import Ranks
-from tests._helpers.forks import Ended
-from tests.conftest import random_activations, requires_models, semconv_cli, usual_forks
+from tests._helpers.forks import Ended, usual_forks
+from tests.conftest import random_activations, requires_models, semconv_cli
 
 STORES = ("a/blocks.0.hook_resid_post", "a/blocks.1.hook_resid_post", "b/blocks.2.hook_resid_post")
 
