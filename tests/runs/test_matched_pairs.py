@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,24 @@ pytest.importorskip("pyarrow")
 
 TOKENS_A, TOKENS_B = TopTokens.of_sides([[["x", " y"], ["z"], []], [["u"], ["v,w"]]], ())
 R = np.array([0.5, 0.1234567890123456])
-GROUP = MatchedPairs(3, 5, "3", "5.mlp_out", np.array([2, 0]), np.array([0, 1]), R, TOKENS_A, TOKENS_B, "", "m/5-res")
+GROUP = MatchedPairs(
+    layer_a=3,
+    layer_b=5,
+    sae_a="3",
+    sae_b="5.mlp_out",
+    a=np.array([2, 0]),
+    b=np.array([0, 1]),
+    r=R,
+    tokens_a=TOKENS_A,
+    tokens_b=TOKENS_B,
+    neuronpedia_b="m/5-res",
+)
+NONE = np.array([], dtype="l")
 
 
 def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
-    write_pairs(
-        tmp_path / "pairs.parquet",
-        [GROUP, MatchedPairs(3, 6, "3", "6", *[np.array([], dtype=t) for t in "llf"], TOKENS_A, TOKENS_B)],
-    )
+    nothing = replace(GROUP, layer_b=6, sae_b="6", a=NONE, b=NONE, r=np.array([], dtype="f"), neuronpedia_b="")
+    write_pairs(tmp_path / "pairs.parquet", [GROUP, nothing])
     rows = read_pairs(tmp_path).to_pylist()
     assert [list(row) for row in rows] == [list(COLUMNS)] * 2
     assert rows[1] == {
@@ -53,7 +64,7 @@ def test_csv_holds_the_same_numbers(tmp_path: Path):
 
 def test_no_text_of_a_csv_is_a_formula(tmp_path: Path):
     tokens, _ = TopTokens.of_sides([[["=1+1", "x"], ["-"]], [["@y"], ["+z"]]], ())
-    group = MatchedPairs(3, 5, "-3", "=5", np.array([0, 1]), np.array([0, 1]), -R, tokens, TOKENS_B, "", "m/5-res")
+    group = replace(GROUP, sae_a="-3", sae_b="=5", a=np.array([0, 1]), r=-R, tokens_a=tokens)
     write_pairs(tmp_path / "pairs.parquet", [group])
     export_pairs(tmp_path, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:
