@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sae_training import SAE, fit_sae, measure_sae, save_atomically
 from torch import Tensor
-from train_mini import SAE, fit_sae, measure_sae, save_atomically
 
 from semconv.models.model_activations import load_model, streams
 from semconv.models.sinks import REPORTED, find_sinks

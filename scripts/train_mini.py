@@ -23,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mini_card import card_text
+from sae_training import SAE, fit_sae, measure_sae, save_atomically
 from torch import Tensor
 
 from semconv.models.model_activations import load_model, streams
@@ -60,27 +62,6 @@ RECIPES = {
     "small": ModelRecipe(d_model=128, n_layers=4, learning_rate=2.0e-3, sae_layers=(0, 1, 2, 3), control_layer=2),
     "large": ModelRecipe(d_model=192, n_layers=7, learning_rate=1.5e-3, sae_layers=(0, 2, 4, 6), control_layer=4),
 }
-
-
-@dataclass(frozen=True)
-class SaeRecipe:
-    """One recipe for every SAE of both models."""
-
-    d_sae: int = 1024
-    k: int = 32
-    learning_rate: float = 1.0e-3
-    batch: int = 2048
-    pool: int = 1_500_000
-    """Residual vectors drawn from the train split."""
-    samples: int = 4_000_000
-    """Vectors seen in training, epochs over the pool included."""
-    heldout_samples: int = 300_000
-    dead_window: int = 200
-    """Batches after which a feature that was active in none of them is helped by the auxiliary loss."""
-    seed: int = 0
-
-
-SAE = SaeRecipe()
 
 
 @dataclass(frozen=True)
@@ -135,12 +116,6 @@ def train_tokenizer(work: Path) -> None:
         blocks = tokenize([d for d in documents if d.split == split], tokenizer, suite.corpus.context)
         save_atomically(work / f"{split}.pt", lambda p, b=blocks: torch.save((b.ids, b.mask, b.document), p))
         print(f"{split}: {list(blocks.ids.shape)} ids, {blocks.n_tokens} counted, sha256 {blocks.sha256}")
-
-
-def save_atomically(target: Path, write) -> None:
-    temporary = target.with_name(target.name + ".partial")
-    write(temporary)
-    os.replace(temporary, target)
 
 
 def load_blocks(work: Path, split: str) -> TokenBlocks:
@@ -302,72 +277,6 @@ def train_sae(job: SaeJob, pool: Tensor) -> None:
     print(f"{job.folder}: trained in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def fit_sae(pool: Tensor, recipe: SaeRecipe, seed: int, about: dict[str, object], target: Path) -> None:
-    """Trains one BatchTopK SAE with sae-lens's trainer; it is stored as a JumpReLU SAE in float16.
-
-    Args:
-        pool: residual vectors [n, d_model], seen in an order that the seed decides, as often as the recipe asks for.
-        recipe: width, sparsity and schedule.
-        seed: of the start and of the order.
-        about: what the SAE's metadata says of model, hook, context and BOS.
-        target: folder to write.
-    """
-    from sae_lens.config import SAETrainerConfig
-    from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
-    from sae_lens.training.sae_trainer import SAETrainer
-
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    config = BatchTopKTrainingSAEConfig(
-        d_in=pool.shape[1], d_sae=recipe.d_sae, k=recipe.k, normalize_activations="expected_average_only_in"
-    )
-    for key, value in about.items():
-        setattr(config.metadata, key, value)
-
-    def batches():
-        while True:
-            for rows in torch.randperm(len(pool), generator=generator).split(recipe.batch):
-                yield pool[rows].float()
-
-    trainer = SAETrainer(
-        SAETrainerConfig(
-            total_training_samples=recipe.samples,
-            train_batch_size_samples=recipe.batch,
-            lr=recipe.learning_rate,
-            lr_end=recipe.learning_rate / 10,
-            lr_warm_up_steps=100,
-            lr_decay_steps=recipe.samples // recipe.batch // 4,
-            autocast=True,
-            dead_feature_window=recipe.dead_window,
-            n_batches_for_norm_estimate=50,
-        ),
-        BatchTopKTrainingSAE(config),
-        batches(),
-    )
-    sae = trainer.fit()
-    temporary = target.with_name(target.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    sae.cfg.dtype = "float16"
-    sae.to(torch.float16).save_inference_model(temporary)
-    os.replace(temporary, target)
-
-
-def measure_sae(sae, stream: Tensor) -> dict[str, float]:
-    """Realised L0, explained variance and share of dead features over residual streams [n, d_model]."""
-    l0, residual, fired = 0.0, 0.0, torch.zeros(sae.cfg.d_sae, dtype=torch.bool)
-    for x in stream.float().split(8192):
-        features = sae.encode(x)
-        l0 += float((features > 0).sum())
-        residual += float((sae.decode(features) - x).double().pow(2).sum())
-        fired |= (features > 0).any(0)
-    variance = float((stream.double() - stream.double().mean(0)).pow(2).sum())
-    return {
-        "l0": l0 / len(stream),
-        "explained_variance": 1 - residual / variance,
-        "dead_share": float((~fired).double().mean()),
-    }
-
-
 def measure_saes(name: str, untrained_seed: int | None, jobs: list[SaeJob], work: Path) -> list[dict[str, float]]:
     """Width and held-out figures of SAEs of one model."""
     import sae_lens
@@ -421,66 +330,8 @@ def write_card(work: Path) -> None:
         if job.folder not in measured:
             measured[job.folder] = measure_control(job, work)
     save_atomically(target, lambda p: p.write_text(json.dumps(card, indent=2) + "\n"))
-    (ASSETS / "README.md").write_text(card_text(card))
-    print(card_text(card))
-
-
-def card_text(card: dict) -> str:
-    """The model card, every number of it from card.json."""
-    lines = [
-        "# Model card: the mini models and their SAEs",
-        "",
-        "Two causal language models of the Gemma-2 architecture that share one byte-level BPE tokenizer of "
-        f"{VOCABULARY:,} tokens, trained for this project on the train split of the mini corpus (English docstrings "
-        "of pinned Python packages), and JumpReLU SAEs of their residual streams. They exist to exercise the whole "
-        "path of semconv on real text; they are good for nothing else. Made by `python scripts/train_mini.py` (CPU, "
-        "about an hour and a half on two cores); this file by its last stage, `python scripts/train_mini.py card`.",
-        "",
-        f"Held-out loss in nats per token over {card['heldout_tokens']:,} tokens of held-out documents:",
-        "",
-        "| model | non-embedding parameters | d_model | layers | training tokens | held-out loss |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, model in card["models"].items():
-        lines.append(
-            f"| {name} | {model['non_embedding_parameters']:,} | {model['d_model']} | {model['n_layers']} | "
-            f"{model['train_tokens']:,} | {model['heldout_loss']:.3f} |"
-        )
-    lines += [
-        f"| interpolated bigram | | | | whole train split | {card['baselines']['bigram']:.3f} |",
-        f"| unigram | | | | whole train split | {card['baselines']['unigram']:.3f} |",
-        "",
-        "Docstrings repeat phrases between functions, and the split is by whole document and not by phrase, so the "
-        "held-out loss is lower than on unrelated text. The baselines see the same text.",
-        "",
-        f"SAEs, measured on {SAE.heldout_samples:,} held-out positions (BOS, EOS and padding left out), trained as "
-        "BatchTopK by sae-lens's own trainer and stored as JumpReLU in float16:",
-        "",
-        "| model | hook | width | realised L0 | explained variance | never active |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, model in card["models"].items():
-        for hook, sae in model["saes"].items():
-            lines.append(
-                f"| {name} | `{hook}` | {sae['d_sae']} | {sae['l0']:.1f} | {sae['explained_variance']:.3f} | "
-                f"{100 * sae['dead_share']:.1f}% |"
-            )
-    lines += [
-        "",
-        "Controls, trained and measured by the same recipe on the same text. `-untrained`: the SAE of the model's "
-        "untrained twin, whose weights are drawn from a seed and have learned nothing. `.seed1`: the trained model's "
-        "stream again, with another seed for the start of the SAE and the order of its data. Made by `python "
-        "scripts/train_mini.py controls` in about half an hour on one core.",
-        "",
-        "| SAE | width | realised L0 | explained variance | never active |",
-        "|---|---|---|---|---|",
-    ]
-    for folder, sae in card["controls"].items():
-        lines.append(
-            f"| `{folder}` | {sae['d_sae']} | {sae['l0']:.1f} | {sae['explained_variance']:.3f} | "
-            f"{100 * sae['dead_share']:.1f}% |"
-        )
-    return "\n".join(lines) + "\n"
+    (ASSETS / "README.md").write_text(card_text(card, VOCABULARY))
+    print(card_text(card, VOCABULARY))
 
 
 def main() -> None:

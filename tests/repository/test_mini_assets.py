@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,16 +25,18 @@ CONTROLS: dict[str, dict[str, Any]] = CARD["controls"]
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    """scripts/train_mini.py as a module."""
+def script() -> Iterator[ModuleType]:
+    """scripts/train_mini.py as a module, which imports the script beside it."""
     path = Path(__file__).parents[2] / "scripts" / "train_mini.py"
     spec = importlib.util.spec_from_file_location("train_mini", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["train_mini"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(path.parent))
+        spec.loader.exec_module(module)
+        yield module
 
 
 def random_ids() -> torch.Tensor:
@@ -67,7 +70,7 @@ def test_every_sae_that_ships_is_on_the_card():
 
 
 def test_the_model_card_is_made_from_the_figures(script: ModuleType):
-    assert (MINI / "README.md").read_text() == script.card_text(CARD)
+    assert (MINI / "README.md").read_text() == script.card_text(CARD, script.VOCABULARY)
 
 
 def test_stages_skip_what_exists(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
