@@ -7,11 +7,12 @@ SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp c
 
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
-.PHONY: help setup build reproduce test hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check clean
+.PHONY: help setup build reproduce test test-fast hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
 	@echo "make test        build and run the tests"
+	@echo "make test-fast   the tests that take less than a second each, for the inner loop; make test is what counts"
 	@echo "make hostile     tables of what strangers could send, with archives that unpack to gigabytes, and 200 kills"
 	@echo "make check       format, lint, types, directions of imports, and the numbers of the documents against their sources"
 	@echo "make paper-numbers  writes the tables, figures and quoted numbers of the documents from the result files"
@@ -48,6 +49,9 @@ reproduce: build
 WORKERS := -n auto --maxprocesses 4 --dist worksteal
 test: build
 	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
+
+test-fast: build
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow" $(PYTEST_ARGS)
 
 hostile: build
 	SEMCONV_HOSTILE=1 $(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS) tests/hostile

@@ -37,6 +37,17 @@ requires_cuda = pytest.mark.skipif(
 )
 
 
+SLOW_FIXTURES = {"connection", "emulated", "machine", "tiny_run"}
+"""What takes seconds to make: a hub and its clients, the emulator, somebody's machine, a finished run."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow, beside the tests that say so, those for which something slow must be made first."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session", params=["cpu", pytest.param("cuda", marks=requires_cuda)])
 def device(request: pytest.FixtureRequest) -> str:
     """Every device that a test of ours should run on; on a machine without a GPU the skips are counted."""

@@ -68,6 +68,7 @@ def test_streaming(benchmark, job):
     assert torch.equal(out.best_matches().a_to_b.index, best_matches(job.a, job.b).a_to_b.index)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", ["uniform", "log-normal", "token"])
 def test_a_job_has_the_density_it_names(density):
     a, b = (side for side in Job(n_tokens=20_000, n_features=2048, l0=40, density=density).make())
@@ -99,6 +100,7 @@ def test_a_job_refuses_what_it_cannot_make():
             replace(SMALL, **changes)
 
 
+@pytest.mark.slow
 def test_every_competitor_is_listed_and_checked():
     timings = run_job(SMALL, repeats=1)
     assert [t.peer for t in timings] == [SEMCONV.name, *(p.name for p in PEERS)]
@@ -107,6 +109,7 @@ def test_every_competitor_is_listed_and_checked():
     assert "of what its inner loop does" in timing_notes(timings)[0]
 
 
+@pytest.mark.slow
 def test_a_wrong_answer_of_a_peer_is_a_result_and_of_ours_an_error():
     wrong = Peer("wrong", "nothing", lambda p: p.b_scipy, lambda p, _: PEERS[0].check(p, p.b_scipy))
     timings = run_job(SMALL, 1, (wrong,))
@@ -120,6 +123,7 @@ def test_the_other_ops_are_checked_and_compared():
     assert all(row.ours > 0 and row.ratio > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_axes_are_written_as_tables_and_a_plot(tmp_path, monkeypatch):
     ceilings = ops.measure_ceilings(10)  # which takes a second, and would be done for every job
     monkeypatch.setattr(ops, "measure_ceilings", lambda row_length: ceilings)
@@ -148,6 +152,7 @@ def test_the_peak_of_best_matches_is_what_the_packed_inputs_take(job):
     assert peak <= 1.2 * packed + 4 * torch.get_num_threads() + 8
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_json(tmp_path):
     arguments = ("bench", "--tokens", "2000", "--features", "256", "--l0", "20", "--repeats", "1")
     out = semconv_cli(*arguments, "--out", tmp_path)

@@ -35,6 +35,7 @@ def prepared(job: Job = SMALL) -> DevicePrepared:
     return DevicePrepared(*make_on_device(job, CPU), job.k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("density", ["uniform", "log-normal", "token"])
 def test_a_device_job_has_the_density_it_names(density, monkeypatch):
     monkeypatch.setattr(device_jobs, "CHUNK_ENTRIES", 100_000)  # eight chunks
@@ -164,6 +165,7 @@ def fake_cupy(monkeypatch, spoil: float = 1.0) -> None:
         monkeypatch.setitem(sys.modules, name, module)
 
 
+@pytest.mark.slow
 def test_cusparse_is_checked_and_its_wrong_answer_a_result(monkeypatch):
     cusparse = CUDA_PEERS[-1]
     fake_cupy(monkeypatch)
@@ -173,6 +175,7 @@ def test_cusparse_is_checked_and_its_wrong_answer_a_result(monkeypatch):
     assert run_job(SMALL, 1, (cusparse,))[1].note.startswith("wrong answer: the product is off by")
 
 
+@pytest.mark.slow
 def test_every_way_to_fail_is_a_line_of_the_table():
     def failing(error: Exception) -> Peer:
         def call(_: Prepared) -> None:

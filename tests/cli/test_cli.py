@@ -44,6 +44,7 @@ def test_verify_exit_codes_and_json(run: Path):
     assert "0 claims pass, 1 fail" in failed.stdout
 
 
+@pytest.mark.slow
 def test_verify_refuses(run: Path, tmp_path: Path):
     assert_one_sentence(semconv_cli("verify", tmp_path / "none"), "holds no results.json")
     assert_one_sentence(semconv_cli("verify", run, "--claims", "none.toml"), "claims file none.toml does not exist")
@@ -179,6 +180,7 @@ def test_correlate_writes_what_the_api_returns(tmp_path: Path):
     )
 
 
+@pytest.mark.slow
 def test_no_compiler_is_one_sentence(tmp_path: Path):
     root = Path(__file__).parents[2]
     done = subprocess.run(
@@ -208,6 +210,7 @@ def test_no_compiler_is_one_sentence(tmp_path: Path):
     assert "a C++20 compiler is needed, found no 'no-such-compiler'" in made.stderr
 
 
+@pytest.mark.slow
 def test_cuda_asked_for_without_nvcc_is_an_error(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--build-temp", str(tmp_path), "--build-lib", str(tmp_path)],

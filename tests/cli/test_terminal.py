@@ -126,6 +126,7 @@ def odd(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.mark.slow
 def test_commands_that_need_no_run_show_odd_names(odd: Path, run_main: Main):
     acts = random_activations(0, 48, 12, dtype=torch.float16)
     for name in "ab":
@@ -185,6 +186,7 @@ ENCODINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env", ENCODINGS.values(), ids=list(ENCODINGS))
 def test_a_terminal_that_is_not_utf_8_is_shown_plain_text(env: dict[str, str], tmp_path: Path):
     (tmp_path / "results.json").write_text(json.dumps(RESULTS))
@@ -212,6 +214,7 @@ def test_a_terminal_that_is_not_utf_8_is_shown_plain_text(env: dict[str, str], t
         assert env.get("PYTHONIOENCODING") == "latin-1" or shown.isascii()
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_text_is_one_sentence(tmp_path: Path):
     command = [sys.executable.encode(), b"-m", b"semconv", b"verify", os.fsencode(tmp_path) + b"/mod\xe8le"]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)

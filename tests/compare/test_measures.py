@@ -85,6 +85,7 @@ def test_svcca_fixed_k_and_pc1_equal_their_definitions():
     assert svcca(X, Y, "pc1") == pytest.approx(abs(np.corrcoef(first(X), first(Y))[0, 1]), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_the_three_variants_on_unit_rows_that_share_a_latent():
     """The published code's variant misses what the stated method sees (METHOD: 0.08 against 0.998)."""
     rng = np.random.default_rng(3)

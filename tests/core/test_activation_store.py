@@ -354,6 +354,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_continues(tiny_suite: 
         subprocess.run(["umount", str(mount)], check=True)
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path: Path):
     code = (
         "import resource, sys, torch\n"

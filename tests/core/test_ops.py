@@ -21,6 +21,7 @@ from tests._helpers.op_results import assert_same_bits, assert_same_matches, csr
 from tests.conftest import random_activations
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
@@ -362,6 +363,7 @@ def test_the_ops_themselves_refuse_tensors_of_another_device(place: int):
             torch.ops.semconv.best_matches(*sides)
 
 
+@pytest.mark.slow
 def test_inputs_that_another_thread_changes_end_in_a_result_or_a_sentence():
     """What reads outside its memory dies of it, or says so under `make asan`, which this test is part of."""
     out = subprocess.run(
@@ -486,6 +488,7 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.semconv.permuted_dot.default, (x + x.T, x + x.T, permutations), test_utils=tests)
 
 
+@pytest.mark.slow
 def test_ceilings_are_rates_of_a_real_machine():
     updates_per_ns, bytes_per_ns = ops.measure_ceilings(80)
     # No core is a hundred times slower than one update a nanosecond, none a thousand times faster.
@@ -502,6 +505,7 @@ def test_build_facts_name_the_flags():
     assert "fast-math" not in facts["flags"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_long_call_within_a_second():
     # 3e10 updates take two threads about ten seconds; the signal comes after one.
     script = """

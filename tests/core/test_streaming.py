@@ -30,6 +30,7 @@ def stream_of(a: SparseActivations, b: SparseActivations, cuts: list[int], **opt
     return stream
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
@@ -136,6 +137,7 @@ def test_values_beyond_the_scale_are_counted_and_refused_above_the_stated_share(
     assert math.isfinite(float(stream.correlation()[0, 0]))
 
 
+@pytest.mark.slow
 def test_small_and_large_updates_take_the_same_buffer_and_bounded_memory():
     # 400,000 tokens x 2 x 40 entries are 0.2 GB as CSR; with a buffer of 8 MB the peak must stay far below that.
     script = """

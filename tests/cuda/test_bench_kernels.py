@@ -100,6 +100,7 @@ def on_the_host(emulated, monkeypatch):
 JOB = Job(n_tokens=1500, n_features=96, l0=8)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("on_the_host")
 def test_a_session_holds_every_peer_ceiling_and_target(tmp_path):
     session = cuda_session.run(JOB, 1, False, lambda stage, done, total: None, torch.device("cpu"))
@@ -119,6 +120,7 @@ def test_a_session_holds_every_peer_ceiling_and_target(tmp_path):
     assert not (tmp_path / "bench.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("on_the_host")
 def test_a_full_session_holds_every_axis(tmp_path, monkeypatch):
     for axis, values in {"n_tokens": (500, 1000), "n_features": (64, 128), "l0": (4.0, 8.0), "k": (1, 3)}.items():
@@ -145,6 +147,7 @@ def test_a_full_session_holds_every_axis(tmp_path, monkeypatch):
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("on_the_host")
 def test_a_peer_that_answers_wrongly_is_a_line_of_the_session(monkeypatch):
     wrong = replace(

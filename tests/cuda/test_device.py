@@ -273,6 +273,7 @@ class PlainSae(nn.Module):
         return x
 
 
+@pytest.mark.slow
 def test_from_tokens_to_matches_without_leaving_the_device(device: str):
     transformers = pytest.importorskip("transformers")
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
 from tests.cuda.digests import PATH, cases, digest
 
 
+@pytest.mark.slow
 def test_the_shipped_digests_are_the_cpus():
     assert {name: digest(tuple(call())) for name, call in cases("cpu")} == json.loads(PATH.read_text())
 

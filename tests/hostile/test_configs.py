@@ -27,6 +27,7 @@ def tiny(tiny_suite: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFact
     return folder
 
 
+@pytest.mark.slow
 @requires_models
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of safetensors and torch, for what the rows write
 @pytest.mark.parametrize(("kind", "row"), ROWS)

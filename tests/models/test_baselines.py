@@ -79,6 +79,7 @@ def test_what_is_out_of_range_is_refused(streams: torch.Tensor):
         directions("pca", streams[:5], 5)
 
 
+@pytest.mark.slow
 def test_a_baseline_is_made_and_compared_like_any_sae(tiny_suite: Path, tmp_path: Path):
     for name in ("model_a", "model_b"):
         shutil.copytree(tiny_suite.parent / name, tmp_path / name)

@@ -31,6 +31,7 @@ def test_what_was_cached_comes_back(tmp_path: Path, acts: SparseActivations, tok
     assert torch.equal(of, tokens)
 
 
+@pytest.mark.slow
 def test_two_imported_caches_correlate_and_other_tokens_refuse(
     tmp_path: Path, acts: SparseActivations, tokens: torch.Tensor
 ):

@@ -158,6 +158,7 @@ def client(hub: Hub, connection: Client) -> Client:
     return connection
 
 
+@pytest.mark.slow
 def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, client: Client, tmp_path: Path):
     pins = {key: hub.repositories[name].commit for key, name in (("text", TEXT), ("model", MODEL), ("scope", SCOPE))}
     (tmp_path / "hub.toml").write_text(SUITE.format(**pins))
@@ -275,6 +276,7 @@ def test_a_download_that_breaks_off_leaves_nothing_half_written_and_goes_on(hub:
     assert ask(client, [line])[0].startswith("found ")
 
 
+@pytest.mark.slow
 def test_doctor_tells_what_of_a_real_suite_cannot_be_had(hub: Hub, client: Client, tmp_path: Path):
     """Of five repositories two are served, one of them gated, the other at another commit; nothing is in the cache."""
     command = ("doctor", "gemma2", "--json", "--out", tmp_path / "run")
@@ -298,6 +300,7 @@ def test_a_run_without_room_is_refused_before_anything_is_written(tmp_path: Path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suite", "pairs"), [("gemma2", (7, 7)), ("gemma1v2", (4, 6)), ("pythia", (5, 6))])
 def test_the_suites_of_real_models_name_saes_that_there_are(suite: str, pairs: tuple[int, int]):
     config = load_suite(suite)

@@ -384,6 +384,7 @@ def test_an_index_of_weights_that_leads_elsewhere_is_refused(index: Any, told: s
         load_model(folder)
 
 
+@pytest.mark.slow
 def test_nothing_lowers_the_warnings_of_other_libraries():
     """transformer-lens, which sae-lens imports, sets transformers' logger to errors only."""
     code = """

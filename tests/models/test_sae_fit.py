@@ -353,6 +353,7 @@ def test_a_transcoder_says_what_it_predicts_or_has_no_fit(model: Any, out: str, 
     assert loss["recovered"] < 1
 
 
+@pytest.mark.slow
 def test_every_sae_of_a_run_is_fitted_once(tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A, B and the controls; kept like any task, so that nothing is loaded the second time."""
     run = Run(load_suite(tiny_suite), tmp_path)

@@ -338,6 +338,7 @@ def save_models(folder: Path, beside: Path) -> None:
     shutil.copy(beside / "text.txt", folder)
 
 
+@pytest.mark.slow
 def test_two_releases_are_compared_each_where_it_was_trained(
     client: Client, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

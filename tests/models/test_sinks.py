@@ -104,6 +104,7 @@ def planted(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return replace(loaded, null=null, match=replace(loaded.match, sink_norm=10.0)), token[0]
 
 
+@pytest.mark.slow
 @requires_models
 def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], tmp_path: Path):
     suite, sink = planted
@@ -136,6 +137,7 @@ def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], t
     assert facts_a[0]["l0"] == encoded.sides_a[0].acts.l0
 
 
+@pytest.mark.slow
 @requires_models
 def test_a_run_without_sinks_is_not_that_with_them(planted: tuple[SuiteConfig, int], tmp_path: Path):
     """Also not where an earlier run that kept them has left its tasks."""

@@ -119,6 +119,7 @@ CASES: list[tuple[str, Callable[[str], str], dict[str, Any], bool]] = [
 ]
 
 
+@pytest.mark.slow
 @requires_models
 @pytest.mark.parametrize(("spell", "more", "same"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_what_is_encoded_again(
@@ -196,6 +197,7 @@ def test_a_run_waits_for_another_that_writes_the_same_store(suite: SuiteConfig):
     assert ActivationStore(place).verify() > 0
 
 
+@pytest.mark.slow
 @requires_models
 def test_two_processes_at_once_share_a_folder_of_stores(tiny_suite: Path, tmp_path: Path):
     shared = tmp_path / "shared"
@@ -211,6 +213,7 @@ def test_two_processes_at_once_share_a_folder_of_stores(tiny_suite: Path, tmp_pa
     assert not list(tmp_path.glob("*/stores"))
 
 
+@pytest.mark.slow
 @requires_models
 def test_a_model_compared_with_itself_is_encoded_once(tiny_suite: Path, tmp_path: Path):
     for name in ("model_a", "sae_a1"):

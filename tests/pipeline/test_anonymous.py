@@ -373,6 +373,7 @@ def of_an_earlier_version(folder: Path) -> None:
         listed_again(folder, name)
 
 
+@pytest.mark.slow
 def test_archives_of_earlier_versions_are_read_and_their_paths_warned_of(
     unpacked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

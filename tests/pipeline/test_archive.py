@@ -129,6 +129,7 @@ def test_pairs_of_saes_that_are_not_compared_are_refused(unpacked: Path):
         rebuild(unpacked)
 
 
+@pytest.mark.slow
 def test_a_forged_report_or_page_is_refused_where_the_same_commit_made_it(
     unpacked: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -147,6 +148,7 @@ def test_a_forged_report_or_page_is_refused_where_the_same_commit_made_it(
     assert check_told(unpacked, results, nulls, "c0ffee") == "what the results give, to the byte"
 
 
+@pytest.mark.slow
 def test_a_bundle_verifies(archive: Path, tiny_suite: Path):
     """By its own claims, since none of those that ship is about this suite, or by others."""
     for options in ((), ("--claims", tiny_suite.with_name("claims.toml"))):
@@ -186,6 +188,7 @@ def test_names_of_suites_in_an_archive_are_fit_for_files(name: str, unpacked: Pa
         rebuild(unpacked)
 
 
+@pytest.mark.slow
 def test_a_bundle_whose_claims_are_about_nothing_is_not_verified(unpacked: Path, tmp_path: Path):
     (unpacked / "claims.toml").write_text((unpacked / "claims.toml").read_text().replace('"tiny"', '"else"'))
     write_rebuilt(unpacked, tmp_path / "rebuilt")
@@ -297,6 +300,7 @@ def test_missing_unlisted_and_old_are_refused(unpacked: Path, tmp_path: Path):
     assert_one_sentence(done, "has format 1, this semconv reads format 2")
 
 
+@pytest.mark.slow
 def test_an_archive_that_is_larger_than_allowed_is_refused_before_it_is_read(
     archive: Path, unpacked: Path, tmp_path: Path
 ):

@@ -35,6 +35,7 @@ def compare(folder: Path, *more: str):
     return semconv_cli("compare", "model_a", "model_b", *saes, "--text", "text.txt", *more, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_pair_of_folders_is_compared(folder: Path):
     done = compare(folder, "--tokens", "3000", "--context", "32", "--rematches", "3", "--out", "run")
     assert done.returncode == 0, done.stderr
@@ -56,6 +57,7 @@ def test_a_pair_of_folders_is_compared(folder: Path):
     assert "No untrained twin was compared" in report
 
 
+@pytest.mark.slow
 def test_a_masked_model_is_compared_only_if_that_is_meant_and_the_report_says_so(folder: Path):
     from transformers import BertConfig, BertForMaskedLM
 
@@ -93,6 +95,7 @@ def test_tokenizers_that_differ_are_refused_before_anything_is_written(folder: P
     assert "model model_b has no tokenizer.json" in compare(folder).stderr
 
 
+@pytest.mark.slow
 def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: Path):
     """With one tokenizer on both sides the spans are the tokens, and the result must be that without alignment."""
     numbers = ("--tokens", "3000", "--context", "32", "--rematches", "0")

@@ -118,6 +118,7 @@ def test_a_run_has_every_section(finished: Path):
     assert (finished / "figures" / "controls.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_fast_run_says_so_and_leaves_out_what_takes_long(tiny_suite: Path, tmp_path: Path):
     claims = tiny_suite.with_name("claims.toml")
     done = semconv_cli("reproduce", tiny_suite, "--out", tmp_path, "--claims", claims, "--fast")
@@ -199,6 +200,7 @@ def test_a_run_folder_has_one_writer_at_a_time(tiny_suite: Path, tmp_path: Path)
         run_suite(Run(load_suite(tiny_suite), tmp_path))
 
 
+@pytest.mark.slow
 def test_a_users_edited_text_gives_other_tokens_and_a_damaged_cache_is_made_again(tiny_suite: Path, tmp_path: Path):
     text = tmp_path / "text.txt"
     text.write_text(tiny_suite.with_name("text.txt").read_text())

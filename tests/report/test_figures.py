@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from semconv.report.figures import write_figures
 from semconv.report.reading import control_rows, grid_of, title_of, value_of
@@ -54,6 +55,7 @@ def test_control_rows_hold_the_cross_model_pair_of_every_floor_once():
     assert [kind for kind, _, _ in control_rows(made)] == ["floor", "ceiling"]
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_for_every_measure_and_twice_the_same(tmp_path: Path):
     made = changed(results(), {"summary.svcca_pc1": ...})
     first, again = (write_figures(made, tmp_path / name) for name in ("0", "1"))

@@ -419,6 +419,7 @@ def test_results_that_lack_something_make_a_page(change: Change, given: dict[str
     assert gone not in text
 
 
+@pytest.mark.slow
 def test_a_grid_of_gemma_size_stays_small():
     found = in_order(large())
     text = page(found, [], tables(), draws(found))
@@ -429,6 +430,7 @@ def test_a_grid_of_gemma_size_stays_small():
     assert "every number is in <code>report.md</code>" in text
 
 
+@pytest.mark.slow
 def test_the_report_of_a_folder_has_every_file_and_no_part_of_one(tmp_path: Path):
     write_report(results(), claims(), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"figures", "index.html", "report.md"}

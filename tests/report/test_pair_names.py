@@ -97,6 +97,7 @@ def test_names_that_files_cannot_have_are_refused(name: str):
         ControlConfig(name, "floor", model, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("x [y] $z", "b_{2}^$ <i>|x|"), ("gemma-2-2b", "gemma-2-9b")])
 def test_reports_call_the_models_by_their_names(names: tuple[str, str], tmp_path: Path):
     """At the top, in the headline, in axis labels and table headers; and no name is markup or a formula."""

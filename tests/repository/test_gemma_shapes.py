@@ -126,6 +126,7 @@ def test_the_table_says_what_is_extrapolated(small: tuple[str, dict]):
         assert f"| {stage} |" in table
 
 
+@pytest.mark.slow
 def test_bad_options_are_one_sentence():
     done = run("--tokens", "0")
     assert done.returncode == 2

@@ -158,6 +158,7 @@ def test_an_option_without_its_value_is_one_sentence(arguments: tuple[str, ...],
     assert_refused(script(*arguments), told)
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_the_claims_and_expected_results(tmp_path: Path):
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -402,6 +403,7 @@ def test_the_bill_of_materials_is_complete_and_the_same_every_time(
     assert some["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
 
 
+@pytest.mark.slow
 def test_the_bill_of_this_environment_is_valid(tmp_path: Path, sbom: Sbom):
     import torch
 

@@ -180,6 +180,7 @@ def test_the_tolerances_that_ship_are_narrow_and_have_reasons():
     assert all(seen.values()), seen
 
 
+@pytest.mark.slow
 def test_the_reference_that_ships_is_itself_and_verifies(tmp_path: Path):
     """A changed score fails the command, with its path and what was allowed."""
     folder = reference_of("mini")

@@ -30,6 +30,7 @@ def test_the_reference_run_is_read_and_written_back_as_it_was():
     assert isinstance(score.nulls["shuffle"], NullTest)
 
 
+@pytest.mark.slow
 def test_the_shipped_json_schema_is_that_of_the_dataclasses_and_the_reference_run_keeps_it():
     jsonschema = pytest.importorskip("jsonschema")
     shipped_schema = json.loads((PACKAGE / "results" / "results.schema.json").read_text())
@@ -107,6 +108,7 @@ def places(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
             yield from places(value[name], (*path, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", ["corpus", "model_a", "read", "null", "grid", "summary", "published"])
 def test_whatever_another_kind_of_value_is_put_in_is_refused_or_read_as_it_is(section: str):
     others = (None, True, -1, 2, 0.5, "x", [], ["x"], {}, {"x": 1}, ...)

@@ -84,6 +84,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], s
     return compare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "of_blas"), [(2, 2), (4, 4), (1, 4), (3, 1)])
 def test_every_section_has_the_same_bytes(compared: Callable[[int, int], str], n: int, of_blas: int):
     one, several = compared(1, 1).splitlines(), compared(n, of_blas).splitlines()

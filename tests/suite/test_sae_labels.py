@@ -137,6 +137,7 @@ def two_at_one_hook(tiny_suite: Path, small: Path) -> SuiteConfig:
     )
 
 
+@pytest.mark.slow
 @requires_models
 def test_two_saes_at_one_hook_are_compared_side_by_side(tiny_suite: Path, tmp_path: Path):
     run = Run(two_at_one_hook(tiny_suite, tmp_path / "sae_small"), tmp_path / "run")

@@ -233,6 +233,7 @@ terminal.main()
 """
 
 
+@pytest.mark.slow
 def test_the_command_line_tells_such_a_warning_once_as_a_sentence(tmp_path: Path):
     command = [sys.executable, "-c", WITHOUT_LOCKS]
     root = str(Path(__file__).parents[2])

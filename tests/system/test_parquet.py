@@ -28,7 +28,9 @@ def write_both(folder: Path) -> None:
     import torch
 
     at, r = np.array([0, 1]), np.array([0.5, 0.25])
-    write_pairs(folder / "pairs.parquet", [MatchedPairs(3, 5, "3", "5", at, at, r, *SIDES, "", "m/5-res")])
+    layers: dict[str, Any] = {"layer_a": 3, "layer_b": 5, "sae_a": "3", "sae_b": "5", "neuronpedia_b": "m/5-res"}
+    pairs = MatchedPairs(**layers, a=at, b=at, r=r, tokens_a=SIDES[0], tokens_b=SIDES[1])
+    write_pairs(folder / "pairs.parquet", [pairs])
     ids = torch.arange(4, dtype=torch.int32)[None]
     text = ReadText(TokenBlocks(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)), list("abcd"))
     values = np.ones((2, 1), dtype=np.float32)

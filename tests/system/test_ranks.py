@@ -85,6 +85,7 @@ def hashes(run: Path) -> list[str]:
     return [ActivationStore(run / "stores" / store).sha256 for store in STORES]
 
 
+@pytest.mark.slow
 @requires_models
 def test_one_two_and_three_processes_write_and_match_the_same_bits(suite: Path, tmp_path: Path):
     found: list[tuple[list[str], bytes]] = []
@@ -101,6 +102,7 @@ def test_one_two_and_three_processes_write_and_match_the_same_bits(suite: Path, 
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 @requires_models
 def test_a_killed_process_ends_the_run_and_another_run_finishes_it(suite: Path, tmp_path: Path):
     script = (str(Path(__file__).parents[1] / "_helpers" / "killed_rank.py"),)
@@ -114,6 +116,7 @@ def test_a_killed_process_ends_the_run_and_another_run_finishes_it(suite: Path, 
     assert hashes(tmp_path / "run") == hashes(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @requires_models
 def test_processes_share_a_folder_of_stores_with_other_runs(suite: Path, tmp_path: Path):
     shared = tmp_path / "shared"

@@ -96,6 +96,7 @@ def test_data_set_i_depends_on_seed_stream_and_i_alone():
     assert whole[0] != whole[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["frequency nuisance", "grid"])
 def test_what_must_be_uniform_is_and_the_nulls_beside_it_mislead(name):
     case, stream = case_of(name)
@@ -107,6 +108,7 @@ def test_what_must_be_uniform_is_and_the_nulls_beside_it_mislead(name):
     assert np.mean(honest) < 2 * 0.05
 
 
+@pytest.mark.slow
 def test_matched_pairs_of_unrelated_models_beat_shuffle_but_not_rematch():
     """What argmax pairs resembles in geometry that follows activations: `shuffle` is circular."""
     case = Case("case", ("rematch",), models_case(Text(decoders="activations"), ("rsa", "cka_unbiased")), "about")
@@ -148,6 +150,7 @@ def test_topical_features_are_active_together_within_a_model_only():
     assert np.abs(r[:24, 24:]).max() < 0.1
 
 
+@pytest.mark.slow
 def test_the_script_resumes_in_parts_and_its_exit_code_tells(tmp_path):
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         sizes = ["--datasets", "1", "--power-datasets", "0", "--work", str(tmp_path / "work")]
