@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from semconv.cli.claims_shown import exit_if_nothing_was_checked, finish
 from semconv.cli.terminal import (
     STUDIES,
     AllLayersOption,
@@ -24,7 +25,6 @@ from semconv.cli.terminal import (
     run_folder,
     warn,
 )
-from semconv.cli.verdicts import exit_if_nothing_was_checked, finish
 from semconv.system.errors import InputError
 from semconv.system.harmless_text import visible
 from semconv.system.shape import plain
@@ -211,7 +211,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
     Raises:
         InputError: it is damaged, or its results do not follow from what is in it.
     """
-    from semconv.pipeline.rebuilt import AS_STATED, check_told, rebuild
+    from semconv.pipeline.rebuild_archive import AS_STATED, check_told, rebuild
     from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
 
     results, nulls = rebuild(folder, thorough)
@@ -343,7 +343,7 @@ def report(
     max_size: MaxSizeOption = None,
 ) -> None:
     """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
-    from semconv.pipeline.rebuilt import write_rebuilt
+    from semconv.pipeline.rebuild_archive import write_rebuilt
     from semconv.runs.archive import MOST_MIB, opened
 
     with opened(source, max_size or MOST_MIB) as folder:

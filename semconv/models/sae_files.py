@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semconv.models import dictionary_learning, sparsify
-from semconv.models.hub import hub_errors
+from semconv.models.hub_errors import hub_errors
 from semconv.models.libraries import import_sae_lens
 from semconv.models.sae_metadata import SaeMetadata, check_usable, metadata_of
 from semconv.system.errors import InputError, refusing

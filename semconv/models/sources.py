@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from semconv.models.hub import UnreachableError, hub_errors
+from semconv.models.hub_errors import UnreachableError, hub_errors
 from semconv.models.libraries import import_sae_lens
 from semconv.models.model_files import weights_file
 from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig, resolve

@@ -17,8 +17,8 @@ from semconv.models.decoders import decoder_rows
 from semconv.models.fitting import Fits, fits_of
 from semconv.models.sinks import REPORTED, dropped_positions, find_sinks, spans_without, without
 from semconv.pipeline.corpus_stage import corpus_of_b, documents_of, tokenizer_of_corpus
+from semconv.pipeline.facts_read import SaeActivity, sae_activity, sink_facts
 from semconv.pipeline.roles import ModelOnText, Roles
-from semconv.pipeline.what_was_read import SaeActivity, sae_activity, sink_facts
 from semconv.results import schema
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from semconv.report.histograms import Draws, binned
-from semconv.report.reading import (
+from semconv.report.result_values import (
     Grid,
     compared_floor,
     control_rows,

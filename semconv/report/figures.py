@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semconv.report.reading import control_rows, cut, grid_of, strongest_rows, title_of, value_of
+from semconv.report.result_values import control_rows, cut, grid_of, strongest_rows, title_of, value_of
 from semconv.results.schema import Results
 from semconv.system.files import write_atomically
 

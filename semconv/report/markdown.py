@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semconv.report import sections
-from semconv.report.reading import names_of, null_names, title_of
-from semconv.report.tables import interval
+from semconv.report.result_values import names_of, null_names, title_of
+from semconv.report.table_cells import interval
 from semconv.report.texts import cannot_tell, text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, about, none_about

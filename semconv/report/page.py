@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from semconv.report import page_tables, texts
+from semconv.report import page_heat_maps, page_tables, texts
 from semconv.report.explorer_data import ExplorerData, Tables, explorer_data
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
-from semconv.report.reading import control_rows, default_measure, hardest_null, names_of, null_names, title_of
-from semconv.report.tables import is_number
+from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
+from semconv.report.table_cells import is_number
 from semconv.report.vega import STEPS
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
@@ -110,7 +110,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             nulls=null_names(results),
             measure=measure,
             null=null,
-            grid=page_tables.grid_table(results, measure, null),
+            grid=page_heat_maps.grid_table(results, measure, null),
             steps=STEPS,
             explorer=explorer,
             kinds={kind for kind, _, _ in control_rows(results)},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NotRequired, TypedDict
 
 from semconv.report.histograms import Draws, Histogram, binned, short
-from semconv.report.reading import null_names, title_of, value_of
+from semconv.report.result_values import null_names, title_of, value_of
 from semconv.results.schema import LayerPair, NullTest, Reason, Results, TestOrReason
 
 Ends = tuple[float, float]

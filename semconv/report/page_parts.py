@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
-from semconv.report import charts, page_tables, rows, texts, what_was_read
+from semconv.report import charts, page_heat_maps, page_tables, rows, texts, what_was_read
 from semconv.report.histograms import Draws
-from semconv.report.reading import title_of
-from semconv.report.tables import Rows
+from semconv.report.result_values import title_of
+from semconv.report.table_cells import Rows
 from semconv.report.verdict import floor_comparison
 from semconv.results.schema import Published, Results
 
@@ -76,7 +76,7 @@ class PageTables:
     saes: Rows
     published: Rows | None = None
     published_text: str = ""
-    category_maps: Sequence[page_tables.HeatMap] = ()
+    category_maps: Sequence[page_heat_maps.HeatMap] = ()
     categories: Rows | None = None
     subspaces_text: str = ""
     relations: Rows | None = None
@@ -149,7 +149,7 @@ def shown_tables(results: Results) -> PageTables:
         categories, left_out = rows.category_rows(results, results.subspaces)
         found = replace(found, subspaces_text=inline(texts.subspaces_text(results.subspaces, left_out)))
         if small:
-            maps, relations = page_tables.category_maps(results.subspaces), rows.relation_rows(results.subspaces)
+            maps, relations = page_heat_maps.category_maps(results.subspaces), rows.relation_rows(results.subspaces)
             found = replace(found, category_maps=maps, categories=categories, relations=relations)
     if results.spans:
         spans = rows.span_rows(results, results.spans) if small else None

@@ -1,68 +1,19 @@
-"""What only the report page shows as tables: facts, headline, heat maps made of table cells."""
+"""What only the report page shows as tables: facts and headline."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
-from semconv.report.page_data import Ends, limits
-from semconv.report.reading import (
-    category_measures,
+from semconv.report.result_values import (
     names_of,
     null_names,
-    saes_of,
-    test_of,
     title_of,
-    value_of,
 )
-from semconv.report.tables import Rows, rounded
+from semconv.report.table_cells import Rows, rounded
 from semconv.report.texts import cannot_tell, text_compared
-from semconv.report.vega import step_of
 from semconv.results.claims import Checked, about
-from semconv.results.schema import CategoryPair, NullOverGrid, Results, Subspaces
-from semconv.statistics.permutation import LEVEL
-
-
-@dataclass(frozen=True)
-class HeatCell:
-    """A cell of a heat map.
-
-    Attributes:
-        text: the value, or `none`.
-        step: of the colour scale, None where there is no value.
-        weak: whether it does not differ from its null.
-        beats: whether it is.
-        index: place of the layer pair in the grid.
-    """
-
-    text: str
-    step: int | None = None
-    weak: bool = False
-    beats: bool = False
-    index: int = 0
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """A heat map made of table cells.
-
-    Attributes:
-        title: of the measure.
-        columns: labels of the columns.
-        rows: label and cells of every row, None where no layer pair is.
-        ends: of the colour scale.
-    """
-
-    title: str
-    columns: list[str]
-    rows: list[tuple[str, list[HeatCell | None]]]
-    ends: Ends
-
-    @property
-    def long(self) -> bool:
-        """Whether labels are more than the numbers of layers."""
-        return not all(map(str.isdecimal, (*self.columns, *(label for label, _ in self.rows))))
+from semconv.results.schema import NullOverGrid, Results
 
 
 def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
@@ -110,59 +61,3 @@ def _above(found: NullOverGrid | None) -> str | None:
         return None
     beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", cannot_tell(found))))
     return f"{found.significant} of {found.layer_pairs} ({beside})"
-
-
-def _heat(value: float | None, ends: Ends, q: float | None) -> HeatCell:
-    if value is None:
-        return HeatCell("none")
-    cell = HeatCell(f"{value:z.3f}", step_of(value, ends))
-    return cell if q is None else replace(cell, weak=q >= LEVEL, beats=q < LEVEL)
-
-
-def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
-    """Returns the scores of one measure over the layer grid, deep layers of B on top.
-
-    Args:
-        results: of a suite, in order (`in_order`).
-        measure: which.
-        null: which null a score is compared with; None for none.
-    """
-    ends = limits(results, measure)["score"]
-    places = {(pair.sae_a, pair.sae_b): (place, pair) for place, pair in enumerate(results.grid.values())}
-    saes_a, saes_b = saes_of(results, "a"), saes_of(results, "b")[::-1]
-
-    def heat(a: str, b: str) -> HeatCell | None:
-        if (a, b) not in places:
-            return None
-        place, pair = places[a, b]
-        q = value_of(pair, measure, f"{null}.q")
-        return replace(_heat(value_of(pair, measure, "score"), ends, q), index=place)
-
-    return HeatMap(title_of(measure), saes_a, [(b, [heat(a, b) for a in saes_a]) for b in saes_b], ends)
-
-
-def category_maps(subspaces: Subspaces) -> list[HeatMap]:
-    """Returns for every measure of the categories a heat map: categories by layer pairs; RSA first."""
-    measures = sorted(category_measures(subspaces), key=lambda measure: (measure != "rsa", title_of(measure)))
-    return [_category_map(subspaces.grid, measure) for measure in measures]
-
-
-def _category_map(grid: dict[str, dict[str, CategoryPair]], measure: str) -> HeatMap:
-    names = list(dict.fromkeys(name for cells in grid.values() for name in cells))
-    scored = {
-        (key, name): value_of(cell, measure, "score") for key, cells in grid.items() for name, cell in cells.items()
-    }
-    known = [value for value in scored.values() if value is not None]
-    ends = min([0.0, *known]), max([1e-9, *known])
-
-    def heat(key: str, name: str) -> HeatCell | None:
-        cell = grid[key].get(name)
-        test = test_of(cell, measure, "shuffle") if cell else None
-        return _heat(scored.get((key, name)), ends, test.q if test else None)
-
-    rows = [
-        (name, [heat(key, name) for key in grid])
-        for name in names
-        if any(scored.get((k, name)) is not None for k in grid)
-    ]
-    return HeatMap(title_of(measure), list(grid), rows, ends)

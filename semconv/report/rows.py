@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from semconv.report.reading import (
+from semconv.report.result_values import (
     Scored,
     category_measures,
     control_rows,
@@ -15,7 +15,7 @@ from semconv.report.reading import (
     test_of,
     title_of,
 )
-from semconv.report.tables import Rows, interval, percent
+from semconv.report.table_cells import Rows, interval, percent
 from semconv.results.schema import (
     BestOfGrid,
     NullTest,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from semconv.report import rows, texts, what_was_read
-from semconv.report.reading import title_of
-from semconv.report.tables import Rows
+from semconv.report.result_values import title_of
+from semconv.report.table_cells import Rows
 from semconv.results.schema import Published, Results, SpansGrid, Subspaces
 from semconv.system.markdown import table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from semconv.report.reading import names_of
+from semconv.report.result_values import names_of
 from semconv.results.schema import NullOverGrid, Published, Results, SpansGrid, Subspaces
 from semconv.statistics.permutation import LEVEL
 from semconv.system.markdown import show

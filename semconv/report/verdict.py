@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.report.reading import compared_floor, key_of, null_of_strongest, title_of, value_of
+from semconv.report.result_values import compared_floor, key_of, null_of_strongest, title_of, value_of
 from semconv.results.schema import LayerPair, Results
 from semconv.system.markdown import show
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from semconv.report.reading import names_of
-from semconv.report.tables import Rows, percent
+from semconv.report.result_values import names_of
+from semconv.report.table_cells import Rows, percent
 from semconv.results.schema import Fit, FitOrReason, Loss, Reason, Results, Sae, Sinks, TextRead
 from semconv.suite.hooks import parse_hook
 from semconv.system.errors import InputError

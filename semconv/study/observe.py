@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 
 from semconv.compare import make_measures
-from semconv.runs.task_cache import TaskCache
-from semconv.runs.tasks import Task, run_tasks
-from semconv.study import finished as of
+from semconv.runs.task_cache import Task, TaskCache, run_tasks
+from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
-from semconv.study.layer_pair import observe_pair, rematch_chunk, resample, strongest_scores
 from semconv.study.observations import (
     Observations,
     PairObservation,
@@ -21,7 +19,9 @@ from semconv.study.observations import (
     SpansFacts,
     SpansObservation,
 )
+from semconv.study.observe_pair import observe_pair, rematch_chunk, resample, strongest_scores
 from semconv.study.published_protocol import PublishedSides, observe_step, variants
+from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Side, key_of
 from semconv.study.subspaces import (
@@ -110,7 +110,7 @@ def observe(
     """
     for stage, tasks in stages(suite, settings, encoded, kept):
         run_tasks(tasks, kept, encoded.on_cpu, partial(progress, stage))
-    return of.read_observations(suite, kept)
+    return read_observations(suite, kept)
 
 
 def stages(

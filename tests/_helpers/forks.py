@@ -27,7 +27,7 @@ from typing import IO, Any
 ROOT = Path(__file__).parents[2]
 SECONDS = 300.0
 _LOADED = (  # all but semconv.cli, whose consoles read the environment while they are made
-    "semconv.pipeline.rebuilt",
+    "semconv.pipeline.rebuild_archive",
     "semconv.pipeline.own_pair",
     "semconv.pipeline.reproduce",
     "semconv.report",

@@ -20,7 +20,7 @@ from semconv.study import observations
 from semconv.study.observe import Encoded, Progress, observe
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
-from semconv.study.tell import tell_pair
+from semconv.study.tell_pair import tell_pair
 from semconv.suite.config import CorpusConfig, MatchConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
 from semconv.text.top_tokens import TopTokens, counted_ids, top_tokens
 

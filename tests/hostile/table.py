@@ -146,22 +146,22 @@ def forged(folder: Path, told: bool = False) -> Path:
 
     Whoever has semconv can do so.
     """
-    from semconv.pipeline import rebuilt
+    from semconv.pipeline import rebuild_archive
     from semconv.pipeline.outputs import null_tensors
     from semconv.results.read import read_results
     from semconv.runs.task_cache import FinishedTasks
-    from semconv.study.finished import read_observations
+    from semconv.study.read_observations import read_observations
     from semconv.suite.config import suite_from_json
 
     suite = suite_from_json(folder / "suite.json")
     archived = replace(read_results(folder), suite_sha256=suite.sha256)
     observations = read_observations(suite, FinishedTasks(folder / "tasks"))
-    results = rebuilt.retold(folder, suite, observations, archived)
+    results = rebuild_archive.retold(folder, suite, observations, archived)
     made = folder.with_name("made")
     made.mkdir()
-    with patch.object(rebuilt, "write_report", rebuilt.write_report if told else lambda *_: None):
+    with patch.object(rebuild_archive, "write_report", rebuild_archive.write_report if told else lambda *_: None):
         draws = null_tensors(observations, suite.compare.measures)
-        rebuilt._write_told(folder, made, results, draws)  # pyright: ignore[reportPrivateUsage]
+        rebuild_archive._write_told(folder, made, results, draws)  # pyright: ignore[reportPrivateUsage]
     shutil.copytree(made, folder, dirs_exist_ok=True)
     shutil.rmtree(made)
     listed_again(folder)
@@ -661,7 +661,7 @@ equal = lambda a, b: a == b
 def in_an_archive(w: World) -> Arguments:
     setup = f"""
 import json
-from semconv.pipeline.rebuilt import rebuild
+from semconv.pipeline.rebuild_archive import rebuild
 from semconv.runs.archive import opened
 path = Path(shutil.copy({str(w.archive)!r}, "sent.zip"))
 def read():

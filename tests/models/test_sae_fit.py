@@ -18,8 +18,8 @@ from semconv.models.model_activations import streams
 from semconv.models.sae_fit import Reader, Variance, explained_variances, losses, sample
 from semconv.models.splicing import next_token_loss, spliced, targets, why_not_spliced
 from semconv.pipeline.encoded_sides import load_encoded, measure_fits
+from semconv.pipeline.facts_read import fit_facts
 from semconv.pipeline.reproduce import encode_all, load_blocks
-from semconv.pipeline.what_was_read import fit_facts
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
 from semconv.study.result_warnings import EXPLAINED, warnings_of

@@ -21,7 +21,7 @@ from huggingface_hub import constants
 from pyarrow import parquet
 
 from semconv import InputError
-from semconv.pipeline.rebuilt import rebuild
+from semconv.pipeline.rebuild_archive import rebuild
 from semconv.runs.anonymous import names_left
 from semconv.runs.archive import opened, write_archive
 from semconv.runs.crate import LEFT_OUT, METADATA, anonymous_metadata, environment
@@ -350,7 +350,7 @@ def test_people_and_whatever_else_a_crate_may_say_of_a_run_are_left_out(unpacked
 
 def of_an_earlier_version(folder: Path) -> None:
     """Makes an unpacked archive one with absolute paths in suite and results, as earlier versions wrote them."""
-    from semconv.pipeline.rebuilt import write_rebuilt
+    from semconv.pipeline.rebuild_archive import write_rebuilt
     from semconv.suite.config import suite_from_json
 
     suite, results = (json.loads((folder / name).read_text()) for name in ("suite.json", "results.json"))

@@ -17,8 +17,8 @@ from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from semconv import InputError
-from semconv.pipeline import rebuilt
-from semconv.pipeline.rebuilt import TOLD, check_scores, check_told, rebuild, write_rebuilt
+from semconv.pipeline import rebuild_archive
+from semconv.pipeline.rebuild_archive import TOLD, check_scores, check_told, rebuild, write_rebuilt
 from semconv.results.read import read_results
 from semconv.results.schema import Score
 from semconv.runs.archive import opened, write_archive
@@ -135,16 +135,16 @@ def test_a_forged_report_or_page_is_refused_where_the_same_commit_made_it(
 ):
     results, nulls = rebuild(unpacked)
     for name in ("index.html", "report.md"):
-        monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee")
+        monkeypatch.setattr(rebuild_archive, "code_commit", lambda: "c0ffee")
         honest = (unpacked / name).read_text()
         (unpacked / name).write_text(honest + "better")
         with pytest.raises(InputError, match=f"{name} in .* is not what its results give"):
             check_told(unpacked, results, nulls, "c0ffee")
         assert "not checked" in check_told(unpacked, results, nulls, "another")
-        monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee+changes")
+        monkeypatch.setattr(rebuild_archive, "code_commit", lambda: "c0ffee+changes")
         assert "not checked" in check_told(unpacked, results, nulls, "c0ffee+changes")
         (unpacked / name).write_text(honest)
-    monkeypatch.setattr(rebuilt, "code_commit", lambda: "c0ffee")
+    monkeypatch.setattr(rebuild_archive, "code_commit", lambda: "c0ffee")
     assert check_told(unpacked, results, nulls, "c0ffee") == "what the results give, to the byte"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from semconv.report.figures import write_figures
-from semconv.report.reading import control_rows, grid_of, title_of, value_of
+from semconv.report.result_values import control_rows, grid_of, title_of, value_of
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, results

@@ -11,7 +11,7 @@ import pytest
 from semconv.report.markdown import claims_table, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
-from semconv.report.reading import control_rows
+from semconv.report.result_values import control_rows
 from semconv.report.rows import grid_test_rows
 from semconv.report.texts import text_compared
 from semconv.report.verdict import floor_verdict

@@ -21,8 +21,9 @@ from semconv.report.explorer_data import MOST_PAIRS, Tables, explorer_data, visi
 from semconv.report.histograms import N_BINS, binned, read_draws
 from semconv.report.page import embedded, page, write_page
 from semconv.report.page_data import NullData, ReasonData, ScoreData, grid_data, limits
+from semconv.report.page_heat_maps import HeatCell, category_maps, grid_table
 from semconv.report.page_parts import inline
-from semconv.report.page_tables import HeatCell, category_maps, grid_table, headline_rows
+from semconv.report.page_tables import headline_rows
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason, Results, Score
 from semconv.study.order import in_order, label_order

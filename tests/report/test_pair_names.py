@@ -11,7 +11,7 @@ from semconv.pipeline.own_pair import models_of_pair
 from semconv.report import write_report
 from semconv.report.markdown import headline
 from semconv.report.page import page
-from semconv.report.reading import names_of
+from semconv.report.result_values import names_of
 from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig
 from semconv.system.harmless_text import no_markup
 from tests._helpers.made_up import changed, results

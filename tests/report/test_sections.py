@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from semconv.report import sections
-from semconv.report.reading import null_names
+from semconv.report.result_values import null_names
 from semconv.results.claims import value_at
 from semconv.results.schema import BestOfGrid, Reason
 from semconv.system.markdown import show

@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from semconv.compare import MEASURES
-from semconv.report.reading import NULLS
+from semconv.report.result_values import NULLS
 from semconv.suite.config import ControlConfig, MatchConfig
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""The limits on modules and functions that `scripts/measure/house.py` counts; what is beyond them has a name here."""
+"""The limits on modules and functions that `scripts/measure/layout.py` counts; what is beyond them has a name here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDE_FUNCTIONS = {
 
 @pytest.fixture(scope="module")
 def house() -> ModuleType:
-    """scripts/measure/house.py as a module."""
+    """scripts/measure/layout.py as a module."""
     spec = importlib.util.spec_from_file_location("house", SCRIPT)
     assert spec is not None
     assert spec.loader is not None

@@ -31,14 +31,13 @@ from semconv.results.schema import (
     Sinks,
     SplitHalf,
 )
-from semconv.runs.task_cache import FinishedTasks, TaskCache
-from semconv.runs.tasks import Task, run_tasks
+from semconv.runs.task_cache import FinishedTasks, Task, TaskCache, run_tasks
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.finished import read_observations
-from semconv.study.layer_pair import resample
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded, Progress, observe, stages
+from semconv.study.observe_pair import resample
 from semconv.study.published_protocol import STEPS, PublishedSides
+from semconv.study.read_observations import read_observations
 from semconv.study.sides import Side
 from semconv.study.subspaces import observe_part, pooled, spans_of
 from semconv.study.tell import Stated, tell

@@ -14,19 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-import semconv.study.finished
 import semconv.study.observe
+import semconv.study.task_names
 from semconv import best_matches
 from semconv.compare import MutualKNN
 from semconv.results.schema import FilterStep, LayerPair, NullTest, Reason, RematchCounts, Score, SplitHalf
 from semconv.statistics.permutation import calibrated_score
 from semconv.statistics.resampling import bootstrap_positions, halves
-from semconv.study.layer_pair import observe_pair, resample
 from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.study.observe import Progress
+from semconv.study.observe_pair import observe_pair, resample
 from semconv.study.settings import StudySettings
 from semconv.study.sides import match_sides, prepare_pairs, scores_of
-from semconv.study.tell import null_test
+from semconv.study.tell_pair import null_test
 from semconv.suite.config import NullConfig
 from semconv.system.shape import plain
 from semconv.text.top_tokens import TopTokens
@@ -93,7 +93,7 @@ def test_study_is_match_then_score_then_nulls(tmp_path: Path):
 
 
 def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.study.finished, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.task_names, "REMATCH_CHUNK", 4)
     without = study(WORLD.settings(), tmp_path / "0", WORLD.a, WORLD.b)
     settings = WORLD.settings(n_rematch=10)
     studied = study(settings, tmp_path / "1", WORLD.a, WORLD.b)
@@ -123,7 +123,7 @@ def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Pa
 def test_an_interrupted_study_ends_in_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ):
-    monkeypatch.setattr(semconv.study.finished, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.task_names, "REMATCH_CHUNK", 4)
     whole = study(WORLD.settings(n_rematch=10), tmp_path / "whole", WORLD.a, WORLD.b)
     ended: list[str] = []
 
@@ -215,7 +215,7 @@ def test_a_kept_task_is_not_used_for_other_inputs(what: str, tmp_path: Path):
 
 
 def test_more_shifts_and_resamples_leave_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.study.finished, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.task_names, "REMATCH_CHUNK", 4)
     done_by(WORLD, WORLD.settings(n_rematch=8), tmp_path)
     more = done_by(WORLD, WORLD.settings(n_rematch=12, n_bootstrap=9), tmp_path)
     assert (more["observe_pair"], more["rematch_chunk"], more["resample"]) == (0, 1, 9)  # the third chunk

@@ -11,7 +11,7 @@ import pytest
 
 from semconv.report.markdown import write_markdown
 from semconv.report.page import page
-from semconv.report.reading import control_rows
+from semconv.report.result_values import control_rows
 from semconv.report.verdict import floor_verdict
 from semconv.results.read import load_results
 from semconv.results.schema import Reason

@@ -32,7 +32,7 @@ from semconv.study.subspaces import (
     shared_features,
     spans_of,
 )
-from semconv.study.tell import null_test
+from semconv.study.tell_pair import null_test
 from semconv.suite.config import SpanConfig
 from semconv.system.shape import plain
 from semconv.text.keywords import Categories

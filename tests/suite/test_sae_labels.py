@@ -11,7 +11,7 @@ import pytest
 
 from semconv import InputError
 from semconv.pipeline.own_pair import model_of
-from semconv.pipeline.rebuilt import rebuild
+from semconv.pipeline.rebuild_archive import rebuild
 from semconv.pipeline.reproduce import publish, reproduce
 from semconv.runs.archive import opened, write_archive
 from semconv.runs.pairs_table import read_pairs

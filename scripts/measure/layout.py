@@ -1,7 +1,7 @@
 """Counts packages, modules, long functions and untyped tables of this tree, or of a git revision.
 
-`house.py [REVISION]` prints the numbers, and what is beyond a limit;
-`house.py --before REVISION` prints the numbers of that revision beside those of this tree. Counted are the Python files
+`layout.py [REVISION]` prints the numbers, and what is beyond a limit;
+`layout.py --before REVISION` prints the numbers of that revision beside those of this tree. Counted are the Python files
 of semconv and of scripts; of the tests only modules and lines.
 """
 

@@ -26,9 +26,9 @@ from semconv.runs.crate import CATEGORIES, LEFT_OUT
 from semconv.runs.pairs_table import read_pairs
 from semconv.runs.task_cache import FinishedTasks
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.finished import read_observations
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import Observations
+from semconv.study.read_observations import read_observations
 from semconv.study.settings import suite_measures
 from semconv.study.tell import Stated, tell
 from semconv.suite.config import ModelConfig, SuiteConfig, suite_from_json

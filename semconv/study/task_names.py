@@ -1,4 +1,4 @@
-"""Which tasks a suite is made of, by name, and the observations read from them once they are finished."""
+"""Which tasks a suite is made of, and what each is called in the folder `tasks/` of a run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from semconv.runs.task_cache import FinishedTasks
-from semconv.study.observations import (
-    CategoriesObservation,
-    Observations,
-    PairObservation,
-    PartObservation,
-    Rematch,
-    RematchChunk,
-    Resample,
-    SelfObservation,
-    SharedObservation,
-    SpansObservation,
-    StepObservation,
-    StrongestScores,
-    Studied,
-)
-from semconv.study.published_protocol import STEPS
+from semconv.study.observations import PairObservation, RematchChunk
 from semconv.suite.config import ControlConfig, ModelConfig, SuiteConfig
 from semconv.suite.sae_labels import pair_key
 
@@ -141,41 +125,3 @@ def studied_floors(suite: SuiteConfig, counts: Mapping[str, int]) -> list[Contro
     """
     floors = [control for control in suite.controls if control.kind == "floor"]
     return [control for control in floors if counts.get(key_of_control(control), 0) >= suite.match.min_pairs]
-
-
-def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
-    pair = tasks.read_as(PairObservation, observed_task(tag))
-    if not is_rematched(suite, pair):
-        return Studied(pair, None)
-    parts = chunks(suite.null.n_rematch)
-    shifted = [tasks.read_as(RematchChunk, rematch_task(tag, numbers)) for numbers in parts]
-    scores = [tasks.read_as(StrongestScores, shifted_scores_task(tag, numbers)).scores for numbers in parts]
-    passed = np.concatenate([chunk.passed for chunk in shifted])
-    strongest = tasks.read_as(StrongestScores, strongest_task(tag)).scores[0]
-    return Studied(pair, Rematch(passed, n_scored(pair, shifted), strongest, np.concatenate(scores)))
-
-
-def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
-    """Returns what the finished tasks of a suite observed, wherever they were done.
-
-    Raises:
-        InputError: a task is missing or damaged.
-    """
-    keys = keys_of_grid(suite)
-    grid = {key: _studied(suite, tasks, key) for key in keys}
-    floors = [control.name for control in studied_floors(suite, {key: len(one.pair.a) for key, one in grid.items()})]
-    sides = names_of_sides(suite)
-    subspaces, spans, published = suite.subspaces, suite.spans, suite.published
-    return Observations(
-        grid=grid,
-        resamples=[tasks.read_as(Resample, resample_task(number)) for number in range(suite.null.n_bootstrap)],
-        self_match={side: tasks.read_as(SelfObservation, self_task(side)).facts for side in sides},
-        controls={c.name: _studied(suite, tasks, control_tag(c.name)) for c in suite.controls},
-        floors={name: _studied(suite, tasks, floor_tag(name)) for name in floors},
-        trained={name: _studied(suite, tasks, trained_tag(name)) for name in floors},
-        categories={key: tasks.read_as(CategoriesObservation, categories_task(key)) for key in keys if subspaces},
-        shared={side: tasks.read_as(SharedObservation, shared_task(side)).facts.shared for side in sides if subspaces},
-        spans=tasks.read_as(SpansObservation, SPANS_TASK).facts if spans else None,
-        over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
-        steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
-    )

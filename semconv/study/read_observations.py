@@ -1,0 +1,84 @@
+"""Reads what a study observed from its finished tasks, wherever they were done: here, or by whoever sent an archive."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from semconv.runs.task_cache import FinishedTasks
+from semconv.study.observations import (
+    CategoriesObservation,
+    Observations,
+    PairObservation,
+    PartObservation,
+    Rematch,
+    RematchChunk,
+    Resample,
+    SelfObservation,
+    SharedObservation,
+    SpansObservation,
+    StepObservation,
+    StrongestScores,
+    Studied,
+)
+from semconv.study.published_protocol import STEPS
+from semconv.study.task_names import (
+    SPANS_TASK,
+    categories_task,
+    chunks,
+    control_tag,
+    floor_tag,
+    is_rematched,
+    keys_of_grid,
+    n_scored,
+    names_of_sides,
+    observed_task,
+    over_spans_task,
+    rematch_task,
+    resample_task,
+    self_task,
+    shared_task,
+    shifted_scores_task,
+    step_task,
+    strongest_task,
+    studied_floors,
+    trained_tag,
+)
+from semconv.suite.config import SuiteConfig
+
+
+def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
+    pair = tasks.read_as(PairObservation, observed_task(tag))
+    if not is_rematched(suite, pair):
+        return Studied(pair, None)
+    parts = chunks(suite.null.n_rematch)
+    shifted = [tasks.read_as(RematchChunk, rematch_task(tag, numbers)) for numbers in parts]
+    scores = [tasks.read_as(StrongestScores, shifted_scores_task(tag, numbers)).scores for numbers in parts]
+    passed = np.concatenate([chunk.passed for chunk in shifted])
+    strongest = tasks.read_as(StrongestScores, strongest_task(tag)).scores[0]
+    return Studied(pair, Rematch(passed, n_scored(pair, shifted), strongest, np.concatenate(scores)))
+
+
+def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
+    """Returns what the finished tasks of a suite observed, wherever they were done.
+
+    Raises:
+        InputError: a task is missing or damaged.
+    """
+    keys = keys_of_grid(suite)
+    grid = {key: _studied(suite, tasks, key) for key in keys}
+    floors = [control.name for control in studied_floors(suite, {key: len(one.pair.a) for key, one in grid.items()})]
+    sides = names_of_sides(suite)
+    subspaces, spans, published = suite.subspaces, suite.spans, suite.published
+    return Observations(
+        grid=grid,
+        resamples=[tasks.read_as(Resample, resample_task(number)) for number in range(suite.null.n_bootstrap)],
+        self_match={side: tasks.read_as(SelfObservation, self_task(side)).facts for side in sides},
+        controls={c.name: _studied(suite, tasks, control_tag(c.name)) for c in suite.controls},
+        floors={name: _studied(suite, tasks, floor_tag(name)) for name in floors},
+        trained={name: _studied(suite, tasks, trained_tag(name)) for name in floors},
+        categories={key: tasks.read_as(CategoriesObservation, categories_task(key)) for key in keys if subspaces},
+        shared={side: tasks.read_as(SharedObservation, shared_task(side)).facts.shared for side in sides if subspaces},
+        spans=tasks.read_as(SpansObservation, SPANS_TASK).facts if spans else None,
+        over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
+        steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
+    )
