@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "measure" / "house.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "measure" / "layout.py"
 LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "semconv/cli/studies.py:compare": 115,
@@ -23,29 +23,29 @@ WIDE_FUNCTIONS = {
 
 
 @pytest.fixture(scope="module")
-def house() -> ModuleType:
+def layout() -> ModuleType:
     """scripts/measure/layout.py as a module."""
-    spec = importlib.util.spec_from_file_location("house", SCRIPT)
+    spec = importlib.util.spec_from_file_location("layout", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["house"] = module  # where its dataclasses look their types up
+    sys.modules["layout"] = module  # where its dataclasses look their types up
     spec.loader.exec_module(module)
     return module
 
 
-def test_nothing_else_is_beyond_a_limit(house: ModuleType):
-    sources = house.of_tree()
-    modules = [one for one in house.long_modules(sources) if one.number > house.MOST_LINES]
+def test_nothing_else_is_beyond_a_limit(layout: ModuleType):
+    sources = layout.of_tree()
+    modules = [one for one in layout.long_modules(sources) if one.number > layout.MOST_LINES]
     found = [
         (modules, LONG_MODULES),
-        (house.long_functions(sources), LONG_FUNCTIONS),
-        (house.wide_functions(sources), WIDE_FUNCTIONS),
+        (layout.long_functions(sources), LONG_FUNCTIONS),
+        (layout.wide_functions(sources), WIDE_FUNCTIONS),
     ]
     assert [one for offenders, known in found for one in offenders if one.number > known.get(one.where, 0)] == []
 
 
-def test_what_is_counted(house: ModuleType):
+def test_what_is_counted(layout: ModuleType):
     method = (
         "class X:\n    def f(self, a, b, c, d, e, f): ...\n    @staticmethod\n    def g(a, b, c, d, e, f, g): ...\n"
     )
@@ -56,9 +56,9 @@ def test_what_is_counted(house: ModuleType):
         "tests/t.py": "def k(a, b, c, d, e, f, g): ...\n",
         "pyproject.toml": "[[tool.importlinter.contracts]]\n",
     }
-    numbers = house.numbers(sources)
-    assert house.long_functions(sources) == [house.Offender("semconv/x/y.py:h", 61)]
-    assert house.wide_functions(sources) == [house.Offender("semconv/x/y.py:g", 7)]
+    numbers = layout.numbers(sources)
+    assert layout.long_functions(sources) == [layout.Offender("semconv/x/y.py:h", 61)]
+    assert layout.wide_functions(sources) == [layout.Offender("semconv/x/y.py:g", 7)]
     assert (numbers["packages of semconv"], numbers["modules of semconv"], numbers["modules of tests"]) == (2, 3, 1)
     assert numbers["modules over 400 lines"] == numbers["import contracts"] == 1
     assert numbers["longest module, 1"] == "401 semconv/x/long.py"
