@@ -231,6 +231,8 @@ def _command(arguments: list[str], folder: str, env: dict[str, str] | None, mib:
         _python(arguments)
     except SystemExit as left:
         code = left.code
+        if code is not None and not isinstance(code, int):
+            sys.stderr.write(f"{code}\n")  # as Python itself does
     except BaseException:  # noqa: BLE001 - as Python itself does with what nobody caught
         traceback.print_exc()
         code = 1

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import gemma_shapes
 import pytest
 import torch
+
+from tests._helpers.forks import Ended, usual_environment, usual_forks
 
 transformers = pytest.importorskip("transformers")
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "gemma_shapes.py"
-spec = importlib.util.spec_from_file_location("gemma_shapes", SCRIPT)
-assert spec is not None
-assert spec.loader is not None
-gemma_shapes = importlib.util.module_from_spec(spec)
-sys.modules["gemma_shapes"] = gemma_shapes
-spec.loader.exec_module(gemma_shapes)
 
 
 @pytest.mark.parametrize(("number", "parameters"), [(0, 2_614_341_888), (1, 9_241_705_984)])
@@ -77,22 +70,17 @@ def test_extrapolation_is_in_proportion_to_tokens_blocks_and_pairs():
     assert far["label"] == "extrapolated, not measured: 4 x 6 blocks at 10000 tokens"
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), "--scale", "small", "--device", "cpu", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=120,
-    )
+def run(*arguments: str | Path) -> Ended:
+    whole = {**usual_environment(), "PYTHONPATH": str(ROOT)}
+    return usual_forks().run([SCRIPT, "--scale", "small", "--device", "cpu", *arguments], ROOT, env=whole)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict]:
     out = tmp_path_factory.mktemp("shapes") / "result.json"
     done = run("--tokens", "6000", "--layers", "2", "--l0", "12", "--batch", "20", "--out", out)
-    assert done.returncode == 0, done.stderr
-    *table, line = done.stdout.strip().splitlines()
+    assert done.code == 0, done.err
+    *table, line = done.out.strip().splitlines()
     result = json.loads(line)
     assert json.loads(out.read_text()) == result
     return "\n".join(table), result
@@ -129,10 +117,10 @@ def test_the_table_says_what_is_extrapolated(small: tuple[str, dict]):
 @pytest.mark.slow
 def test_bad_options_are_one_sentence():
     done = run("--tokens", "0")
-    assert done.returncode == 2
-    assert "--tokens must be above 0, got 0" in done.stderr
+    assert done.code == 2
+    assert "--tokens must be above 0, got 0" in done.err
     done = run("--l0", "100")
-    assert "--l0 must be at most a quarter of 256 features, got 100" in done.stderr
+    assert "--l0 must be at most a quarter of 256 features, got 100" in done.err
     done = run("--device", "gpu")  # the last --device counts
-    assert done.returncode != 0
-    assert done.stderr.strip() == "gemma_shapes: device must be one of auto, cpu, cuda, got 'gpu'"
+    assert done.code != 0
+    assert done.err.strip() == "gemma_shapes: device must be one of auto, cpu, cuda, got 'gpu'"

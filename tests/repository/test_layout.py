@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
-from types import ModuleType
 
-import pytest
+import layout
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "measure" / "layout.py"
 LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "semconv/cli/studies.py:compare": 115,
@@ -22,19 +18,7 @@ WIDE_FUNCTIONS = {
 """Beyond the limits when they were set, with their numbers. Take out what you shorten; add nothing."""
 
 
-@pytest.fixture(scope="module")
-def layout() -> ModuleType:
-    """scripts/measure/layout.py as a module."""
-    spec = importlib.util.spec_from_file_location("layout", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["layout"] = module  # where its dataclasses look their types up
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_nothing_else_is_beyond_a_limit(layout: ModuleType):
+def test_nothing_else_is_beyond_a_limit():
     sources = layout.of_tree()
     modules = [one for one in layout.long_modules(sources) if one.number > layout.MOST_LINES]
     found = [
@@ -45,7 +29,7 @@ def test_nothing_else_is_beyond_a_limit(layout: ModuleType):
     assert [one for offenders, known in found for one in offenders if one.number > known.get(one.where, 0)] == []
 
 
-def test_what_is_counted(layout: ModuleType):
+def test_what_is_counted():
     method = (
         "class X:\n    def f(self, a, b, c, d, e, f): ...\n    @staticmethod\n    def g(a, b, c, d, e, f, g): ...\n"
     )
@@ -66,5 +50,5 @@ def test_what_is_counted(layout: ModuleType):
 
 
 def test_the_table_names_tree_and_numbers():
-    done = subprocess.run([sys.executable, SCRIPT], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, layout.__file__], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("|  | this tree |\n|---|---|\n| packages of semconv | ")

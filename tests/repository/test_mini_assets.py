@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+import train_mini
 
 from semconv._paths import ASSETS
 from semconv.suite.config import load_suite, resolve
@@ -22,21 +19,6 @@ MINI = ASSETS / "mini"
 CARD = json.loads((MINI / "card.json").read_text())
 SAES = [(name, hook) for name, model in CARD["models"].items() for hook in model["saes"]]
 CONTROLS: dict[str, dict[str, Any]] = CARD["controls"]
-
-
-@pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    """scripts/train_mini.py as a module, which imports the script beside it."""
-    path = Path(__file__).parents[2] / "scripts" / "train_mini.py"
-    spec = importlib.util.spec_from_file_location("train_mini", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["train_mini"] = module  # dataclasses look their module up
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(path.parent))
-        spec.loader.exec_module(module)
-        yield module
 
 
 def random_ids() -> torch.Tensor:
@@ -69,21 +51,21 @@ def test_every_sae_that_ships_is_on_the_card():
     assert shipped == {f"{name}/{hook}" for name, hook in SAES} | set(CONTROLS)
 
 
-def test_the_model_card_is_made_from_the_figures(script: ModuleType):
-    assert (MINI / "README.md").read_text() == script.card_text(CARD, script.VOCABULARY)
+def test_the_model_card_is_made_from_the_figures():
+    assert (MINI / "README.md").read_text() == train_mini.card_text(CARD, train_mini.VOCABULARY)
 
 
-def test_stages_skip_what_exists(script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_stages_skip_what_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def refuse(*_: object) -> None:
         raise AssertionError("a stage ran although its result exists")
 
     for name in ("collect_activations", "train_sae", "load_blocks"):
-        monkeypatch.setattr(script, name, refuse)
-    for name in script.RECIPES:
-        script.train_model(name, tmp_path)
-        script.train_saes(name, script.depths(name) + script.controls(name), tmp_path)
+        monkeypatch.setattr(train_mini, name, refuse)
+    for name in train_mini.RECIPES:
+        train_mini.train_model(name, tmp_path)
+        train_mini.train_saes(name, train_mini.depths(name) + train_mini.controls(name), tmp_path)
     with pytest.raises(AssertionError, match="a stage ran"):
-        script.train_saes("small", [script.SaeJob("small", 2, sae_seed=99)], tmp_path)
+        train_mini.train_saes("small", [train_mini.SaeJob("small", 2, sae_seed=99)], tmp_path)
 
 
 def test_the_suite_uses_at_least_four_depths_of_each_model():
@@ -159,7 +141,7 @@ def test_controls_differ_from_the_suites_saes_in_nothing_but_what_they_control(f
 
 @requires_models
 @pytest.mark.parametrize("folder", CONTROLS)
-def test_controls_load_fit_and_explain_their_own_model_alone(script: ModuleType, folder: str):
+def test_controls_load_fit_and_explain_their_own_model_alone(folder: str):
     from semconv.models.model_activations import load_model, streams
     from semconv.models.sae_encode import encode_stream
     from semconv.models.sae_files import load_sae
@@ -172,7 +154,7 @@ def test_controls_load_fit_and_explain_their_own_model_alone(script: ModuleType,
         model = load_model(MINI / "models" / name, untrained_seed=seed)
         stream = streams(model, random_ids(), [hook])[hook].flatten(0, 1)
         with torch.no_grad():
-            explained[seed] = script.measure_sae(sae, stream)["explained_variance"]
+            explained[seed] = train_mini.measure_sae(sae, stream)["explained_variance"]
         if seed != own:
             continue
         pre = (stream - sae.b_dec) @ sae.W_enc + sae.b_enc

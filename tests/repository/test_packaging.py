@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sbom as sbom_script
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-cuda.lock")
@@ -340,17 +340,12 @@ Sbom = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def sbom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sbom:
     """Runs scripts/sbom.py within this process, since a process of its own would mostly import torch."""
-    spec = importlib.util.spec_from_file_location("sbom", ROOT / "scripts/sbom.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["sbom.py", *map(str, arguments)])
         code = 0
         try:
-            module.main()
+            sbom_script.main()
         except SystemExit as left:
             code = int(left.code or 0)
         return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())

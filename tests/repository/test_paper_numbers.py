@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import paper_numbers
 import pytest
+import walk_through
 
 from semconv import InputError
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "paper_numbers.py"
+ROOT = Path(__file__).parents[2]
 TEXT = """# Title
 
 The score is 0.103, and there are 1,314 pairs; 10.103 is not it.
@@ -26,26 +27,15 @@ old
 """
 
 
-def loaded(path: Path) -> ModuleType:
-    """Imports a script, which lies in no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = loaded(SCRIPT)
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "DOCUMENTS", ("d.md",))
-    monkeypatch.setattr(module, "figures", dict)
+    monkeypatch.setattr(paper_numbers, "ROOT", tmp_path)
+    monkeypatch.setattr(paper_numbers, "DOCUMENTS", ("d.md",))
+    monkeypatch.setattr(paper_numbers, "figures", dict)
     (tmp_path / "r.json").write_text(json.dumps({"grid": {"score": 0.10349}, "pairs": 1314, "name": "x"}))
     (tmp_path / "t.md").write_text("# One\n\n# Two\ntext\n")
     (tmp_path / "d.md").write_text(TEXT)
-    return module
+    return paper_numbers
 
 
 def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -114,12 +104,11 @@ def test_what_cannot_be_made_is_refused(
 
 def test_the_walk_through_runs_every_experiment_that_artifact_md_says_was_run():
     """And what it ran and measured stands in `measurements/runs.json`."""
-    walk = loaded(SCRIPT.with_name("walk_through.py"))
-    text = (SCRIPT.parent.parent / "artifact.md").read_text()
+    text = (ROOT / "artifact.md").read_text()
     experiments = text[text.index("**E1, ") : text.index("**E6, ")]
     told = re.findall(r"`((?:make|\.venv/bin/)[^`]*)`", experiments)
     assert len(told) >= 6
-    assert set(told) <= set(walk.COMMANDS)
-    assert walk.last_line("one\n\x1b[31m== 3 passed ==\x1b[0m\n.venv/bin/python x\n───\n") == "3 passed"
-    runs = json.loads((SCRIPT.parent.parent / "measurements" / "runs.json").read_text())["runs"]
-    assert {run["command"] for run in runs} <= set(walk.COMMANDS)
+    assert set(told) <= set(walk_through.COMMANDS)
+    assert walk_through.last_line("one\n\x1b[31m== 3 passed ==\x1b[0m\n.venv/bin/python x\n───\n") == "3 passed"
+    runs = json.loads((ROOT / "measurements" / "runs.json").read_text())["runs"]
+    assert {run["command"] for run in runs} <= set(walk_through.COMMANDS)

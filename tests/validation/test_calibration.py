@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from semconv.study.sides import match_sides
 from semconv.validation.null_cases import CASES, Text, models, models_case
 from semconv.validation.synthetic import document_lengths, planted_spaces, topical_activations
 from semconv.validation.uniformity import Case, p_and_u, randomised, run_case, summarise_case
+from tests._helpers.forks import Ended, usual_forks
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "calibration.py"
 N = 60
@@ -152,17 +151,17 @@ def test_topical_features_are_active_together_within_a_model_only():
 
 @pytest.mark.slow
 def test_the_script_resumes_in_parts_and_its_exit_code_tells(tmp_path):
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> Ended:
         sizes = ["--datasets", "1", "--power-datasets", "0", "--work", str(tmp_path / "work")]
-        return subprocess.run([sys.executable, SCRIPT, *sizes, *arguments], capture_output=True, text=True, timeout=120)
+        return usual_forks().run([SCRIPT, *sizes, *arguments], tmp_path)
 
     first = run("--part", "0/2")
-    assert first.returncode == 3
-    assert "missing" in first.stdout
+    assert first.code == 3
+    assert "missing" in first.out
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
     assert len(done) == 5
     second = run("--part", "1/2", "--out", str(tmp_path / "table.md"))
-    assert second.returncode == ("FAIL" in second.stdout)  # one data set may fall far out
+    assert second.code == ("FAIL" in second.out)  # one data set may fall far out
     assert "### grid" in (tmp_path / "table.md").read_text()
     assert all(path.stat().st_mtime_ns == when for path, when in done.items())
 
@@ -172,11 +171,11 @@ def test_the_script_resumes_in_parts_and_its_exit_code_tells(tmp_path):
             path.write_text(json.dumps(smallest))
 
     plant()
-    assert "FAIL: independent, shuffle, rsa" not in run().stdout, "the fresh data sets are honest"
+    assert "FAIL: independent, shuffle, rsa" not in run().out, "the fresh data sets are honest"
     plant()
     broken = run()
-    assert broken.returncode == 1
-    assert "FAIL: independent, shuffle, rsa" in broken.stdout
+    assert broken.code == 1
+    assert "FAIL: independent, shuffle, rsa" in broken.out
 
 
 def on_tensors(measure):
