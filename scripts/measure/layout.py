@@ -1,8 +1,8 @@
 """Counts packages, modules, long functions and untyped tables of this tree, or of a git revision.
 
 `layout.py [REVISION]` prints the numbers, and what is beyond a limit;
-`layout.py --before REVISION` prints the numbers of that revision beside those of this tree. Counted are the Python files
-of semconv and of scripts; of the tests only modules and lines.
+`layout.py --before REVISION` prints the numbers of that revision beside those of this tree. Counted are the Python
+files of semconv and of scripts; of the tests only modules and lines.
 """
 
 from __future__ import annotations

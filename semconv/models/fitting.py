@@ -38,6 +38,7 @@ def fits_of(
     task: str,
     model: ModelConfig,
     blocks: TokenBlocks,
+    *,
     kept: Tensor,
     identities: dict[str, StoreIdentity],
     with_loss: bool = True,

@@ -264,7 +264,9 @@ def measure_fits(run: Run, cache: TaskCache, models: Roles[ModelOnText], loaded:
     def fits(task: str, one: ModelOnText, identities: dict[str, StoreIdentity], with_loss: bool = False) -> Fits:
         if any(identity not in known for identity in identities.values()):
             usual = loaded.usual[1 if one.as_b else 0]
-            found = fits_of(run, cache, task, one.model, one.blocks, usual, identities, with_loss=with_loss)
+            found = fits_of(
+                run, cache, task, one.model, one.blocks, kept=usual, identities=identities, with_loss=with_loss
+            )
             known.update({identities[label]: fit for label, fit in found.items()})
         return {label: known[identity] for label, identity in identities.items()}
 

@@ -42,6 +42,7 @@ def relate_categories(
     Y: Float[ndarray, "F_b d_b"],
     members_a: Mapping[str, Int[ndarray, " n"]],
     members_b: Mapping[str, Int[ndarray, " n"]],
+    *,
     n_permutations: int = 1000,
     seed: int = 0,
     min_features: int = 1,

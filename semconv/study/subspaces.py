@@ -118,7 +118,8 @@ def relations(settings: StudySettings, a: CategoryParts, b: CategoryParts, min_f
     """Compares how the categories relate to each other in the two models; needs no pairing of features."""
     rows, null = (a.side.decoder, b.side.decoder), settings.null
     try:
-        found = relate_categories(*rows, a.members, b.members, null.n_permutations, null.seed, min_features)
+        draws = {"n_permutations": null.n_permutations, "seed": null.seed}
+        found = relate_categories(*rows, a.members, b.members, **draws, min_features=min_features)
     except InputError as error:
         return Reason(reason=str(error))
     return Relation(

@@ -11,10 +11,7 @@ LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS = {
     "semconv/cli/studies.py:compare": 115,
 }
-WIDE_FUNCTIONS = {
-    "semconv/models/fitting.py:fits_of": 8,
-    "semconv/statistics/category_relations.py:relate_categories": 7,
-}
+WIDE_FUNCTIONS: dict[str, int] = {}
 """Beyond the limits when they were set, with their numbers. Take out what you shorten; add nothing."""
 
 

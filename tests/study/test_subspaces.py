@@ -160,7 +160,9 @@ def test_relations_are_those_of_the_decoder_rows():
     a, b = (CategoryParts(side, Categories("narrow", "equals", words)) for side in (WORLD.a, WORLD.b))
     found = relations(WORLD.settings(), a, b, 3)
     assert isinstance(found, Relation)
-    whole = relate_categories(WORLD.a.decoder, WORLD.b.decoder, a.members, b.members, 19, 5, 3)
+    whole = relate_categories(
+        WORLD.a.decoder, WORLD.b.decoder, a.members, b.members, n_permutations=19, seed=5, min_features=3
+    )
     assert list(found.categories) == list(whole.names) == ["x", "y", "z"]
     assert list(found.left_out) == ["none"]
     assert found.rho == whole.test.statistic
