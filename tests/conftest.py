@@ -225,7 +225,13 @@ def _make_suite(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def tiny_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Path of a suite's TOML file whose models, SAEs, tokenizer and text lie beside it, with a claims.toml."""
+    """Path of a suite's TOML file whose models, SAEs, tokenizer and text lie beside it, with a claims.toml.
+
+    The logger of transformers keeps the stderr that it finds when it is loaded, so that is not left to a test that
+    captures its own.
+    """
+    import transformers  # noqa: F401
+
     return made_once(tmp_path_factory, "tiny", _make_suite) / "tiny.toml"
 
 

@@ -12,8 +12,11 @@ import pytest
 from semconv.cli import main
 from semconv.cli.terminal import err, out
 from tests.conftest import requires_models
-from tests.hostile.configs import TABLE, Hostile
+from tests.hostile.config_table import TABLE
+from tests.hostile.configs import Hostile
+from tests.hostile.conftest import OUTCOMES
 
+TRIED, REFUSALS, _, _, WRONG = OUTCOMES
 ROWS = [pytest.param(kind, row, id=f"{kind}: {row.name}") for kind, rows in TABLE.items() for row in rows]
 
 
@@ -40,7 +43,8 @@ def test_it_is_refused_in_one_sentence(
     capsys: pytest.CaptureFixture[str],
     record_property: Callable[[str, object], None],
 ):
-    record_property("hostile", (kind, {"tried": 1}))
+    found = dict.fromkeys((TRIED, WRONG), 1)  # the same dictionary is told until all is seen to be well
+    record_property("hostile", (kind, found))
     arguments = row.make(tiny, tmp_path)
     before = {path for path in tmp_path.rglob("*") if "run" not in path.relative_to(tmp_path).parts}
     monkeypatch.setattr(sys, "argv", ["semconv", *map(str, arguments)])
@@ -57,4 +61,4 @@ def test_it_is_refused_in_one_sentence(
     assert row.told in lines[0]
     assert not told.out
     assert {path for path in tmp_path.rglob("*") if "run" not in path.relative_to(tmp_path).parts} == before
-    record_property("hostile", (kind, {"refused in one sentence": 1}))
+    found[REFUSALS] = found.pop(WRONG)

@@ -14,7 +14,8 @@ from semconv.system.harmless_text import visible
 from tests._helpers.forks import Ended, Forks, usual_environment, usual_forks
 from tests.conftest import requires_models
 from tests.hostile.conftest import EVERYTHING, OUTCOMES
-from tests.hostile.table import EITHER, FAILS, PASSES, REFUSED, ROWS, Row, World
+from tests.hostile.rows import EITHER, FAILS, PASSES, REFUSED, Row, World
+from tests.hostile.table import TABLE
 
 pytestmark = requires_models
 TRIED, REFUSALS, ACCEPTED, TOLD, WRONG = OUTCOMES
@@ -80,7 +81,7 @@ def counted(ended: Ended, wrong: bool) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if EVERYTHING or not row.slow], ids=lambda row: visible(f"{row.kind}: {row.name}")
+    "row", [row for row in TABLE if EVERYTHING or not row.slow], ids=lambda row: visible(f"{row.kind}: {row.name}")
 )
 def test_hostile_input(
     row: Row,
