@@ -192,10 +192,10 @@ def load_encoded(
         usual = without(blocks[0], dropped[0]), without(blocks[1], dropped[1])
         excluded = bool(suite.match.sink_norm) and any(bool(at.any()) for at in dropped)
         if excluded and suite.align is None:
-            blocks, counted = usual, stored.on_the_text
+            blocks, of_models = usual, iter(models.every)
             models = models.map(lambda one: one if one.as_published else replace(one, blocks=usual[0]))
             stored = stored.map(
-                lambda group: [one.at(~dropped[0]) for one in group] if any(group is g for g in counted) else group
+                lambda group: group if next(of_models).as_published else [one.at(~dropped[0]) for one in group]
             )
         sides = load_sides(run, models, stored)
     if suite.align is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from semconv.study.read_observations import read_observations
 from semconv.study.settings import suite_measures
 from semconv.study.tell import Stated, tell
 from semconv.suite.config import ModelConfig, SuiteConfig, suite_from_json
+from semconv.suite.hooks import hook_layer
 from semconv.system.errors import InputError
 from semconv.system.files import read_tensors, temporary_folder, write_json
 from semconv.system.provenance import CHANGED, code_commit
@@ -43,8 +45,8 @@ SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
 AS_STATED = (
     "text, and sources, activity and fit of the SAEs, which need the models; matches, filters, split halves, the draws "
-    "of frequency and rematch, controls, published steps and categories, which need the activations; contexts, which "
-    "need the text; commit, machine and times"
+    "of frequency and rematch, resamples, self-matches, controls, published steps, spans and categories, which need "
+    "the activations; contexts, which need the text; commit, machine and times"
 )
 """What of an archive cannot be checked without more than it holds."""
 SAMPLED = 8
@@ -66,11 +68,18 @@ def rebuild(folder: Path, thorough: bool = False) -> tuple[Results, Draws]:
     Raises:
         InputError: a statistic is missing or damaged, or the results in the archive are not what follows from them.
     """
-    try:
+    with _refusing_damage(folder):
         return _rebuild(folder, thorough)
+
+
+@contextmanager
+def _refusing_damage(folder: Path) -> Generator[None]:
+    """Turns what breaks on what a stranger wrote into one sentence."""
+    try:
+        yield
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, StopIteration) as error:
         raise InputError(f"what {folder} holds is damaged: {type(error).__name__} {error}") from None
 
 
@@ -80,8 +89,10 @@ def _rebuild(folder: Path, thorough: bool) -> tuple[Results, Draws]:
         raise InputError(f"results.json in {folder} is of another suite than suite.json")
     if (folder / "contexts.parquet").exists():
         read_contexts(folder)
-    own = suite.subspaces is not None and not suite.subspaces.categories.startswith("asset:")
-    if suite.subspaces is not None and own and (folder / CATEGORIES).exists():  # which may be nowhere else
+    own = suite.subspaces is not None and suite.subspaces.categories.endswith(".toml")
+    if own and not (folder / CATEGORIES).exists():
+        raise InputError(f"{folder} holds no {CATEGORIES}, the keyword lists of its suite")
+    if suite.subspaces is not None and own:  # they may be nowhere else
         suite = replace(suite, subspaces=replace(suite.subspaces, categories=str(folder / CATEGORIES)))
     observations = read_observations(suite, FinishedTasks(folder / "tasks"))
     results = retold(folder, suite, observations, archived)
@@ -109,7 +120,7 @@ def _stated(folder: Path, suite: SuiteConfig, archived: Results) -> Stated:
     """Returns what an archive states of text and models, which it cannot prove.
 
     Raises:
-        InputError: it is of other SAEs than the suite.
+        InputError: it is of other SAEs than the suite, at other places, or of a fast run of a suite that is none.
     """
 
     def model(key: str, stated: Model, config: ModelConfig) -> Model:
@@ -119,8 +130,17 @@ def _stated(folder: Path, suite: SuiteConfig, archived: Results) -> Stated:
             raise InputError(
                 f"the SAEs of {key} in results.json of {folder} and in suite.json are not the same: {listed}"
             )
+        for label, sae in config.by_label.items():
+            said = stated.saes[label]
+            if (said.hook, said.layer) != (sae.hook, hook_layer(sae.hook)):
+                raise InputError(
+                    f"SAE {label} of {key} reads {sae.hook} by suite.json, results.json of {folder} says "
+                    f"{said.hook} of layer {said.layer}"
+                )
         return replace(stated, name=config.name, path=config.path, revision=config.revision)
 
+    if archived.fast and suite != suite.fast():
+        raise InputError(f"results.json of {folder} says that its run was fast, and suite.json asks for more than that")
     a, b = model("model_a", archived.model_a, suite.model_a), model("model_b", archived.model_b, suite.model_b)
     unfair = frozenset(name for name, pair in archived.controls.pairs.items() if pair.trained_saes)
     return Stated(archived.suite_sha256, archived.fast, archived.corpus, a, b, archived.read, unfair)
@@ -290,7 +310,8 @@ def check_told(folder: Path, results: Results, draws: Draws, commit: str) -> str
         InputError: this very commit writes others.
     """
     with temporary_folder() as made:
-        _write_told(folder, made, results, draws)
+        with _refusing_damage(folder):
+            _write_told(folder, made, results, draws)
         others = [name for name in TOLD if (folder / name).read_bytes() != (made / name).read_bytes()]
     if not others:
         return "what the results give, to the byte"

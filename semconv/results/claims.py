@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeGuard
 
@@ -166,6 +166,8 @@ def value_at(results: object, path: str) -> object:
     Raises:
         InputError: no such path, with the nearest name at the level where it breaks.
     """
+    from semconv.results.schema import LayerPair, Score
+
     value: Any = results
     parts = path.split(".")
     while parts:
@@ -175,6 +177,8 @@ def value_at(results: object, path: str) -> object:
         else:
             known = named(value) or {}
             n = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 0)
+            if n == 0 and isinstance(value, (Score, LayerPair)) and part in {one.name for one in fields(value)}:
+                return None  # not defined in this run, and so left out
             if n == 0:
                 raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, list(known))}")
             value = known[".".join(parts[:n])]

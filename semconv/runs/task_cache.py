@@ -26,6 +26,8 @@ from semconv.system.side_by_side import side_by_side
 Result = tuple[dict[str, Any], dict[str, ndarray]]
 """What a task leaves: plain values and arrays."""
 Observation = TypeVar("Observation")
+MOST_VALUES = 2**22
+"""Characters of the plain values of a task that are read: they are few, and JSON is larger in memory."""
 _TELLING = ("cli", "report", "validation", "bench")
 """Packages that only show, check or time what was computed; no number of a run depends on them."""
 
@@ -185,8 +187,10 @@ def _read(path: Path, key: str | None) -> Result | None:
         tensors, metadata = read_tensors(path)
         if key not in (None, metadata["key"]) or metadata["sha256"] != _sha256(metadata["values"], tensors):
             return None
+        if len(metadata["values"]) > MOST_VALUES:
+            return None
         values = parse_json(metadata["values"], str(path), finite=False)
-    except (InputError, KeyError):
+    except (InputError, KeyError, TypeError):  # of a kind that NumPy does not have, among others
         return None
     return values, {name: tensor.numpy() for name, tensor in tensors.items() if name != "nothing"}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
@@ -21,17 +21,13 @@ class _Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class PairFacts(_Facts):
-    """What is known of two SAEs beside arrays; names as in `LayerPair`.
+    """What is known of two SAEs beside arrays; names as in `LayerPair`. Which they are says the suite.
 
     Attributes:
         saturated: by measure, whether its score is near its top whatever the pairing.
         reasons: by measure, why it has no score; empty where it has one.
     """
 
-    layer_a: Count
-    layer_b: Count
-    sae_a: str
-    sae_b: str
     filters: Many[FilterStep]
     undefined_a: Count
     undefined_b: Count
@@ -60,13 +56,13 @@ class PairObservation:
     """
 
     facts: PairFacts
-    a: Int[ndarray, " n"]
-    b: Int[ndarray, " n"]
-    r: Float[ndarray, " n"]
-    scores: Float[ndarray, " measures"]
-    draws: Float[ndarray, "nulls measures m"]
-    ranked_a: Int[ndarray, " k"]
-    ranked_b: Int[ndarray, " k"]
+    a: Int64[ndarray, " n"]
+    b: Int64[ndarray, " n"]
+    r: Float64[ndarray, " n"]
+    scores: Float64[ndarray, " measures"]
+    draws: Float64[ndarray, "nulls measures m"]
+    ranked_a: Int64[ndarray, " k"]
+    ranked_b: Int64[ndarray, " k"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +83,13 @@ class RematchChunk:
     """
 
     facts: NoFacts
-    passed: Int[ndarray, " shifts"]
-    ends: Int[ndarray, " ends"]
-    a: Int[ndarray, " k"]
-    b: Int[ndarray, " k"]
+    passed: Int64[ndarray, " shifts"]
+    ends: Int64[ndarray, " ends"]
+    a: Int64[ndarray, " k"]
+    b: Int64[ndarray, " k"]
 
     @property
-    def ranked(self) -> list[tuple[Int[ndarray, " n"], Int[ndarray, " n"]]]:
+    def ranked(self) -> list[tuple[Int64[ndarray, " n"], Int64[ndarray, " n"]]]:
         """The ranked pairs of each shift."""
         cuts = self.ends[1:-1]
         return list(zip(np.split(self.a, cuts), np.split(self.b, cuts), strict=True))
@@ -109,7 +105,7 @@ class StrongestScores:
     """
 
     facts: NoFacts
-    scores: Float[ndarray, "rows measures"]
+    scores: Float64[ndarray, "rows measures"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +119,8 @@ class Resample:
     """
 
     facts: NoFacts
-    counts: Int[ndarray, "A B"]
-    scores: Float[ndarray, "A B measures"]
+    counts: Int64[ndarray, "A B"]
+    scores: Float64[ndarray, "A B measures"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,8 +160,8 @@ class PartObservation:
     """
 
     facts: PartFacts
-    scores: Float[ndarray, " measures"]
-    shuffle: Float[ndarray, "measures m"]
+    scores: Float64[ndarray, " measures"]
+    shuffle: Float64[ndarray, "measures m"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,8 +225,8 @@ class CategoriesObservation:
     """
 
     facts: CategoriesFacts
-    scores: Float[ndarray, "scored measures"]
-    shuffle: Float[ndarray, "scored measures m"]
+    scores: Float64[ndarray, "scored measures"]
+    shuffle: Float64[ndarray, "scored measures m"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,12 +256,10 @@ class StepFacts(_Facts):
     """One variant between the published protocol and the corrected one.
 
     Attributes:
-        step: what is corrected in it.
         pairs: feature pairs after every filter.
         reasons: of SVCCA and RSA, why there is no score; empty where there is one.
     """
 
-    step: str
     pairs: Count
     reasons: Many[str]
 
@@ -281,8 +275,8 @@ class StepObservation:
     """
 
     facts: StepFacts
-    scores: Float[ndarray, " measures"]
-    shuffle: Float[ndarray, "measures m"]
+    scores: Float64[ndarray, " measures"]
+    shuffle: Float64[ndarray, "measures m"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,10 +290,10 @@ class Rematch:
         scores: float64 [m, measures], under the shifts.
     """
 
-    passed: Int[ndarray, " m"]
+    passed: Int64[ndarray, " m"]
     n: int
-    strongest: Float[ndarray, " measures"]
-    scores: Float[ndarray, "m measures"]
+    strongest: Float64[ndarray, " measures"]
+    scores: Float64[ndarray, "m measures"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,9 +308,9 @@ class Studied:
     pair: PairObservation
     rematch: Rematch | None
 
-    def draws(self) -> dict[str, Float[ndarray, "measures m"]]:
+    def draws(self) -> dict[str, Float64[ndarray, "measures m"]]:
         """Returns null -> its draws of every measure, NaN where a measure has no score."""
-        found: dict[str, Float[ndarray, "measures m"]] = dict(zip(PAIRING_NULLS, self.pair.draws, strict=True))
+        found: dict[str, Float64[ndarray, "measures m"]] = dict(zip(PAIRING_NULLS, self.pair.draws, strict=True))
         return found if self.rematch is None else {**found, "rematch": self.rematch.scores.T}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
+from threading import RLock
 
 from semconv.compare import make_measures
 from semconv.runs.task_cache import Task, TaskCache, run_tasks
@@ -33,6 +35,7 @@ from semconv.study.subspaces import (
     spans_of,
 )
 from semconv.suite.config import SpanConfig, SubspaceConfig, SuiteConfig
+from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
 from semconv.text.spans import Spans
 from semconv.text.token_blocks import TokenBlocks
@@ -77,6 +80,11 @@ class Encoded:
         return [*self.sides_a, *self.sides_b]
 
     @property
+    def named(self) -> dict[str, Side]:
+        """`a.LABEL` and `b.LABEL`, which names of tasks hold, -> the side."""
+        return {f"{role}.{s.label}": s for role, sides in (("a", self.sides_a), ("b", self.sides_b)) for s in sides}
+
+    @property
     def grid(self) -> dict[str, Pair]:
         """Layer pair -> its two sides."""
         return {key_of(a, b): (a, b) for a in self.sides_a for b in self.sides_b}
@@ -105,10 +113,14 @@ def observe(
         progress: called after every task.
 
     Raises:
-        InputError: `match.min_documents` where the documents are not known, and what a measure or filter refuses of
-            settings.
+        InputError: two tasks of one name; `match.min_documents` where the documents are not known.
     """
+    names = set[str]()
     for stage, tasks in stages(suite, settings, encoded, kept):
+        for task in tasks:
+            if task.name in names:
+                raise InputError(f"two tasks are called {task.name}: give a control or an SAE another name")
+            names.add(task.name)
         run_tasks(tasks, kept, encoded.on_cpu, partial(progress, stage))
     return read_observations(suite, kept)
 
@@ -124,11 +136,11 @@ def stages(
         encoded: all sides.
         kept: holds the finished tasks of the stages before.
     """
-    grid = [_Studied(key, settings, *pair) for key, pair in encoded.grid.items()]
+    grid = [_Studied(of.grid_tag(key), settings, *pair) for key, pair in encoded.grid.items()]
     studied = [*grid, *(_Studied(of.control_tag(name), settings, *pair) for name, pair in encoded.controls.items())]
-    selves = [_self_task(settings, side) for side in encoded.sides]
+    selves = [_self_task(settings, name, side) for name, side in encoded.named.items()]
     yield "compare", [*map(_observed_task, studied), *selves]
-    counts = {one.tag: _n_pairs(kept, one.tag) for one in grid}
+    counts = {key: _n_pairs(kept, of.grid_tag(key)) for key in encoded.grid}
     floors = [
         _Studied(of.floor_tag(c.name), of_strongest(settings, counts[of.key_of_control(c)]), *encoded.controls[c.name])
         for c in of.studied_floors(suite, counts)
@@ -175,9 +187,9 @@ def _names(*sides: Side) -> tuple[str, ...]:
     return tuple(side.name for side in sides)
 
 
-def _self_task(settings: StudySettings, side: Side) -> Task:
+def _self_task(settings: StudySettings, name: str, side: Side) -> Task:
     inputs = settings.inputs(side, side)
-    return Task(of.self_task(side.name), _names(side), "match", inputs, partial(self_match, settings, side))
+    return Task(of.self_task(name), _names(side), "match", inputs, partial(self_match, settings, side))
 
 
 def _rematch_task(one: _Studied, numbers: range) -> Task:
@@ -231,29 +243,35 @@ def _category_tasks(
             for key, pair in encoded.grid.items()
         ),
         *(
-            Task(of.shared_task(side.name), (), "score", settings.inputs(side, side, more), partial(shared, side))
-            for side in encoded.sides
+            Task(of.shared_task(name), (), "score", settings.inputs(side, side, more), partial(shared, side))
+            for name, side in encoded.named.items()
         ),
     ]
 
 
 def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -> list[Task]:
+    lock, texts = RLock(), hashlib.sha256("\0".join(encoded.texts).encode()).hexdigest()
+    inputs = [asdict(config), texts, encoded.blocks.sha256, settings.starts_sha256]
     spans = cache(lambda: spans_of(config, encoded.blocks, encoded.texts))
-    inputs = [asdict(config), encoded.texts]
 
     @cache
-    def over_spans(side: Side) -> Side:
+    def pool(side: Side) -> Side:
         return pooled(side, spans(), config)
 
+    def over_spans(side: Side) -> Side:
+        with lock:  # tasks run side by side, and one side is pooled once
+            return pool(side)
+
     def facts() -> SpansObservation:
-        found = spans()
+        with lock:
+            found = spans()
         return SpansObservation(SpansFacts(n_spans=len(found), mean_length=float(found.lengths.double().mean())))
 
     def between(a: Side, b: Side):
         return observe_part(settings, settings.measures, over_spans(a), over_spans(b), settings.match.min_pairs)
 
     return [
-        Task(of.SPANS_TASK, (), "score", [encoded.blocks.sha256, *inputs], facts),
+        Task(of.SPANS_TASK, (), "score", inputs, facts),
         *(
             Task(of.over_spans_task(key), _names(*p), "match", settings.inputs(*p, inputs), partial(between, *p))
             for key, p in encoded.grid.items()

@@ -62,10 +62,6 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     nothing = np.zeros(0, dtype=np.int64)
     ranked = ranked_pairs(matches, a, b, config) if null.n_rematch else (nothing, nothing)
     facts = PairFacts(
-        layer_a=a.layer,
-        layer_b=b.layer,
-        sae_a=a.label,
-        sae_b=b.label,
         filters=tuple(FilterStep(**asdict(count)) for count in pairs.counts),
         undefined_a=int((matches.a_to_b.index[:, 0] < 0).sum()),
         undefined_b=int((matches.b_to_a.index[:, 0] < 0).sum()),

@@ -110,7 +110,7 @@ def observe_step(settings: StudySettings, compare: CompareConfig, sides: Publish
 
     measures = make_measures(names, compare.svcca_threshold)
     scored = score_beside_nulls(measures, (a, b), pairs, needed, draw, (1, n_permutations))
-    facts = StepFacts(step=step_label(name, compare), pairs=len(pairs), reasons=scored.reasons)
+    facts = StepFacts(pairs=len(pairs), reasons=scored.reasons)
     return StepObservation(facts, scored.scores, scored.draws[0])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from semconv.runs.task_cache import FinishedTasks
+from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.observations import (
     CategoriesObservation,
     Observations,
@@ -27,17 +28,18 @@ from semconv.study.task_names import (
     chunks,
     control_tag,
     floor_tag,
+    grid_tag,
     is_rematched,
-    keys_of_grid,
     n_scored,
-    names_of_sides,
     observed_task,
     over_spans_task,
     rematch_task,
     resample_task,
+    saes_of_grid,
     self_task,
     shared_task,
     shifted_scores_task,
+    sides_of,
     step_task,
     strongest_task,
     studied_floors,
@@ -53,6 +55,8 @@ def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
     parts = chunks(suite.null.n_rematch)
     shifted = [tasks.read_as(RematchChunk, rematch_task(tag, numbers)) for numbers in parts]
     scores = [tasks.read_as(StrongestScores, shifted_scores_task(tag, numbers)).scores for numbers in parts]
+    for numbers, chunk in zip(parts, shifted, strict=True):
+        check_chunk(chunk, len(numbers), rematch_task(tag, numbers))
     passed = np.concatenate([chunk.passed for chunk in shifted])
     strongest = tasks.read_as(StrongestScores, strongest_task(tag)).scores[0]
     return Studied(pair, Rematch(passed, n_scored(pair, shifted), strongest, np.concatenate(scores)))
@@ -62,23 +66,29 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     """Returns what the finished tasks of a suite observed, wherever they were done.
 
     Raises:
-        InputError: a task is missing or damaged.
+        InputError: a task is missing or damaged, or not of the sizes that the suite gives.
     """
-    keys = keys_of_grid(suite)
-    grid = {key: _studied(suite, tasks, key) for key in keys}
+    keys = list(saes_of_grid(suite))
+    grid = {key: _studied(suite, tasks, grid_tag(key)) for key in keys}
     floors = [control.name for control in studied_floors(suite, {key: len(one.pair.a) for key, one in grid.items()})]
-    sides = names_of_sides(suite)
+    sides = sides_of(suite)
     subspaces, spans, published = suite.subspaces, suite.spans, suite.published
-    return Observations(
+    observations = Observations(
         grid=grid,
         resamples=[tasks.read_as(Resample, resample_task(number)) for number in range(suite.null.n_bootstrap)],
-        self_match={side: tasks.read_as(SelfObservation, self_task(side)).facts for side in sides},
+        self_match={name: tasks.read_as(SelfObservation, self_task(side)).facts for side, name in sides.items()},
         controls={c.name: _studied(suite, tasks, control_tag(c.name)) for c in suite.controls},
         floors={name: _studied(suite, tasks, floor_tag(name)) for name in floors},
         trained={name: _studied(suite, tasks, trained_tag(name)) for name in floors},
         categories={key: tasks.read_as(CategoriesObservation, categories_task(key)) for key in keys if subspaces},
-        shared={side: tasks.read_as(SharedObservation, shared_task(side)).facts.shared for side in sides if subspaces},
+        shared={
+            name: tasks.read_as(SharedObservation, shared_task(side)).facts.shared
+            for side, name in sides.items()
+            if subspaces
+        },
         spans=tasks.read_as(SpansObservation, SPANS_TASK).facts if spans else None,
         over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
+    check_observations(suite, observations)
+    return observations

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
@@ -29,6 +32,11 @@ class StudySettings:
     null: NullConfig
     starts: Int[ndarray, " D"]
 
+    @cached_property
+    def starts_sha256(self) -> str:
+        """SHA-256 of the first positions of the documents."""
+        return hashlib.sha256(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes()).hexdigest()
+
     def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
         """Returns all that a task on two sides depends on, as plain values."""
         null = {
@@ -39,7 +47,7 @@ class StudySettings:
         }
         of_sides = [(s.store_sha256, s.decoder_sha256, s.tokens.sha256) for s in (a, b)]
         names = [repr(measure) for measure in self.measures]
-        return [of_sides, self.starts.tolist(), names, asdict(self.match), null, *more]
+        return [of_sides, self.starts_sha256, names, asdict(self.match), null, *more]
 
 
 def suite_measures(suite: SuiteConfig) -> tuple[Measure[Any], ...]:

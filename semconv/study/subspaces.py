@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class CategoryParts:
     def __init__(self, side: Side, categories: Categories) -> None:
         self.side, self._categories = side, categories
         self._parts: dict[str, Side] = {}
+        self._lock = Lock()  # tasks run side by side, and each part is cut once
 
     @cached_property
     def members(self) -> Members:
@@ -64,9 +66,10 @@ class CategoryParts:
 
     def part(self, name: str) -> Side:
         """Returns the side with the features of one category alone."""
-        if name not in self._parts:
-            self._parts[name] = _part(self.side, self.members[name])
-        return self._parts[name]
+        with self._lock:
+            if name not in self._parts:
+                self._parts[name] = _part(self.side, self.members[name])
+            return self._parts[name]
 
 
 def observe_categories(

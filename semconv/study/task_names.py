@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from semconv.study.observations import PairObservation, RematchChunk
-from semconv.suite.config import ControlConfig, ModelConfig, SuiteConfig
+from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.sae_labels import pair_key
 
 REMATCH_CHUNK = 20
 """Shifts whose results are kept together: what an interruption can cost."""
 
 
-def keys_of_grid(suite: SuiteConfig) -> list[str]:
-    """Returns the keys of the layer pairs."""
-    return [pair_key(a.label, b.label) for a in suite.model_a.saes for b in suite.model_b.saes]
+def saes_of_grid(suite: SuiteConfig) -> dict[str, tuple[SaeConfig, SaeConfig]]:
+    """Returns layer pair, such as `0x2` -> the SAE of A and that of B."""
+    return {pair_key(a.label, b.label): (a, b) for a in suite.model_a.saes for b in suite.model_b.saes}
 
 
 def key_of_control(control: ControlConfig) -> str:
@@ -24,10 +24,15 @@ def key_of_control(control: ControlConfig) -> str:
     return pair_key(control.model_a.saes[0].label, control.model_b.saes[0].label)
 
 
-def names_of_sides(suite: SuiteConfig) -> list[str]:
-    """Returns `MODEL/SAE` of the SAEs of A and B."""
-    models: tuple[ModelConfig, ...] = (suite.model_a, suite.model_b)
-    return [f"{model.name}/{sae.label}" for model in models for sae in model.saes]
+def sides_of(suite: SuiteConfig) -> dict[str, str]:
+    """Returns `a.LABEL` and `b.LABEL`, which names of tasks hold, -> `MODEL/SAE`, as the results call the SAEs."""
+    models: dict[str, ModelConfig] = {"a": suite.model_a, "b": suite.model_b}
+    return {f"{role}.{sae.label}": f"{model.name}/{sae.label}" for role, model in models.items() for sae in model.saes}
+
+
+def grid_tag(key: str) -> str:
+    """Returns what begins the names of the tasks of a layer pair."""
+    return f"grid.{key}"
 
 
 def chunks(n_rematch: int) -> list[range]:
@@ -71,13 +76,13 @@ def trained_tag(control: str) -> str:
 
 
 def self_task(side: str) -> str:
-    """Returns the name of the task that matches an SAE, `MODEL/SAE`, with itself."""
-    return f"self.{side.replace('/', '.', 1)}"
+    """Returns the name of the task that matches an SAE, `a.LABEL` or `b.LABEL`, with itself."""
+    return f"self.{side}"
 
 
 def shared_task(side: str) -> str:
-    """Returns the name of the task that counts the features of an SAE in several categories."""
-    return f"categories.{side.replace('/', '.', 1)}"
+    """Returns the name of the task that counts features in several categories, of an SAE, `a.LABEL` or `b.LABEL`."""
+    return f"categories.{side}"
 
 
 def resample_task(number: int) -> str:

@@ -26,8 +26,9 @@ from semconv.results.schema import (
 )
 from semconv.study.observations import Observations, PartFacts, StepObservation
 from semconv.study.order import in_order
-from semconv.study.published_protocol import MEASURED, Departures, published_p, variants
+from semconv.study.published_protocol import MEASURED, Departures, published_p, step_label, variants
 from semconv.study.result_warnings import warnings_of
+from semconv.study.task_names import key_of_control, saes_of_grid
 from semconv.study.tell_controls import tell_controls
 from semconv.study.tell_grid import corrected, summarise, with_intervals
 from semconv.study.tell_pair import null_test, tell_pair
@@ -67,15 +68,21 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         stated: what the results say of text and models.
     """
     names = suite.compare.measures
-    pairs = {key: tell_pair(one, names) for key, one in observations.grid.items()}
+    saes = saes_of_grid(suite)
+    pairs = {key: tell_pair(one, names, saes[key]) for key, one in observations.grid.items()}
     measures = corrected({key: pair.measures for key, pair in pairs.items()})
     grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
     grid = with_intervals(suite, grid, observations.resamples)
     draws = {key: one.draws() for key, one in observations.grid.items()}
-    controls = {name: tell_pair(one, names) for name, one in observations.controls.items()}
+    of_controls = {c.name: (c.model_a.saes[0], c.model_b.saes[0]) for c in suite.controls}
+    controls = {name: tell_pair(one, names, of_controls[name]) for name, one in observations.controls.items()}
     strongest = {
-        name: (tell_pair(floor, names), tell_pair(observations.trained[name], names))
-        for name, floor in observations.floors.items()
+        c.name: (
+            tell_pair(observations.floors[c.name], names, of_controls[c.name]),
+            tell_pair(observations.trained[c.name], names, saes[key_of_control(c)]),
+        )
+        for c in suite.controls
+        if c.name in observations.floors
     }
     results = Results(
         suite=suite.name,
@@ -104,7 +111,7 @@ def _part_measures(
         name: Reason(reason=reason)
         if reason
         else Score(score=float(scores[i]), nulls={"shuffle": null_test(float(scores[i]), shuffle[i])})
-        for i, (name, reason) in enumerate(zip(names, facts.reasons, strict=False))
+        for i, (name, reason) in enumerate(zip(names, facts.reasons, strict=facts.reason is None))
     }
 
 
@@ -158,14 +165,17 @@ def _published(observations: Observations, suite: SuiteConfig) -> Published | No
     config = suite.published
     if config is None:
         return None
-    steps = (tell_step(*both) for both in zip(observations.steps, variants().values(), strict=True))
+    steps = (
+        tell_step(step, departures, step_label(name, suite.compare))
+        for step, (name, departures) in zip(observations.steps, variants().items(), strict=True)
+    )
     return Published(layer_a=config.layer_a, layer_b=config.layer_b, steps=tuple(steps))
 
 
-def tell_step(step: StepObservation, departures: Departures) -> Step:
-    """Returns the row of one variant of the protocol."""
+def tell_step(step: StepObservation, departures: Departures, label: str) -> Step:
+    """Returns the row of one variant of the protocol, under a label."""
     svcca, rsa = (_step_score(step, place, departures.few_shuffles) for place in range(len(MEASURED)))
-    return Step(step=step.facts.step, pairs=step.facts.pairs, svcca=svcca, rsa=rsa)
+    return Step(step=label, pairs=step.facts.pairs, svcca=svcca, rsa=rsa)
 
 
 def _step_score(step: StepObservation, place: int, few_shuffles: bool) -> StepScore | Reason:

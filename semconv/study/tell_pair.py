@@ -12,20 +12,28 @@ from semconv.results.schema import LayerPair, NullTest, Reason, RematchCounts, S
 from semconv.statistics.permutation import PermutationResult, p_value
 from semconv.study.nulls import UNDEFINED
 from semconv.study.observations import Studied
+from semconv.suite.config import SaeConfig
+from semconv.suite.hooks import hook_layer
 from semconv.system.shape import number
 
 
-def tell_pair(studied: Studied, names: tuple[str, ...]) -> LayerPair:
+def tell_pair(studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, SaeConfig]) -> LayerPair:
     """Returns what the results say of two SAEs, before anything is corrected over a table.
 
     Args:
         studied: what was observed of them.
         names: of the measures, in order.
+        saes: of A and of B.
     """
     pair, facts, rematch = studied.pair, studied.pair.facts, studied.rematch
     plain = {name: value for name, value in vars(facts).items() if name not in ("reasons", "saturated")}
+    sae_a, sae_b = saes
     return LayerPair(
         **plain,
+        layer_a=hook_layer(sae_a.hook),
+        layer_b=hook_layer(sae_b.hook),
+        sae_a=sae_a.label,
+        sae_b=sae_b.label,
         pairs=len(pair.a),
         mean_r=number(float(pair.r.mean())) if len(pair.r) else None,
         measures={name: _measure(studied, place) for place, name in enumerate(names)},

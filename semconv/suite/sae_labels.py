@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from semconv.suite.hooks import parse_hook
 
@@ -31,11 +30,6 @@ def pair_key(label_a: str, label_b: str) -> str:
     """
     layers = label_a.isdecimal() and label_b.isdecimal()
     return f"{label_a}x{label_b}" if layers else f"{label_a} x {label_b}"
-
-
-def key_of_cell(cell: dict[str, Any]) -> str:
-    """Returns the key under which a part of the results stands, from the SAEs that it names."""
-    return pair_key(cell["sae_a"], cell["sae_b"])
 
 
 def split_name(given: str) -> tuple[str, str]:

@@ -21,7 +21,15 @@ from semconv.study.observe import Encoded, Progress, observe
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
 from semconv.study.tell_pair import tell_pair
-from semconv.suite.config import CorpusConfig, MatchConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
+from semconv.suite.config import (
+    CompareConfig,
+    CorpusConfig,
+    MatchConfig,
+    ModelConfig,
+    NullConfig,
+    SaeConfig,
+    SuiteConfig,
+)
 from semconv.text.top_tokens import TopTokens, counted_ids, top_tokens
 
 CONTEXT = 16
@@ -75,7 +83,9 @@ def suite_of(settings: StudySettings, a: Side, b: Side) -> SuiteConfig:
     """A suite of two SAEs and nothing else, with these filters and nulls."""
     corpus = CorpusConfig("file", "t", 16, 1000, path="x")
     models = model(a.model, a.layer), model(b.model, b.layer)
-    return SuiteConfig("two", "Made up.", corpus, *models, match=settings.match, null=settings.null)
+    compare = CompareConfig()
+    object.__setattr__(compare, "measures", tuple(measure.name for measure in settings.measures))  # some are made up
+    return SuiteConfig("two", "Made up.", corpus, *models, match=settings.match, compare=compare, null=settings.null)
 
 
 @dataclass(frozen=True)
@@ -93,8 +103,9 @@ class Studied:
 def study(settings: StudySettings, folder: Path, a: Side, b: Side, progress: Progress = lambda *_: None) -> Studied:
     """Studies two sides alone; finished tasks are kept in a folder."""
     suite, encoded = suite_of(settings, a, b), Encoded(make_blocks([9]), TEXTS, [a], [b], {})
+    saes = suite.model_a.saes[0], suite.model_b.saes[0]
     (observed,) = observe(suite, settings, encoded, TaskCache(folder), progress).grid.values()
-    return Studied(observed, tell_pair(observed, tuple(measure.name for measure in settings.measures)))
+    return Studied(observed, tell_pair(observed, tuple(measure.name for measure in settings.measures), saes))
 
 
 MATCH = MatchConfig(top_tokens=4, need_shared_token=True, one_to_one=True, min_r=0.1, min_pairs=8)

@@ -130,15 +130,15 @@ def of_another(w: World, change: Callable[[Any], None]) -> Arguments:
     RESULTS,
     {
         "draws of shuffle": (
-            ("0x2.observed", scaled("draws", at=0)),
+            ("grid.0x2.observed", scaled("draws", at=0)),
             "draws of shuffle that were kept for [a-z_0-9]+ of layers 0x2 are .* away from what the decoder rows and",
         ),
         "stated score": (
-            ("0x2.observed", scaled("scores")),
+            ("grid.0x2.observed", scaled("scores")),
             "[a-z_0-9]+ of layers 0x2 is .* in results.json of .* away from what its decoder rows give",
         ),
         "pairs": (
-            ("0x2.observed", scaled("a", 2)),
+            ("grid.0x2.observed", scaled("a", 2)),
             "pairs.parquet in .* holds other pairs of layers 0x2 than were scored",
         ),
     },
@@ -160,11 +160,11 @@ def a_million_stated_permutations(w: World) -> Arguments:
     "what only the models or the text could show",
     {
         "draws of frequency": (
-            ("0x2.observed", scaled("draws", at=1)),
+            ("grid.0x2.observed", scaled("draws", at=1)),
             "As stated: .* the draws of frequency and rematch",
         ),
         "draws of rematch": (
-            ("0x2.rematch-scores.0", scaled("scores")),
+            ("grid.0x2.rematch-scores.0", scaled("scores")),
             "As stated: .* the draws of frequency and rematch",
         ),
         "published steps": (

@@ -53,7 +53,7 @@ def reader(path):
     {
         "tokens": (("tokens-*.safetensors", SEALED), "refused"),
         "decoder rows": (("decoders/a/*.safetensors", SEALED), "refused"),
-        "finished tasks": (("tasks/0x2.observed.safetensors", TASK), "refused"),
+        "finished tasks": (("tasks/grid.0x2.observed.safetensors", TASK), "refused"),
     },
     code=PASSES,
 )

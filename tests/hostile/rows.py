@@ -154,7 +154,8 @@ def forged(folder: Path, told: bool = False) -> Path:
 
     suite = suite_from_json(folder / "suite.json")
     archived = replace(read_results(folder), suite_sha256=suite.sha256)
-    observations = read_observations(suite, FinishedTasks(folder / "tasks"))
+    with patch("semconv.study.read_observations.check_observations"):
+        observations = read_observations(suite, FinishedTasks(folder / "tasks"))
     results = rebuild_archive.retold(folder, suite, observations, archived)
     made = folder.with_name("made")
     made.mkdir()

@@ -104,7 +104,7 @@ def _bomb(w: World, name: str, size: int, content: bytes = b" ") -> Arguments:
         "a page": (("index.html", 2**31), "--max-size"),
         "JSON": (("results.json", 100 * 2**20), "of JSON at most .* are read; see --max-size"),
         "a crate": ((METADATA, 100 * 2**20), f"holds no {METADATA} of at most"),
-        "a task": (("tasks/0x2.observed.safetensors", 2**31), "--max-size"),
+        "a task": (("tasks/grid.0x2.observed.safetensors", 2**31), "--max-size"),
     },
     quick=0,
 )

@@ -266,7 +266,7 @@ LEAKS: dict[str, str] = {
     "index.html": f"<!-- {base64.b64encode(b'made on ' + HOST.encode() + b' by night').decode()} -->",
     "nulls.safetensors": f"{USER}",
     "figures/rsa.png": f"{USER}",
-    "tasks/0x2.observed.safetensors": f"at {HOST}",
+    "tasks/grid.0x2.observed.safetensors": f"at {HOST}",
 }
 
 

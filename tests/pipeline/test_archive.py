@@ -285,14 +285,14 @@ def test_missing_unlisted_and_old_are_refused(unpacked: Path, tmp_path: Path):
     ):
         pass
     (unpacked / "extra.txt").unlink()
-    task = next(unpacked.glob("tasks/0x2.rematch.*"))
+    task = next(unpacked.glob("tasks/grid.0x2.rematch.*"))
     task.rename(tmp_path / "away")
-    with pytest.raises(InputError, match=r"lists tasks/0x2\.rematch.*, which is missing"):
+    with pytest.raises(InputError, match=r"lists tasks/grid\.0x2\.rematch.*, which is missing"):
         check_crate(unpacked)
     crate = json.loads((unpacked / METADATA).read_text())
     kept = [item for item in crate["@graph"] if item["@id"] != f"tasks/{task.name}"]
     (unpacked / METADATA).write_text(json.dumps({**crate, "@graph": kept}))
-    with pytest.raises(InputError, match="must hold the finished task 0x2.rematch"):
+    with pytest.raises(InputError, match="must hold the finished task grid.0x2.rematch"):
         rebuild(unpacked)
     old = (unpacked / METADATA).read_text().replace('"value": "2"', '"value": "1"')
     (unpacked / METADATA).write_text(old)

@@ -475,14 +475,14 @@ def test_telling_needs_nothing_but_the_finished_tasks(tmp_path: Path):
     settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=2)
     suite = replace(suite, match=settings.match, null=settings.null)
     assert tell(read_observations(suite, FinishedTasks(tmp_path)), suite, stated(suite)) == results
-    observed, scores = tmp_path / "1x2.observed.safetensors", tmp_path / "1x2.strongest-scores.safetensors"
+    observed, scores = tmp_path / "grid.1x2.observed.safetensors", tmp_path / "grid.1x2.strongest-scores.safetensors"
     content = observed.read_bytes()
     observed.write_bytes(scores.read_bytes())
-    with pytest.raises(InputError, match=r"^\w+ in task 1x2\.observed in .* is missing$"):
+    with pytest.raises(InputError, match=r"^\w+ in task grid\.1x2\.observed in .* is missing$"):
         read_observations(suite, FinishedTasks(tmp_path))
     observed.write_bytes(content)
     scores.unlink()
-    with pytest.raises(InputError, match=r"must hold the finished task 1x2\.strongest-scores, found none"):
+    with pytest.raises(InputError, match=r"must hold the finished task grid\.1x2\.strongest-scores, found none"):
         read_observations(suite, FinishedTasks(tmp_path))
 
 
@@ -499,10 +499,10 @@ def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: P
         assert set(task.needs) <= sides
         assert bool(task.needs) == (task.cost == "match")
         json.dumps(task.inputs)
-    assert seen["1x2.observed"].needs == ("a/1", "b/2")
+    assert seen["grid.1x2.observed"].needs == ("a/1", "b/2")
     assert seen["self.a.3"].needs == ("a/3",)
     assert seen["control.untrained.observed"].needs == ("u/1", "b/2")
-    assert seen["1x2.rematch-scores.0"].cost == "score"
+    assert seen["grid.1x2.rematch-scores.0"].cost == "score"
     assert set(seen) == cache.used
 
 

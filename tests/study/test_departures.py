@@ -22,6 +22,7 @@ from semconv.study.published_protocol import (
     PublishedSides,
     observe_step,
     published_p,
+    step_label,
     variants,
 )
 from semconv.study.settings import StudySettings
@@ -62,7 +63,10 @@ def test_every_departure_has_one_step_in_the_order_of_the_table():
 
 def step_by_step(settings: StudySettings, compare: CompareConfig, sides: PublishedSides) -> list[dict[str, Any]]:
     steps = [observe_step(settings, compare, sides, name) for name in variants()]
-    return [plain(tell_step(*both)) for both in zip(steps, variants().values(), strict=True)]
+    return [
+        plain(tell_step(step, departures, step_label(name, compare)))
+        for step, (name, departures) in zip(steps, variants().items(), strict=True)
+    ]
 
 
 def by_hand(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -1,0 +1,139 @@
+"""Whether observations are of the sizes that their suite gives; they may come from a stranger's archive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy import ndarray
+
+from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.observations import (
+    CategoriesObservation,
+    Observations,
+    PairObservation,
+    PartObservation,
+    RematchChunk,
+    Resample,
+    Studied,
+)
+from semconv.study.published_protocol import MEASURED, PUBLISHED_SHUFFLES, variants
+from semconv.suite.config import SuiteConfig
+from semconv.system.errors import InputError
+from semconv.text.keywords import load_categories
+
+
+def check_observations(suite: SuiteConfig, observations: Observations) -> None:
+    """Refuses observations of other sizes than their suite gives: fewer draws, other measures, other categories.
+
+    Raises:
+        InputError: names what was observed, what was expected of it and what was found.
+    """
+    studied: Mapping[str, Mapping[str, Studied]] = {
+        "layers": observations.grid,
+        "control": observations.controls,
+        "the strongest pairs of floor": observations.floors,
+        "the strongest pairs beside floor": observations.trained,
+    }
+    for kind, table in studied.items():
+        for name, one in table.items():
+            _check_pair(suite, one.pair, f"{kind} {name}")
+            _check_rematch(suite, one, f"{kind} {name}")
+    for number, one in enumerate(observations.resamples):
+        _check_resample(suite, one, f"resample {number}")
+    for name, match in observations.self_match.items():
+        what = f"{name} with itself"
+        _same(sorted(match.scores), sorted(suite.compare.measures), f"measures of {what}")
+        if match.found_itself is not None and not 0 <= match.found_itself <= 1:
+            raise InputError(f"the share of features of {what} must be between 0 and 1, got {match.found_itself}")
+    for key, one in observations.categories.items():
+        _check_categories(suite, one, f"the categories of layers {key}")
+    for key, one in observations.over_spans.items():
+        _check_part(one, len(suite.compare.measures), suite.null.n_permutations, f"the spans of layers {key}")
+    for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
+        draws = PUBLISHED_SHUFFLES if departures.few_shuffles else suite.null.n_permutations
+        what = f"the published step {name}"
+        _same(len(one.facts.reasons), len(MEASURED), f"reasons of {what}")
+        _shape(one.scores, (len(MEASURED),), f"scores of {what}")
+        _shape(one.shuffle, (len(MEASURED), draws), f"draws of shuffle of {what}")
+
+
+def check_chunk(chunk: RematchChunk, n_shifts: int, what: str) -> None:
+    """Refuses shifts whose pairs are not where they are said to be.
+
+    Raises:
+        InputError: as `check_observations`.
+    """
+    _shape(chunk.passed, (n_shifts,), f"pairs that pass in {what}")
+    ends = chunk.ends
+    _shape(ends, (n_shifts + 1,), f"ends in {what}")
+    if ends[0] != 0 or (np.diff(ends) < 0).any() or not ends[-1] == len(chunk.a) == len(chunk.b):
+        raise InputError(f"the ends in {what} must rise from 0 to its {len(chunk.a)} pairs")
+
+
+def _same(found: object, wanted: object, what: str) -> None:
+    if found != wanted:
+        raise InputError(f"{what}: {wanted} expected, got {found}")
+
+
+def _shape(array: ndarray, wanted: tuple[int, ...], what: str) -> None:
+    _same(list(array.shape), list(wanted), what)
+
+
+def _check_pair(suite: SuiteConfig, pair: PairObservation, what: str) -> None:
+    n_measures, facts = len(suite.compare.measures), pair.facts
+    _same((len(pair.b), len(pair.r)), (len(pair.a), len(pair.a)), f"B features and r of {what}")
+    _same(len(pair.ranked_b), len(pair.ranked_a), f"ranked B features of {what}")
+    _same((len(facts.reasons), len(facts.saturated)), (n_measures, n_measures), f"reasons and saturated of {what}")
+    _shape(pair.scores, (n_measures,), f"scores of {what}")
+    if not facts.filters or facts.filters[-1].after != len(pair.a):
+        raise InputError(f"the last filter of {what} must leave its {len(pair.a)} feature pairs")
+    for null, draws in zip(PAIRING_NULLS, pair.draws, strict=False):
+        if draws.shape[-1] != suite.null.n_permutations:
+            raise InputError(
+                f"{draws.shape[-1]} draws of {null} were kept for {what}, the suite says {suite.null.n_permutations}"
+            )
+    _shape(pair.draws, (len(PAIRING_NULLS), n_measures, suite.null.n_permutations), f"draws of {what}")
+    _check_reasons(facts.reasons, pair.scores, what)
+
+
+def _check_reasons(reasons: tuple[str, ...], scores: ndarray, what: str) -> None:
+    if [bool(reason) for reason in reasons] != (~np.isfinite(scores)).tolist():
+        raise InputError(f"{what} must have a score or a reason why there is none for every measure")
+
+
+def _check_rematch(suite: SuiteConfig, studied: Studied, what: str) -> None:
+    rematch, n_measures, m = studied.rematch, len(suite.compare.measures), suite.null.n_rematch
+    if rematch is not None:
+        _shape(rematch.passed, (m,), f"shifts of {what}")
+        _shape(rematch.strongest, (n_measures,), f"scores of the strongest pairs of {what}")
+        _shape(rematch.scores, (m, n_measures), f"draws of rematch of {what}")
+
+
+def _check_resample(suite: SuiteConfig, found: Resample, what: str) -> None:
+    grid = len(suite.model_a.saes), len(suite.model_b.saes)
+    _shape(found.counts, grid, f"numbers of pairs of {what}")
+    _shape(found.scores, (*grid, len(suite.compare.measures)), f"scores of {what}")
+    if (found.counts < 0).any():
+        raise InputError(f"numbers of pairs of {what} must not be negative, got {found.counts.min()}")
+
+
+def _check_categories(suite: SuiteConfig, found: CategoriesObservation, what: str) -> None:
+    assert suite.subspaces is not None
+    names, facts = list(load_categories(suite.subspaces.categories).keywords), found.facts.categories
+    _same(sorted(facts), sorted(names), what)
+    measures = len(suite.subspaces.measures)
+    scored = [one for one in facts.values() if one.reason is None]
+    _shape(found.scores, (len(scored), measures), f"scores of {what}")
+    _shape(found.shuffle, (len(scored), measures, suite.null.n_permutations), f"draws of {what}")
+    for one, scores in zip(scored, found.scores, strict=True):
+        _same(len(one.reasons), measures, f"reasons of {what}")
+        _check_reasons(one.reasons, scores, what)
+
+
+def _check_part(found: PartObservation, n_measures: int, draws: int, what: str) -> None:
+    n = 0 if found.facts.reason is not None else n_measures
+    _same(len(found.facts.reasons), n, f"reasons of {what}")
+    _shape(found.scores, (n,), f"scores of {what}")
+    _shape(found.shuffle, (n, draws), f"draws of {what}")
+    _check_reasons(found.facts.reasons, found.scores, what)
