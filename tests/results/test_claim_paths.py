@@ -11,11 +11,12 @@ import pytest
 
 from semconv._paths import shipped
 from semconv.results.claim_paths import KnownNames, check_paths
-from semconv.results.claims import Claim, default_claims_path, load_claims
+from semconv.results.claims import Claim, check_claims, default_claims_path, load_claims
 from semconv.results.read import load_results
 from semconv.study.known_names import known_names
 from semconv.suite.config import NullConfig, SaeConfig, load_suite, suite_names
 from semconv.system.errors import InputError
+from tests._helpers.made_up import changed, results
 from tests.conftest import requires_models, semconv_cli
 
 MINI = known_names(load_suite("mini"))
@@ -157,3 +158,14 @@ def test_a_wrong_path_ends_the_command_before_the_run(tiny_suite: Path, tmp_path
         "(did you mean 'layer_pairs'?)\n"
     )
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("path", ["strongest_pairs_score", "interval", "interval.0"])
+def test_what_is_not_defined_fails_its_claim_and_leaves_the_report(path: str):
+    """Such a field is left out of the results; a claim on it fails, and what the run found is told all the same."""
+    made = changed(
+        results(), {"grid.1x2.measures.rsa.interval": None, "grid.1x2.measures.rsa.strongest_pairs_score": None}
+    )
+    one = Claim("c", "s", "s", made.suite, f"grid.1x2.measures.rsa.{path}", "at least", 0.1)
+    (checked,) = check_claims([one], made)
+    assert (checked.verdict, checked.observed) == ("FAIL", None)
