@@ -223,6 +223,7 @@ def test_cuda_asked_for_without_nvcc_is_an_error(tmp_path: Path):
     assert "SEMCONV_CUDA=1 needs" in done.stderr
 
 
+@pytest.mark.slow
 def test_help_is_in_groups_and_every_command_has_an_example():
     text = semconv_cli("--help").stdout
     places = [text.index(group) for group in ("Whole studies", "Stages, each usable alone", "This machine")]

@@ -134,7 +134,7 @@ def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], t
     assert [facts.sinks for facts in facts_a] == [of_sink] * 2
     assert all((facts.sinks_norm_share or 0) > 0.9 for facts in facts_a)
     assert [(facts.sinks, facts.sinks_norm_share) for facts in facts_b] == [(0, 0.0)]
-    assert facts_a[0]["l0"] == encoded.sides_a[0].acts.l0
+    assert facts_a[0].l0 == encoded.sides_a[0].acts.l0
 
 
 @pytest.mark.slow

@@ -140,6 +140,7 @@ def test_what_is_encoded_again(
     assert ([again.store_path(model, sae) for sae in model.saes] == stores) is same
 
 
+@pytest.mark.slow
 @requires_models
 def test_a_folder_of_stores_serves_several_runs(suite: SuiteConfig, passes: list[int]):
     shas: list[str] = []
@@ -175,6 +176,7 @@ def test_two_saes_of_one_content_are_encoded_once(suite: SuiteConfig, passes: li
         assert len(passes) == n_passes > 0
 
 
+@pytest.mark.slow
 @requires_models
 def test_a_run_waits_for_another_that_writes_the_same_store(suite: SuiteConfig):
     stages: list[str] = []

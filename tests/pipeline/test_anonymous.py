@@ -380,7 +380,7 @@ def test_archives_of_earlier_versions_are_read_and_their_paths_warned_of(
     of_an_earlier_version(unpacked)
     with opened(zipped(unpacked, tmp_path / "old.zip")) as folder:
         results, _ = rebuild(folder)
-    assert results["model_a"]["path"] == "/srv/model_a"
+    assert results.model_a.path == "/srv/model_a"
     assert "/srv/model_a" in names_left(unpacked)
     monkeypatch.setenv("HOME", "/srv/model_a")
     with pytest.warns(SemconvWarning, match="holds the home folder '/srv/model_a'.*a run made again"):

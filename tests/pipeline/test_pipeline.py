@@ -222,6 +222,7 @@ def test_a_users_edited_text_gives_other_tokens_and_a_damaged_cache_is_made_agai
     assert second.text_sha256 != first.text_sha256
 
 
+@pytest.mark.slow
 def test_damaged_inputs_are_one_sentence(tiny_suite: Path, tmp_path: Path):
     def broken(name: str, file: str, content: bytes) -> str:
         folder = tmp_path / name

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import layout
+import pytest
 
 LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS = {
@@ -15,6 +16,7 @@ WIDE_FUNCTIONS: dict[str, int] = {}
 """Beyond the limits when they were set, with their numbers. Take out what you shorten; add nothing."""
 
 
+@pytest.mark.slow
 def test_nothing_else_is_beyond_a_limit():
     sources = layout.of_tree()
     modules = [one for one in layout.long_modules(sources) if one.number > layout.MOST_LINES]
@@ -46,6 +48,7 @@ def test_what_is_counted():
     assert numbers["`dict[str, Any]` in semconv/x"] == 401
 
 
+@pytest.mark.slow
 def test_the_table_names_tree_and_numbers():
     done = subprocess.run([sys.executable, layout.__file__], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("|  | this tree |\n|---|---|\n| packages of semconv | ")
