@@ -37,7 +37,7 @@ from semconv.results.read import load_results
 from semconv.runs.pairs_table import read_pairs
 from semconv.suite.config import load_suite
 from semconv.suite.hooks import hook_name
-from semconv.suite.sae_labels import key_of_cell
+from semconv.suite.sae_labels import pair_key
 from semconv.system.provenance import processor
 from semconv.text.corpus import Document, docstring_documents
 from semconv.text.packing import tokenize
@@ -238,7 +238,7 @@ def cells_of(run: Path) -> dict[str, dict[str, float | int | None]]:
     pairs = read_pairs(run).to_pylist()
     cells: dict[str, dict[str, float | int | None]] = {}
     for key, cell in results["grid"].items():
-        own = [pair for pair in pairs if key_of_cell(pair) == key]
+        own = [pair for pair in pairs if pair_key(pair["sae_a"], pair["sae_b"]) == key]
         rsa = cell["measures"]["rsa"]
         rematch = rsa.get("nulls", {}).get("rematch", {})
         cells[key] = {
