@@ -13,13 +13,16 @@ from semconv.runs.task_cache import Task, TaskCache, run_tasks
 from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
 from semconv.study.observations import (
+    CategoriesObservation,
     Observations,
     PairObservation,
+    PartObservation,
     RematchChunk,
     SharedFacts,
     SharedObservation,
     SpansFacts,
     SpansObservation,
+    StrongestScores,
 )
 from semconv.study.observe_pair import observe_pair, rematch_chunk, resample, strongest_scores
 from semconv.study.published_protocol import PublishedSides, observe_step, variants
@@ -141,9 +144,10 @@ def stages(
     selves = [_self_task(settings, name, side) for name, side in encoded.named.items()]
     yield "compare", [*map(_observed_task, studied), *selves]
     counts = {key: _n_pairs(kept, of.grid_tag(key)) for key in encoded.grid}
+    controls = of.studied_floors(suite, counts)
     floors = [
         _Studied(of.floor_tag(c.name), of_strongest(settings, counts[of.key_of_control(c)]), *encoded.controls[c.name])
-        for c in of.studied_floors(suite, counts)
+        for c in controls
     ]
     if floors:
         yield "floors", [*map(_observed_task, floors)]
@@ -153,7 +157,7 @@ def stages(
                 of_strongest(settings, max(_n_pairs(kept, floor.tag), 1)),
                 *encoded.grid[of.key_of_control(c)],
             )
-            for c, floor in zip(of.studied_floors(suite, counts), floors, strict=True)
+            for c, floor in zip(controls, floors, strict=True)
         ]
         yield "beside floors", [*map(_observed_task, trained)]
         studied += [*floors, *trained]
@@ -204,7 +208,7 @@ def _score_tasks(one: _Studied, parts: list[range], kept: TaskCache) -> list[Tas
     pair = kept.read_as(PairObservation, of.observed_task(one.tag))
     n = of.n_scored(pair, [kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)) for numbers in parts])
 
-    def shifted(numbers: range):
+    def shifted(numbers: range) -> StrongestScores:
         ranked = kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)).ranked
         return strongest_scores(settings, a, b, ranked, n)
 
@@ -234,7 +238,7 @@ def _category_tasks(
     def shared(side: Side) -> SharedObservation:
         return SharedObservation(SharedFacts(shared=shared_features(parts[side.name].members)))
 
-    def between(a: Side, b: Side):
+    def between(a: Side, b: Side) -> CategoriesObservation:
         return observe_categories(settings, measures, config.min_pairs, parts[a.name], parts[b.name])
 
     return [
@@ -267,7 +271,7 @@ def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -
             found = spans()
         return SpansObservation(SpansFacts(n_spans=len(found), mean_length=float(found.lengths.double().mean())))
 
-    def between(a: Side, b: Side):
+    def between(a: Side, b: Side) -> PartObservation:
         return observe_part(settings, settings.measures, over_spans(a), over_spans(b), settings.match.min_pairs)
 
     return [

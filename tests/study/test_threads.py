@@ -26,7 +26,7 @@ from semconv.system.shape import plain
 from semconv.system.side_by_side import side_by_side
 from tests._helpers.worlds import make_world
 from tests.conftest import requires_models, semconv_cli
-from tests.study.test_comparison import small, stated, together
+from tests.study.test_observe_and_tell import small, stated, together
 
 WORDS = [f"w{i}" for i in range(400)]
 N_FEATURES = 400  # enough for the products of several threads to be rounded in another order
