@@ -1,8 +1,8 @@
 # Two images, x86_64 only: `cpu` (Debian 12, Python 3.11) and `gpu` (Ubuntu 24.04, Python 3.12, CUDA 13.0).
-# scripts/build_image.sh builds them with docker (BuildKit), podman or buildah; make image-check builds and runs `cpu`.
+# scripts/release/build_image.sh builds them with docker (BuildKit), podman or buildah; make image-check builds and runs `cpu`.
 # The gpu image was not run: it needs the bases below and, to run, an NVIDIA GPU. `docker run IMAGE` = `semconv reproduce mini`.
 #
-# Bases by tag; scripts/resolve_digests.sh writes the digest behind each tag into these lines.
+# Bases by tag; scripts/release/resolve_digests.sh writes the digest behind each tag into these lines.
 ARG CPU_BASE=debian:bookworm-slim
 ARG GPU_BUILD_BASE=nvidia/cuda:13.0.2-devel-ubuntu24.04
 ARG GPU_BASE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
@@ -17,7 +17,7 @@ ARG RUN_TESTS="tests/core/test_ops.py tests/core/test_streaming.py tests/core/te
 ARG PIP_EXTRA_INDEX_URL
 # Who runs it, and whose /results is.
 ARG UID=1000
-# Of the sources: scripts/build_image.sh fills them in.
+# Of the sources: scripts/release/build_image.sh fills them in.
 ARG SEMCONV_COMMIT=unknown
 ARG VERSION=unknown
 ARG SOURCE_DATE_EPOCH=0
@@ -27,13 +27,13 @@ FROM scratch AS wheels
 
 FROM ${CPU_BASE} AS cpu-base
 ARG APT_SNAPSHOT
-RUN --mount=type=bind,source=scripts/image,target=/mnt/image \
+RUN --mount=type=bind,source=scripts/release/image,target=/mnt/image \
     /mnt/image/install_debian.sh "$APT_SNAPSHOT" python3 libgomp1 && \
     dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\n' >/opt/packages.tsv
 
 FROM cpu-base AS cpu-build
 ARG APT_SNAPSHOT
-RUN --mount=type=bind,source=scripts/image,target=/mnt/image \
+RUN --mount=type=bind,source=scripts/release/image,target=/mnt/image \
     /mnt/image/install_debian.sh "$APT_SNAPSHOT" g++ python3-dev python3-venv
 WORKDIR /opt/source
 COPY . .
@@ -42,7 +42,7 @@ ARG SOURCE_DATE_EPOCH
 ARG RUN_TESTS
 ARG PIP_EXTRA_INDEX_URL
 RUN --mount=type=bind,from=wheels,target=/mnt/wheels --mount=type=cache,target=/root/.cache/pip \
-    SEMCONV_CUDA=0 scripts/image/build_semconv.sh debian-12 /opt/packages.tsv /mnt/wheels "$RUN_TESTS"
+    SEMCONV_CUDA=0 scripts/release/image/build_semconv.sh debian-12 /opt/packages.tsv /mnt/wheels "$RUN_TESTS"
 
 FROM cpu-base AS cpu
 COPY --from=cpu-build /opt/semconv /opt/semconv
@@ -68,13 +68,13 @@ CMD ["reproduce", "mini"]
 # Not run: see the head.
 FROM ${GPU_BASE} AS gpu-base
 ARG APT_SNAPSHOT
-RUN --mount=type=bind,source=scripts/image,target=/mnt/image \
+RUN --mount=type=bind,source=scripts/release/image,target=/mnt/image \
     /mnt/image/install_debian.sh "$APT_SNAPSHOT" python3 libgomp1 && \
     dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\n' >/opt/packages.tsv
 
 FROM ${GPU_BUILD_BASE} AS gpu-build
 ARG APT_SNAPSHOT
-RUN --mount=type=bind,source=scripts/image,target=/mnt/image \
+RUN --mount=type=bind,source=scripts/release/image,target=/mnt/image \
     /mnt/image/install_debian.sh "$APT_SNAPSHOT" g++ python3-dev python3-venv
 WORKDIR /opt/source
 COPY --from=gpu-base /opt/packages.tsv /opt/packages.tsv
@@ -87,7 +87,7 @@ ARG RUN_TESTS
 ARG PIP_EXTRA_INDEX_URL
 RUN --mount=type=bind,from=wheels,target=/mnt/wheels --mount=type=cache,target=/root/.cache/pip \
     SEMCONV_CUDA=1 SEMCONV_CUDA_ARCHS="$SEMCONV_CUDA_ARCHS" \
-    scripts/image/build_semconv.sh ubuntu-24.04 /opt/packages.tsv /mnt/wheels "$RUN_TESTS"
+    scripts/release/image/build_semconv.sh ubuntu-24.04 /opt/packages.tsv /mnt/wheels "$RUN_TESTS"
 
 FROM gpu-base AS gpu
 COPY --from=gpu-build /opt/semconv /opt/semconv

@@ -28,12 +28,12 @@ help:
 	@echo "make setup       only the virtual environment; make build: and the native core"
 
 setup: $(VENV)/.locked
-$(VENV)/.locked: requirements.lock requirements-dev.lock requirements-cuda.lock scripts/install_locked.sh
+$(VENV)/.locked: requirements.lock requirements-dev.lock requirements-cuda.lock scripts/release/install_locked.sh
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "semconv: Python 3.11 or newer is needed, found " + sys.version.split()[0])'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "semconv: Python's venv module is needed, $(PYTHON) has none (Debian: apt-get install python3-venv)" >&2; exit 2; }
 	@$(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists())' || { echo "semconv: Python.h is needed to build the native core, $(PYTHON) has none (Debian: apt-get install python3-dev)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	scripts/install_locked.sh $(BIN)/python --dev
+	scripts/release/install_locked.sh $(BIN)/python --dev
 	@touch $@
 
 build: $(VENV)/.built
@@ -60,20 +60,20 @@ check: build
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/clang-format --dry-run -Werror csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp csrc/cuda/* tests/fuzz/*.cpp tests/cuda/*.cpp
-	$(BIN)/shellcheck scripts/*.sh scripts/image/*.sh
+	$(BIN)/shellcheck scripts/*.sh scripts/*/*.sh scripts/release/image/*.sh
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pyright
 	$(BIN)/lint-imports --no-cache --no-logo
-	$(BIN)/python scripts/paper_numbers.py --check
-	$(BIN)/python scripts/results_schema.py --check
+	$(BIN)/python scripts/paper/paper_numbers.py --check
+	$(BIN)/python scripts/release/results_schema.py --check
 
 paper-numbers: build
-	$(BIN)/python scripts/paper_numbers.py
+	$(BIN)/python scripts/paper/paper_numbers.py
 
 # Warnings are errors, among them links between documents that lead nowhere.
 docs: build
 	$(LOCKED) requirements-docs.lock
 	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going -d build/doctrees -c docs . docs/_build
-	$(BIN)/python scripts/check_site.py docs/_build
+	$(BIN)/python scripts/checks/check_site.py docs/_build
 
 # Only this target needs a browser. axe-core comes out of a package for another driver, whose own needs are left out.
 page-check: build
@@ -82,7 +82,7 @@ page-check: build
 	SEMCONV_PAGE_CHECK=1 $(BIN)/python -m pytest tests/report/test_page_browser.py
 
 cuda-check: build
-	$(BIN)/python scripts/cuda_check.py
+	$(BIN)/python scripts/checks/cuda_check.py
 
 # The MKL peer is large and only this target needs it; without it the table says so.
 bench: build
@@ -90,21 +90,21 @@ bench: build
 	$(BIN)/semconv bench --quick
 
 asan: build
-	scripts/sanitize.sh address $(BIN)/python
+	scripts/checks/sanitize.sh address $(BIN)/python
 
 tsan: build
-	scripts/sanitize.sh thread $(BIN)/python
+	scripts/checks/sanitize.sh thread $(BIN)/python
 
 fuzz: build
-	scripts/fuzz.sh 1000000 50000 $(BIN)/python
+	scripts/checks/fuzz.sh 1000000 50000 $(BIN)/python
 
 TARGET ?= cpu
 image:
-	scripts/build_image.sh $(TARGET)
+	scripts/release/build_image.sh $(TARGET)
 
 # IMAGE_CHECK_ARGS: --fast, --results runs/mini/results.json (the image must write the same bytes), --keep
 image-check: build
-	scripts/image_check.sh $(BIN)/python $(IMAGE_CHECK_ARGS)
+	scripts/checks/image_check.sh $(BIN)/python $(IMAGE_CHECK_ARGS)
 
 clean:
 	rm -rf $(VENV) build docs/_build docs/api *.egg-info semconv/*.so

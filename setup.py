@@ -2,7 +2,7 @@
 
 SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch and nvcc
 are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=address
-and =thread build for scripts/sanitize.sh.
+and =thread build for scripts/checks/sanitize.sh.
 """
 
 import os
@@ -17,7 +17,7 @@ from torch.utils import cpp_extension
 from torch.version import cuda as torch_cuda
 
 DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
-NVCC_FLAGS = ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]  # as scripts/cuda_check.py compiles
+NVCC_FLAGS = ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]  # as scripts/checks/cuda_check.py compiles
 COMMON_FLAGS = ["-O3", "-std=c++20", "-Wall", "-ffp-contract=off", "-fvisibility=hidden", "-fopenmp"]
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 SANITIZE_FLAGS = ["-O1", "-g", "-fno-omit-frame-pointer"]

@@ -25,7 +25,7 @@ void check_python_signals() {
 }
 
 #ifdef SEMCONV_PLANTED_ERRORS
-// Errors that scripts/sanitize.sh must see caught; no other build has them.
+// Errors that scripts/checks/sanitize.sh must see caught; no other build has them.
 int64_t planted(const std::string& kind) {
   if (kind == "data_race") {
     int64_t counter = 0;

@@ -83,7 +83,7 @@ sanitize() {  # sanitize TOOL: the digests under one tool
 }
 
 profile() {
-  "$python" scripts/cuda_profile.py
+  "$python" scripts/measure/cuda_profile.py
 }
 
 mini() {  # the whole way, models included; its results must be those of the CPU within their tolerances

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from semconv.core.sparse import SparseActivations
 from semconv.core.store_manifest import StoreIdentity, read_manifest, stored_identity
 from semconv.core.store_shards import check_shard, read_shard
 from semconv.core.store_writer import StoreWriter
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
 __all__ = ["ActivationStore", "StoreIdentity", "StoreWriter", "stored_identity"]
@@ -67,7 +67,7 @@ class ActivationStore:
     @property
     def sha256(self) -> str:
         """SHA-256 over the shards' checksums: the activations a result was computed from."""
-        return hashlib.sha256("".join(shard.sha256 for shard in self._shards).encode()).hexdigest()
+        return sha256_of(*(shard.sha256 for shard in self._shards))
 
     def shards(self) -> Iterator[SparseActivations]:
         """Yields every shard in order, each verified.

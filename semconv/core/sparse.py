@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from semconv.core import ops
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
 _MARKS = 2**26  # flags of a document and a feature held at once, a byte each
@@ -208,10 +208,7 @@ class SparseActivations:
     @property
     def sha256(self) -> str:
         """SHA-256 over width, dtype and the three arrays."""
-        digest = hashlib.sha256(f"{self.n_features} {self.values.dtype}".encode())
-        for part in (self.indptr, self.indices, self.values):
-            digest.update(part.contiguous().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        return sha256_of(f"{self.n_features} {self.values.dtype}", self.indptr, self.indices, self.values)
 
 
 def _check_features(features: Tensor, n_features: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError, first_line
 from semconv.system.json_toml import read_json
 from semconv.system.shape import Strict, read_as
@@ -95,7 +95,7 @@ class StoreIdentity(Strict):
     @property
     def sha256(self) -> str:
         """SHA-256 of the fields that tell one store from another (`compared`)."""
-        return hashlib.sha256(json.dumps(self.compared, sort_keys=True).encode()).hexdigest()
+        return sha256_of(json.dumps(self.compared, sort_keys=True))
 
     @property
     def n_shards(self) -> int:

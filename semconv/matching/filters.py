@@ -14,6 +14,7 @@ from torch import Tensor
 from semconv.core.correlate import BestMatches, best_matches
 from semconv.core.sparse import SparseActivations
 from semconv.matching.strategies import Candidates, best_candidates, greedy, mutual, optimal, top_candidates
+from semconv.results.schema import FilterStep
 from semconv.suite.config import MatchConfig
 from semconv.system.errors import InputError
 from semconv.text.top_tokens import TopTokens
@@ -23,15 +24,6 @@ _STRATEGY_STEPS = {
     "greedy": "one-to-one by falling r",
     "optimal": "one-to-one of the highest total r",
 }
-
-
-@dataclass(frozen=True)
-class FilterCount:
-    """How many pairs went into a filter and how many came out; before the first, every B feature counts as a pair."""
-
-    step: str
-    before: int
-    after: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,14 +62,14 @@ class FeaturePairs:
     a: Int[ndarray, " n"]
     b: Int[ndarray, " n"]
     r: Float[ndarray, " n"]
-    counts: tuple[FilterCount, ...]
+    counts: tuple[FilterStep, ...]
 
     def __len__(self) -> int:
         return len(self.a)
 
     def filtered(self, kept: Bool[ndarray, " n"], r: Float[ndarray, " n"], step: str) -> FeaturePairs:
         """Returns the kept pairs with a new r [n], and one more count."""
-        counts = (*self.counts, FilterCount(step, len(self), int(kept.sum())))
+        counts = (*self.counts, FilterStep(step=step, before=len(self), after=int(kept.sum())))
         return FeaturePairs(self.a[kept], self.b[kept], r[kept], counts)
 
 
@@ -118,7 +110,7 @@ def match_features(
     def apply(step: str, keep: Callable[[Candidates], Bool[ndarray, " n"]]) -> None:
         nonlocal pairs
         left = pairs.take(keep(pairs))
-        counts.append(FilterCount(step, len(pairs), len(left)))
+        counts.append(FilterStep(step=step, before=len(pairs), after=len(left)))
         pairs = left
 
     for least, where, name in (
@@ -208,7 +200,7 @@ def _token_tables(
     return a, b
 
 
-def _paired(matches: BestMatches, config: MatchConfig) -> tuple[Candidates, list[FilterCount]]:
+def _paired(matches: BestMatches, config: MatchConfig) -> tuple[Candidates, list[FilterStep]]:
     """Returns the pairs of the strategy, at most one per B feature, in ascending order of it, and its counts."""
     n_a, n_b = len(matches.a_to_b.index), len(matches.b_to_a.index)
     needed = needed_partners(config, n_a, n_b)
@@ -216,14 +208,14 @@ def _paired(matches: BestMatches, config: MatchConfig) -> tuple[Candidates, list
     if found < needed:
         raise InputError(f"strategy {config.strategy!r} needs the {needed} best partners of a feature, got {found}")
     best = best_candidates(matches)
-    counts = [FilterCount("both features vary", n_b, len(best))]
+    counts = [FilterStep(step="both features vary", before=n_b, after=len(best))]
     if config.strategy == "best":
         return best, counts
     if config.strategy == "mutual":
         pairs = mutual(matches)
     else:
         pairs = (greedy if config.strategy == "greedy" else optimal)(top_candidates(matches, needed))
-    return pairs, [*counts, FilterCount(_STRATEGY_STEPS[config.strategy], len(best), len(pairs))]
+    return pairs, [*counts, FilterStep(step=_STRATEGY_STEPS[config.strategy], before=len(best), after=len(pairs))]
 
 
 def _both(often_a: Bool[ndarray, " F_a"], often_b: Bool[ndarray, " F_b"], pairs: Candidates) -> Bool[ndarray, " n"]:

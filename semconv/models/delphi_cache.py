@@ -6,7 +6,6 @@ One folder per hookpoint holds `{start}_{end}.safetensors`, a file per range of 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from semconv.core.activation_store import StoreIdentity, StoreWriter
 from semconv.core.sparse import SparseActivations
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.files import read_tensors
 
@@ -107,7 +107,7 @@ def import_delphi_cache(folder: Path, target: Path) -> StoreIdentity:
         sae=folder.name,
         sae_sha256="",
         hook=folder.name,
-        tokens_sha256=hashlib.sha256(f"{tuple(tokens.shape)}".encode() + tokens.numpy().tobytes()).hexdigest(),
+        tokens_sha256=sha256_of(repr(tuple(tokens.shape)), tokens),
         n_tokens=acts.n_tokens,
         n_features=acts.n_features,
         mask_rule="all positions",

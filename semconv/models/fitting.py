@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +19,7 @@ from semconv.runs.run import Run
 from semconv.runs.task_cache import Result, TaskCache
 from semconv.suite.config import ModelConfig, SaeConfig
 from semconv.suite.hooks import parse_hook
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.shown_paths import shown_path
 from semconv.text.token_blocks import TokenBlocks
@@ -60,7 +60,7 @@ def fits_of(
     """
     inputs = [
         {label: asdict(identity) for label, identity in identities.items()},
-        hashlib.sha256(kept.numpy().tobytes()).hexdigest(),
+        sha256_of(kept),
         [FIT_TOKENS, LOSS_TOKENS, run.suite.encode.batch, with_loss],
     ]
     return cache.get(task, inputs, partial(_measured, run, model, blocks, kept, with_loss))[0]

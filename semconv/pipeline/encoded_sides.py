@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -28,6 +27,7 @@ from semconv.study.published_protocol import PublishedSides
 from semconv.study.sides import Side
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.hooks import hook_layer
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.text import top_tokens as labels
 from semconv.text.alignment import aligned_spans
@@ -37,8 +37,7 @@ from semconv.text.top_tokens import TopTokens
 
 
 def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) -> Side:
-    bounds = torch.stack([spans.starts, spans.ends]).numpy().tobytes()
-    identity = hashlib.sha256(f"{side.store_sha256} {how} ".encode() + bounds).hexdigest()
+    identity = sha256_of(f"{side.store_sha256} {how} ", spans.starts, spans.ends)
     acts = pool(side.acts.to("cpu"), spans, how).to(side.acts.device)
     return replace(side, acts=acts, store_sha256=identity, documents=spans.document)
 
@@ -61,7 +60,7 @@ class Stored:
 
     def at(self, kept: torch.Tensor) -> Stored:
         """Returns what is left at some positions, bool [n_tokens] of those that were encoded."""
-        identity = hashlib.sha256(f"{self.sha256} at ".encode() + kept.numpy().tobytes()).hexdigest()
+        identity = sha256_of(f"{self.sha256} at ", kept)
         return replace(self, acts=self.acts.tokens(kept.nonzero()[:, 0]), sha256=identity)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
@@ -38,6 +37,7 @@ from semconv.study.subspaces import (
     spans_of,
 )
 from semconv.suite.config import SpanConfig, SubspaceConfig, SuiteConfig
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
 from semconv.text.spans import Spans
@@ -254,7 +254,7 @@ def _category_tasks(
 
 
 def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -> list[Task]:
-    lock, texts = RLock(), hashlib.sha256("\0".join(encoded.texts).encode()).hexdigest()
+    lock, texts = RLock(), sha256_of("\0".join(encoded.texts))
     inputs = [asdict(config), texts, encoded.blocks.sha256, settings.starts_sha256]
     spans = cache(lambda: spans_of(config, encoded.blocks, encoded.texts))
 

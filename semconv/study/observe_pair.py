@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.core.correlate import BestMatches, best_matches
+from semconv.core.correlate import best_matches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
-from semconv.results.schema import FilterStep, SplitHalf
+from semconv.results.schema import SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.study.nulls import (
     PAIRING_NULLS,
@@ -36,6 +34,7 @@ from semconv.study.observations import (
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, scores_of
 from semconv.suite.config import MatchConfig
+from semconv.system.digests import sha256_of
 from semconv.system.shape import number
 
 NOISE_LIMIT = 1e-3
@@ -62,12 +61,12 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     nothing = np.zeros(0, dtype=np.int64)
     ranked = ranked_pairs(matches, a, b, config) if null.n_rematch else (nothing, nothing)
     facts = PairFacts(
-        filters=tuple(FilterStep(**asdict(count)) for count in pairs.counts),
+        filters=pairs.counts,
         undefined_a=int((matches.a_to_b.index[:, 0] < 0).sum()),
         undefined_b=int((matches.b_to_a.index[:, 0] < 0).sum()),
         noisy_features_a=int((matches.quantization_noise_a > NOISE_LIMIT).sum()),
         noisy_features_b=int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
-        matches_sha256=_sha256(matches),
+        matches_sha256=sha256_of(*(part for best in (matches.a_to_b, matches.b_to_a) for part in (best.index, best.r))),
         split_half=_split_half(a, b, at),
         saturated=scored.saturated,
         reasons=scored.reasons,
@@ -127,10 +126,3 @@ def resample(settings: StudySettings, sides_a: Sequence[Side], sides_b: Sequence
             if len(pairs) >= settings.match.min_pairs:
                 scores[i, j] = scores_of(settings.measures, a, b, pairs.a, pairs.b)
     return Resample(NoFacts(), counts, scores)
-
-
-def _sha256(matches: BestMatches) -> str:
-    digest = hashlib.sha256()
-    for part in (matches.a_to_b.index, matches.a_to_b.r, matches.b_to_a.index, matches.b_to_a.r):
-        digest.update(part.contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -14,6 +13,7 @@ from numpy import ndarray
 from semconv.compare import Measure, make_measures
 from semconv.study.sides import Side
 from semconv.suite.config import MatchConfig, NullConfig, SuiteConfig
+from semconv.system.digests import sha256_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class StudySettings:
     @cached_property
     def starts_sha256(self) -> str:
         """SHA-256 of the first positions of the documents."""
-        return hashlib.sha256(np.ascontiguousarray(self.starts, dtype=np.int64).tobytes()).hexdigest()
+        return sha256_of(np.asarray(self.starts, dtype=np.int64))
 
     def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
         """Returns all that a task on two sides depends on, as plain values."""

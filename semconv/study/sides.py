@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from semconv.core.streaming import StreamingCorrelation
 from semconv.matching.filters import Activity, FeaturePairs, match_features, needed_partners
 from semconv.suite.config import MatchConfig
 from semconv.suite.sae_labels import pair_key
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.text.top_tokens import TopTokens
 
@@ -71,7 +71,7 @@ class Side:
     @cached_property
     def decoder_sha256(self) -> str:
         """SHA-256 of the decoder rows."""
-        return hashlib.sha256(self.decoder.tobytes()).hexdigest()
+        return sha256_of(self.decoder)
 
     def active_counts(self) -> Int[ndarray, " F"]:
         """On how many tokens each feature is active, int64 [F]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,6 +11,7 @@ from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 from semconv.compare import MEASURES
 from semconv.suite import ranges
 from semconv.suite.models import ModelConfig
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.shape import Must, Strict, Texts
 from semconv.system.shown_paths import with_shown_paths
@@ -360,4 +360,4 @@ class SuiteConfig(SuiteFile):
     @property
     def sha256(self) -> str:
         """SHA-256 of the settings, whatever the order and layout of the file."""
-        return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+        return sha256_of(json.dumps(self.settings, sort_keys=True))

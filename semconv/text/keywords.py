@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from semconv._paths import CATEGORIES
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.json_toml import read_toml
 from semconv.system.shape import Must, Sentences, Strict, read_as
@@ -63,7 +63,7 @@ class Categories:
     @property
     def sha256(self) -> str:
         """SHA-256 of rule and keywords: results with this hash used the same categories."""
-        return hashlib.sha256(json.dumps([self.rule, dict(self.keywords)], sort_keys=True).encode()).hexdigest()
+        return sha256_of(json.dumps([self.rule, dict(self.keywords)], sort_keys=True))
 
     def of_token(self, text: str) -> frozenset[str]:
         """Returns the categories that a token of this text belongs to."""

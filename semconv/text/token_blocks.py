@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
 COUNTED = "all positions but BOS, EOS and PAD"
@@ -76,7 +76,4 @@ class TokenBlocks:
     @property
     def sha256(self) -> str:
         """SHA-256 over shape, ids and mask: two runs with this hash saw the same tokens."""
-        digest = hashlib.sha256(repr(tuple(self.ids.shape)).encode())
-        digest.update(self.ids.contiguous().numpy().tobytes())
-        digest.update(self.mask.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return sha256_of(repr(tuple(self.ids.shape)), self.ids, self.mask)

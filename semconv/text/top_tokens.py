@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv.core.sparse import SparseActivations
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.text.token_blocks import TokenBlocks
 
@@ -163,9 +163,8 @@ class TopTokens:
     @property
     def sha256(self) -> str:
         """SHA-256 of all of it: tables with this hash pass the same filters."""
-        digest = hashlib.sha256(json.dumps([self.texts, self.stop_tokens]).encode())
-        digest.update(repr(self.numbers.shape).encode() + self.numbers.tobytes() + self.stopped.tobytes())
-        return digest.hexdigest()
+        texts = json.dumps([self.texts, self.stop_tokens])
+        return sha256_of(texts, repr(self.numbers.shape), self.numbers, self.stopped)
 
     def without_stops(self) -> TopTokens:
         """Returns the same tokens, none of them a stop token."""

@@ -1,6 +1,6 @@
 // Coverage-guided fuzzing of the op boundary (libFuzzer): any bytes become tensors that may break every rule, those of
 // layout, device and memory included. An op, called as torch.ops does, must either refuse or agree with the plain sums
-// below; anything else aborts. Built and run by scripts/fuzz.sh.
+// below; anything else aborts. Built and run by scripts/checks/fuzz.sh.
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
@@ -264,7 +264,7 @@ void fuzz_best_matches(FuzzedDataProvider& data) {
       }))
     return;
   require(!is_unreadable(layout), "best_matches read a tensor without data");
-  static const bool planted = std::getenv("SEMCONV_FUZZ_PLANTED") != nullptr;  // scripts/fuzz.sh: it must be found
+  static const bool planted = std::getenv("SEMCONV_FUZZ_PLANTED") != nullptr;  // scripts/checks/fuzz.sh: it must be found
   if (planted && a.n_features == 7 && k == 3) std::get<1>(out).mutable_data_ptr<double>()[0] += 1e-9;
   if (a.n_features > 100 || b.n_features > 100) return;  // wide and nearly empty: no crash is enough
   const auto x = codes_of(a), y = codes_of(b);

@@ -2,7 +2,7 @@
 
 Every input flips, cuts or replaces bytes of the manifest or of a shard of a small store; half of them repair the
 checksum, so that the code behind it is reached too. What is read without an error must satisfy the format. Run by
-scripts/fuzz.sh.
+scripts/checks/fuzz.sh.
 """
 
 from __future__ import annotations

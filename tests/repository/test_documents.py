@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
+from check_site import faults
 
 from semconv.compare import MEASURES
 from semconv.report.result_values import NULLS
 from semconv.suite.config import ControlConfig, MatchConfig
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
-from check_site import faults  # noqa: E402
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "semconv/assets/mini/README.md"]
 

@@ -15,7 +15,7 @@ from tests._helpers.forks import Ended, usual_environment, usual_forks
 transformers = pytest.importorskip("transformers")
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "scripts" / "gemma_shapes.py"
+SCRIPT = ROOT / "scripts" / "measure" / "gemma_shapes.py"
 
 
 @pytest.mark.parametrize(("number", "parameters"), [(0, 2_614_341_888), (1, 9_241_705_984)])

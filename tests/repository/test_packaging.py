@@ -102,7 +102,7 @@ def test_what_runs_is_locked():
 
 
 def test_torch_of_the_cpu_index_is_among_the_hashes():
-    listed = re.findall(r"^([0-9a-f]{64}) cp3\d+ ", (ROOT / "scripts/lock.sh").read_text(), re.MULTILINE)
+    listed = re.findall(r"^([0-9a-f]{64}) cp3\d+ ", (ROOT / "scripts/release/lock.sh").read_text(), re.MULTILINE)
     assert len(listed) == 8
     hashes = locked("requirements.lock")["torch"][1]
     assert set(listed) < set(hashes)
@@ -118,13 +118,13 @@ def test_a_torch_with_cuda_is_refused_where_none_is_wanted(tmp_path: Path):
   *) exec {sys.executable} "$@" ;;
 esac"""
     fake(tmp_path, "python", pretend)
-    assert_refused(script("install_locked.sh", tmp_path / "python", "--cpu"), "serves torch 2.13.0 with it")
-    done = script("install_locked.sh", tmp_path / "python")
+    assert_refused(script("release/install_locked.sh", tmp_path / "python", "--cpu"), "serves torch 2.13.0 with it")
+    done = script("release/install_locked.sh", tmp_path / "python")
     assert done.returncode == 0, done.stderr
     assert "requirements-cuda.lock" in done.stdout
     assert "requirements-dev.lock" not in done.stdout
     assert done.stdout.count("--require-hashes --no-deps") == 3
-    assert_refused(script("install_locked.sh", tmp_path / "python", "--gpu"), "got '--gpu'")
+    assert_refused(script("release/install_locked.sh", tmp_path / "python", "--gpu"), "got '--gpu'")
 
 
 # The wheel
@@ -148,10 +148,10 @@ def test_a_python_that_cannot_build_is_one_sentence(lacks: str, told: str, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("install_locked.sh",), "needs the path of a Python, got nothing"),
-        (("install_locked.sh", sys.executable, "--reports"), "--reports needs a folder, got nothing"),
-        (("image_check.sh",), "needs the path of a Python, got nothing"),
-        (("image_check.sh", sys.executable, "--results", "none.json"), "must be a results.json, got 'none.json'"),
+        (("release/install_locked.sh",), "needs the path of a Python, got nothing"),
+        (("release/install_locked.sh", sys.executable, "--reports"), "--reports needs a folder, got nothing"),
+        (("checks/image_check.sh",), "needs the path of a Python, got nothing"),
+        (("checks/image_check.sh", sys.executable, "--results", "no.json"), "must be a results.json, got 'no.json'"),
     ],
 )
 def test_an_option_without_its_value_is_one_sentence(arguments: tuple[str, ...], told: str):
@@ -269,7 +269,7 @@ def test_the_build_context_holds_what_the_build_reads():
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for needed in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "claims.toml", "csrc", "semconv", "tests"):
         assert needed in kept
-    builds = (ROOT / "scripts/image/build_semconv.sh").read_text()
+    builds = (ROOT / "scripts/release/image/build_semconv.sh").read_text()
     for name in re.findall(r"scripts/[\w./]+", builds):
         assert any(name.startswith(k) for k in kept), name
         assert (ROOT / name).exists()
@@ -288,21 +288,23 @@ def test_building_without_a_builder_is_one_sentence(tmp_path: Path):
         assert found
         (bare / tool).symlink_to(found)
     alone = {"PATH": str(bare)}
-    assert_refused(script("build_image.sh", env=alone), "docker with a running engine, podman or buildah", "found none")
-    assert_refused(script("build_image.sh", "gpu", env={**alone, "SEMCONV_BUILDER": "kaniko x"}), "found no kaniko")
-    assert_refused(script("build_image.sh", "tpu"), "cpu or gpu, got 'tpu'")
+    none = script("release/build_image.sh", env=alone)
+    assert_refused(none, "docker with a running engine, podman or buildah", "found none")
+    unknown = script("release/build_image.sh", "gpu", env={**alone, "SEMCONV_BUILDER": "kaniko x"})
+    assert_refused(unknown, "found no kaniko")
+    assert_refused(script("release/build_image.sh", "tpu"), "cpu or gpu, got 'tpu'")
 
 
 def test_another_architecture_is_one_sentence(tmp_path: Path):
     env = fake(tmp_path, "uname", "echo aarch64")
-    assert_refused(script("build_image.sh", env=env), "x86_64 only, found aarch64")
-    assert_refused(script("image/install_debian.sh", "", "nothing", env=env), "x86_64 only, found aarch64")
+    assert_refused(script("release/build_image.sh", env=env), "x86_64 only, found aarch64")
+    assert_refused(script("release/image/install_debian.sh", "", "nothing", env=env), "x86_64 only, found aarch64")
 
 
 def test_a_builder_is_given_the_commit_and_told_how_to_run(tmp_path: Path):
     env = fake(tmp_path, "podman", 'case "$*" in *inspect*) echo 1234567890 ;; *) printf "%s\\n" "$@" ;; esac')
     env |= {"SEMCONV_BUILDER": "podman --log-level error", "PIP_EXTRA_INDEX_URL": "file:///some/index"}
-    done = script("build_image.sh", "gpu", "--build-arg", "UID=7", env=env)
+    done = script("release/build_image.sh", "gpu", "--build-arg", "UID=7", env=env)
     assert done.returncode == 0, done.stderr
     given = done.stdout.splitlines()
     assert given[:3] == ["--log-level", "error", "build"]
@@ -321,11 +323,11 @@ def test_digests_are_written_into_the_dockerfile_all_or_none(tmp_path: Path):
     env = fake(
         tmp_path / "bin", "skopeo", 'case "$*" in *runtime*) echo broken ;; *) echo sha256:$(printf %064d 1) ;; esac'
     )
-    assert script("resolve_digests.sh", copy, env=env).returncode == 2
+    assert script("release/resolve_digests.sh", copy, env=env).returncode == 2
     assert copy.read_text() == before
     env = fake(tmp_path / "bin", "skopeo", "echo sha256:$(printf %064d 2)")
     for _ in range(2):  # a digest that stands there is replaced
-        assert script("resolve_digests.sh", copy, env=env).returncode == 0
+        assert script("release/resolve_digests.sh", copy, env=env).returncode == 0
     changed = [line for line in copy.read_text().splitlines() if line not in before.splitlines()]
     assert len(changed) == 3
     assert all(re.fullmatch(r"ARG \w+=[a-z/]+:[\w.-]+@sha256:0{63}2", line) for line in changed)
@@ -339,7 +341,7 @@ Sbom = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def sbom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Sbom:
-    """Runs scripts/sbom.py within this process, since a process of its own would mostly import torch."""
+    """Runs scripts/release/sbom.py within this process, since a process of its own would mostly import torch."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["sbom.py", *map(str, arguments)])

@@ -19,7 +19,7 @@ SAMPLES = {
     "ruff-format": "semconv/_paths.py",
     "ruff-check": "semconv/_paths.py",
     "clang-format": "csrc/checks.h",
-    "shellcheck": "scripts/lock.sh",
+    "shellcheck": "scripts/release/lock.sh",
 }
 
 

@@ -18,7 +18,7 @@ from semconv.validation.synthetic import document_lengths, planted_spaces, topic
 from semconv.validation.uniformity import Case, p_and_u, randomised, run_case, summarise_case
 from tests._helpers.forks import Ended, usual_forks
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "calibration.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "measure" / "calibration.py"
 N = 60
 
 

@@ -1,6 +1,6 @@
 """Runs an image of semconv as shipped, as its own user and without network, and prints a table of what it did.
 
-Used by scripts/image_check.sh, with buildah. Exit code 1 if anything failed.
+Used by scripts/checks/image_check.sh, with buildah. Exit code 1 if anything failed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Fuzzes the op boundary (libFuzzer) and the store reader (atheris), both guided by coverage, and prints how many inputs
-# ran. Usage: scripts/fuzz.sh [OP_INPUTS [STORE_INPUTS [PYTHON]]]. Needs clang++ with libFuzzer (Debian: apt-get install
+# ran. Usage: scripts/checks/fuzz.sh [OP_INPUTS [STORE_INPUTS [PYTHON]]]. Needs clang++ with libFuzzer (Debian: apt-get install
 # clang libclang-rt-14-dev) and installs atheris into the Python's environment.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 op_inputs=${1:-1000000} store_inputs=${2:-50000}
 python=$(realpath -s "${3:-.venv/bin/python}")
 clang=${CLANGXX:-clang++}

@@ -13,8 +13,9 @@ def card_text(card: dict, vocabulary: int) -> str:
         "Two causal language models of the Gemma-2 architecture that share one byte-level BPE tokenizer of "
         f"{vocabulary:,} tokens, trained for this project on the train split of the mini corpus (English docstrings "
         "of pinned Python packages), and JumpReLU SAEs of their residual streams. They exist to exercise the whole "
-        "path of semconv on real text; they are good for nothing else. Made by `python scripts/train_mini.py` (CPU, "
-        "about an hour and a half on two cores); this file by its last stage, `python scripts/train_mini.py card`.",
+        "path of semconv on real text; they are good for nothing else. Made by "
+        "`python scripts/paper/train_mini.py` (CPU, about an hour and a half on two cores); this file by its last "
+        "stage, `python scripts/paper/train_mini.py card`.",
         "",
         f"Held-out loss in nats per token over {card['heldout_tokens']:,} tokens of held-out documents:",
         "",
@@ -50,7 +51,7 @@ def card_text(card: dict, vocabulary: int) -> str:
         "Controls, trained and measured by the same recipe on the same text. `-untrained`: the SAE of the model's "
         "untrained twin, whose weights are drawn from a seed and have learned nothing. `.seed1`: the trained model's "
         "stream again, with another seed for the start of the SAE and the order of its data. Made by `python "
-        "scripts/train_mini.py controls` in about half an hour on one core.",
+        "scripts/paper/train_mini.py controls` in about half an hour on one core.",
         "",
         "| SAE | width | realised L0 | explained variance | never active |",
         "|---|---|---|---|---|",

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Installs the locked packages, every file checked against its hash.
-# Usage: scripts/install_locked.sh PYTHON [--dev] [--cpu] [--reports FOLDER | --download FOLDER]
+# Usage: scripts/release/install_locked.sh PYTHON [--dev] [--cpu] [--reports FOLDER | --download FOLDER]
 #   --dev       requirements-dev.lock too, what building, testing and checking need
 #   --cpu       refuse a torch with CUDA
-#   --reports   keep pip's installation reports there, for scripts/sbom.py
+#   --reports   keep pip's installation reports there, for scripts/release/sbom.py
 #   --download  only fetch the files, into that folder
 set -euo pipefail
 [ $# -gt 0 ] || { echo "semconv: install_locked.sh needs the path of a Python, got nothing" >&2 && exit 2; }
 python=$1
 shift
-root=$(dirname "$0")/..
+root=$(dirname "$0")/../..
 dev="" cpu="" reports="" folder=""
 while [ $# -gt 0 ]; do
   case $1 in

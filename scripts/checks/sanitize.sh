@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds the native core for a sanitiser, and runs the native tests and a race on it: every op, while another thread
 # writes to what it reads (tests/fuzz/race_ops.cpp). First it plants errors, each of which must be caught.
-#   scripts/sanitize.sh address|thread [PYTHON]      from any folder; SEMCONV_RACE_SECONDS (60), SEMCONV_RACE_SEED (0)
+#   scripts/checks/sanitize.sh address|thread [PYTHON]      from any folder; SEMCONV_RACE_SECONDS (60), SEMCONV_RACE_SEED (0)
 # address: reads and writes outside memory, and undefined behaviour. thread: data races.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 mode=${1:-}
 python=$(realpath -s "${2:-.venv/bin/python}")
 compiler=${CXX:-c++}
@@ -23,7 +23,7 @@ case $mode in
     export TSAN_OPTIONS="halt_on_error=1 ignore_noninstrumented_modules=1"
     ;;
   *)
-    echo "usage: scripts/sanitize.sh address|thread [PYTHON]" >&2
+    echo "usage: scripts/checks/sanitize.sh address|thread [PYTHON]" >&2
     exit 2
     ;;
 esac

@@ -1,7 +1,7 @@
 """Calibration study: are the p-values of every null uniform where nothing is shared, and what is their power?
 
-    python scripts/calibration.py                                  # everything, 10 to 15 minutes on one core
-    python scripts/calibration.py --datasets 200 --out table.md
+    python scripts/measure/calibration.py                                  # everything, 10 to 15 minutes on one core
+    python scripts/measure/calibration.py --datasets 200 --out table.md
 
 Finished chunks of data sets are kept under build/calibration, so a stopped run goes on, and several processes may each
 take a part (`--part 0/2`, `--part 1/2`). Of some ninety honest tests about one has a Kolmogorov-Smirnov p <= 0.01 by
@@ -30,7 +30,7 @@ from semconv.validation.null_cases import CASES, power_cases
 from semconv.validation.uniformity import Case, Row, Tests, run_case, summarise_case
 
 ORDER = ("pairs", *MEASURES)
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STRENGTHS = (0.0, 0.1, 0.2, 0.4)
 CHUNK = 25
 Job = tuple[Case, int, int, int]

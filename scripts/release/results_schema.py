@@ -10,7 +10,7 @@ from pathlib import Path
 from semconv.results.schema import Results
 from semconv.system.shape import json_schema
 
-TARGET = Path(__file__).parents[1] / "semconv" / "results" / "results.schema.json"
+TARGET = Path(__file__).parents[2] / "semconv" / "results" / "results.schema.json"
 
 
 def schema_text() -> str:
@@ -26,7 +26,7 @@ def main() -> int:
     if parser.parse_args().check:
         if TARGET.read_text() == text:
             return 0
-        print(f"{TARGET.name} is not what the dataclasses give; python scripts/results_schema.py writes it")
+        print(f"{TARGET.name} is not what the dataclasses give; python scripts/release/results_schema.py writes it")
         return 1
     TARGET.write_text(text)
     return 0

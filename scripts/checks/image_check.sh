@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the cpu image on a machine without a container engine, then runs it as shipped, without network (image_trial.py).
-# Usage: scripts/image_check.sh PYTHON [--fast] [--results FILE] [--keep]
+# Usage: scripts/checks/image_check.sh PYTHON [--fast] [--results FILE] [--keep]
 #   PYTHON     a 3.11 that has the locked packages (for fetching the wheels as pip is configured here)
 #   --fast     `reproduce mini --fast` instead of the default command
 #   --results  results.json of a run on this machine: the image must write the same bytes
@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 lacking=()
 [ "$(id -u)" = 0 ] || lacking+=("root")
@@ -67,12 +67,12 @@ rm -rf --one-file-system "$work/base"
 
 echo "semconv: wheels ..."
 # Fetched here, so that this machine's settings of pip count and none of them comes near the image.
-scripts/install_locked.sh "$python" --cpu --dev --download "$work/wheels" 2>"$work/wheels.log" || { tail "$work/wheels.log" >&2; exit 1; }
+scripts/release/install_locked.sh "$python" --cpu --dev --download "$work/wheels" 2>"$work/wheels.log" || { tail "$work/wheels.log" >&2; exit 1; }
 
 echo "semconv: build ..."
 start=$SECONDS
-SEMCONV_BUILDER="${builder[*]}" PIP_EXTRA_INDEX_URL="" scripts/build_image.sh cpu --isolation chroot --network host \
+SEMCONV_BUILDER="${builder[*]}" PIP_EXTRA_INDEX_URL="" scripts/release/build_image.sh cpu --isolation chroot --network host \
   --build-arg CPU_BASE=localhost/semconv-base --build-arg APT_SNAPSHOT= --build-context wheels="$work/wheels" \
   >"$work/build.log" 2>&1 || { tail -n 40 "$work/build.log" >&2; exit 1; }
 grep -E '^[0-9]+ passed' "$work/build.log" || { echo "semconv: the build ran no test" >&2; exit 1; }
-"$python" scripts/image_trial.py "${builder[*]}" semconv:cpu --work "$work" --build-seconds $((SECONDS - start)) "${options[@]}"
+"$python" scripts/checks/image_trial.py "${builder[*]}" semconv:cpu --work "$work" --build-seconds $((SECONDS - start)) "${options[@]}"

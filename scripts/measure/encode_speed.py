@@ -1,6 +1,6 @@
 """What encoding costs beside the models and SAEs themselves, on the mini models; prints Markdown.
 
-    python scripts/encode_speed.py [share | memory | processes]     # all three take nine minutes
+    python scripts/measure/encode_speed.py [share | memory | processes]     # all three take nine minutes
 
 Share: seconds of an encode outside the forward passes and the products of the SAEs. Memory: peak of a process that
 encodes all 11 layers of both models, over that of one of each. Processes: seconds of two under torchrun against one,
@@ -27,7 +27,7 @@ from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
 from semconv.suite.config import load_suite
 
-SUITES = Path(__file__).resolve().parent.parent / "semconv" / "suites"
+SUITES = Path(__file__).resolve().parents[2] / "semconv" / "suites"
 
 
 def share_outside(folder: Path) -> tuple[float, float]:

@@ -4,7 +4,7 @@ Fails when a kernel does not compile, spills registers, or adds to shared memory
 driver (csrc/cuda/*.cpp) does not compile against this torch. Uses the nvcc on PATH; without one, installs a pinned
 toolkit from wheels into build/cuda-toolkit. With --out it writes the table of registers and shared memory.
 
-    python scripts/cuda_check.py [--out docs/cuda_resources.md]
+    python scripts/checks/cuda_check.py [--out docs/cuda_resources.md]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CUDA = ROOT / "csrc" / "cuda"
 BUILD = ROOT / "build" / "cuda-check"
 TOOLKIT = ROOT / "build" / "cuda-toolkit"
@@ -145,9 +145,9 @@ def table(kernels: list[Kernel], version: str) -> str:
     lines = [
         "# Registers of the CUDA kernels",
         "",
-        f"Made by `python scripts/cuda_check.py --out docs/cuda_resources.md` with {version}. No kernel uses a stack",
-        "frame or spills; the check fails when one does. Shared memory is dynamic: 64 bytes, 8 per thread and 8 per",
-        "column of the pass for the accumulating kernels (csrc/cuda/work.h), at most 2 KiB for the others.",
+        f"Made by `python scripts/checks/cuda_check.py --out docs/cuda_resources.md` with {version}. No kernel",
+        "uses a stack frame or spills; the check fails when one does. Shared memory is dynamic: 64 bytes, 8 per thread",
+        "and 8 per column of the pass for the accumulating kernels (csrc/cuda/work.h), at most 2 KiB for the others.",
         "",
         "| kernel | source | " + " | ".join(f"sm_{arch}" for arch in ARCHS) + " |",
         "|---|---|" + "---:|" * len(ARCHS),

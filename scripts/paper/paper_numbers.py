@@ -1,7 +1,7 @@
 """Writes every table, figure and quoted number of the documents from the result files, or checks that they stand so.
 
-    python scripts/paper_numbers.py            # `make paper-numbers`
-    python scripts/paper_numbers.py --check    # part of `make check`; exit code 1 and one line for each that differs
+    python scripts/paper/paper_numbers.py            # `make paper-numbers`
+    python scripts/paper/paper_numbers.py --check    # part of `make check`; exit code 1, a line for each that differs
 
 Sources are `expected/` (the reference run) and `measurements/` (what the scripts printed, each named in its document).
 In the documents an HTML comment says where a number comes from, and nothing else about it is typed:
@@ -36,7 +36,7 @@ from semconv.system.errors import InputError
 from semconv.system.files import write_atomically, write_text
 from semconv.system.markdown import show, table
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     "README.md",
     "artifact.md",

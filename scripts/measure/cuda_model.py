@@ -1,6 +1,6 @@
 """A written model of best_matches on a GPU: what each step moves or adds, over the rates assumed. No measurement.
 
-    python scripts/cuda_model.py [--tokens 1000000 --features 16384 --l0 100]
+    python scripts/measure/cuda_model.py [--tokens 1000000 --features 16384 --l0 100]
 
 The rates are those of an H200 as far as they are published or were read off such a machine; where no rate is known the
 model takes a cautious one and says so. The first run on a device replaces this by `semconv bench --device cuda`.

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the container image semconv:cpu or semconv:gpu with docker, podman or buildah, whichever is there.
-# Usage: scripts/build_image.sh [cpu|gpu] [OPTIONS OF THE BUILDER...], such as --build-arg UID=1234
+# Usage: scripts/release/build_image.sh [cpu|gpu] [OPTIONS OF THE BUILDER...], such as --build-arg UID=1234
 # SEMCONV_BUILDER chooses the builder, options before its command included ("buildah --storage-driver vfs").
 # PIP_EXTRA_INDEX_URL is handed on: the cpu image needs PyTorch's CPU index there, or --build-context wheels=FOLDER.
 # podman and buildah find the base images if their registries.conf says where short names are looked up.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 target=${1:-cpu}
 [ $# -eq 0 ] || shift
 if [ "$target" != cpu ] && [ "$target" != gpu ]; then

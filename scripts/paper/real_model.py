@@ -1,7 +1,7 @@
 """Trains SAEs of a real pretrained model and compares it with itself: SmolLM2-135M, from download to page.
 
-    python scripts/real_model.py FOLDER                  # every step; docs/real-model.md tells what came of it
-    python scripts/real_model.py FOLDER text streams     # some steps
+    python scripts/paper/real_model.py FOLDER                  # every step; docs/real-model.md tells what came of it
+    python scripts/paper/real_model.py FOLDER text streams     # some steps
 
 Each step writes its result under a temporary name first and is skipped when its result exists, so the script can be
 stopped at any moment and started again. FOLDER/times.json holds what each step took: wall time, processor time, and how

@@ -1,6 +1,6 @@
 """Checks a built site: every link within it leads to a place that is there, and nothing comes from elsewhere.
 
-Usage: scripts/check_site.py FOLDER. Exit code 1 with a line for every fault.
+Usage: scripts/checks/check_site.py FOLDER. Exit code 1 with a line for every fault.
 """
 
 from __future__ import annotations

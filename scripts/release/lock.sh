@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Writes the hashes of the lock files again; the versions stay those of their `name==version` lines.
-# To add, change or drop a package, edit its line first; scripts/install_locked.sh ends with `pip check`, which finds
-# what is missing. Usage: scripts/lock.sh [UV]. Needs uv (any way of installing it will do) and the package index.
+# To add, change or drop a package, edit its line first; scripts/release/install_locked.sh ends with `pip check`, which finds
+# what is missing. Usage: scripts/release/lock.sh [UV]. Needs uv (any way of installing it will do) and the package index.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 uv=${1:-uv}
 command -v "$uv" >/dev/null || { echo "semconv: uv is needed to write the lock files, found none (pip install uv)" >&2; exit 2; }
 

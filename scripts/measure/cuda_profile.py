@@ -1,7 +1,7 @@
 """Prints where the time of one `best_matches` goes on this GPU, kernel by kernel, as a Markdown table; PyTorch's
 profiler, the mean of a few calls after one that is not counted.
 
-    python scripts/cuda_profile.py [--tokens 1000000] [--features 16384] [--l0 100]
+    python scripts/measure/cuda_profile.py [--tokens 1000000] [--features 16384] [--l0 100]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the nulls of a finished run cost, beside the straightforward loops: all layer pairs, all threads.
 
-    python scripts/null_speed.py runs/mini
+    python scripts/measure/null_speed.py runs/mini
 
 `shuffle`: 1000 permutations of every measure the package has, for every layer pair. `rematch`: 100 shifts for every
 layer pair, each matched again and scored by every measure of the suite. The straightforward loop starts afresh for

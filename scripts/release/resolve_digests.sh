@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Writes the digest that each base image's tag has today into the ARG lines of the Dockerfile (name:tag@sha256:...).
 # Needs skopeo, docker or buildah, whichever is there, and the registry. Not run where this was made: no registry was reached.
-# Usage: scripts/resolve_digests.sh [DOCKERFILE]
+# Usage: scripts/release/resolve_digests.sh [DOCKERFILE]
 set -euo pipefail
-dockerfile=${1:-$(dirname "$0")/../Dockerfile}
+dockerfile=${1:-$(dirname "$0")/../../Dockerfile}
 
 digest() {  # digest NAME:TAG
   if command -v skopeo >/dev/null; then

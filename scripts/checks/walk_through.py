@@ -1,6 +1,6 @@
 """Runs the experiments of artifact.md that were run, and most of its checks, in a fresh clone, and keeps their times.
 
-    python3 scripts/walk_through.py FOLDER    # clones the last commit into FOLDER/semconv; logs and times beside it
+    python3 scripts/checks/walk_through.py FOLDER    # clones the last commit into FOLDER/semconv, times beside it
 
 FOLDER/runs.json, copied to measurements/runs.json, becomes the table *What was run*. Needs Python, a C++ compiler, make
 and git; the checks of page and image say what else they want. Exit code 1 if a command ended otherwise than it should;
@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "make build",
     ".venv/bin/semconv doctor",
@@ -38,7 +38,7 @@ COMMANDS = (
     "make cuda-check",
     'make image-check IMAGE_CHECK_ARGS="--results runs/mini/results.json"',
     "make asan",
-    ".venv/bin/python scripts/calibration.py",
+    ".venv/bin/python scripts/measure/calibration.py",
 )
 
 

@@ -1,7 +1,7 @@
 """Times the device-resident path on random models of the exact shapes of Gemma-2-2B and 9B with SAEs of 16k features.
 
-    python scripts/gemma_shapes.py --out gemma_shapes.json       # a CUDA GPU with 40 GB, transformers, no download
-    python scripts/gemma_shapes.py --scale small --device cpu    # tiny shapes, to see that it runs
+    python scripts/measure/gemma_shapes.py --out gemma_shapes.json   # a CUDA GPU with 40 GB, transformers, no download
+    python scripts/measure/gemma_shapes.py --scale small --device cpu    # tiny shapes, to see that it runs
 
 Both models read the same random tokens. At some blocks of each, evenly spread, a random JumpReLU SAE with thresholds
 for a realistic L0 encodes the residual stream; the compacted activations stay on the device, and every pair of blocks

@@ -15,7 +15,7 @@ fi
 
 python3 -m venv /opt/semconv
 # shellcheck disable=SC2046 # nothing, or one option
-scripts/install_locked.sh /opt/semconv/bin/python --reports /opt/reports $([ "$SEMCONV_CUDA" = 1 ] || echo --cpu)
+scripts/release/install_locked.sh /opt/semconv/bin/python --reports /opt/reports $([ "$SEMCONV_CUDA" = 1 ] || echo --cpu)
 # What only building and testing need stays out of the environment that is shipped.
 /opt/semconv/bin/python -m pip install --quiet --require-hashes --no-deps --target /opt/dev --requirement requirements-dev.lock
 export PYTHONPATH=/opt/dev PATH="/opt/semconv/bin:/opt/dev/bin:$PATH"
@@ -31,5 +31,5 @@ if [ -n "$tests" ]; then
 fi
 site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 env -u PYTHONPATH python -m pip uninstall --quiet --yes pip
-(cd /opt && python "$OLDPWD/scripts/sbom.py" /opt/sbom.cdx.json --site-packages "$site" --debian "$packages" \
+(cd /opt && python "$OLDPWD/scripts/release/sbom.py" /opt/sbom.cdx.json --site-packages "$site" --debian "$packages" \
   --distribution "$distribution" --reports /opt/reports --wheel /opt/wheel/semconv-*.whl)

@@ -1,5 +1,5 @@
 // The variants of the inner loop of best_matches that were tried, on one synthetic job, in nanoseconds per update.
-// Build and run: c++ -O3 -std=c++20 -march=x86-64-v2 scripts/accumulate_variants.cpp -o build/variants -pthread &&
+// Build and run: c++ -O3 -std=c++20 -march=x86-64-v2 scripts/measure/accumulate_variants.cpp -o build/variants -pthread &&
 // build/variants [THREADS]. A machine without AVX-512 skips the vector variants. docs/benchmarks.md says what was kept.
 #include <immintrin.h>
 #include <sys/mman.h>

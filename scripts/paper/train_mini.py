@@ -5,8 +5,8 @@ The controls are SAEs of the same recipe: of each model's untrained twin, and of
 Each stage is seeded, writes its result under a temporary name first, and is skipped when its result exists, so the
 script can be stopped at any moment and started again:
 
-    python scripts/train_mini.py                     # every stage, in order
-    python scripts/train_mini.py model small         # one stage
+    python scripts/paper/train_mini.py                     # every stage, in order
+    python scripts/paper/train_mini.py model small         # one stage
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from semconv.text.packing import tokenize
 from semconv.text.token_blocks import TokenBlocks
 from semconv.text.tokenizer import load_tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ASSETS = ROOT / "semconv" / "assets" / "mini"
 VOCABULARY = 4096
 STAGES = ["tokenizer", "model", "sae", "controls", "card"]

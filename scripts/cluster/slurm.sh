@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Example for Slurm, not run here: encode on all GPUs of two nodes, then compare on one. Usage: sbatch scripts/slurm.sh SUITE
+# Example for Slurm, not run here: encode on all GPUs of two nodes, then compare on one. Usage: sbatch scripts/cluster/slurm.sh SUITE
 #SBATCH --job-name=semconv
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
