@@ -24,6 +24,7 @@ from semconv.compare.procrustes import Procrustes, procrustes
 from semconv.compare.pwcca import PWCCA, pwcca
 from semconv.compare.registry import MEASURES, make_measures
 from semconv.compare.rsa import RSA, rsa
+from semconv.compare.shared_rows import SharedRows
 from semconv.compare.svcca import SVCCA, svcca
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Procrustes",
     "RowSubsets",
     "SaturationWarning",
+    "SharedRows",
     "cka",
     "make_measures",
     "mean_squared_cc",

@@ -10,7 +10,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv.compare.cross import Linear, diagonal_products, squared_norms
-from semconv.compare.measure import Measure, centre, warn_if_wide
+from semconv.compare.measure import Measure, warn_if_wide
+from semconv.compare.shared_rows import Rows, SharedRows
 from semconv.system.errors import InputError
 
 
@@ -51,13 +52,16 @@ class CKA(Measure[Linear]):
     def name(self) -> str:
         return "cka_unbiased" if self.unbiased else "cka"
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Linear:
+    def prepare(self, X: Rows) -> Linear:
         """Returns the column-centred space.
 
         Raises:
             InputError: fewer than 3 rows (4 if unbiased), non-finite entries, or identical rows.
         """
-        return Linear(centre(X, "CKA", at_least=4 if self.unbiased else 3))
+        return self.prepare_shared(SharedRows(X))
+
+    def prepare_shared(self, rows: SharedRows) -> Linear:
+        return Linear(rows.centred("CKA", at_least=4 if self.unbiased else 3).X)
 
     def score(self, x: Linear, y: Linear) -> float:
         score = float(self.null_scores(x, y, np.arange(len(x.features))[None])[0])
@@ -67,7 +71,7 @@ class CKA(Measure[Linear]):
 
     def null_scores(self, x: Linear, y: Linear, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
         itself = np.arange(len(x.features))[None]
-        hsic = self._hsic(x, y, permutations).numpy()
+        hsic = self._hsic(x, y, permutations).cpu().numpy()
         of_x, of_y = float(self._hsic(x, x, itself)), float(self._hsic(y, y, itself))
         # X has unit norm, so that <K, K> is between 1 / n and 1 and what is left of a HSIC of zero is its rounding.
         if min(of_x, of_y) <= 1e-12 / len(x.features):

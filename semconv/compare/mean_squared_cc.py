@@ -8,19 +8,20 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv.compare.cross import Linear, squared_norms
-from semconv.compare.directions import left_directions
-from semconv.compare.measure import Measure, centre, warn_if_saturated
+from semconv.compare.cross import Basis, squared_norms
+from semconv.compare.measure import Measure, check_paired, warn_if_saturated
+from semconv.compare.shared_rows import Rows, SharedRows
 
 
 @dataclass(frozen=True)
-class MeanSquaredCC(Measure[Linear]):
+class MeanSquaredCC(Measure[Basis]):
     """Mean squared canonical correlation (R^2_CCA in Kornblith et al. 2019, arXiv 1905.00414, table 1).
 
     With Q_x and Q_y orthonormal bases of the column-centred spaces, of k_x and k_y dimensions, the sum of the squared
     canonical correlations is ||Q_x' Q_y||_F^2, without their decomposition; the score divides it by min(k_x, k_y).
     Yanai's generalised coefficient of determination (Ramsay et al. 1984, doi 10.1007/BF02294306) divides it by
-    sqrt(k_x k_y) instead: the same null, another unit. Random pairing scores about max(k_x, k_y) / (n - 1).
+    sqrt(k_x k_y) instead: the same null, another unit. Random pairing scores about max(k_x, k_y) / (n - 1), and exactly
+    1 where that is 1: a space of n - 1 directions holds every other.
 
     Examples:
         101 pairs in 10 dimensions a side: random pairing scores about 10 / 100.
@@ -39,21 +40,28 @@ class MeanSquaredCC(Measure[Linear]):
     def name(self) -> str:
         return "mean_squared_cc"
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Linear:
+    def prepare(self, X: Rows) -> Basis:
         """Returns an orthonormal basis of the column-centred space.
 
         Raises:
             InputError: fewer than 3 rows, non-finite entries, or identical rows.
         """
-        return Linear(left_directions(centre(X, "mean squared CC"), "mean squared CC")[0])
+        return self.prepare_shared(SharedRows(X))
 
-    def score(self, x: Linear, y: Linear) -> float:
+    def prepare_shared(self, rows: SharedRows) -> Basis:
+        return Basis(rows.centred("mean squared CC").column_space())
+
+    def score(self, x: Basis, y: Basis) -> float:
         score = float(self.null_scores(x, y, np.arange(len(x.features))[None])[0])
         warn_if_saturated(self.name, len(x.features), x.features.shape[1], y.features.shape[1])
         return score
 
-    def null_scores(self, x: Linear, y: Linear, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
-        return squared_norms(x, y, permutations).numpy() / min(x.features.shape[1], y.features.shape[1])
+    def null_scores(self, x: Basis, y: Basis, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
+        check_paired(len(x.features), len(y.features))
+        if not min(x.outside, y.outside):
+            return np.ones(len(permutations))
+        smaller = min(x.features.shape[1], y.features.shape[1])
+        return squared_norms(x, y, permutations).cpu().numpy() / smaller
 
 
 def mean_squared_cc(X: Float[ndarray, "n d_a"], Y: Float[ndarray, "n d_b"]) -> float:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from semconv.system.errors import InputError
+
+if TYPE_CHECKING:
+    from semconv.compare.shared_rows import SharedRows
 
 Space = TypeVar("Space")
 
@@ -75,7 +78,8 @@ class Measure(Protocol[Space]):
         """Does the work that depends on one space alone.
 
         Args:
-            X: [n, d], finite; any real dtype, computed in float64.
+            X: [n, d], finite; any real dtype, computed in float64. semconv's own measures also take a torch tensor,
+                work on its device, and return tensors there.
 
         Returns:
             The prepared space, in whatever form the measure needs.
@@ -84,6 +88,16 @@ class Measure(Protocol[Space]):
             InputError: X is no matrix, holds NaN or inf, or has too few rows; each measure lists what else.
         """
         ...
+
+    def prepare_shared(self, rows: SharedRows) -> Space:
+        """Returns what `prepare` returns for these rows, taking from them what other measures have computed already.
+
+        A measure that does not define it prepares the rows on its own.
+
+        Raises:
+            InputError: as `prepare`.
+        """
+        return self.prepare(rows.array)
 
     def score(self, x: Space, y: Space) -> float:
         """Returns the similarity of two prepared spaces, row i of one paired with row i of the other.
@@ -175,24 +189,6 @@ def check_space(X: Float[ndarray, "n d"], at_least: int) -> Float[ndarray, "n d"
     if not np.isfinite(X).all():
         raise InputError("a space must be finite, got NaN or inf")
     return X
-
-
-def centre(X: Float[ndarray, "n d"], who: str, at_least: int = 3) -> Float[ndarray, "n d"]:
-    """Returns X minus its column means, scaled to unit Frobenius norm, to which measures that centre are invariant.
-
-    Raises:
-        InputError: X is no matrix, has no columns, has fewer rows than `at_least`, holds NaN or inf, or has rows that
-            are all the same (to the rounding of their mean).
-    """
-    X = check_space(X, at_least)
-    largest = np.abs(X).max()
-    if largest > 0:
-        X = X / largest
-        X = X - X.mean(axis=0)
-    norm = np.linalg.norm(X)
-    if np.abs(X).max() <= len(X) * np.finfo(np.float64).eps:
-        raise InputError(f"{who} needs a space that varies, got identical rows")
-    return X / norm
 
 
 def check_paired(n_x: int, n_y: int) -> None:

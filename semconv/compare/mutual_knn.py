@@ -11,7 +11,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.compare.measure import Measure, check_paired, check_space
+from semconv.compare.measure import Measure, check_paired
+from semconv.compare.shared_rows import Rows, SharedRows
+from semconv.compare.symmetric_product import symmetric_product
 from semconv.system.errors import InputError
 
 _STEPS = 2.0**40  # cosines are compared in these, so that equal ones are equal in whatever order BLAS summed them
@@ -26,8 +28,8 @@ class Neighbours(NamedTuple):
         is_near: bool [n, n], whether the column is one of them.
     """
 
-    nearest: Int[ndarray, "n k"]
-    is_near: Bool[ndarray, "n n"]
+    nearest: Int[Tensor, "n k"]
+    is_near: Bool[Tensor, "n n"]
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,25 @@ class MutualKNN(Measure[Neighbours]):
     def name(self) -> str:
         return "mutual_knn"
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Neighbours:
+    def prepare(self, X: Rows) -> Neighbours:
         """Returns the nearest rows of every row.
 
         Raises:
             InputError: fewer than 3 rows, k of n or more, non-finite entries, or a zero row.
         """
-        X = check_space(X, at_least=3)
+        return self.prepare_shared(SharedRows(X))
+
+    def prepare_shared(self, rows: SharedRows) -> Neighbours:
+        X = rows.checked(at_least=3)
         if self.k >= len(X):
             raise InputError(f"mutual k-NN needs more pairs than k = {self.k}, got {len(X)}")
-        norms = np.linalg.norm(X, axis=1, keepdims=True)
-        if not norms.all():
-            raise InputError(f"mutual k-NN takes cosines of rows, and row {int((norms[:, 0] == 0).argmax())} is zero")
-        unit = torch.from_numpy(X / norms)
-        is_near = _nearest(((unit @ unit.T) * _STEPS).round_().fill_diagonal_(-torch.inf), self.k).numpy()
-        return Neighbours(is_near.nonzero()[1].reshape(len(X), self.k), is_near)
+        norms = torch.linalg.norm(X, dim=1, keepdim=True)
+        if not bool(norms.all()):
+            raise InputError(
+                f"mutual k-NN takes cosines of rows, and row {int((norms[:, 0] == 0).nonzero()[0])} is zero"
+            )
+        is_near = _nearest(symmetric_product(X / norms).mul_(_STEPS).round_().fill_diagonal_(-torch.inf), self.k)
+        return Neighbours(is_near.nonzero()[:, 1].reshape(len(X), self.k), is_near)
 
     def score(self, x: Neighbours, y: Neighbours) -> float:
         return float(self.null_scores(x, y, np.arange(len(x.nearest))[None])[0])
@@ -87,13 +93,14 @@ class MutualKNN(Measure[Neighbours]):
     def null_scores(self, x: Neighbours, y: Neighbours, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
         check_paired(len(x.nearest), len(y.nearest))
         n, k = x.nearest.shape
-        nearest, is_near = torch.from_numpy(x.nearest), torch.from_numpy(y.is_near).view(torch.uint8)
+        nearest, is_near = x.nearest, y.is_near.view(torch.uint8)
         shared: list[Tensor] = []
-        for p in torch.from_numpy(permutations.astype(np.int64)).split(max(1, _CHUNK_ENTRIES // (n * k))):
+        ids = torch.from_numpy(permutations).to(nearest.device, torch.int64)
+        for p in ids.split(max(1, _CHUNK_ENTRIES // (n * k))):
             # Row i of X is paired with row p[i] of Y, and so is its neighbour j with p[j].
             look_up = p[:, :, None] * n + p[:, nearest.reshape(-1)].view(-1, n, k)
             shared.append(is_near.take(look_up).sum(dim=(1, 2)))
-        return torch.cat(shared).numpy() / (n * k)
+        return torch.cat(shared).cpu().numpy() / (n * k)
 
 
 def _nearest(similarities: Tensor, k: int) -> Tensor:

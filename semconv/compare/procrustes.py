@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from semconv.compare.cross import cross_products, singular_values
-from semconv.compare.directions import left_directions
-from semconv.compare.measure import Measure, centre, warn_if_wide
+from semconv.compare.measure import Measure, warn_if_wide
+from semconv.compare.shared_rows import Rows, SharedRows
 
 
 @dataclass(frozen=True)
-class Procrustes(Measure[Float[ndarray, "n r"]]):
+class Procrustes(Measure[Float[Tensor, "n r"]]):
     """Orthogonal Procrustes similarity (Schönemann 1966, doi 10.1007/BF02289451).
 
     With both spaces column-centred and of unit Frobenius norm, the smallest ||X R - Y||_F^2 over orthogonal R is
@@ -42,28 +43,32 @@ class Procrustes(Measure[Float[ndarray, "n r"]]):
     def name(self) -> str:
         return "procrustes"
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Float[ndarray, "n r"]:
+    def prepare(self, X: Rows) -> Float[Tensor, "n r"]:
         """Returns the centred space of unit Frobenius norm, on its principal components if it has no more rows than
         columns (r = min(d, its rank)), which are fewer.
 
         Raises:
             InputError: fewer than 3 rows, non-finite entries, or identical rows.
         """
-        X = centre(X, "Procrustes")
-        if X.shape[1] < len(X):
-            return X
-        U, s = left_directions(X, "Procrustes")
-        return U * (s / np.linalg.norm(s))
+        return self.prepare_shared(SharedRows(X))
 
-    def score(self, x: Float[ndarray, "n r_x"], y: Float[ndarray, "n r_y"]) -> float:
+    def prepare_shared(self, rows: SharedRows) -> Float[Tensor, "n r"]:
+        centred = rows.centred("Procrustes")
+        if centred.X.shape[1] < len(centred.X):
+            return centred.X
+        U, s = centred.leading("Procrustes")
+        return U * torch.from_numpy(s / np.linalg.norm(s)).to(U.device)
+
+    def score(self, x: Float[Tensor, "n r_x"], y: Float[Tensor, "n r_y"]) -> float:
         score = float(self.null_scores(x, y, np.arange(len(x))[None])[0])
         warn_if_wide(self.name, len(x), x.shape[1] + 1, y.shape[1] + 1)  # rank n - 1 is all that centred rows can have
         return score
 
     def null_scores(
-        self, x: Float[ndarray, "n r_x"], y: Float[ndarray, "n r_y"], permutations: Int[ndarray, "m n"]
+        self, x: Float[Tensor, "n r_x"], y: Float[Tensor, "n r_y"], permutations: Int[ndarray, "m n"]
     ) -> Float[ndarray, " m"]:
-        return torch.cat([singular_values(M).sum(dim=1) for M in cross_products(x, y, permutations)]).numpy()
+        norms = [singular_values(M).sum(dim=1) for M in cross_products(x, y, permutations)]
+        return torch.cat(norms).cpu().numpy()
 
 
 def procrustes(X: Float[ndarray, "n d_a"], Y: Float[ndarray, "n d_b"]) -> float:

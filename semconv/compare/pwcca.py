@@ -12,8 +12,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv.compare.cross import cross_products
-from semconv.compare.directions import left_directions
-from semconv.compare.measure import Measure, centre, is_saturated
+from semconv.compare.measure import Measure, is_saturated
+from semconv.compare.shared_rows import Rows, SharedRows
+from semconv.compare.symmetric_product import symmetric_product
 from semconv.system.errors import InputError
 
 Weights = Literal["x", "y", "mean"]
@@ -29,8 +30,8 @@ class Subspace(NamedTuple):
         coordinates: float64 [k, d] of the centred columns.
     """
 
-    basis: Float[ndarray, "n k"]
-    coordinates: Float[ndarray, "k d"]
+    basis: Float[Tensor, "n k"]
+    coordinates: Float[Tensor, "k d"]
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,18 @@ class PWCCA(Measure[Subspace]):
     def name(self) -> str:
         return "pwcca" if self.weights == "x" else f"pwcca_{self.weights}"
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Subspace:
+    def prepare(self, X: Rows) -> Subspace:
         """Returns an orthonormal basis of the column-centred space and the coordinates of its columns.
 
         Raises:
             InputError: fewer than 3 rows, non-finite entries, or identical rows.
         """
-        X = centre(X, "PWCCA")
-        basis, _ = left_directions(X, "PWCCA")
-        return Subspace(basis, (torch.from_numpy(basis).T @ torch.from_numpy(X)).numpy())
+        return self.prepare_shared(SharedRows(X))
+
+    def prepare_shared(self, rows: SharedRows) -> Subspace:
+        centred = rows.centred("PWCCA")
+        basis, _ = centred.leading("PWCCA")
+        return Subspace(basis, basis.T @ centred.X)
 
     def score(self, x: Subspace, y: Subspace) -> float:
         return float(self.null_scores(x, y, np.arange(len(x.basis))[None])[0])
@@ -97,7 +101,7 @@ class PWCCA(Measure[Subspace]):
                 f"PWCCA needs more pairs than the {k_x} + {k_y} directions of both spaces, got {n}: "
                 "the weights of directions they must share are arbitrary"
             )
-        coordinates = {"x": torch.from_numpy(x.coordinates), "y": torch.from_numpy(y.coordinates)}
+        coordinates = {"x": x.coordinates, "y": y.coordinates}
         sides = ["x", "y"] if self.weights == "mean" else [self.weights]
         scores: list[Tensor] = []
         for M in products:
@@ -105,7 +109,7 @@ class PWCCA(Measure[Subspace]):
             vectors = {"x": left, "y": right}
             of_sides = [_weighted_mean(rho, vectors[side].mT @ coordinates[side]) for side in sides]
             scores.append(torch.stack(of_sides).mean(dim=0))
-        return torch.cat(scores).numpy()
+        return torch.cat(scores).cpu().numpy()
 
 
 def _weighted_mean(rho: Tensor, projections: Tensor) -> Tensor:
@@ -123,7 +127,7 @@ def _canonical(M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if M.shape[1] > M.shape[2]:
         right, s, left = _canonical(M.mT)
         return left, s, right
-    squares, left = torch.linalg.eigh(M @ M.mT)
+    squares, left = torch.linalg.eigh(symmetric_product(M))
     s = squares.clamp(min=0).sqrt()
     right = M.mT @ left / s[:, None].clamp(min=torch.finfo(s.dtype).tiny)
     weak = squares[:, 0] < _WEAK * squares[:, -1]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
+from torch import Tensor
 
 _BLOCK = 16  # entries whose inversions are counted pair by pair
 
@@ -52,6 +54,19 @@ def dense_ranks(values: Float[ndarray, " m"]) -> Int[ndarray, " m"]:
     ranks = np.empty(len(values), dtype=np.int64)
     ranks[order] = np.cumsum(differs) - 1
     return ranks
+
+
+def tensor_ranks(values: Float[Tensor, " m"], dense: bool) -> Shaped[Tensor, " m"]:
+    """Returns `dense_ranks` or `average_ranks` of a tensor, on its device; ranks do not depend on the device."""
+    if values.device.type == "cpu":
+        return torch.from_numpy(dense_ranks(values.numpy()) if dense else average_ranks(values.numpy()))
+    return sorted_ranks(values, dense)
+
+
+def sorted_ranks(values: Float[Tensor, " m"], dense: bool) -> Shaped[Tensor, " m"]:
+    """Returns the same by torch alone, which sorts well on a GPU."""
+    _, places, sizes = values.unique(return_inverse=True, return_counts=True)
+    return places if dense else (sizes.cumsum(0) - (sizes - 1) / 2)[places]
 
 
 def _runs(values: Float[ndarray, " m"]) -> tuple[Int[ndarray, " m"], Bool[ndarray, " m"]]:

@@ -8,11 +8,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
+from torch import Tensor
 
-from semconv.compare.measure import Measure, RowSubsets, check_paired, check_space
-from semconv.compare.ranks import average_ranks, dense_ranks, kendall_numerator, stable_order, tied_pairs
+from semconv.compare.measure import Measure, RowSubsets, check_paired
+from semconv.compare.ranks import kendall_numerator, stable_order, tensor_ranks, tied_pairs
+from semconv.compare.shared_rows import Rows, SharedRows
+from semconv.compare.symmetric_product import symmetric_product
 from semconv.core import ops
 from semconv.system.errors import InputError
 
@@ -21,7 +24,7 @@ Rank = Literal["spearman", "kendall"]
 
 
 @dataclass(frozen=True)
-class RSA(Measure[Shaped[ndarray, "n n"]]):
+class RSA(Measure[Shaped[Tensor, "n n"]]):
     """Representational similarity analysis (Kriegeskorte et al. 2008, doi 10.3389/neuro.06.004.2008).
 
     The representational dissimilarity matrix (RDM) is 1 - Pearson r between rows, or 1 - their cosine; the score
@@ -69,97 +72,96 @@ class RSA(Measure[Shaped[ndarray, "n n"]]):
     def name(self) -> str:
         return "rsa" + ("_cosine" if self.rdm == "cosine" else "") + ("_kendall" if self.rank == "kendall" else "")
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Shaped[ndarray, "n n"]:
+    def prepare(self, X: Rows) -> Shaped[Tensor, "n n"]:
         """Returns the ranks of the RDM, symmetric, zero diagonal.
 
-        `spearman`: float64, centred and of unit norm over the lower triangle. `kendall`: int32, from 0, without gaps.
+        `spearman`: float64, centred and of unit norm over the lower triangle, on the device of X. `kendall`: int32,
+        from 0, without gaps, on the CPU, where it is counted.
 
         Raises:
             InputError: fewer than 3 rows, fewer than 2 columns (correlation), non-finite entries, a constant row
                 (correlation) or a zero row (cosine), or rows whose similarities are all the same.
         """
-        unit, flat = self._unit_rows(check_space(X, at_least=3))
-        self._refuse(flat)
-        return self._ranks((unit @ unit.T)[_lower(len(unit))])
+        return self.prepare_shared(SharedRows(X))
 
-    def space(self, X: Float[ndarray, "N d"]) -> RowSubsets[Shaped[ndarray, "n n"]]:
+    def prepare_shared(self, rows: SharedRows) -> Shaped[Tensor, "n n"]:
+        unit, flat = self._unit_rows(rows.checked(at_least=3))
+        self._refuse(flat)
+        return self._ranks(symmetric_product(unit))
+
+    def space(self, X: Rows) -> RowSubsets[Shaped[Tensor, "n n"]]:
         """As `Measure.space`; the similarities of all rows are computed once and take 8 N^2 bytes.
 
         A subset ranks what `prepare` ranks, except that BLAS may sum a few entries of a smaller matrix in another
         order: two similarities that agree to their last bits may then swap ranks.
         """
-        unit, flat = self._unit_rows(check_space(X, at_least=1))
-        similarities = unit @ unit.T
+        unit, flat = self._unit_rows(SharedRows(X).checked(at_least=1))
+        similarities = symmetric_product(unit)
 
-        def subset(rows: Int[ndarray, " n"]) -> Shaped[ndarray, "n n"]:
+        def subset(rows: Int[ndarray, " n"]) -> Shaped[Tensor, "n n"]:
             if len(rows) < 3:
                 raise InputError(f"this measure needs at least 3 pairs, got {len(rows)}")
-            self._refuse(flat[rows])
-            return self._ranks(similarities[rows].take(rows, axis=1)[_lower(len(rows))])
+            at = torch.from_numpy(rows).to(unit.device)
+            self._refuse(flat[at])
+            return self._ranks(similarities[at][:, at])
 
         return RowSubsets(len(unit), subset)
 
-    def _unit_rows(self, X: Float[ndarray, "n d"]) -> tuple[Float[ndarray, "n d"], Shaped[ndarray, " n"]]:
+    def _unit_rows(self, X: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Bool[Tensor, " n"]]:
         """Rows of unit length, and which have no direction: those stay as they are."""
         if self.rdm == "correlation":
             if X.shape[1] < 2:
                 raise InputError(f"RSA correlates rows and needs at least 2 columns, got {X.shape[1]}")
-            centred = X - X.mean(axis=1, keepdims=True)
+            centred = X - X.mean(dim=1, keepdim=True)
         else:
             centred = X
-        norms = np.linalg.norm(centred, axis=1, keepdims=True)
-        flat = norms[:, 0] <= np.finfo(np.float64).eps * np.abs(X).max(axis=1) * X.shape[1]
-        return centred / np.where(flat[:, None], 1.0, norms), flat
+        norms = torch.linalg.norm(centred, dim=1, keepdim=True)
+        flat = norms[:, 0] <= torch.finfo(torch.float64).eps * X.abs().amax(dim=1) * X.shape[1]
+        return centred / torch.where(flat[:, None], 1.0, norms), flat
 
-    def _refuse(self, flat: Shaped[ndarray, " n"]) -> None:
-        if flat.any():
-            row = int(flat.argmax())
+    def _refuse(self, flat: Bool[Tensor, " n"]) -> None:
+        if bool(flat.any()):
+            row = int(flat.nonzero()[0])
             raise InputError(
                 f"RSA correlates rows, and row {row} is constant"
                 if self.rdm == "correlation"
                 else f"RSA takes cosines of rows, and row {row} is zero"
             )
 
-    def _ranks(self, similarities: Float[ndarray, " entries"]) -> Shaped[ndarray, "n n"]:
-        """The matrix of `prepare`, from the similarities in the order of the lower triangle."""
-        dissimilarities = 1 - similarities
+    def _ranks(self, similarities: Float[Tensor, "n n"]) -> Shaped[Tensor, "n n"]:
+        """The matrix of `prepare`; only the strict lower triangle of the similarities is read."""
+        n = len(similarities)
+        lower = _lower(n, similarities.device)
+        ranks = tensor_ranks(1 - similarities.masked_select(lower), dense=self.rank == "kendall")
         if self.rank == "kendall":
-            ranks = dense_ranks(dissimilarities).astype(np.int32)  # half the memory that permutations gather in
+            ranks, lower = ranks.to("cpu", torch.int32), lower.cpu()  # half the memory that permutations gather in
             differ = bool(ranks.any())
         else:
-            ranks = average_ranks(dissimilarities)
             ranks -= ranks.mean()
-            norm = np.linalg.norm(ranks)
+            norm = torch.linalg.norm(ranks)
             differ = bool(norm > 0)
             ranks /= norm if differ else 1.0
         if not differ:
             raise InputError("RSA needs rows that differ in their similarities, got an RDM of one value")
-        n = (1 + int(np.sqrt(1 + 8 * len(ranks)))) // 2
-        out = np.zeros((n, n), dtype=ranks.dtype)
-        np.place(out, _lower(n), ranks)
-        out += out.T
-        return out
+        out = ranks.new_zeros(n, n).masked_scatter_(lower, ranks)
+        return out + out.T
 
-    def score(self, x: Shaped[ndarray, "n n"], y: Shaped[ndarray, "n n"]) -> float:
+    def score(self, x: Shaped[Tensor, "n n"], y: Shaped[Tensor, "n n"]) -> float:
         return float(self.null_scores(x, y, np.arange(len(x))[None])[0])
 
     def null_scores(
-        self, x: Shaped[ndarray, "n n"], y: Shaped[ndarray, "n n"], permutations: Int[ndarray, "m n"]
+        self, x: Shaped[Tensor, "n n"], y: Shaped[Tensor, "n n"], permutations: Int[ndarray, "m n"]
     ) -> Float[ndarray, " m"]:
         check_paired(len(x), len(y))
         if self.rank == "kendall":
-            return _kendall(x, y, permutations)
-        return ops.permuted_dot(
-            torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(permutations.astype(np.int32))
-        ).numpy()
+            return _kendall(x.numpy(), y.numpy(), permutations)
+        return ops.permuted_dot(x, y, torch.from_numpy(permutations).to(x.device, torch.int32)).cpu().numpy()
 
 
 @lru_cache(maxsize=2)
-def _lower(n: int) -> Shaped[ndarray, "n n"]:
-    """Mask of the strict lower triangle."""
-    mask = np.tri(n, k=-1, dtype=bool)
-    mask.flags.writeable = False  # it is shared
-    return mask
+def _lower(n: int, device: torch.device) -> Bool[Tensor, "n n"]:
+    """Mask of the strict lower triangle; it is shared, and only read."""
+    return torch.ones(n, n, dtype=torch.bool, device=device).tril_(-1)
 
 
 def _kendall(x: Int[ndarray, "n n"], y: Int[ndarray, "n n"], permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv.compare.cross import cross_products, singular_values
-from semconv.compare.directions import left_directions
-from semconv.compare.measure import Measure, SaturationWarning, centre, warn_if_saturated
+from semconv.compare.cross import Basis, mean_correlations
+from semconv.compare.measure import Measure, SaturationWarning, warn_if_saturated
+from semconv.compare.shared_rows import Rows, SharedRows
 from semconv.system.errors import InputError
 
 __all__ = ["SVCCA", "SaturationWarning", "Variant", "svcca"]
@@ -21,12 +20,13 @@ Variant = Literal["pc1", "variance", "fixed_k"]
 
 
 @dataclass(frozen=True)
-class SVCCA(Measure[Float[ndarray, "n k"]]):
+class SVCCA(Measure[Basis]):
     """Singular vector canonical correlation analysis (Raghu et al. 2017, arXiv 1706.05806, section 2.1).
 
     With U_x and U_y the left singular vectors kept of the column-centred spaces, the canonical correlations are the
     singular values of U_x' U_y and the score is their mean over min(k_x, k_y). Both sides being orthonormal, a
-    permutation P of the rows only changes U_x' P U_y.
+    permutation P of the rows only changes U_x' P U_y. Where k_x + k_y > n - 1 some correlations must be 1, and the
+    others are found on the complement of the larger subspace (`mean_correlations`).
 
     Attributes:
         variant: `variance` keeps the fewest directions that hold `threshold` of the variance (the paper's method);
@@ -44,7 +44,7 @@ class SVCCA(Measure[Float[ndarray, "n k"]]):
         >>> from semconv.compare import SVCCA
         >>> X = np.random.default_rng(0).normal(size=(40, 6)) * [10, 10, 0.1, 0.1, 0.1, 0.1]
         >>> for measure in SVCCA("pc1"), SVCCA("variance", threshold=0.99), SVCCA("fixed_k", k=4):
-        ...     print(measure.name, measure.prepare(X).shape)
+        ...     print(measure.name, tuple(measure.prepare(X).features.shape))
         svcca_pc1 (40, 1)
         svcca_variance (40, 2)
         svcca_fixed_k (40, 4)
@@ -66,25 +66,25 @@ class SVCCA(Measure[Float[ndarray, "n k"]]):
     def name(self) -> str:
         return f"svcca_{self.variant}"
 
-    def prepare(self, X: Float[ndarray, "n d"]) -> Float[ndarray, "n k"]:
+    def prepare(self, X: Rows) -> Basis:
         """Returns the kept left singular vectors of the column-centred space.
 
         Raises:
             InputError: fewer than 3 rows, non-finite entries, no variance, or fewer directions than `k`.
         """
-        k = {"pc1": 1, "variance": None, "fixed_k": self.k}[self.variant]
-        return left_directions(centre(X, "SVCCA"), f"SVCCA {self.variant}", self.threshold, k)[0]
+        return self.prepare_shared(SharedRows(X))
 
-    def score(self, x: Float[ndarray, "n k_x"], y: Float[ndarray, "n k_y"]) -> float:
-        score = float(self.null_scores(x, y, np.arange(len(x))[None])[0])
-        warn_if_saturated(self.name, len(x), x.shape[1], y.shape[1])
+    def prepare_shared(self, rows: SharedRows) -> Basis:
+        k = {"pc1": 1, "variance": None, "fixed_k": self.k}[self.variant]
+        return Basis(rows.centred("SVCCA").leading(f"SVCCA {self.variant}", self.threshold, k)[0])
+
+    def score(self, x: Basis, y: Basis) -> float:
+        score = float(self.null_scores(x, y, np.arange(len(x.features))[None])[0])
+        warn_if_saturated(self.name, len(x.features), x.features.shape[1], y.features.shape[1])
         return score
 
-    def null_scores(
-        self, x: Float[ndarray, "n k_x"], y: Float[ndarray, "n k_y"], permutations: Int[ndarray, "m n"]
-    ) -> Float[ndarray, " m"]:
-        products = cross_products(x, y, permutations)
-        return torch.cat([singular_values(M).clamp(max=1).mean(dim=1) for M in products]).numpy()
+    def null_scores(self, x: Basis, y: Basis, permutations: Int[ndarray, "m n"]) -> Float[ndarray, " m"]:
+        return mean_correlations(x, y, permutations).cpu().numpy()
 
 
 def svcca(

@@ -11,13 +11,12 @@ from semconv.results.schema import SelfMatch
 from semconv.study.nulls import without_agreement
 from semconv.study.observations import SelfObservation
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Side, prepare_pairs
+from semconv.study.sides import PairedRows, Side
 from semconv.system.errors import InputError
 from semconv.system.shape import number
 
 SCORED = 4096
-"""Features whose geometry a self-match scores: a check of the machinery, and an RSA of 16,384 rows takes 10 GB. Beyond
-15,000 rows X X' also crashes the threaded OpenBLAS 0.3.31 of NumPy."""
+"""Features whose geometry a self-match scores: a check of the machinery, and an RSA of 16,384 rows takes 10 GB."""
 
 
 def self_match(settings: StudySettings, side: Side) -> SelfObservation:
@@ -29,9 +28,10 @@ def self_match(settings: StudySettings, side: Side) -> SelfObservation:
     varies = np.flatnonzero(found.index[:, 0].numpy() >= 0)
     r = found.r[:, 0].numpy()[varies]
     scores: dict[str, float | None] = {}
+    scored = PairedRows(side, side, varies[:SCORED], varies[:SCORED])
     for measure in settings.measures:
         try:
-            scores[measure.name] = number(prepare_pairs(measure, side, side, varies[:SCORED], varies[:SCORED]).score)
+            scores[measure.name] = number(scored.prepare(measure).score)
         except InputError:
             scores[measure.name] = None
     match = SelfMatch(

@@ -17,7 +17,7 @@ from semconv.core.correlate import BestMatches, TopMatches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
-from semconv.study.sides import Prepared, Side, prepare_pairs, scores_of
+from semconv.study.sides import PairedRows, Prepared, Side, scores_of
 from semconv.suite.config import MatchConfig
 from semconv.system.errors import InputError
 
@@ -89,12 +89,13 @@ def score_beside_nulls(
     """
     scores, reasons = np.full(len(measures), math.nan), [""] * len(measures)
     saturated, draws = [False] * len(measures), np.full((shape[0], len(measures), shape[1]), math.nan)
+    rows = PairedRows(*sides, pairs.a, pairs.b)
     for i, measure in enumerate(measures):
         if len(pairs) < needed:
             reasons[i] = too_few(len(pairs), needed)
             continue
         try:
-            prepared = prepare_pairs(measure, *sides, pairs.a, pairs.b)
+            prepared = rows.prepare(measure)
             drawn = draw(prepared)
         except InputError as error:
             reasons[i] = str(error)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.compare import Measure
+from semconv.compare import Measure, SharedRows
 from semconv.compare.measure import RowSubsets, collected_saturation
 from semconv.core.correlate import best_matches
 from semconv.core.sparse import SparseActivations
@@ -96,14 +96,25 @@ class Side:
             raise InputError(f"match.min_documents needs the documents of the text of {self.name}, which are not known")
         return self.acts.document_counts(self.documents.to(self.acts.device)).cpu().numpy()
 
-    def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"]) -> Any:
-        """Returns some decoder rows as the measure's prepared space, sharing what their subsets share.
+    def rows(self, rows: Int[ndarray, " n"]) -> SharedRows:
+        """Returns some decoder rows, on the device that correlates, for measures to share what they compute of them."""
+        return SharedRows(torch.from_numpy(self.decoder[rows]).to(self.acts.device))
+
+    def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"], shared: SharedRows) -> Any:
+        """Returns some decoder rows as the measure's prepared space.
+
+        Args:
+            measure: whose. One that shares work between subsets of a dictionary (`Measure.space`) does so on the CPU up
+                to SHARED_ROWS features; the others share the decomposition of these rows.
+            rows: which.
+            shared: these rows, with what measures before have computed of them.
 
         Raises:
             InputError: what the measure refuses.
         """
-        if len(self.decoder) > SHARED_ROWS:
-            return measure.prepare(self.decoder[rows])
+        alone = type(measure).space is Measure.space
+        if alone or len(self.decoder) > SHARED_ROWS or self.acts.device.type != "cpu":
+            return measure.prepare_shared(shared)
         decoder, space = self._spaces.get(repr(measure), (None, None))
         if space is None or decoder is not self.decoder:  # a side made by `replace` from this one shares the table
             space = measure.space(self.decoder)
@@ -148,28 +159,49 @@ class Prepared:
     saturated: bool
 
 
+class PairedRows:
+    """The paired decoder rows of two sides. All measures that score them share one decomposition of each side's rows.
+
+    Attributes:
+        a: one side.
+        b: the other.
+        rows_a: int64 [n] features of A.
+        rows_b: int64 [n] features of B, paired with them.
+    """
+
+    def __init__(self, a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]) -> None:
+        self.a, self.b, self.rows_a, self.rows_b = a, b, rows_a, rows_b
+        self._x = a.rows(rows_a)
+        self._y = self._x if a is b and np.array_equal(rows_a, rows_b) else b.rows(rows_b)
+
+    def prepare(self, measure: Measure[Any]) -> Prepared:
+        """Scores the pairs by one measure.
+
+        Raises:
+            InputError: what the measure refuses.
+        """
+        with collected_saturation() as saturated:
+            x = self.a.subset(measure, self.rows_a, self._x)
+            y = x if self._y is self._x else self.b.subset(measure, self.rows_b, self._y)
+            score = measure.score(x, y)
+        return Prepared(measure, x, y, score, bool(saturated))
+
+
 def prepare_pairs(
     measure: Measure[Any], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
 ) -> Prepared:
-    """Scores the paired decoder rows by one measure.
-
-    Raises:
-        InputError: what the measure refuses.
-    """
-    with collected_saturation() as saturated:
-        x, y = a.subset(measure, rows_a), b.subset(measure, rows_b)
-        score = measure.score(x, y)
-    return Prepared(measure, x, y, score, bool(saturated))
+    """Scores the paired decoder rows by one measure alone, as `PairedRows.prepare`."""
+    return PairedRows(a, b, rows_a, rows_b).prepare(measure)
 
 
 def scores_of(
     measures: Sequence[Measure[Any]], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
 ) -> Float[ndarray, " measures"]:
     """Scores the paired decoder rows by every measure, NaN where one refuses them."""
-    out = np.full(len(measures), math.nan)
+    out, pairs = np.full(len(measures), math.nan), PairedRows(a, b, rows_a, rows_b)
     for i, measure in enumerate(measures):
         try:
-            out[i] = prepare_pairs(measure, a, b, rows_a, rows_b).score
+            out[i] = pairs.prepare(measure).score
         except InputError:
             continue
     return out

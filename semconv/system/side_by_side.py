@@ -17,7 +17,7 @@ def side_by_side(tasks: Sequence[Callable[[], Value]], on_cpu: bool) -> list[Val
     Several threads round sums in another order than one, so with one each a task gives the same bits for any number of
     threads; and its matrices are too small for several, whose barriers cost more than they save. NumPy's BLAS has its
     own number of threads, which torch's setting does not change. Where the GPU correlates, tasks come one after the
-    other, and their dense algebra, on the CPU, takes all threads.
+    other: semconv's measures run there too, and what is left on the CPU takes all threads.
     """
     if not on_cpu:
         return [task() for task in tasks]

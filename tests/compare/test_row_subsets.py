@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from semconv import InputError
 from semconv.compare import CKA, PWCCA, RSA, SVCCA, MeanSquaredCC, MutualKNN, Procrustes
+from semconv.compare.cross import Linear
 from tests._helpers.spaces import spaces
 
 MEASURES = [
@@ -26,10 +27,10 @@ MEASURES = [
 SUBSETS = [np.arange(200), np.arange(199, 99, -1), np.random.default_rng(0).permutation(200)[:90].astype(np.int32)]
 
 
-def arrays(space: Any) -> list[np.ndarray]:
-    if isinstance(space, np.ndarray):
-        return [space]
-    return list(space) if isinstance(space, tuple) else [getattr(space, f.name) for f in dataclasses.fields(space)]
+def arrays(space: Any) -> list[torch.Tensor]:
+    if isinstance(space, Linear):
+        return [space.features]
+    return list(space) if isinstance(space, tuple) else [space]
 
 
 @pytest.mark.parametrize("measure", MEASURES, ids=lambda m: m.name)

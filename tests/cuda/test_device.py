@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from semconv import ActivationStore, InputError, SparseActivations, StoreWriter, StreamingCorrelation, best_matches
+from semconv.compare import MEASURES, SharedRows, make_measures
 from semconv.core import ops
 from semconv.models.sae_encode import encode
 from semconv.text.token_blocks import TokenBlocks
 from tests._helpers.device_ops import bad_inputs, new_state, with_hot_features
 from tests._helpers.op_results import assert_same_matches, csr
+from tests._helpers.spaces import spaces
 from tests._helpers.stores import N_FEATURES, N_TOKENS, identity, write
 from tests.conftest import random_activations, requires_cuda
 
@@ -246,6 +248,25 @@ def test_stores(device: str, tmp_path: Path):
     assert same.load(device).sha256 == acts.sha256
     assert_same_matches(best_matches(same, store, device=device).to("cpu"), best_matches(acts, acts))
     assert best_matches(same, acts.to(device)).a_to_b.r.device.type == device
+
+
+def scores_or_refusal(measure, rows: list[SharedRows], permutations: np.ndarray) -> list[float] | str:
+    try:
+        return measure.null_scores(*(measure.prepare_shared(one) for one in rows), permutations).tolist()
+    except InputError as refused:
+        return str(refused)
+
+
+@pytest.mark.parametrize("shape", [{}, {"n": 55}, {"n": 20}], ids=["all", "must share directions", "wide"])
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_score_on_the_device(device: str, name: str, shape: dict):
+    spaces_of_both, measure = spaces(**shape), make_measures([name])[0]
+    permutations = np.stack([np.random.default_rng(i).permutation(len(spaces_of_both[0])) for i in range(9)])
+    rows = [SharedRows(torch.from_numpy(X).to(device)) for X in spaces_of_both]
+    assert rows[0].checked(3).device.type == device
+    expected = scores_or_refusal(measure, [SharedRows(X) for X in spaces_of_both], permutations)
+    same = expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-10)  # sums in another order
+    assert scores_or_refusal(measure, rows, permutations) == same
 
 
 @requires_cuda

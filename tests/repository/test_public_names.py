@@ -15,8 +15,8 @@ from semconv.suite.config import SuiteConfig
 NAMES = """ActivationStore BestMatches InputError PermutationResult SemconvError SparseActivations StoreIdentity
 StoreWriter StreamingCorrelation TokenBlocks TopMatches __version__ best_matches compare load_results
 permutation_test"""
-COMPARE = """CKA MEASURES MeanSquaredCC Measure MutualKNN PWCCA Procrustes RSA RowSubsets SVCCA SaturationWarning cka
-make_measures mean_squared_cc mutual_knn procrustes pwcca rsa svcca"""
+COMPARE = """CKA MEASURES MeanSquaredCC Measure MutualKNN PWCCA Procrustes RSA RowSubsets SVCCA SaturationWarning
+SharedRows cka make_measures mean_squared_cc mutual_knn procrustes pwcca rsa svcca"""
 COMMANDS = {
     "archive": """--allow --anonymous --out""",
     "bench": """--density --device --features --full --json --k --l0 --out --quick --repeats --stores

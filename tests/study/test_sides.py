@@ -11,7 +11,7 @@ import torch
 
 import semconv.study.sides
 from semconv import InputError, SparseActivations, best_matches
-from semconv.compare import MEASURES, MutualKNN, make_measures, rsa
+from semconv.compare import MEASURES, Measure, MutualKNN, make_measures, rsa
 from semconv.study.sides import Side, match_sides, pair_correlations, prepare_pairs, scores_of
 from tests._helpers.worlds import MATCH, make_world, random_side
 
@@ -137,6 +137,41 @@ def test_a_measure_that_refuses_gives_nan_beside_the_others():
     assert scores[1] == pytest.approx(rsa(a.decoder[:8], b.decoder[:8]), abs=1e-12)
     with pytest.raises(InputError, match="more pairs than k = 10"):
         prepare_pairs(measures[0], a, b, rows, rows)
+
+
+def test_measures_of_the_same_pairs_share_a_decomposition_of_each_side(monkeypatch: pytest.MonkeyPatch):
+    shapes, eigh = list[tuple[int, ...]](), torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda A: shapes.append(tuple(A.shape)) or eigh(A))
+    names = ["svcca_pc1", "svcca_variance", "svcca_fixed_k", "mean_squared_cc", "procrustes", "rsa"]
+    measures, a, b = make_measures(names, svcca_k=4), random_side(0, d=5), random_side(1, d=7)
+    rows = np.arange(30)
+    scores = scores_of(measures, a, b, rows, rows)
+    assert shapes == [(5, 5), (7, 7)]
+    alone = [prepare_pairs(measure, a, b, rows, rows).score for measure in measures]
+    np.testing.assert_allclose(scores, alone, rtol=0, atol=1e-12)
+    shapes.clear()
+    scores_of(measures, a, a, rows, rows)  # a side with itself is decomposed once, not twice
+    assert shapes == [(5, 5)]
+
+
+def test_a_measure_of_ones_own_is_given_the_rows_as_numpy():
+    class Width(Measure[np.ndarray]):
+        @property
+        def name(self) -> str:
+            return "width"
+
+        def prepare(self, X: np.ndarray) -> np.ndarray:
+            assert isinstance(X, np.ndarray)
+            return X
+
+        def score(self, x: np.ndarray, y: np.ndarray) -> float:
+            return float(x.shape[1] * y.shape[1])
+
+        def null_scores(self, x: np.ndarray, y: np.ndarray, permutations: np.ndarray) -> np.ndarray:
+            return np.full(len(permutations), self.score(x, y))
+
+    rows = np.arange(10)
+    assert scores_of([Width()], random_side(0, d=5), random_side(1, d=7), rows, rows).tolist() == [35.0]
 
 
 def test_a_side_made_from_another_is_scored_by_its_own_decoder_and_settings():
