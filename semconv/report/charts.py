@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from semconv.report.result_values import (
     value_of,
 )
 from semconv.report.rows import step_score
+from semconv.report.scales import Ends, ends_with_zero, ends_within, rounded, step_of
 from semconv.report.vega import (
     INK,
     QUIET,
@@ -31,11 +33,9 @@ from semconv.report.vega import (
     Encoding,
     Json,
     draw,
-    ends_of,
     marks,
     rows_chart,
     score_axis,
-    step_of,
 )
 from semconv.results.schema import Published, Results, StepScore
 from semconv.system.markdown import show
@@ -62,7 +62,7 @@ def verdict_chart(results: Results) -> str | None:
         found.append((twins, trained))
     if not labels:
         return None
-    x = score_axis("x", f"z: standard deviations above {null}", ends_of([z for zs in found for z in zs]))
+    x = score_axis("x", f"z: standard deviations above {null}", ends_with_zero([z for zs in found for z in zs]))
     dots = [
         marks(
             [{"y": place * ROW + 19, "x": zs[at], "kind": kind} for place, zs in enumerate(found)],
@@ -79,7 +79,7 @@ def verdict_chart(results: Results) -> str | None:
     return rows_chart(labels, [zero, *dots], f"z against {null}. {said}.")
 
 
-def _overview_cells(grid: Grid, ends: tuple[float, float]) -> list[Json]:
+def _overview_cells(grid: Grid, ends: Ends) -> list[Json]:
     cells: list[Json] = []
     for i, row in enumerate(grid.rows):
         for j, column in enumerate(grid.columns):
@@ -87,7 +87,7 @@ def _overview_cells(grid: Grid, ends: tuple[float, float]) -> list[Json]:
             fill, ink, text = "var(--empty)", QUIET, "none"
             if not np.isnan(value):
                 step = step_of(value, ends)
-                fill, ink, text = f"var(--h{step})", f"var(--t{step})", f"{value:z.3f}"
+                fill, ink, text = f"var(--h{step})", f"var(--t{step})", rounded(value)
             cells.append({"a": column, "b": row, "fill": fill, "ink": ink, "text": text})
     return cells
 
@@ -104,9 +104,7 @@ def overview_chart(results: Results, measure: str) -> str:
     """Draws the scores of one measure over the layer grid as a small heat map, deep layers of B on top."""
     grid = grid_of(results, measure, "score")
     rows, columns, values = grid
-    known = np.isfinite(values).any()
-    low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if known else (0.0, 1.0)
-    ends = low, high if high > low else low + 1.0
+    ends = ends_within(values.flat)
     long = max(map(len, (*rows, *columns))) > _SHORT
     shown = {label: cut(label) for label in (*rows, *columns)}
     room = _LETTER * max(len(shown[label]) for label in rows) if long else 0.0
@@ -165,8 +163,11 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
         labels.append(f"{null}: {histogram.n} draws, p {show(test.p)}")
     if not labels:
         return None
-    every = [*(bar for of_null in bars.values() for bar in of_null), *scores]
-    x = score_axis("x", "score", (min(v["x"] for v in every), max(v.get("x2", v["x"]) for v in every)))
+    every = [*chain.from_iterable(bars.values()), *scores]
+    ends = ends_within([v[name] for v in every for name in ("x", "x2") if name in v])
+    x = score_axis("x", "score", ends)
+    for bar in chain.from_iterable(bars.values()):
+        bar["x2"] = max(bar["x2"], bar["x"] + (ends[1] - ends[0]) / (2 * WIDTH))  # equal draws are a line
     more: Encoding = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
     layers = [
         marks([{**bar, "null": null} for bar in of_null], {"type": "rect", "fill": NULL_COLOURS[null]}, x, more)
@@ -188,17 +189,17 @@ def controls_chart(results: Results, measure: str) -> str | None:
     if not any(score is not None for _, _, score, _ in rows):
         return None
     labels = [f"{kind}: {name}" + (", too few pairs" if score is None else "") for kind, name, score, _ in rows]
-    x = score_axis("x", "score", ends_of([value for row in rows for value in row[2:]]))
+    x = score_axis("x", "score", ends_with_zero([value for row in rows for value in row[2:]]))
     layers: list[Json] = []
     for kind, colour in KIND_COLOURS.items():
-        bars: list[Json] = [
+        bars: list[Encoding] = [
             {"y": place * ROW + 15, "y2": place * ROW + 25, "x": 0, "x2": score}
             for place, (k, _, score, _) in enumerate(rows)
             if k == kind and score is not None
         ]
         more: Encoding = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
         layers.append(marks(bars, {"type": "rect", "fill": colour}, x, more))
-    ticks: list[Json] = [
+    ticks: list[Encoding] = [
         {"y": place * ROW + 12, "y2": place * ROW + 28, "x": mean}
         for place, (_, _, _, mean) in enumerate(rows)
         if mean is not None
@@ -220,11 +221,11 @@ def published_chart(published: Published, measure: Literal["svcca", "rsa"]) -> s
     ]
     if not any(score is not None for _, score, _ in rows):
         return None
-    x = score_axis("x", f"{title} score", ends_of([value for row in rows for value in row[1:]]))
-    dots: list[Json] = [
+    x = score_axis("x", f"{title} score", ends_with_zero([value for row in rows for value in row[1:]]))
+    dots: list[Encoding] = [
         {"y": i * ROW + 20, "y2": i * ROW + 28, "x": score} for i, (_, score, _) in enumerate(rows) if score is not None
     ]
-    ticks: list[Json] = [
+    ticks: list[Encoding] = [
         {"y": i * ROW + 12, "y2": i * ROW + 28, "x": mean} for i, (_, _, mean) in enumerate(rows) if mean is not None
     ]
     point: Json = {"type": "point", "filled": True, "size": 90, "opacity": 1, "fill": "var(--cross)"}

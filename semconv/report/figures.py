@@ -7,8 +7,11 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
-from semconv.report.result_values import control_rows, cut, grid_of, strongest_rows, title_of, value_of
+from semconv.report.result_values import Grid, control_rows, cut, grid_of, strongest_rows, title_of, value_of
+from semconv.report.scales import Ends, ends_with_zero, on_scale, rounded, share_of
 from semconv.results.schema import Results
 from semconv.system.files import write_atomically
 
@@ -24,44 +27,57 @@ _PANELS = {
     "rematch.calibrated": "Calibrated against matching again",
     "pairs": "Feature pairs kept",
 }
+_NUMBERED = 8  # SAEs of a model up to which cells hold their numbers
+_NONE = "#d9d9d9"
 _KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
 
 
-def _heat_map(ax: Axes, results: Results, measure: str, field: str, limits: tuple[float, float]) -> None:
-    rows, columns, values = grid_of(results, measure, field)
+def _heat_map(ax: Axes, grid: Grid, field: str, ends: Ends) -> None:
+    rows, columns, values = grid
     counts = field == "pairs"
+    shown = np.clip(values, *ends)
     image = ax.imshow(
-        values, origin="lower", aspect="auto", cmap="Greys" if counts else "viridis", vmin=limits[0], vmax=limits[1]
+        shown, origin="lower", aspect="auto", cmap="Greys" if counts else "viridis", vmin=ends[0], vmax=ends[1]
     )
-    for i in range(len(rows)):
-        for j in range(len(columns)):
-            if np.isnan(values[i, j]):
-                ax.text(j, i, "none", ha="center", va="center", color="black", fontsize=9)
-                continue
-            share = (values[i, j] - limits[0]) / max(limits[1] - limits[0], 1e-12)
-            light = share > 0.5 if counts else share < 0.6  # Greys darkens with the value, viridis lightens
-            text = f"{values[i, j]:.0f}" if counts else f"{values[i, j]:z.3f}"
-            ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
-    across = [cut(label) for label in columns]
-    long = max(map(len, across)) * len(across) > 40
-    ax.set_xticks(range(len(across)), across, rotation=45 if long else 0, ha="right" if long else "center")
-    ax.set_yticks(range(len(rows)), [cut(label) for label in rows])
+    ax.set_facecolor(_NONE)  # of cells that have no value
+    if max(len(rows), len(columns)) <= _NUMBERED:
+        _write_numbers(ax, values, counts, ends)
+    _label(ax, rows, columns)
     ax.set_title(_PANELS[field], fontsize=10)
     ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03)
+
+
+def _write_numbers(ax: Axes, values: Float[ndarray, "b a"], counts: bool, ends: Ends) -> None:
+    """Writes into every cell what it holds."""
+    for (i, j), value in np.ndenumerate(values):
+        if not np.isfinite(value):
+            ax.text(j, i, "none", ha="center", va="center", color="black", fontsize=9)
+            continue
+        share = share_of(value, ends)
+        light = share > 0.5 if counts else share < 0.6  # Greys darkens with the value, viridis lightens
+        text = f"{value:.0f}" if counts else rounded(value)
+        ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
+
+
+def _label(ax: Axes, rows: list[str], columns: list[str]) -> None:
+    """Labels as many rows and columns as have room, the first among them."""
+    across, up = (range(0, len(labels), -(-len(labels) // most)) for labels, most in ((columns, 14), (rows, 21)))
+    under = [cut(columns[place]) for place in across]
+    long = max(map(len, under)) * len(under) > 40
+    ax.set_xticks(across, under, rotation=45 if long else 0, ha="right" if long else "center")
+    ax.set_yticks(up, [cut(rows[place]) for place in up])
 
 
 def draw_measure(results: Results, measure: str, path: Path) -> None:
     """Draws one measure as heat maps: paired score, null means, calibrated scores, pairs kept."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 7), layout="constrained")
-    fields = [field for field in _PANELS if field != "pairs"]
-    finite = [grid_of(results, measure, field).values for field in fields]
-    top = max((float(np.nanmax(v)) for v in finite if np.isfinite(v).any()), default=1.0)
-    bottom = min((float(np.nanmin(v)) for v in finite if np.isfinite(v).any()), default=0.0)
-    most = max(pair.pairs for pair in results.grid.values())
-    for ax, field in zip(figure.subplots(2, 3).flat, _PANELS, strict=True):
-        _heat_map(ax, results, measure, field, (0.0, max(most, 1)) if field == "pairs" else (min(bottom, 0.0), top))
+    grids = {field: grid_of(results, measure, field) for field in _PANELS}
+    scores = ends_with_zero(value for field, grid in grids.items() if field != "pairs" for value in grid.values.flat)
+    large = len(grids["score"].rows) > _NUMBERED
+    figure = Figure(figsize=(13, 11 if large else 7), layout="constrained")
+    for ax, (field, grid) in zip(figure.subplots(2, 3).flat, grids.items(), strict=True):
+        _heat_map(ax, grid, field, ends_with_zero(grid.values.flat) if field == "pairs" else scores)
     figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12)
     figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=10)
     figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=10)
@@ -85,19 +101,25 @@ def draw_controls(results: Results, path: Path) -> None:
     for ax, measure in zip(axes.flat, measures, strict=False):
         for place, (kind, _, pair) in enumerate(rows):
             score = value_of(pair, measure, "score")
-            ax.barh(place, score or 0.0, color=_KINDS[kind], height=0.6)
+            ax.barh(place, on_scale(score or 0.0), color=_KINDS[kind], height=0.6)
             if score is None:
                 ax.text(0, place, " too few pairs", va="center", fontsize=7)
             for null, mark in (("shuffle", "|"), ("rematch", "x")):
                 mean = value_of(pair, measure, f"{null}.mean")
                 if mean is not None:
                     ax.plot(
-                        mean, place, mark, color="black", markersize=9, label=f"{null} mean" if place == 0 else None
+                        on_scale(mean),
+                        place,
+                        mark,
+                        color="black",
+                        markersize=9,
+                        label=f"{null} mean" if place == 0 else None,
                     )
         ax.set_yticks(range(len(rows)), [f"{kind}: {name}" for kind, name, _ in rows], fontsize=7)
         ax.set_title(fill(title_of(measure), 34), fontsize=9)
         ax.axvline(0, color="black", linewidth=0.5)
-    axes.flat[0].legend(fontsize=7, frameon=False)
+    if axes.flat[0].get_legend_handles_labels()[0]:
+        axes.flat[0].legend(fontsize=7, frameon=False)
     figure.suptitle("What the scores must be read against", fontsize=11)
     _save(figure, path)
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from semconv.report.scales import LARGEST, all_equal, digits_between, short
 from semconv.system.files import read_tensors
 
 N_BINS = 28
@@ -33,6 +34,11 @@ class Histogram(NamedTuple):
     digits: str
 
     @property
+    def precision(self) -> int:
+        """Significant digits with which a number shows in which of the bins it lies."""
+        return digits_between(self.low, self.high, N_BINS)
+
+    @property
     def heights(self) -> list[float]:
         """Of every bin, the fullest 1."""
         return [_DIGITS.index(digit) / (len(_DIGITS) - 1) for digit in self.digits]
@@ -48,17 +54,21 @@ def read_draws(folder: Path) -> Draws:
     return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()} if path.exists() else {}
 
 
-def short(value: float) -> float:
-    """Returns a number with four significant digits, which is what the page shows."""
-    return float(f"{value:.4g}")
-
-
 def binned(draws: Float[ndarray, " m"] | None) -> Histogram | None:
-    """Returns the histogram of some draws, those without a score (NaN) left out; None where none is left."""
-    finite = np.zeros(0) if draws is None else draws[np.isfinite(draws)]
+    """Returns the histogram of some draws, those without a score (NaN) left out; None where none is left.
+
+    Draws that are equal up to rounding stand in one bin in the middle, and both ends are their value. Draws too large
+    to be drawn count where the scale ends.
+    """
+    finite = np.zeros(0) if draws is None else draws[np.isfinite(draws)].clip(-LARGEST, LARGEST)
     if not len(finite):
         return None
     low, high = float(finite.min()), float(finite.max())
-    counts = np.histogram(finite, N_BINS, (low, high) if high > low else (low - 1e-9, high + 1e-9))[0]
+    if all_equal(low, high):
+        middle = short(low / 2 + high / 2)
+        bars = _DIGITS[-1].rjust(N_BINS // 2 + 1, _DIGITS[0]).ljust(N_BINS, _DIGITS[0])
+        return Histogram(middle, middle, len(finite), bars)
+    counts = np.histogram(finite, N_BINS, (low, high))[0]
     heights = np.ceil(counts / counts.max() * (len(_DIGITS) - 1)).astype(int)
-    return Histogram(short(low), short(high), len(finite), "".join(_DIGITS[h] for h in heights))
+    digits = digits_between(low, high, N_BINS)
+    return Histogram(short(low, digits), short(high, digits), len(finite), "".join(_DIGITS[h] for h in heights))

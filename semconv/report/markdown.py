@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semconv.report import sections
 from semconv.report.result_values import names_of, null_names, title_of
+from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
 from semconv.report.texts import cannot_tell, text_compared
 from semconv.report.verdict import floor_verdict
@@ -40,8 +41,8 @@ def headline(results: Results) -> str:
             continue
         within = f" (95% interval over documents {interval(s.best_interval)})" if s.best_interval else ""
         lines.append(
-            f"- **{title}**: highest at layers {s.best_layer_pair} of {a} x {b}, {s.best_score:.3f}{within}; "
-            f"mean over the grid {s.mean_score:.3f}."
+            f"- **{title}**: highest at layers {s.best_layer_pair} of {a} x {b}, {rounded(s.best_score)}{within}; "
+            f"mean over the grid {rounded(s.mean_score)}."
         )
         tested = ((null, s.nulls.get(null)) for null in null_names(results))
         lines += [_beside_null(null, n) for null, n in tested if n is not None and n.layer_pairs]
@@ -53,7 +54,7 @@ def _beside_null(null: str, n: NullOverGrid) -> str:
     p = f", p of the best of the grid {show(n.best_of_grid.p)}" if isinstance(n.best_of_grid, BestOfGrid) else ""
     return (
         f"  - `{null}`: {n.significant} of {n.layer_pairs} layer pairs lie above it (q < 0.05{beside}); "
-        f"its mean is {n.mean:.3f}{p}."
+        f"its mean is {show(rounded(n.mean))}{p}."
     )
 
 

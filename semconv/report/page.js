@@ -65,7 +65,7 @@
   };
   const written = (value) => {
     if (chosen.show === "pairs") return String(value);
-    const text = value.toFixed(chosen.show === "z" ? 1 : 3);
+    const text = Math.abs(value) < 1e6 ? value.toFixed(chosen.show === "z" ? 1 : 3) : value.toExponential(3);
     return Number(text) === 0 ? text.replace("-", "") : text;
   };
   const ends = () => grid.measures[chosen.measure].limits[["z", "pairs"].includes(chosen.show) ? chosen.show : "score"];

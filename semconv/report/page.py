@@ -16,8 +16,8 @@ from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
+from semconv.report.scales import STEPS, rounded
 from semconv.report.table_cells import is_number
-from semconv.report.vega import STEPS
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
 from semconv.system.files import read_text, write_text
@@ -66,7 +66,7 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(show=show, inline=inline, plain_number=is_number)
+    environment.filters.update(show=show, rounded=rounded, inline=inline, plain_number=is_number)
     return environment
 
 

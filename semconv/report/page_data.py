@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-from semconv.report.histograms import Draws, Histogram, binned, short
+from semconv.report.histograms import Draws, Histogram, binned
 from semconv.report.result_values import null_names, title_of, value_of
-from semconv.results.schema import LayerPair, NullTest, Reason, Results, TestOrReason
-
-Ends = tuple[float, float]
-"""Lower and upper end of a colour scale."""
+from semconv.report.scales import Ends, ends_with_zero, short
+from semconv.results.schema import Interval, LayerPair, NullTest, Reason, Results, TestOrReason
 
 
 class ReasonData(TypedDict):
@@ -39,7 +37,7 @@ class ScoreData(TypedDict):
     """The score of one layer pair."""
 
     score: float
-    interval: Ends | None
+    interval: Interval | None
     saturated: bool
     nulls: dict[str, NullData | ReasonData]
 
@@ -66,7 +64,7 @@ class CellData(TypedDict):
     a: str
     b: str
     pairs: int
-    interval: Ends | None
+    interval: Interval | None
     r: float | None
     pairsP: float | None
     rematchPairs: float | None
@@ -84,7 +82,7 @@ def _short(value: float | None) -> float | None:
     return None if value is None else short(value)
 
 
-def _ends(within: Ends | None) -> Ends | None:
+def _interval(within: Interval | None) -> Interval | None:
     return (short(within[0]), short(within[1])) if within else None
 
 
@@ -92,10 +90,7 @@ def limits(results: Results, measure: str) -> Limits:
     """Returns the ends of the colour scales of a measure."""
 
     def ends(fields: list[str]) -> Ends:
-        values = [value_of(pair, measure, field) for pair in results.grid.values() for field in fields]
-        found = [value for value in values if value is not None]
-        low, high = min([0.0, *found]), max([0.0, *found])
-        return low, high if high > low else low + 1.0
+        return ends_with_zero(value_of(pair, measure, field) for pair in results.grid.values() for field in fields)
 
     nulls = null_names(results)
     scored = ["score", *(f"{null}.{field}" for null in nulls for field in ("mean", "calibrated"))]
@@ -106,7 +101,7 @@ def _null(test: TestOrReason, draws: Histogram | None) -> NullData | ReasonData:
     if not isinstance(test, NullTest):
         return {"reason": test.reason}
     shown: NullData = {
-        "score": short(test.score),
+        "score": short(test.score, draws.precision if draws else 4),
         "mean": _short(test.mean),
         "sd": _short(test.sd),
         "z": _short(test.z),
@@ -125,7 +120,7 @@ def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreDat
     drawn = {null: binned(draws.get(f"{key}.{null}.{measure}")) for null in found.nulls}
     return {
         "score": short(found.score),
-        "interval": _ends(found.interval),
+        "interval": _interval(found.interval),
         "saturated": bool(found.saturated),
         "nulls": {null: _null(test, drawn[null]) for null, test in found.nulls.items()},
     }
@@ -137,7 +132,7 @@ def _cell(pair: LayerPair) -> CellData:
         "a": pair.sae_a,
         "b": pair.sae_b,
         "pairs": pair.pairs,
-        "interval": _ends(pair.pairs_interval),
+        "interval": _interval(pair.pairs_interval),
         "r": _short(pair.mean_r),
         "pairsP": short(again.pairs_p) if again else None,
         "rematchPairs": short(again.pairs_mean) if again else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from semconv.report.page_data import Ends, limits
+from semconv.report.page_data import limits
 from semconv.report.result_values import (
     category_measures,
     saes_of,
@@ -12,7 +12,7 @@ from semconv.report.result_values import (
     title_of,
     value_of,
 )
-from semconv.report.vega import step_of
+from semconv.report.scales import Ends, ends_with_zero, rounded, step_of
 from semconv.results.schema import CategoryPair, Results, Subspaces
 from semconv.statistics.permutation import LEVEL
 
@@ -61,7 +61,7 @@ class HeatMap:
 def _heat(value: float | None, ends: Ends, q: float | None) -> HeatCell:
     if value is None:
         return HeatCell("none")
-    cell = HeatCell(f"{value:z.3f}", step_of(value, ends))
+    cell = HeatCell(rounded(value), step_of(value, ends))
     return cell if q is None else replace(cell, weak=q >= LEVEL, beats=q < LEVEL)
 
 
@@ -99,7 +99,7 @@ def _category_map(grid: dict[str, dict[str, CategoryPair]], measure: str) -> Hea
         (key, name): value_of(cell, measure, "score") for key, cells in grid.items() for name, cell in cells.items()
     }
     known = [value for value in scored.values() if value is not None]
-    ends = min([0.0, *known]), max([1e-9, *known])
+    ends = ends_with_zero(known)
 
     def heat(key: str, name: str) -> HeatCell | None:
         cell = grid[key].get(name)

@@ -10,7 +10,8 @@ from semconv.report.result_values import (
     null_names,
     title_of,
 )
-from semconv.report.table_cells import Rows, rounded
+from semconv.report.scales import rounded
+from semconv.report.table_cells import Rows
 from semconv.report.texts import cannot_tell, text_compared
 from semconv.results.claims import Checked, about
 from semconv.results.schema import NullOverGrid, Results

@@ -34,11 +34,6 @@ def percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.2f}%"
 
 
-def rounded(value: float | None) -> str | None:
-    """Returns a score with three decimals, or None where there is none."""
-    return None if value is None else f"{value:z.3f}"
-
-
 def is_number(value: object) -> bool:
     """Whether a table sets a value flush right: a number, or the dash for none."""
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TypeAlias
 
+from semconv.report.scales import Ends, axis_numbers, on_scale
+
 VEGA_LITE = "5.21"
-STEPS = 12
-"""Steps of the colour scale, `--h0` to `--h11` in page.css; `--t0` to `--t11` are what can be read on them."""
 WIDTH = 300  # of the plot, in CSS pixels: what a phone of 360 shows without shrinking it
 ROW = 30
 INK, QUIET, LINE = "var(--ink)", "var(--quiet)", "var(--line)"
@@ -22,12 +22,6 @@ Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | float | bool | No
 """What a specification is made of."""
 Encoding = Mapping[str, Json]
 """A table of a specification."""
-
-
-def step_of(value: float, ends: Sequence[float]) -> int:
-    """Returns the step of the colour scale, 0 to STEPS - 1, of a value between two ends."""
-    share = (value - ends[0]) / (ends[1] - ends[0])
-    return max(0, min(STEPS - 1, int(share * STEPS)))
 
 
 def draw(spec: Encoding, label: str) -> str:
@@ -79,10 +73,10 @@ def _pixel(field: str) -> Json:
     return {"field": field, "type": "quantitative", "scale": None, "axis": None}
 
 
-def score_axis(field: str, title: str, ends: Sequence[float]) -> Json:
-    """Returns a horizontal axis of numbers between two ends, rounded outwards."""
+def score_axis(field: str, title: str, ends: Ends) -> Json:
+    """Returns a horizontal axis of numbers between two ends of `semconv.report.scales`, rounded outwards."""
     scale: Json = {"domain": list(ends), "nice": True, "zero": False}
-    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": {"tickCount": 5}}
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis_numbers(ends)}
 
 
 def rows_chart(labels: Sequence[str], layers: Sequence[Json], label: str) -> str:
@@ -93,13 +87,10 @@ def rows_chart(labels: Sequence[str], layers: Sequence[Json], label: str) -> str
     return draw({"width": WIDTH, "height": height, "padding": padding, "layer": layer}, label)
 
 
-def marks(values: Sequence[Json], mark: Json, x: Json, more: Encoding | None = None) -> Json:
+def marks(values: Sequence[Encoding], mark: Json, x: Json, more: Encoding | None = None) -> Json:
     """Returns marks placed by their `x` on an axis and their `y` in pixels from the top; `more` is encoded likewise."""
-    return {"data": {"values": values}, "mark": mark, "encoding": {"x": x, "y": _pixel("y"), **(more or {})}}
-
-
-def ends_of(values: Sequence[float | None]) -> tuple[float, float]:
-    """Returns the lowest and the highest of 0 and some values, never the same."""
-    found = [0.0, *(value for value in values if value is not None)]
-    low, high = min(found), max(found)
-    return low, high if high > low else low + 1.0
+    placed = [
+        {name: on_scale(at) if name in ("x", "x2") and isinstance(at, float) else at for name, at in value.items()}
+        for value in values
+    ]
+    return {"data": {"values": placed}, "mark": mark, "encoding": {"x": x, "y": _pixel("y"), **(more or {})}}

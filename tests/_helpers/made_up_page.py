@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import Literal
+from html.parser import HTMLParser
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,6 +17,50 @@ from tests._helpers.made_up import LABELS_A, LABELS_B, NULLS, results
 
 NASTY = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "\"'&<!--", "\x00\x1b\u202e\u2028", "it"]
 LINK = "https://www.neuronpedia.org/model/1-res/5"
+
+
+VOID = {"meta", "br", "input", "link", "img"}
+
+
+class Outline(HTMLParser):
+    """Elements of a page, and whether every one that opens is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": [], "h2": [], "table": []}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag in self.inside:
+            self.inside[tag].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+    def handle_data(self, data: str) -> None:
+        for tag in self.inside:
+            if tag in self.open:
+                self.inside[tag][-1] += data
+
+    def ids(self) -> list[str]:
+        return [str(attributes["id"]) for _, attributes in self.tags if "id" in attributes]
+
+    def titles(self) -> list[str]:
+        return self.inside["h2"]
+
+    def data(self) -> dict[str, Any]:
+        kinds = [attributes.get("type") for tag, attributes in self.tags if tag == "script"]
+        return json.loads(self.inside["script"][kinds.index("application/json")])
 
 
 def pairs(n: int = 40) -> list[PairRow]:

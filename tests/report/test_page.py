@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -29,55 +28,11 @@ from semconv.results.schema import Reason, Results, Score
 from semconv.study.order import in_order, label_order
 from semconv.system.shape import plain, read_as
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, labelled, results, score_at
-from tests._helpers.made_up_page import LINK, NASTY, claims, draws, labelled_tables, large, pairs, tables
+from tests._helpers.made_up_page import LINK, NASTY, Outline, claims, draws, labelled_tables, large, pairs, tables
 
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
 pytest.importorskip("pyarrow")
-
-VOID = {"meta", "br", "input", "link", "img"}
-
-
-class Outline(HTMLParser):
-    """Elements of a page, and whether every one that opens is closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.inside: dict[str, list[str]] = {"script": [], "style": [], "h2": [], "table": []}
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag in self.inside:
-            self.inside[tag].append("")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, (tag, self.getpos())
-
-    def handle_data(self, data: str) -> None:
-        for tag in self.inside:
-            if tag in self.open:
-                self.inside[tag][-1] += data
-
-    def ids(self) -> list[str]:
-        return [str(attributes["id"]) for _, attributes in self.tags if "id" in attributes]
-
-    def titles(self) -> list[str]:
-        return self.inside["h2"]
-
-    def data(self) -> dict[str, Any]:
-        kinds = [attributes.get("type") for tag, attributes in self.tags if tag == "script"]
-        return json.loads(self.inside["script"][kinds.index("application/json")])
-
 
 Change = Callable[[Results], Results]
 
