@@ -212,7 +212,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
         InputError: it is damaged, or its results do not follow from what is in it.
     """
     from semconv.pipeline.rebuild_archive import AS_STATED, check_told, rebuild
-    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, environment
+    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, REPORT_COMMIT, environment
 
     results, nulls = rebuild(folder, thorough)
     about = environment(folder)
@@ -221,7 +221,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
     made = ", ".join(f"{word} {about[key]}" for key, word in facts if about.get(key, LEFT_OUT) != LEFT_OUT)
     return results, {
         "bundle": f"{bundle}: every file is what it lists; the results follow from the statistics beside them",
-        "report and page": check_told(folder, results, nulls, about.get("commit", "")),
+        "report and page": check_told(folder, results, nulls, about.get(REPORT_COMMIT, about.get("commit", ""))),
         "taken again": f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs",
         "as stated": AS_STATED,
         "made": made,
@@ -336,13 +336,49 @@ def archive(
         out.print(f"Names left in it, see that none is yours: {visible(', '.join(names_left(run)))}.", soft_wrap=True)
 
 
-@app.command(rich_help_panel=STUDIES, epilog="Example: semconv report --from semconv-mini.zip --out report")
+@app.command(rich_help_panel=STUDIES, epilog="Example: semconv report runs/mini")
 def report(
-    source: Annotated[Path, typer.Option("--from", help="Archive of a run, or a run folder.")],
-    target: Annotated[Path, typer.Option("--out", help="Folder to write, new or empty.")],
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a finished run, whose report is written again (default: runs/mini)."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Archive of a run, or a run folder, to rebuild elsewhere.")
+    ] = None,
+    target: Annotated[Path | None, typer.Option("--out", help="With --from: folder to write, new or empty.")] = None,
     max_size: MaxSizeOption = None,
 ) -> None:
-    """Rebuild every table and figure from an archive alone: no model, no text, no activation is read."""
+    """Write report, page and figures of a finished run again, from the numbers and tables in its folder.
+
+    With --from, rebuild every number, table and figure from an archive alone, into a folder of its own. Neither reads a
+    model, a text or an activation.
+    """
+    if source is not None and target is not None and run is None:
+        _report_from(source, target, max_size)
+        return
+    if source is not None or target is not None or max_size is not None:
+        raise InputError(
+            "report takes a run folder, or --from and --out (and --max-size) together, got "
+            + " and ".join(
+                name
+                for name, value in (
+                    ("a run folder", run),
+                    ("--from", source),
+                    ("--out", target),
+                    ("--max-size", max_size),
+                )
+                if value is not None
+            )
+        )
+    from semconv.pipeline.report_again import report_again
+
+    folder = run or Path("runs/mini")
+    changed = report_again(folder)
+    same = "other bytes than before, listed in its crate" if changed else "the same bytes as its crate lists"
+    out.print(f"Written: {folder / 'report.md'}, {folder / 'index.html'} and figures, {same}.", soft_wrap=True)
+
+
+def _report_from(source: Path, target: Path, max_size: int | None) -> None:
     from semconv.pipeline.rebuild_archive import write_rebuilt
     from semconv.runs.archive import MOST_MIB, opened
 

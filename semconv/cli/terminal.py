@@ -203,7 +203,7 @@ def _main() -> None:
         if debug:
             raise
         sentence, code = _message_and_code(error)
-        _tell(" ".join(sentence.split("\n")))
+        _tell(". ".join([" ".join(sentence.split("\n")), *getattr(error, "__notes__", [])]))
         sys.exit(code)
 
 

@@ -19,8 +19,8 @@ from numpy import ndarray
 from semconv.compare import Measure
 from semconv.compare.measure import collected_saturation
 from semconv.pipeline.outputs import DECODERS, NULLS, null_tensors, write_nulls
+from semconv.pipeline.report_again import kept_claims
 from semconv.report import write_report
-from semconv.results.claims import check_claims, load_claims
 from semconv.results.read import read_results
 from semconv.results.schema import LayerPair, Model, Results, Score
 from semconv.runs.crate import CATEGORIES, LEFT_OUT
@@ -169,13 +169,12 @@ def write_rebuilt(folder: Path, target: Path) -> bool:
 
 def _write_told(folder: Path, made: Path, results: Results, draws: Draws) -> None:
     """Writes report and page of an opened archive, and the files that they are made from, into a folder."""
-    checked = check_claims(load_claims(folder / "claims.toml"), results) if (folder / "claims.toml").exists() else []
     for name in _COPIED:
         if (folder / name).exists():
             shutil.copyfile(folder / name, made / name)
     write_json(made / "results.json", plain(results))
     write_nulls(made, draws)
-    write_report(results, checked, made)
+    write_report(results, kept_claims(folder, results), made)
 
 
 def _check_nulls(folder: Path, draws: Draws) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -15,12 +14,14 @@ from semconv.pipeline.corpus_stage import Corpus, corpus_of_b, load_corpus, make
 from semconv.pipeline.encoded_sides import Loaded, checked_spans, load_encoded, measure_fits
 from semconv.pipeline.facts_read import model_facts, read_facts, text_facts
 from semconv.pipeline.outputs import write_beside
+from semconv.pipeline.report_again import saying_how_to_report
 from semconv.pipeline.roles import ModelOnText, Roles, suite_models
 from semconv.report import write_report
 from semconv.results import schema
 from semconv.results.claims import Checked, check_claims, load_claims
 from semconv.results.schema import Results
-from semconv.runs.crate import CATEGORIES, METADATA, write_crate
+from semconv.runs.crate import CATEGORIES, METADATA, Entry, write_crate
+from semconv.runs.report_in_crate import remove_report
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
 from semconv.study.observe import observe
@@ -163,7 +164,10 @@ def _stated(run: Run, loaded: Loaded, corpora: tuple[Corpus, Corpus], fits: Role
 
 
 def publish(run: Run, results: Results, claims: Path | None = None) -> list[Checked]:
-    """Ends a run: checks the claims, writes the report, and lists every file with what made it in an RO-Crate.
+    """Ends a run: checks the claims, lists every file with what made it in an RO-Crate, and writes the report.
+
+    The report comes last, so that it loses nothing if it cannot be written: the crate then lists all the rest, the
+    error has a note on what to do, and `report_again` writes the report.
 
     Args:
         run: whose folder holds what `reproduce` wrote.
@@ -185,11 +189,17 @@ def publish(run: Run, results: Results, claims: Path | None = None) -> list[Chec
                 (run.folder / name).unlink(missing_ok=True)
             else:
                 write_text(run.folder / name, text)
-        shutil.rmtree(run.folder / "figures", ignore_errors=True)
-        with run.timed("report"):
+        remove_report(run.folder)
+        listed = _list_files(run)
+        with run.timed("report"), saying_how_to_report(run.folder):
             write_report(results, checked, run.folder)
-        facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
-        if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
-            facts["shared stores"] = shown_path(str(run.stores), here())
-        write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts)
+        _list_files(run, listed)
     return checked
+
+
+def _list_files(run: Run, known: list[Entry] | None = None) -> list[Entry]:
+    """Writes the crate of a run, and returns what it lists; files that are `known` are not read again."""
+    facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
+    if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
+        facts["shared stores"] = shown_path(str(run.stores), here())
+    return write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts, known=known or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from semconv.report.page import write_page
 from semconv.results.claims import Checked
 from semconv.results.schema import Results
 from semconv.study.order import in_order
+from semconv.system.files import temporary_folder
 
 __all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
 
@@ -18,7 +20,8 @@ __all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
 def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> None:
     """Writes `figures/`, `report.md` and `index.html` into a run folder.
 
-    Results just made and results read back from `results.json` give the same bytes.
+    Results just made and results read back from `results.json` give the same bytes. All of it is made before any of it
+    takes the place of an earlier report, which stays if something fails.
 
     Args:
         results: of a suite.
@@ -30,6 +33,10 @@ def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> 
         OSError: the folder cannot be written, or the disk is full.
     """
     ordered = in_order(results)
-    write_figures(ordered, folder / "figures")
-    write_markdown(ordered, checked, folder / "report.md")
-    write_page(ordered, checked, folder)
+    with temporary_folder(folder) as made:
+        write_figures(ordered, made / "figures")
+        write_markdown(ordered, checked, made / "report.md")
+        write_page(ordered, checked, folder, made / "index.html")
+        shutil.rmtree(folder / "figures", ignore_errors=True)
+        for name in ("figures", "report.md", "index.html"):
+            (made / name).replace(folder / name)

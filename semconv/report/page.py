@@ -121,11 +121,17 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
     )
 
 
-def write_page(results: Results, checked: Sequence[Checked], folder: Path) -> None:
-    """Writes `index.html` into a run folder, with what the folder holds of pairs, contexts and draws.
+def write_page(results: Results, checked: Sequence[Checked], folder: Path, path: Path | None = None) -> None:
+    """Writes the page of a run, with what its folder holds of pairs, contexts and draws.
+
+    Args:
+        results: of a suite, in order (`in_order`).
+        checked: the claims against them, any number.
+        folder: of the run.
+        path: of the page, by default `index.html` in that folder.
 
     Raises:
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    write_text(folder / "index.html", page(results, checked, Tables.of_run(folder), read_draws(folder)))
+    write_text(path or folder / "index.html", page(results, checked, Tables.of_run(folder), read_draws(folder)))

@@ -24,7 +24,11 @@ CATEGORIES = "categories.toml"
 ANONYMOUS = "anonymous"
 """Name of the property that marks a crate as anonymous."""
 LEFT_OUT = "left out (anonymous)"
-_DESCRIBED = {
+REPORT_SOFTWARE = "#semconv-report"
+"""The semconv that wrote the report again, where a command of its own did."""
+REPORT_COMMIT = "report commit"
+"""Its commit in what `environment` returns."""
+DESCRIBED = {
     "results.json": "Every number of the run.",
     "suite.json": "What was compared, and how: the resolved suite.",
     "claims.toml": "What is claimed of the results.",
@@ -54,7 +58,7 @@ def portable_files(folder: Path, tasks: Iterable[str]) -> list[str]:
         folder: of the run.
         tasks: names of the finished tasks that the results were made of; those of other runs in the folder stay.
     """
-    found = [name for name in _DESCRIBED if (folder / name).is_file()]
+    found = [name for name in DESCRIBED if (folder / name).is_file()]
     found += sorted(str(path.relative_to(folder)) for path in folder.glob("figures/*.png"))
     return found + sorted(f"tasks/{name}.safetensors" for name in tasks)
 
@@ -74,8 +78,15 @@ def _properties(facts: dict[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def write_crate(
-    folder: Path, suite: str, tasks: Iterable[str], began: float, ended: float, facts: dict[str, Any]
-) -> None:
+    folder: Path,
+    suite: str,
+    tasks: Iterable[str],
+    began: float,
+    ended: float,
+    facts: dict[str, Any],
+    *,
+    known: Iterable[Entry] = (),
+) -> list[Entry]:
     """Writes `ro-crate-metadata.json`, the one file of a run that differs from run to run (Process Run Crate 0.5).
 
     Args:
@@ -85,6 +96,10 @@ def write_crate(
         began: when the run began, seconds since 1970.
         ended: when it ended.
         facts: of this run, beside those of the machine and the code (`provenance`); tables may nest.
+        known: files that need not be read again.
+
+    Returns:
+        The files that it lists.
     """
     from rocrate.rocrate import ROCrate
 
@@ -92,17 +107,9 @@ def write_crate(
     versions: dict[str, str] = about.pop("versions")  # pyright: ignore - a table by its name
     crate: Any = ROCrate(version="1.1")  # what the profile is made for
     crate.metadata.extra_terms = {"sha256": _SHA256}
-    files = [
-        crate.add_file(
-            dest_path=path,
-            properties={
-                "sha256": sha256_of_file(folder / path),
-                "contentSize": str((folder / path).stat().st_size),
-                **({"description": _DESCRIBED[path]} if path in _DESCRIBED else {}),
-            },
-        )
-        for path in portable_files(folder, tasks)
-    ]
+    read = {entry.path: entry for entry in known}
+    entries = [read.get(path) or _entry(folder, path) for path in portable_files(folder, tasks)]
+    files = [_add_file(crate, entry) for entry in entries]
     crate.name = f"semconv run of suite {suite}"
     crate.description = "SAE features of two language models, correlated, matched and compared layer by layer."
     crate.datePublished = datetime.fromtimestamp(ended, UTC)
@@ -125,6 +132,17 @@ def write_crate(
     )
     action["additionalProperty"] = _values(crate, "run", _properties({**about, **facts}))
     write_json(folder / METADATA, crate.metadata.generate())
+    return entries
+
+
+def _entry(folder: Path, path: str) -> Entry:
+    return Entry(path, sha256_of_file(folder / path), (folder / path).stat().st_size)
+
+
+def _add_file(crate: Any, entry: Entry) -> Any:
+    described = {"description": DESCRIBED[entry.path]} if entry.path in DESCRIBED else {}
+    properties = {"sha256": entry.sha256, "contentSize": str(entry.size), **described}
+    return crate.add_file(dest_path=entry.path, properties=properties)
 
 
 def _entity(crate: Any, identifier: str, kind: str, **properties: Any) -> Any:
@@ -170,7 +188,7 @@ def anonymous_metadata(folder: Path) -> bytes:
     Raises:
         InputError: there is no crate, or it is damaged.
     """
-    graph = [item for item in _graph(folder) if item.get("@type") not in ("Person", "Organization")]
+    graph = [item for item in read_graph(folder) if item.get("@type") not in ("Person", "Organization")]
     about = {"@id": f"#run/{ANONYMOUS}", "@type": "PropertyValue", "name": ANONYMOUS, "value": _LACKS}
     for item in graph:
         for key in _PEOPLE:
@@ -178,19 +196,25 @@ def anonymous_metadata(folder: Path) -> bytes:
         name = str(item["@id"]).removeprefix("#run/")
         if name != item["@id"] and not name.startswith(_SAID):
             item["value"] = LEFT_OUT
-        if item["@id"] == "#semconv":
+        if item["@id"] in ("#semconv", REPORT_SOFTWARE):
             item["version"] = LEFT_OUT
         if item["@id"] == "#run":
-            item["additionalProperty"] = [*_listed(item.get("additionalProperty")), {"@id": about["@id"]}]
+            item["additionalProperty"] = [*as_list(item.get("additionalProperty")), {"@id": about["@id"]}]
     crate = read_json(folder / METADATA)
     return (json.dumps({**crate, "@graph": [*graph, about]}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _listed(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """Returns what an entity says of a property as a list: JSON-LD writes one value without brackets."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _graph(folder: Path) -> list[dict[str, Any]]:
+def read_graph(folder: Path) -> list[dict[str, Any]]:
+    """Returns the entities of a crate.
+
+    Raises:
+        InputError: there is no crate, or it is damaged.
+    """
     path = folder / METADATA
     graph = read_json(path, f"{folder} holds no {METADATA}; it is no finished run of semconv").get("@graph")
     if not isinstance(graph, list) or not all(isinstance(item, dict) and "@id" in item for item in graph):
@@ -199,16 +223,19 @@ def _graph(folder: Path) -> list[dict[str, Any]]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Returns what the crate says of the run: machine, commit, seconds of every stage, peak memory in MiB, times.
+    """Returns what the crate says of the run: machine, commit, seconds of every stage, peak memory in MiB, times; and
+    `REPORT_COMMIT`, where the report was written again.
 
     Raises:
         InputError: there is no crate, or it is damaged.
     """
-    graph = _graph(folder)
+    graph = read_graph(folder)
     about = [item for item in graph if str(item["@id"]).startswith("#run/")]
     found = {str(item.get("name")): str(item.get("value")) for item in about}
     run = next((item for item in graph if item["@id"] == "#run"), {})
-    return {**found, **{key: str(run[key]) for key in ("startTime", "endTime") if key in run}}
+    found |= {key: str(run[key]) for key in ("startTime", "endTime") if key in run}
+    again = next((item for item in graph if item["@id"] == REPORT_SOFTWARE), None)
+    return found if again is None else {**found, REPORT_COMMIT: str(again.get("version"))}
 
 
 def listed_files(folder: Path) -> list[Entry]:
@@ -217,7 +244,7 @@ def listed_files(folder: Path) -> list[Entry]:
     Raises:
         InputError: no crate, a damaged one, one of another format, one that lists no results or a path outside of it.
     """
-    graph = _graph(folder)
+    graph = read_graph(folder)
     layout = next((item for item in graph if item["@id"] == "#layout/semconv format"), None)
     found = None if layout is None else layout.get("value")
     if found != str(FORMAT):
@@ -247,13 +274,21 @@ def check_crate(folder: Path) -> list[Entry]:
     """
     entries = listed_files(folder)
     for entry in entries:
-        path = folder / entry.path
-        if not path.is_file():
-            raise InputError(f"{folder} lists {entry.path}, which is missing")
-        found = Entry(entry.path, sha256_of_file(path), path.stat().st_size)
-        if found != entry:
-            raise InputError(
-                f"{entry.path} in {folder} is not the file that was listed: SHA-256 {entry.sha256[:16]}... and "
-                f"{entry.size} bytes expected, {found.sha256[:16]}... and {found.size} bytes found"
-            )
+        check_entry(folder, entry)
     return entries
+
+
+def check_entry(folder: Path, entry: Entry) -> None:
+    """Checks one file that the crate lists.
+
+    Raises:
+        InputError: it is missing, or of another size or SHA-256 than listed.
+    """
+    if not (folder / entry.path).is_file():
+        raise InputError(f"{folder} lists {entry.path}, which is missing")
+    found = _entry(folder, entry.path)
+    if found != entry:
+        raise InputError(
+            f"{entry.path} in {folder} is not the file that was listed: SHA-256 {entry.sha256[:16]}... and "
+            f"{entry.size} bytes expected, {found.sha256[:16]}... and {found.size} bytes found"
+        )

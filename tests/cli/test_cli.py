@@ -91,6 +91,11 @@ def test_a_gpu_that_is_not_there_is_one_sentence(tiny_suite: Path, tmp_path: Pat
     assert found["device"] == f"cpu ({why_no_cuda()})"
 
 
+def noted(error: Exception, note: str) -> Exception:
+    error.add_note(note)
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [
@@ -101,6 +106,7 @@ def test_a_gpu_that_is_not_there_is_one_sentence(tiny_suite: Path, tmp_path: Pat
         (KeyError("a\nb"), 3, "internal error, a fault of semconv and not of yours: KeyError: 'a\\nb'."),
         (RuntimeError("line\nline"), 3, "RuntimeError: line line."),
         (RecursionError("too deep"), 3, "--debug (SECURITY.md says where)"),
+        (noted(OSError(28, "No space left on device"), "Make room"), 2, "No space left on device. Make room"),
     ],
 )
 def test_every_error_ends_in_one_sentence(
