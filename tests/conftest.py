@@ -54,6 +54,12 @@ def device(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hashes of large files are kept in a folder of the tests."""
+    os.environ["SEMCONV_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def random_activations(
     seed: int, n_tokens: int, n_features: int, density: float = 0.3, dtype: torch.dtype = torch.float32
 ) -> SparseActivations:

@@ -104,7 +104,19 @@ def run_folder(suite: str, folder: Path | None) -> Path:
 @contextmanager
 def progress_bar() -> Generator[Progress]:
     """A progress bar on stderr; on something that is no terminal, one line when a stage begins."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    from semconv.runs.run import in_bytes
 
     if out.quiet:
         yield silent
@@ -119,10 +131,19 @@ def progress_bar() -> Generator[Progress]:
 
         yield line
         return
+
+    class Amount(ProgressColumn):
+        """How much is done of how much: numbers, or bytes as kB, MB and GB."""
+
+        numbers, sizes = MofNCompleteColumn(), DownloadColumn()
+
+        def render(self, task: Task) -> Text:
+            return (self.sizes if in_bytes(task.description) else self.numbers).render(task)
+
     with Progress(
         TextColumn("{task.description:<16}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        Amount(),
         TimeRemainingColumn(),
         console=err,
     ) as bars:

@@ -92,6 +92,13 @@ def free_memory(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_memory()
 
 
+def total_memory(device: torch.device) -> int:
+    """Returns bytes of memory that a device has; of the machine, for the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 @contextmanager
 def float32_products(tf32: bool) -> Generator[None]:
     """Within it, float32 matrix products on CUDA are computed in TF32 if `tf32` is true, else in IEEE float32."""

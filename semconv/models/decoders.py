@@ -17,7 +17,8 @@ from semconv.core.device import Precision, resolve_precision
 from semconv.models.sae_metadata import SaeMetadata, centres, check_hook
 from semconv.models.sources import check_release_revision, release_repository
 from semconv.suite.config import SaeConfig, resolve
-from semconv.system.files import folder_sha256, read_sealed, read_tensors, write_tensors
+from semconv.system.file_hashes import folder_sha256
+from semconv.system.files import read_sealed, read_tensors, write_tensors
 from semconv.system.shown_paths import shown_path
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ class KeptDecoder:
 def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
     """Writes the decoder rows of an SAE, float32 [d_sae, width], to `path` unless they are there; returns what is kept.
 
-    A folder is hashed every time. A release is loaded once, and what was kept is used as long as its repository is at
-    the same commit.
+    A folder is known by its hash (`semconv.system.file_hashes`). A release is loaded once, and what was kept is used as
+    long as its repository is at the same commit.
 
     Raises:
         InputError: the SAE cannot be found or read, its release is not at the pinned commit, or its own metadata names

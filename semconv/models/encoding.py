@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from semconv.core.activation_store import StoreIdentity, StoreWriter
-from semconv.core.device import DTYPES, available_memory, free_memory, resolve_precision
+from semconv.core.device import DTYPES, available_memory, resolve_precision
 from semconv.core.sparse import SparseActivations
 from semconv.models.decoders import KeptDecoder, keep_decoder, open_sae, sae_metadata, sae_precision
+from semconv.models.memory_plan import rows_on, sae_passes
 from semconv.models.sae_metadata import check_width
 from semconv.models.sources import model_folder
 from semconv.models.store_folders import find_store, lock_stores
-from semconv.runs.run import Run
+from semconv.runs.run import Progress, Run
 from semconv.suite.config import ModelConfig, SaeConfig
 from semconv.suite.hooks import hook_layer, hook_name
 from semconv.system.errors import InputError, nearest
-from semconv.system.files import folder_sha256
+from semconv.system.file_hashes import folder_sha256
 from semconv.system.processes import Ranks
 from semconv.text.token_blocks import TokenBlocks
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _BYTES_PER_ENTRY = 8  # int32 index, float16 value, and something for what is made of them
-SHARE = 0.7
-"""Of the free memory that SAEs may take; the rest is for streams and chunks."""
 
 
 def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks = Ranks()) -> None:  # noqa: B008 - frozen
@@ -46,8 +44,7 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
     """
     if not ranks.first:
         ranks.wait()  # the first process downloads, keeps the decoders and takes the locks
-    folder = model_folder(model)
-    kept = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
+    folder, kept = model_folder(model, run.progress), keep_decoders(run, model)
     identities = _identities(run, model, folder, kept, blocks)
     places = {one: find_store(run, model, model.by_label[label], one) for label, one in identities.items()}
     run.found |= {run.usual_store_path(model, sae): places[identities[label]] for label, sae in model.by_label.items()}
@@ -65,11 +62,12 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
             with run.timed(stage):
                 network, model_tf32 = open_model(run, model, folder)
                 _Encoding(run, model, network, model_tf32, blocks, writers).all(stage, todo, kept)
+        else:
+            run.progress(stage, 1, 1)
         ranks.wait()
         if ranks.first and ranks.size > 1:
             for label in incomplete:
                 writers[label].finish()
-    run.progress(stage, 1, 1)
 
 
 def _identities(
@@ -77,7 +75,9 @@ def _identities(
 ) -> dict[str, StoreIdentity]:
     """Returns what the store of every SAE of a model is to hold."""
     encode = run.suite.encode
-    model_sha256, tokens_sha256 = folder_sha256(folder), blocks.sha256
+    with run.timed("hash"):
+        model_sha256 = folder_sha256(folder, lambda done, total: run.progress(f"hash {model.name}", done, total))
+    tokens_sha256 = blocks.sha256
     model_precision = resolve_precision(encode.model_precision, "", run.device)
     return {
         label: StoreIdentity(
@@ -100,6 +100,20 @@ def _identities(
     }
 
 
+def keep_decoders(run: Run, model: ModelConfig) -> dict[str, KeptDecoder]:
+    """Returns what the run folder keeps of every SAE of a model, by label; SAEs are downloaded and opened if need be.
+
+    Raises:
+        InputError: as `keep_decoder`.
+    """
+    kept: dict[str, KeptDecoder] = {}
+    for label, sae in model.by_label.items():
+        run.progress(f"SAEs of {model.name}", len(kept), len(model.saes))
+        kept[label] = keep_decoder(run.decoder_path(model, sae), sae)
+    run.progress(f"SAEs of {model.name}", len(model.saes), len(model.saes))
+    return kept
+
+
 def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedModel, bool]:
     """Loads a model of a run; also returns whether its products are taken in TF32.
 
@@ -110,6 +124,7 @@ def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedMo
     from semconv.models.model_activations import load_model
 
     precision = resolve_precision(run.suite.encode.model_precision, "", run.device)
+    run.progress(f"load {model.name}", 0, 1)
     network = load_model(
         folder,
         device=run.device,
@@ -117,6 +132,7 @@ def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedMo
         untrained_seed=model.untrained_seed,
         bidirectional=model.bidirectional,
     )
+    run.progress(f"load {model.name}", 1, 1)
     return network, precision == "tf32"
 
 
@@ -131,12 +147,13 @@ def open_saes(run: Run, saes: dict[str, SaeConfig]) -> dict[str, SAE[Any]]:
     return {label: open_sae(sae, dtypes[label], run.device) for label, sae in saes.items()}
 
 
-def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:
+def check_model(model: ModelConfig, blocks: TokenBlocks, progress: Progress | None = None) -> None:
     """Raises InputError for whatever can be seen to be wrong in the config of a model, before anything is run.
 
     Args:
         model: the model and its SAEs.
         blocks: the tokens that it is to read.
+        progress: shown the bytes of a download.
 
     Raises:
         InputError: an encoder with a decoder, a model that reads in both directions without `bidirectional`, rows
@@ -144,7 +161,7 @@ def check_model(model: ModelConfig, blocks: TokenBlocks) -> None:
     """
     from semconv.models.model_files import check_kind, check_length, read_config
 
-    what, config = f"model {model.name}", read_config(model_folder(model))
+    what, config = f"model {model.name}", read_config(model_folder(model, progress))
     check_kind(config, what, model.bidirectional)
     check_length(config, what, blocks.ids.shape[1])
     n_layers = int(config.get_text_config().num_hidden_layers)
@@ -164,38 +181,6 @@ def is_bidirectional(model: ModelConfig) -> bool:
     from semconv.models.model_files import read_config, reads_both_ways
 
     return reads_both_ways(read_config(model_folder(model)))
-
-
-def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
-    """Splits SAEs of the given sizes, in bytes, into as few passes as `room` bytes allow, in order.
-
-    Raises:
-        InputError: one of them is larger than the room.
-    """
-    passes: list[range] = []
-    begin = held = 0
-    for i, size in enumerate(sizes):
-        if size > room:
-            raise InputError(f"one SAE takes {size / 2**30:.1f} GiB, the device has {room / 2**30:.1f} GiB for it")
-        if held + size > room:
-            passes.append(range(begin, i))
-            begin, held = i, 0
-        held += size
-    return [*passes, range(begin, len(sizes))]
-
-
-def sae_passes(run: Run, kept: dict[str, KeptDecoder], blocks: TokenBlocks) -> list[list[str]]:
-    """Returns the labels of SAEs, those together that the free memory of the device holds at once.
-
-    Raises:
-        InputError: one of them is too large for it.
-    """
-    features = [decoder.shape[0] for decoder in kept.values()]
-    widths = [decoder.shape[1] + decoder.metadata.d_in for decoder in kept.values()]  # of decoder and encoder
-    sizes = [4 * n * width for n, width in zip(features, widths, strict=True)]
-    chunk = 4 * run.suite.encode.batch * blocks.ids.shape[1] * max(features)
-    labels = list(kept)
-    return [[labels[i] for i in part] for part in plan_passes(sizes, int(SHARE * free_memory(run.device)) - chunk)]
 
 
 @dataclass(frozen=True)
@@ -221,7 +206,10 @@ class _Encoding:
     def all(self, stage: str, todo: dict[str, SaeConfig], kept: dict[str, KeptDecoder]) -> None:
         """Encodes with all SAEs that are to do, in as few passes over the text as fit into memory."""
         _check_fit(self.model, self.network, todo, kept, self.blocks)
-        passes = sae_passes(self.run, {label: kept[label] for label in todo}, self.blocks)
+        batch = min(self.run.suite.encode.batch, len(self.blocks.ids))
+        passes = sae_passes({label: kept[label] for label in todo}, self.blocks, batch, self.run.device)
+        rows = rows_on(self.network, batch, self.blocks.ids.shape[1])
+        stage += f", {rows} of {batch} rows at once" if rows < batch else ""
         for number, labels in enumerate(passes):
             name = stage if len(passes) == 1 else f"{stage}, pass {number + 1} of {len(passes)}"
             self._together(name, {label: todo[label] for label in labels})
@@ -231,6 +219,7 @@ class _Encoding:
         from semconv.models.sae_encode import encode
 
         blocks, writers, encoding = self.blocks, self.writers, self.run.suite.encode
+        self.run.progress(stage, 0, blocks.n_tokens)
         saes = open_saes(self.run, part)
         # Batches never shift, so that a run that was resumed or shared has the same bits.
         ends = torch.nn.functional.pad(blocks.mask.sum(dim=1).cumsum(0), (1, 0))[
@@ -252,7 +241,7 @@ class _Encoding:
                 _check_sparse(self.model, part[label], chunk.acts, blocks.n_tokens)
                 if writers[label].wants(position, position + chunk.acts.n_tokens):
                     writers[label].append(chunk.acts, position, chunk.norms)
-            self.run.progress(stage, position, blocks.n_tokens)
+            self.run.progress(stage, position + next(iter(chunks.values())).acts.n_tokens, blocks.n_tokens)
 
 
 def _check_fit(

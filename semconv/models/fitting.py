@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from semconv.core.activation_store import StoreIdentity
-from semconv.models.decoders import keep_decoder
-from semconv.models.encoding import open_model, open_saes, sae_passes
+from semconv.models.encoding import keep_decoders, open_model, open_saes
+from semconv.models.memory_plan import sae_passes
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS, Reader, explained_variances, losses
 from semconv.models.sae_metadata import SaeMetadata, centres, metadata_of
 from semconv.models.sources import model_folder
@@ -76,8 +76,7 @@ def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, w
         tf32, batch = run.suite.encode.precision == "tf32", run.suite.encode.batch
         has_head = not model.bidirectional and has_head(network)
         fits: dict[str, dict[str, Any]] = {}
-        kept_saes = {label: keep_decoder(run.decoder_path(model, sae), sae) for label, sae in model.by_label.items()}
-        for labels in sae_passes(run, kept_saes, blocks):
+        for labels in sae_passes(keep_decoders(run, model), blocks, min(batch, len(blocks.ids)), run.device):
             configs = {label: model.by_label[label] for label in labels}
             readers: dict[str, Reader] = {}
             for label, sae in open_saes(run, configs).items():
@@ -112,7 +111,7 @@ def reader_of(sae: SAE[Any], config: SaeConfig, network: nn.Module) -> Reader:
         return part_of_stream(sae, stream, config.hook, layer_norm)
 
     if not metadata.transcoder:
-        return Reader(sae, config.hook, config.hook, take, take, (metadata.head or 0) * metadata.d_in)
+        return Reader(sae, config.hook, config.hook, take, take, (metadata.head or 0) * metadata.d_in, sae.cfg.d_sae)
     try:
         out = str(parse_hook(metadata.hook_out))
         width = stream_width(network, out)
@@ -121,7 +120,8 @@ def reader_of(sae: SAE[Any], config: SaeConfig, network: nn.Module) -> Reader:
         raise InputError(f"it predicts {predicted}, which is not read here") from None
     if width != sae.W_dec.shape[1]:
         raise InputError(f"it predicts vectors of {sae.W_dec.shape[1]}, and {out} gives {width}")
-    return Reader(sae, config.hook, out, take, _aim_of_transcoder(metadata, config, out, layer_norm))
+    aim = _aim_of_transcoder(metadata, config, out, layer_norm)
+    return Reader(sae, config.hook, out, take, aim, d_sae=sae.cfg.d_sae)
 
 
 def _aim_of_transcoder(

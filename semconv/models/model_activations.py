@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from semconv.core.device import free_memory
 from semconv.models.families import Point, point_of
+from semconv.models.memory_plan import rows_on
 from semconv.models.model_files import (
     check_files,
     check_kind,
@@ -284,17 +285,29 @@ def streams(model: nn.Module, ids: Tensor, hooks: Sequence[str], attended: Tenso
 
 
 def row_streams(model: nn.Module, blocks: TokenBlocks, rows: slice, hooks: Sequence[str]) -> dict[str, Tensor]:
-    """Returns the streams at some hooks over some rows of a text (`streams`).
+    """Returns the streams at some hooks over some rows of a text (`streams`), of as many rows at once as memory holds.
 
     A causal model never attends to the padding after its text. A model that reads in both directions would; so its
     attention mask ends with the token after the last one that counts in a row, which closes the row ([SEP]).
+
+    Args:
+        model: as for `streams`.
+        blocks: the text.
+        rows: which of its rows, with a step of 1; those beyond its end are left out.
+        hooks: as for `streams`.
     """
+    ids, counted = blocks.ids[rows], blocks.mask[rows]
     attended = None
     if reads_both_ways(text_config(model)):
-        counted = blocks.mask[rows]
         later = counted.flip(1).cumsum(dim=1).flip(1) > 0  # a counted token is here, or is still to come
         attended = later | torch.nn.functional.pad(later[:, :-1], (1, 0), value=True)
-    return streams(model, blocks.ids[rows], hooks, attended)
+    at_once = rows_on(model, len(ids), ids.shape[1])
+    begins = range(0, len(ids), at_once)
+    parts = [
+        streams(model, ids[i : i + at_once], hooks, None if attended is None else attended[i : i + at_once])
+        for i in begins
+    ]
+    return parts[0] if len(parts) == 1 else {hook: torch.cat([part[hook] for part in parts]) for hook in hooks}
 
 
 def has_head(model: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from semconv.core.device import float32_products
 from semconv.core.sparse import SparseActivations
+from semconv.models.memory_plan import pieces
 from semconv.models.model_activations import row_streams, transformer_blocks
 from semconv.models.sae_metadata import centres, check_width, metadata_of
 from semconv.system.errors import InputError
@@ -66,7 +67,9 @@ def has_layer_norm(model: nn.Module) -> bool:
 def encode_stream(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> SparseActivations:
     """Encodes residual vectors and compacts them, without leaving their device.
 
-    The last step of a JumpReLU SAE is taken by the pass that compacts, which saves three passes over the dense chunk.
+    The positions are taken in even pieces (`semconv.models.memory_plan.pieces`), so that no more dense activations than
+    those of one piece are held, whatever n and the number of features. The last step of a JumpReLU SAE is taken by the
+    pass that compacts, which saves three passes over the dense piece.
 
     Args:
         sae: any SAE of the ReLU family, on the device of the stream.
@@ -78,11 +81,18 @@ def encode_stream(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> SparseAc
     """
     if stream.shape[-1] != sae.cfg.d_in:
         raise InputError(f"the SAE takes vectors of {sae.cfg.d_in}, the hook gives {stream.shape[-1]}")
-    threshold = jump_threshold(sae)
+    threshold, parts = jump_threshold(sae), stream.split(pieces(len(stream), sae.cfg.d_sae))
+    compacted = [_encode_piece(sae, part, dtype, threshold) for part in parts]
+    return compacted[0] if len(compacted) == 1 else SparseActivations.concatenate(compacted)
+
+
+def _encode_piece(sae: SAE[Any], stream: Tensor, dtype: torch.dtype, threshold: Tensor | None) -> SparseActivations:
     if threshold is None:
         return SparseActivations.from_dense(sae.encode(stream), dtype)
     bias: Any = sae.b_enc
-    return SparseActivations.from_dense(sae.process_sae_in(stream) @ sae.W_enc + bias, dtype, threshold)
+    dense = sae.process_sae_in(stream) @ sae.W_enc
+    dense += bias  # in place: the bits of a sum, and one dense piece instead of two
+    return SparseActivations.from_dense(dense, dtype, threshold)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semconv.core.device import float32_products
+from semconv.models.memory_plan import pieces
 from semconv.models.model_activations import has_head, row_streams, streams
 from semconv.models.splicing import next_token_loss, rows_per_pass, spliced, targets, why_not_spliced
 from semconv.text.token_blocks import TokenBlocks
@@ -37,6 +38,7 @@ class Reader:
         take: what it takes of the stream at `hook`, [n, width] -> [n, d_in].
         aim: what it stands for of the stream at `hook_out`, [n, width] -> [n, d_out].
         first: where in the width of the stream at `hook_out` that begins, such as the first of one head's.
+        d_sae: its features, so that positions are taken in pieces.
     """
 
     sae: SAE[Any]
@@ -45,10 +47,13 @@ class Reader:
     take: Callable[[Tensor], Tensor] = lambda stream: stream
     aim: Callable[[Tensor], Tensor] = lambda stream: stream
     first: int = 0
+    d_sae: int = 1
 
     def found(self, stream: Tensor) -> Tensor:
         """Returns the SAE's reconstruction (or prediction) from the stream at `hook`, float32 [n, d_out]."""
-        return self.sae(self.take(stream).to(self.sae.dtype)).float()
+        read = self.take(stream).to(self.sae.dtype)
+        parts = [self.sae(part).float() for part in read.split(pieces(len(read), self.d_sae))]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def replaced(self, stream: Tensor, found: Tensor | None) -> Tensor:
         """Returns the stream at `hook_out`, [n, width], with what the SAE found in its place, or zeros for None."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from semconv.models.downloads import bar_of
 from semconv.models.hub_errors import UnreachableError, hub_errors
 from semconv.models.libraries import import_sae_lens
 from semconv.models.model_files import weights_file
+from semconv.runs.run import Progress
 from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig, resolve
 from semconv.system.errors import InputError, nearest
 from semconv.text.tokenizer import FILES, SETTINGS, find_tokenizer
@@ -71,8 +73,12 @@ def hub_access(kind: str, name: str, revision: str) -> str:
     return READABLE
 
 
-def model_folder(model: ModelConfig) -> Path:
+def model_folder(model: ModelConfig, progress: Progress | None = None) -> Path:
     """Returns the folder of a model, downloaded first if it is on the hub and not in the cache, or its GGUF file.
+
+    Args:
+        model: as in a suite.
+        progress: shown the bytes of a download; without it the hub's client shows bars of its own.
 
     Raises:
         InputError: the hub cannot be reached or has no such repository (`hub_errors`), a repository without
@@ -86,7 +92,10 @@ def model_folder(model: ModelConfig) -> Path:
     with hub_errors(what):
         folder = Path(
             snapshot_download(
-                model.path.removeprefix(HUB), revision=model.revision or None, allow_patterns=_MODEL_FILES
+                model.path.removeprefix(HUB),
+                revision=model.revision or None,
+                allow_patterns=_MODEL_FILES,
+                tqdm_class=bar_of(progress, f"download {model.name}"),
             )
         )
     if not (folder / "config.json").exists() or not any(folder.glob("*.safetensors")):
@@ -126,8 +135,8 @@ def tokenizer_in(folder: Path, what: str) -> Path:
     return found
 
 
-def text_files(config: CorpusConfig) -> list[Path]:
-    """Returns the files that hold the text of a corpus of kind `file` or `hub`.
+def text_files(config: CorpusConfig, progress: Progress | None = None) -> list[Path]:
+    """Returns the files that hold the text of a corpus of kind `file` or `hub`; `progress` as for `model_folder`.
 
     Raises:
         InputError: a path that does not exist, or a data set that the hub does not give (`hub_errors`).
@@ -140,7 +149,15 @@ def text_files(config: CorpusConfig) -> list[Path]:
 
     with hub_errors(f"data set {_described(config.path, config.revision)}"):
         return [
-            Path(hf_hub_download(config.path, file, repo_type="dataset", revision=config.revision or None))
+            Path(
+                hf_hub_download(
+                    config.path,
+                    file,
+                    repo_type="dataset",
+                    revision=config.revision or None,
+                    tqdm_class=bar_of(progress, f"download {file}"),
+                )
+            )
             for file in config.files
         ]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.models.sources import model_folder, text_files, tokenizer_file
-from semconv.runs.run import Run
+from semconv.runs.run import Progress, Run
 from semconv.suite.config import CorpusConfig, ModelConfig, SuiteConfig
 from semconv.system.errors import InputError
-from semconv.system.files import read_sealed, sha256_of_file, write_tensors
+from semconv.system.file_hashes import file_hashes
+from semconv.system.files import read_sealed, write_tensors
 from semconv.text.packing import CorpusFacts, Layout, rows_of
 from semconv.text.token_blocks import TokenBlocks
 from semconv.text.tokenizer import SETTINGS, describe, load_tokenizer, special_tokens
@@ -55,13 +56,13 @@ def load_corpus(run: Run, config: CorpusConfig | None = None, model: ModelConfig
     tokenizer = tokenizer_file(config)
     if not tokenizer.is_file():
         raise InputError(f"tokenizer {tokenizer} does not exist")
-    folders = _settings_folders(tokenizer, model)
-    cached = run.folder / f"tokens-{_corpus_key(config, tokenizer, folders)}.safetensors"
     run.progress("corpus", 0, 1)
     with run.timed("corpus"):
+        key = _corpus_key(run.progress, config, tokenizer, _settings_folders(tokenizer, model, run.progress))
+        cached = run.folder / f"tokens-{key}.safetensors"
         corpus = _read_corpus(cached)
         if corpus is None:
-            corpus = make_corpus(config, model)
+            corpus = make_corpus(config, model, run.progress)
             _write_corpus(cached, corpus)
     for what, expected, found in (
         ("text", config.text_sha256, corpus.text_sha256),
@@ -76,19 +77,32 @@ def load_corpus(run: Run, config: CorpusConfig | None = None, model: ModelConfig
     return corpus
 
 
-def make_corpus(config: CorpusConfig, model: ModelConfig) -> Corpus:
+def make_corpus(config: CorpusConfig, model: ModelConfig, progress: Progress | None = None) -> Corpus:
     """Reads and tokenizes the text of a corpus, for a model whose settings are asked where the tokenizer has none.
+
+    Args:
+        config: the corpus.
+        model: as in a suite.
+        progress: shown the stages `read text`, and `tokenize` with the positions that count.
 
     Raises:
         InputError: whatever text, tokenizer or layout are refused for.
     """
     from semconv.text.corpus import corpus_sha256
 
+    def tokenized(done: int, total: int) -> None:
+        if progress is not None:
+            progress("tokenize", done, total)
+
+    if progress is not None:
+        progress("read text", 0, 1)
     documents, file = documents_of(config), tokenizer_file(config)
+    if progress is not None:
+        progress("read text", 1, 1)
     tokenizer = load_tokenizer(file)
     special = special_tokens(tokenizer, file, _settings_folders(file, model))
     layout = Layout(config.context, config.rows, config.bos, config.skip_positions)
-    blocks, facts = rows_of(documents, tokenizer, layout, config.max_tokens, special)
+    blocks, facts = rows_of(documents, tokenizer, layout, config.max_tokens, special, progress=tokenized)
     ignored = 0
     if config.kind == "file":
         from semconv.text.text_files import files_ignored
@@ -125,23 +139,24 @@ def documents_of(config: CorpusConfig) -> list[Document]:
     return documents
 
 
-def _settings_folders(tokenizer: Path, model: ModelConfig) -> list[Path]:
+def _settings_folders(tokenizer: Path, model: ModelConfig, progress: Progress | None = None) -> list[Path]:
     """Returns where special tokens are looked up: beside the tokenizer; where nothing is, beside the model."""
     beside = tokenizer.parent
     if any((beside / name).is_file() for name in SETTINGS):
         return [beside]
-    place = model_folder(model)
+    place = model_folder(model, progress)
     return [place.parent if place.is_file() else place]
 
 
-def _corpus_key(config: CorpusConfig, tokenizer: Path, folders: list[Path]) -> str:
+def _corpus_key(progress: Progress, config: CorpusConfig, tokenizer: Path, folders: list[Path]) -> str:
     """Names the cache after everything the tokens depend on: settings, and what is in tokenizer and text, not where."""
     settings = asdict(config) | {"tokenizer": "", "path": ""}
     digest = hashlib.sha256(repr(settings).encode())
     beside = [folder / name for folder in folders for name in SETTINGS]
-    texts = text_files(config) if config.kind != "docstrings" else []
-    for file in [tokenizer, *(file for file in beside if file.is_file()), *texts]:
-        digest.update(sha256_of_file(file).encode())
+    texts = text_files(config, progress) if config.kind != "docstrings" else []
+    files = [tokenizer, *(file for file in beside if file.is_file()), *texts]
+    for found in file_hashes(files, lambda done, total: progress("hash text", done, total)):
+        digest.update(found.encode())
     return digest.hexdigest()[:16]
 
 

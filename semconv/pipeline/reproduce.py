@@ -64,7 +64,7 @@ def encode_all(
     """
     models = suite_models(run.suite, blocks)
     for one in models.every if ranks.first else []:
-        check_model(one.model, one.blocks)
+        check_model(one.model, one.blocks, run.progress)
     for one in models.every:
         encode_model(run, one.model, one.blocks, ranks)
     return models

@@ -13,7 +13,12 @@ import torch
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 
 Progress = Callable[[str, int, int], None]
-"""Called with the stage, how much of it is done, and how much there is."""
+"""Called with the stage, how much of it is done, and how much there is (`in_bytes`)."""
+
+
+def in_bytes(stage: str) -> bool:
+    """Whether a stage counts bytes: downloads and hashing do."""
+    return stage.startswith(("download ", "hash "))
 
 
 def _silent(stage: str, done: int, total: int) -> None:

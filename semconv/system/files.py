@@ -255,20 +255,3 @@ def sha256_of_file(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def folder_sha256(path: Path) -> str:
-    """Returns the SHA-256 over names and contents of the files of a model or SAE folder, or over one file's.
-
-    Raises:
-        InputError: the folder does not exist.
-    """
-    if path.is_file():
-        return hashlib.sha256(f"{path.name} {sha256_of_file(path)}\n".encode()).hexdigest()
-    if not path.is_dir():
-        raise InputError(f"folder {path} does not exist")
-    digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        name = os.fsencode(file.relative_to(path))  # which need not be UTF-8
-        digest.update(name + f" {sha256_of_file(file)}\n".encode())
-    return digest.hexdigest()

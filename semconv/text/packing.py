@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from semconv.text.corpus import Document
 
-_DOCUMENTS_AT_ONCE = 512
+_DOCUMENTS_AT_ONCE = 512  # between two calls of `progress` too
 _ID, _WHAT, _DOCUMENT, _PLACE = range(4)  # of a position, rows of the arrays in which positions are laid out
 _TEXT, _BOS, _EOS, _PADDING, _SKIPPED, _CONTROL = range(6)  # what it is
 _REASONS = ("bos", "eos", "padding", "skipped", "control")
@@ -98,6 +98,8 @@ def rows_of(
     layout: Layout,
     max_tokens: int | None = None,
     special: SpecialTokens | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[TokenBlocks, CorpusFacts]:
     """Lays documents out in rows.
 
@@ -111,6 +113,8 @@ def rows_of(
         layout: how.
         max_tokens: stop after the row that reaches this many counted positions.
         special: BOS, EOS and padding; what `special_tokens` finds by default.
+        progress: called with the positions that were counted so far and `max_tokens`; or, where that is None, with the
+            documents that were read and all of them.
 
     Returns:
         Blocks with ids int32 [n_seq, context]; mask bool, False on BOS, EOS, padding, skipped positions and control
@@ -121,19 +125,12 @@ def rows_of(
         InputError: a row too short for text, BOS asked for where there is none, or no token at all.
     """
     special = special or special_tokens(tokenizer)
-    if layout.context < 2:
-        raise InputError(f"context must be at least 2 (BOS and one token), got {layout.context}")
     if not documents:
         raise InputError(
             "no document to compare on; a small text may have none in the split asked for (try split = 'all')"
         )
-    if layout.bos == "yes" and special.bos is None:
-        raise InputError(f"rows are to begin with BOS, but the tokenizer has none ({special.source})")
-    bos = None if layout.bos == "no" else special.bos
-    body = layout.context - (bos is not None)
-    if layout.skip_positions >= body:
-        raise InputError(f"skip_positions must be below the {body} tokens of a row, got {layout.skip_positions}")
-    pieces = _pieces(documents, tokenizer, layout, body, max_tokens, special)
+    bos, body = _beginning(layout, special)
+    pieces = _pieces(documents, tokenizer, layout, body, max_tokens, special, progress=progress)
     rows = _in_rows(pieces, layout, body, special.pad)
     skipped = rows[:, :, : layout.skip_positions]
     skipped[_WHAT][skipped[_WHAT] == _TEXT] = _SKIPPED
@@ -154,6 +151,23 @@ def rows_of(
     return TokenBlocks(ids, mask, document, placed, rule), facts
 
 
+def _beginning(layout: Layout, special: SpecialTokens) -> tuple[int | None, int]:
+    """Returns the BOS that rows begin with, if any, and how many tokens of text a row takes.
+
+    Raises:
+        InputError: a row too short for text, or BOS asked for where there is none.
+    """
+    if layout.context < 2:
+        raise InputError(f"context must be at least 2 (BOS and one token), got {layout.context}")
+    if layout.bos == "yes" and special.bos is None:
+        raise InputError(f"rows are to begin with BOS, but the tokenizer has none ({special.source})")
+    bos = None if layout.bos == "no" else special.bos
+    body = layout.context - (bos is not None)
+    if layout.skip_positions >= body:
+        raise InputError(f"skip_positions must be below the {body} tokens of a row, got {layout.skip_positions}")
+    return bos, body
+
+
 def _separator(special: SpecialTokens, layout: Layout) -> tuple[int, int] | None:
     """Returns what closes a document: its id, and what it is."""
     if special.eos is not None:
@@ -168,6 +182,8 @@ def _pieces(
     body: int,
     max_tokens: int | None,
     special: SpecialTokens,
+    *,
+    progress: Callable[[int, int], None] | None,
 ) -> list[Int[ndarray, "4 n"]]:
     """Returns id, what it is, document and place of every token of the documents, each with what closes it."""
     control = np.array(sorted(control_ids(tokenizer, special)), dtype=np.int64)
@@ -189,6 +205,9 @@ def _pieces(
                 counted += int(ordinary[layout.skip_positions : body].sum())
             else:
                 counted, held = counted + int(ordinary.sum()), held + pieces[-1].shape[1]
+        if progress is not None:
+            read = begin + len(texts)
+            progress(*((read, len(documents)) if max_tokens is None else (min(counted, max_tokens), max_tokens)))
         passed = layout.skip_positions * -(-held // body)
         if (
             max_tokens is not None and counted - passed >= max_tokens + layout.context

@@ -1,4 +1,4 @@
-"""Encoding a model: as many passes as memory asks for, the same stores from any number; what does not fit."""
+"""Encoding a model: as many passes as memory asks for, the same stores whatever it holds; what is shown or refused."""
 
 from __future__ import annotations
 
@@ -9,46 +9,92 @@ import pytest
 import torch
 
 from semconv import ActivationStore, InputError, SparseActivations
-from semconv.models import encoding
-from semconv.models.encoding import encode_model, plan_passes
+from semconv.models import encoding, memory_plan
+from semconv.models.encoding import check_model, encode_model
 from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
-from semconv.suite.config import SaeConfig, load_suite
+from semconv.suite.config import SaeConfig, load_suite, resolve
+from semconv.system import file_hashes
 from tests.conftest import requires_models
-
-
-@pytest.mark.parametrize(
-    ("sizes", "room", "passes"),
-    [
-        ([3, 3, 3], 9, [range(0, 3)]),
-        ([3, 3, 3], 8, [range(0, 2), range(2, 3)]),
-        ([5, 1, 4, 2], 6, [range(0, 2), range(2, 4)]),
-        ([6], 6, [range(0, 1)]),
-    ],
-)
-def test_as_few_passes_as_the_room_allows(sizes: list[int], room: int, passes: list[range]):
-    assert plan_passes(sizes, room) == passes
-
-
-def test_an_sae_larger_than_the_room_is_refused():
-    with pytest.raises(InputError, match=r"one SAE takes 2.0 GiB, the device has 1.0 GiB for it"):
-        plan_passes([2**20, 2**31], 2**30)
 
 
 @requires_models
 def test_one_pass_and_two_write_the_same_stores(tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     suite, stages = load_suite(tiny_suite), list[str]()
     stores: list[list[str]] = []
-    chunk = 4 * suite.encode.batch * suite.corpus.context * 96
-    one = int((2 * 96 * 16 * 4 + chunk + 99) / encoding.SHARE)  # room for one SAE of 96 x 16 in float32, and its chunk
-    for name, room in (("one", 2**40), ("two", one)):
+    positions = suite.encode.batch * suite.corpus.context
+    # One SAE of 96 x 16 in float32 with the stream that it reads, and what encoding holds besides, as the plan says.
+    held = 2 * 96 * 16 * 4 + positions * 16 * 4 + positions * 96 * 4 + 3 * positions * 16 * 4
+    for name, room in (("one", 2**40), ("two", int((held + 99) / memory_plan.SHARE))):
         run = Run(suite, tmp_path / name, lambda stage, done, total: stages.append(stage))
         blocks = load_blocks(run)[0]
-        monkeypatch.setattr(encoding, "free_memory", {torch.device("cpu"): room}.__getitem__)
+        monkeypatch.setattr(memory_plan, "free_memory", {torch.device("cpu"): room}.__getitem__)
         encode_model(run, suite.model_a, blocks)
         stores.append([ActivationStore(run.store_path(suite.model_a, sae)).sha256 for sae in suite.model_a.saes])
     assert stores[0] == stores[1]
     assert {stage for stage in stages if "pass" in stage} == {"encode a, pass 1 of 2", "encode a, pass 2 of 2"}
+
+
+@requires_models
+@pytest.mark.parametrize(("dense", "total"), [(4 * 96 * 50, 2**40), (4 * 96 * 7, 2**40), (2**28, 2**18)])
+def test_stores_are_the_same_bytes_whatever_is_held_at_once(
+    dense: int, total: int, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    suite, stages = load_suite(tiny_suite), list[str]()
+    largest, usual = list[int](), SparseActivations.from_dense
+
+    def compacting(x: torch.Tensor, *rest: object) -> SparseActivations:
+        largest.append(4 * x.numel())
+        return usual(x, *rest)
+
+    for name in ("whole", "parts"):
+        run = Run(suite, tmp_path / name, lambda stage, done, total: stages.append(stage))
+        blocks = load_blocks(run)[0]
+        encode_model(run, suite.model_a, blocks)
+        monkeypatch.setattr(memory_plan, "DENSE_BYTES", dense)
+        monkeypatch.setattr(memory_plan, "total_memory", lambda device: total)
+        monkeypatch.setattr(SparseActivations, "from_dense", compacting)
+    assert max(largest) <= dense
+    for sae in suite.model_a.saes:
+        one, other = (tmp_path / name / "stores" / "a" / sae.place for name in ("whole", "parts"))
+        assert [file.name for file in sorted(one.iterdir())] == [file.name for file in sorted(other.iterdir())]
+        for file in one.glob("shard-*"):
+            assert file.read_bytes() == (other / file.name).read_bytes()
+        assert ActivationStore(one).sha256 == ActivationStore(other).sha256
+    at_once = [stage for stage in stages if "at once" in stage]
+    assert set(at_once) == ({f"encode a, 1 of {suite.encode.batch} rows at once"} if total < 2**40 else set())
+
+
+@requires_models
+def test_every_stage_is_shown_before_it_begins_and_a_model_is_hashed_once(
+    tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    suite, read, usual = load_suite(tiny_suite), list[Path](), file_hashes._read
+    told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(file_hashes, "_read", lambda file, done: (read.append(file.resolve()), usual(file, done))[1])
+    monkeypatch.setattr(file_hashes, "LARGE", 1)
+    monkeypatch.setattr(file_hashes, "_GRANULARITY", -(10**10))  # the files were made long ago
+    for folder in ("first", "first", "second"):
+        run = Run(suite, tmp_path / folder, lambda *what: told.append(what))
+        blocks = load_blocks(run)[0]
+        check_model(suite.model_a, blocks, run.progress)
+        encode_model(run, suite.model_a, blocks)
+        monkeypatch.setattr(file_hashes, "_known", {})
+    assert len(read) == len(set(read))
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert [stage for stage in stages if stage != "hash text"] == [
+        *("corpus", "read text", "tokenize", "SAEs of a", "hash a", "load a", "encode a")
+    ]
+    hashed = [(done, total) for stage, done, total in told if stage == "hash a"]
+    size = hashed[0][1]  # of what was not hashed for the text
+    assert size >= (resolve(suite.model_a.path) / "model.safetensors").stat().st_size
+    assert (hashed[0], hashed[-1], hashed.count(hashed[0])) == ((0, size), (size, size), 1)
+    encoded = [(done, total) for stage, done, total in told if stage == "encode a"]
+    assert encoded[0] == (0, blocks.n_tokens)
+    assert 0 < encoded[1][0] < blocks.n_tokens
+    assert (blocks.n_tokens, blocks.n_tokens) in encoded
+    assert (1, 1) in encoded  # the second time everything is there
+    assert ("tokenize", suite.corpus.max_tokens, suite.corpus.max_tokens) in told
 
 
 @requires_models

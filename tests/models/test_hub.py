@@ -168,6 +168,10 @@ def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, client
     hub.repositories[MODEL].cut = {weights: 1}  # the client asks for the rest by a range
     done = client.run(*command)
     assert done.code == 0, done.err
+    shown = done.err.splitlines()
+    downloads = [f"semconv: download {name}" for name in ("plain_text/train-00000-of-00080.parquet", "gemma", "pythia")]
+    assert [line for line in shown if line.startswith("semconv: download")] == downloads
+    assert shown.index("semconv: tokenize") < shown.index(downloads[1]) < shown.index("semconv: encode gemma")
     results = load_results(tmp_path / "run")
     assert list(results["grid"]) == ["12x1"]
     assert results["grid"]["12x1"]["pairs"] > 10
@@ -179,6 +183,8 @@ def test_a_suite_from_the_hub_runs_end_to_end_and_again_offline(hub: Hub, client
     first = (tmp_path / "run" / "results.json").read_bytes()
     again = client.run(*command, offline=True, token="")
     assert again.code == 0, again.err
+    assert "semconv: download" not in again.err
+    assert "semconv: hash" not in again.err
     assert (tmp_path / "run" / "results.json").read_bytes() == first
     shutil.rmtree(tmp_path / "run" / "stores")  # and everything again from the cache
     assert client.run(*command, offline=True, token="").code == 0

@@ -24,7 +24,7 @@ from semconv.models.sae_fit import Reader, losses
 from semconv.models.sources import model_folder
 from semconv.pipeline.own_pair import place_of
 from semconv.suite.config import ModelConfig, SaeConfig
-from semconv.system.files import folder_sha256
+from semconv.system.file_hashes import folder_sha256
 from semconv.text.token_blocks import TokenBlocks
 from tests._helpers.tiny_models import CONFIGS, save, tiny_model, tiny_multimodal
 from tests.conftest import requires_models

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import semconv.models.fitting
 from semconv import InputError, TokenBlocks
+from semconv.models import memory_plan
 from semconv.models.fitting import reader_of
 from semconv.models.model_activations import streams
 from semconv.models.sae_fit import Reader, Variance, explained_variances, losses, sample
@@ -117,6 +118,20 @@ def test_variance_is_that_of_the_whole_sample_whatever_the_batch(model: Any):
         assert found["tokens"] == int(kept.sum())
         assert found["explained_variance"] == pytest.approx(expected(kept), abs=1e-6)
         assert found["explained_variance_with_sinks"] == pytest.approx(expected(blocks.mask), abs=1e-6)
+
+
+def test_a_reconstruction_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch):
+    stream, weights = torch.randn(2, 50, WIDTH, generator=torch.Generator().manual_seed(0))
+    sizes: list[int] = []
+
+    def sae(part: Tensor) -> Tensor:
+        sizes.append(len(part))
+        return part @ weights[:WIDTH]
+
+    whole = replace(reader(sae), d_sae=96).found(stream)
+    monkeypatch.setattr(memory_plan, "DENSE_BYTES", 4 * 96 * 20)
+    assert torch.equal(replace(reader(sae), d_sae=96).found(stream), whole)
+    assert sizes == [50, 17, 17, 16]
 
 
 def test_identity_explains_all_the_mean_nothing_and_another_stream_less(model: Any):

@@ -22,7 +22,6 @@ from semconv import InputError
 from semconv.system.errors import SemconvWarning
 from semconv.system.files import (
     check_target,
-    folder_sha256,
     only_writer,
     read_tensors,
     temporary_folder,
@@ -244,8 +243,3 @@ def test_the_command_line_tells_such_a_warning_once_as_a_sentence(tmp_path: Path
     assert ours.startswith("semconv: warning: the file system of x has no locks (Function not implemented)")
     assert "RuntimeWarning: of a library" in others[0]
     assert done.stderr.count("no locks") == 1
-
-
-def test_a_folder_with_a_name_that_is_not_utf_8_has_a_hash(tmp_path: Path):
-    (tmp_path / os.fsdecode(b"mod\xe8le")).write_text("x")
-    assert len(folder_sha256(tmp_path)) == 64
