@@ -60,7 +60,8 @@ def encode_model(run: Run, model: ModelConfig, blocks: TokenBlocks, ranks: Ranks
         stage = f"encode {model.name}"
         if todo:
             with run.timed(stage):
-                network, model_tf32 = open_model(run, model, folder)
+                last = max(hook_layer(sae.hook) for sae in todo.values())
+                network, model_tf32 = open_model(run, model, folder, last + 1)
                 _Encoding(run, model, network, model_tf32, blocks, writers).all(stage, todo, kept)
         else:
             run.progress(stage, 1, 1)
@@ -114,8 +115,8 @@ def keep_decoders(run: Run, model: ModelConfig) -> dict[str, KeptDecoder]:
     return kept
 
 
-def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedModel, bool]:
-    """Loads a model of a run; also returns whether its products are taken in TF32.
+def open_model(run: Run, model: ModelConfig, folder: Path, n_blocks: int | None = None) -> tuple[PreTrainedModel, bool]:
+    """Loads a model of a run, or its first blocks; also returns whether its products are taken in TF32.
 
     Raises:
         InputError: the model cannot be found or read, is of a kind that is not supported, lacks weights, or can have no
@@ -131,6 +132,7 @@ def open_model(run: Run, model: ModelConfig, folder: Path) -> tuple[PreTrainedMo
         dtype=DTYPES[precision],
         untrained_seed=model.untrained_seed,
         bidirectional=model.bidirectional,
+        n_blocks=n_blocks,
     )
     run.progress(f"load {model.name}", 1, 1)
     return network, precision == "tf32"

@@ -18,7 +18,7 @@ from semconv.models.sources import model_folder
 from semconv.runs.run import Run
 from semconv.runs.task_cache import Result, TaskCache
 from semconv.suite.config import ModelConfig, SaeConfig
-from semconv.suite.hooks import parse_hook
+from semconv.suite.hooks import hook_layer, parse_hook
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.shown_paths import shown_path
@@ -72,11 +72,15 @@ def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, w
     stage = f"fit {model.name}"
     run.progress(stage, 0, len(model.saes))
     with run.timed(stage):
-        network, model_tf32 = open_model(run, model, model_folder(model))
+        kept_saes = keep_decoders(run, model)
+        elsewhere = any(decoder.metadata.transcoder for decoder in kept_saes.values())  # in what block is known later
+        last = max(hook_layer(sae.hook) for sae in model.saes)
+        n_blocks = None if with_loss or elsewhere else last + 1
+        network, model_tf32 = open_model(run, model, model_folder(model), n_blocks)
         tf32, batch = run.suite.encode.precision == "tf32", run.suite.encode.batch
         has_head = not model.bidirectional and has_head(network)
         fits: dict[str, dict[str, Any]] = {}
-        for labels in sae_passes(keep_decoders(run, model), blocks, min(batch, len(blocks.ids)), run.device):
+        for labels in sae_passes(kept_saes, blocks, min(batch, len(blocks.ids)), run.device):
             configs = {label: model.by_label[label] for label in labels}
             readers: dict[str, Reader] = {}
             for label, sae in open_saes(run, configs).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,8 +27,9 @@ from semconv.models.model_files import (
     weights_file,
     where_to_load,
 )
+from semconv.models.model_parts import first_blocks, is_mapped, without_later_blocks
 from semconv.suite.hooks import hook_name, parse_hook
-from semconv.system.errors import InputError, nearest, refusing
+from semconv.system.errors import InputError, SemconvWarning, nearest, refusing
 from semconv.text.token_blocks import TokenBlocks
 
 if TYPE_CHECKING:
@@ -41,11 +43,16 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     untrained_seed: int | None = None,
     bidirectional: bool = False,
+    *,
+    n_blocks: int | None = None,
 ) -> PreTrainedModel:
     """Loads a language model with eager attention, or its untrained twin.
 
     Gemma-2 soft-caps its attention logits, which fused attention kernels skip. The twin has the model's shape and
     the weights of `draw_parameters`; of its folder only the config is read.
+
+    On the CPU, weights that are stored in `dtype` are mapped from their files, so that a model may be larger than the
+    memory; its forward pass then reads the disk.
 
     Args:
         path: a folder, a `.gguf` file or a folder with one, or a name on the model hub.
@@ -54,6 +61,9 @@ def load_model(
         dtype: of the weights and of what is computed with them, float32 or bfloat16.
         untrained_seed: None for the trained model, else the seed of the twin.
         bidirectional: whether a model that reads in both directions (BERT and its kind) is meant; it has no head.
+        n_blocks: load only so many blocks, the first ones, whose streams have the same bits as in the whole model; what
+            the model predicts is then worth nothing. All by default, and for families where that is not known to hold
+            (`semconv.models.model_parts.can_be_cut`).
 
     Raises:
         InputError: the model cannot be found or read, is of a kind that is not read (`check_kind`), its weights are
@@ -64,10 +74,13 @@ def load_model(
     logging.disable_progress_bar()  # one bar, ours, is enough
     what, config = f"model {path}", read_config(path, revision)
     check_kind(config, what, bidirectional)
+    whole = config
+    config = config if weights_file(Path(path)) else first_blocks(config, n_blocks)
+    cut = config is not whole
     _check_room(path, config, dtype, torch.device(device), weights=untrained_seed is None)
     load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": False}
     if untrained_seed is None:
-        model = _trained(path, config, load | {"revision": revision})
+        model = _trained(path, config, load | {"revision": revision}, cut)
     else:
         with (
             refusing(f"cannot load model {path}"),
@@ -86,8 +99,21 @@ def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch
     with refusing(f"cannot load model {path}"), torch.device("meta"), no_init_weights():
         shape: Any = _auto_class(config).from_config(copy.deepcopy(config), attn_implementation="eager")
     parameters, buffers = (sum(one.numel() for one in held) for held in (shape.parameters(), shape.buffers()))
-    n_bytes = parameters * dtype.itemsize + buffers
-    check_room(f"model {path}", path, n_bytes, parameters + buffers, free_memory(device), weights)
+    n_bytes, room = parameters * dtype.itemsize + buffers, free_memory(device)
+    if (
+        n_bytes > room
+        and weights
+        and device.type == "cpu"
+        and is_mapped(Path(path), dtype, parameters * dtype.itemsize)
+    ):
+        warnings.warn(
+            f"model {path} has {n_bytes / 2**30:.1f} GiB of weights, and {room / 2**30:.1f} GiB of memory are free; "
+            "its files are read again in every forward pass",
+            SemconvWarning,
+            stacklevel=3,
+        )
+        room = n_bytes
+    check_room(f"model {path}", path, n_bytes, parameters + buffers, room, weights)
 
 
 def _auto_class(config: Any) -> Any:
@@ -100,8 +126,8 @@ def _auto_class(config: Any) -> Any:
     return next((kind for kind in kinds if type(config) in kind._model_mapping), AutoModelForCausalLM)
 
 
-def _trained(path: str | Path, config: Any, load: dict[str, Any]) -> PreTrainedModel:
-    """Loads a model with all of its weights; without its head where the checkpoint has none."""
+def _trained(path: str | Path, config: Any, load: dict[str, Any], cut: bool) -> PreTrainedModel:
+    """Loads a model with all of its weights, or those of its first blocks; without its head where there is none."""
     from transformers import AutoModel
 
     check_files(path)
@@ -119,7 +145,12 @@ def _trained(path: str | Path, config: Any, load: dict[str, Any]) -> PreTrainedM
     of_head = {key for key in missing if head is not None and model.get_submodule(key.rpartition(".")[0]) is head}
     if of_head and not _needed(model, missing - of_head):
         model, missing, unexpected = loaded(AutoModel)
-    check_weights(f"model {path}", _needed(model, missing), unexpected)
+    n_blocks = int(text_config(model).num_hidden_layers)
+    check_weights(
+        f"model {path}",
+        _needed(model, missing),
+        without_later_blocks(unexpected, n_blocks) if cut else unexpected,
+    )
     return model
 
 

@@ -28,6 +28,7 @@ from semconv.study.observe import observe
 from semconv.study.settings import settings_of
 from semconv.study.tell import Stated, tell
 from semconv.suite.config import CorpusConfig, ModelConfig
+from semconv.suite.hooks import hook_layer
 from semconv.system.errors import InputError
 from semconv.system.files import only_writer, read_text, write_json, write_text
 from semconv.system.processes import Ranks, launched
@@ -82,7 +83,11 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
     blocks, hook = make_corpus(corpus, model).blocks, model.saes[0].hook
     check_model(model, blocks)
     network = load_model(
-        model_folder(model), device=device, untrained_seed=model.untrained_seed, bidirectional=model.bidirectional
+        model_folder(model),
+        device=device,
+        untrained_seed=model.untrained_seed,
+        bidirectional=model.bidirectional,
+        n_blocks=hook_layer(hook) + 1,
     )
     rows: list[torch.Tensor] = []
     for begin in range(0, len(blocks.ids), _ROWS):

@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from tests._helpers.forks import Ended, Forks, forks
 
 TOKEN = "hf_of_the_tests"
+_BLOCK = 2**22  # bytes of a file that are held at once
 _LFS = (".safetensors", ".npz", ".parquet", ".pt")
 
 
@@ -35,16 +37,22 @@ class Repository:
         gated: refuses everybody who does not show TOKEN.
         busy: files that answer 429 so many times first.
         cut: files whose body breaks off in the middle so many times first.
+        pinned: what the commit is said to be; by default it follows from the contents.
+        hashed: whether ETags are hashes of the contents, as the hub's are, or follow from name, size and time.
     """
 
     folder: Path
     gated: bool = False
     busy: dict[str, int] = field(default_factory=dict[str, int])
     cut: dict[str, int] = field(default_factory=dict[str, int])
+    pinned: str = ""
+    hashed: bool = True
 
     @property
     def commit(self) -> str:
-        """40 hex digits that follow from the contents."""
+        """40 hex digits."""
+        if self.pinned:
+            return self.pinned
         digest = hashlib.sha1(usedforsecurity=False)
         for file in self.files():
             digest.update(f"{file} {_etag(self, file)} ".encode())
@@ -176,44 +184,63 @@ class _Handler(BaseHTTPRequestHandler):
             repository.busy[place] -= 1
             self._refuse(429, "")
             return
-        body, etag = path.read_bytes(), f'"{_etag(repository, place)}"'
+        size, etag = path.stat().st_size, f'"{_etag(repository, place)}"'
         headers = {"ETag": etag, "X-Repo-Commit": repository.commit, "Accept-Ranges": "bytes"}
         if redirect and path.suffix in _LFS:
-            headers |= {"X-Linked-Etag": etag, "X-Linked-Size": str(len(body))}
+            headers |= {"X-Linked-Etag": etag, "X-Linked-Size": str(size)}
             headers["Location"] = f"{self.server.url}/{name}/stored/{repository.commit}/{place}"
             self._answer(302, b"", headers)
             return
-        status, wanted = 200, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        status, begin, end = 200, 0, size
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted:
-            begin, end = int(wanted[1]), int(wanted[2] or len(body) - 1)
-            headers["Content-Range"] = f"bytes {begin}-{end}/{len(body)}"
-            status, body = 206, body[begin : end + 1]
+            begin, end = int(wanted[1]), min(size, int(wanted[2]) + 1 if wanted[2] else size)
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+            status = 206
         cut = self.command == "GET" and repository.cut.get(place, 0) > 0
         if cut:
             repository.cut[place] -= 1
-        self._answer(status, body, headers, cut=cut)
-
-    def _answer(self, status: int, body: bytes, headers: dict[str, str], cut: bool = False) -> None:
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
+        self._begin(status, end - begin, headers)
         if self.command == "HEAD":
             return
-        self.wfile.write(body[: len(body) // 2] if cut else body)
+        with path.open("rb") as stored:
+            self._send(stored, begin, begin + (end - begin) // 2 if cut else end)
         if cut:
             self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(2)
 
+    def _send(self, stored: BinaryIO, begin: int, end: int) -> None:
+        """Sends the bytes [begin, end) of a file, of which some megabytes are held at once."""
+        stored.seek(begin)
+        left = end - begin
+        while left and (block := stored.read(min(left, _BLOCK))):
+            self.wfile.write(block)
+            left -= len(block)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self._begin(status, len(body), headers)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _begin(self, status: int, length: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+
 
 def _etag(repository: Repository, file: str) -> str:
     path = repository.folder / file
+    if not repository.hashed:
+        found = path.stat()
+        return hashlib.sha256(f"{file} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()
     return _sha256(path, path.stat().st_mtime_ns)
 
 
 @cache
 def _sha256(path: Path, changed: int) -> str:
-    """SHA-256 of a file that was last changed then; some are asked for often and hold hundreds of megabytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a file that was last changed then; some are asked for often and hold gigabytes."""
+    with path.open("rb") as stored:
+        return hashlib.file_digest(stored, "sha256").hexdigest()
