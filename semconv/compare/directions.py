@@ -10,6 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from semconv.compare.leading_subspace import are_few, leading_eigenvectors
 from semconv.compare.symmetric_product import symmetric_product
 from semconv.system.errors import InputError
 
@@ -23,22 +24,26 @@ class Directions:
     The eigenvectors of X'X (n > d) or XX' cost a fifth of an SVD, but squaring X halves the digits of its weak
     directions. They are used where the last direction kept has a variance of at least 1e-5 of the first, and its
     distance to the next one is at least 1e-6 of it: then the subspace is within about 1e-10 of the SVD's. Otherwise
-    the SVD is taken.
+    the SVD is taken. Where only a few of very many are asked for, they are found alone (`leading_eigenvectors`).
 
     Attributes:
         X: float64 [n, d], centred, not all zero.
+        all_needed: all directions will be asked for, so that none are worth finding alone.
     """
 
-    def __init__(self, X: Float[Tensor, "n d"]) -> None:
-        self.X = X
+    def __init__(self, X: Float[Tensor, "n d"], all_needed: bool = False) -> None:
+        self.X, self.all_needed = X, all_needed
         self._found = X[:, :0]  # leading left singular vectors from the Gram matrix, as many as were needed so far
 
     @cached_property
     def _of_gram(self) -> tuple[Float[ndarray, " r"], Tensor]:
         """Eigenvalues of the smaller Gram matrix, descending, and its eigenvectors, ascending."""
-        wide = self.X.shape[1] >= len(self.X)
-        values, vectors = torch.linalg.eigh(symmetric_product(self.X if wide else self.X.mT))
+        values, vectors = torch.linalg.eigh(self._gram())
         return values.flip(0).clamp(min=0).cpu().numpy(), vectors
+
+    def _gram(self) -> Tensor:
+        """The smaller Gram matrix."""
+        return symmetric_product(self.X if self.X.shape[1] >= len(self.X) else self.X.mT)
 
     @cached_property
     def _of_svd(self) -> tuple[Tensor, Float[ndarray, " r"], int]:
@@ -65,6 +70,9 @@ class Directions:
         Raises:
             InputError: fewer directions than `k`.
         """
+        alone = self._few(k) if k is not None else None
+        if alone is not None:
+            return alone
         kept = self._kept_of_gram(threshold, k)
         if kept is not None:
             return self._left(kept), np.sqrt(self._of_gram[0][:kept])
@@ -89,15 +97,24 @@ class Directions:
                 return Q
         return self.leading("", None, None)[0]
 
+    def _few(self, k: int) -> tuple[Tensor, Float[ndarray, " k"]] | None:
+        """The k leading directions found alone; None where that is no gain, or not accurate enough."""
+        if self.all_needed or "_of_gram" in self.__dict__ or not are_few(k, min(self.X.shape)):
+            return None
+        found = leading_eigenvectors(self._gram(), k)
+        if found is None:
+            return None
+        variance, vectors, next_one = found
+        if not _is_accurate(np.append(variance.cpu().numpy(), next_one), k):
+            return None
+        s = variance.sqrt()
+        return self.X @ vectors / s if self.X.shape[1] < len(self.X) else vectors, s.cpu().numpy()
+
     def _kept_of_gram(self, threshold: float | None, k: int | None) -> int | None:
         """How many directions are kept; None where the eigenvectors of a Gram matrix are not accurate enough."""
         variance, most = self._of_gram[0], min(len(self.X) - 1, self.X.shape[1])  # centring takes one dimension of n
         kept = k if k is not None else most if threshold is None else min(_by_share(variance, threshold), most)
-        if kept > most or variance[kept - 1] <= _SMALLEST * variance[0]:
-            return None
-        if kept < most and variance[kept - 1] - variance[kept] <= _GAP * variance[0]:
-            return None
-        return kept
+        return kept if kept <= most and _is_accurate(variance[:most], kept) else None
 
     def _left(self, kept: int) -> Tensor:
         """The first `kept` left singular vectors from the Gram matrix; those that were not needed yet are added."""
@@ -110,6 +127,13 @@ class Directions:
                 more = self.X @ more / s
             self._found = torch.cat([self._found, more], dim=1)
         return self._found[:, :kept].contiguous()
+
+
+def _is_accurate(variance: Float[ndarray, " r"], kept: int) -> bool:
+    """Whether the leading eigenvectors of a Gram matrix are accurate enough; its eigenvalues, descending."""
+    if variance[kept - 1] <= _SMALLEST * variance[0]:
+        return False
+    return kept == len(variance) or variance[kept - 1] - variance[kept] > _GAP * variance[0]
 
 
 def _by_share(variance: Float[ndarray, " r"], threshold: float) -> int:

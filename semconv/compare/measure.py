@@ -74,6 +74,11 @@ class Measure(Protocol[Space]):
         """Short name used in tables and result files."""
         ...
 
+    @property
+    def needs_all_directions(self) -> bool:
+        """Whether it needs all singular directions of a space; then measures beside it take theirs from these."""
+        return False
+
     def prepare(self, X: Float[ndarray, "n d"]) -> Space:
         """Does the work that depends on one space alone.
 

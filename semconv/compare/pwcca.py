@@ -77,6 +77,10 @@ class PWCCA(Measure[Subspace]):
     def name(self) -> str:
         return "pwcca" if self.weights == "x" else f"pwcca_{self.weights}"
 
+    @property
+    def needs_all_directions(self) -> bool:
+        return True
+
     def prepare(self, X: Rows) -> Subspace:
         """Returns an orthonormal basis of the column-centred space and the coordinates of its columns.
 

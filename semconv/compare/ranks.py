@@ -17,11 +17,16 @@ def stable_order(values: Float[ndarray, " m"]) -> Int[ndarray, " m"]:
     One int64 holds the leading bits of the value, as fixed point, above its index, so that a plain sort gives the
     order up to values that agree in those bits; those are sorted again by their full value.
     """
+    return _order(values)[0]
+
+
+def _order(values: Float[ndarray, " m"]) -> tuple[Int[ndarray, " m"], Float[ndarray, " m"]]:
+    """The order of `stable_order`, and the values in it."""
     m = len(values)
     index_bits = max(m - 1, 1).bit_length()
     scale = np.abs(values).max(initial=0.0)
     if scale == 0:
-        return np.arange(m)
+        return np.arange(m), values
     leading = (values / scale * 2.0 ** (61 - index_bits)).astype(np.int64)
     keys = (leading << index_bits) | np.arange(m)
     keys.sort()
@@ -32,7 +37,8 @@ def stable_order(values: Float[ndarray, " m"]) -> Int[ndarray, " m"]:
         same = np.concatenate([[False], keys[1:] == keys[:-1], [False]])
         among = np.flatnonzero(same[1:] | same[:-1])
         order[among] = order[among][np.lexsort((ordered[among], keys[among]))]
-    return order
+        ordered = values[order]
+    return order, ordered
 
 
 def average_ranks(values: Float[ndarray, " m"]) -> Float[ndarray, " m"]:
@@ -71,8 +77,7 @@ def sorted_ranks(values: Float[Tensor, " m"], dense: bool) -> Shaped[Tensor, " m
 
 def _runs(values: Float[ndarray, " m"]) -> tuple[Int[ndarray, " m"], Bool[ndarray, " m"]]:
     """Returns the sorting order and where, in it, a value differs from the one before."""
-    order = stable_order(values)
-    ordered = values[order]
+    order, ordered = _order(values)
     differs = np.ones(len(values), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=differs[1:])
     return order, differs

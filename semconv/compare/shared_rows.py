@@ -27,6 +27,12 @@ class SharedRows:
     agree to 1e-12 with those of the measure alone; which way is taken depends on the measures that came before, never
     on threads.
 
+    Args:
+        X: [n, d], any real dtype, computed in float64: NumPy on the CPU, a torch tensor on its device. What is no
+            finite matrix is refused by the first measure that asks for it.
+        all_directions: one of the measures needs all of them (`Measure.needs_all_directions`), so that the others take
+            theirs from that decomposition instead of looking for a few leading ones alone.
+
     Examples:
         Four measures, one decomposition:
 
@@ -44,12 +50,8 @@ class SharedRows:
         mean_squared_cc True
     """
 
-    def __init__(self, X: Rows) -> None:
-        """Args:
-        X: [n, d], any real dtype, computed in float64: NumPy on the CPU, a torch tensor on its device. What is no
-            finite matrix is refused by the first measure that asks for it.
-        """
-        self._given = X
+    def __init__(self, X: Rows, all_directions: bool = False) -> None:
+        self._given, self._all_directions = X, all_directions
 
     @property
     def array(self) -> Float[ndarray, "n d"]:
@@ -101,4 +103,4 @@ class SharedRows:
             X -= X.mean(dim=0)
         if float(X.abs().max()) <= len(X) * np.finfo(np.float64).eps:
             return None
-        return Directions(X / torch.linalg.norm(X))
+        return Directions(X / torch.linalg.norm(X), self._all_directions)

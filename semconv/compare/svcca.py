@@ -66,6 +66,10 @@ class SVCCA(Measure[Basis]):
     def name(self) -> str:
         return f"svcca_{self.variant}"
 
+    @property
+    def needs_all_directions(self) -> bool:
+        return self.variant == "variance"
+
     def prepare(self, X: Rows) -> Basis:
         """Returns the kept left singular vectors of the column-centred space.
 

@@ -28,7 +28,7 @@ def self_match(settings: StudySettings, side: Side) -> SelfObservation:
     varies = np.flatnonzero(found.index[:, 0].numpy() >= 0)
     r = found.r[:, 0].numpy()[varies]
     scores: dict[str, float | None] = {}
-    scored = PairedRows(side, side, varies[:SCORED], varies[:SCORED])
+    scored = PairedRows(settings.measures, side, side, varies[:SCORED], varies[:SCORED])
     for measure in settings.measures:
         try:
             scores[measure.name] = number(scored.prepare(measure).score)

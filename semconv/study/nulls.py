@@ -89,7 +89,7 @@ def score_beside_nulls(
     """
     scores, reasons = np.full(len(measures), math.nan), [""] * len(measures)
     saturated, draws = [False] * len(measures), np.full((shape[0], len(measures), shape[1]), math.nan)
-    rows = PairedRows(*sides, pairs.a, pairs.b)
+    rows = PairedRows(measures, *sides, pairs.a, pairs.b)
     for i, measure in enumerate(measures):
         if len(pairs) < needed:
             reasons[i] = too_few(len(pairs), needed)

@@ -96,9 +96,10 @@ class Side:
             raise InputError(f"match.min_documents needs the documents of the text of {self.name}, which are not known")
         return self.acts.document_counts(self.documents.to(self.acts.device)).cpu().numpy()
 
-    def rows(self, rows: Int[ndarray, " n"]) -> SharedRows:
+    def rows(self, rows: Int[ndarray, " n"], measures: Sequence[Measure[Any]]) -> SharedRows:
         """Returns some decoder rows, on the device that correlates, for measures to share what they compute of them."""
-        return SharedRows(torch.from_numpy(self.decoder[rows]).to(self.acts.device))
+        all_directions = any(measure.needs_all_directions for measure in measures)
+        return SharedRows(torch.from_numpy(self.decoder[rows]).to(self.acts.device), all_directions)
 
     def subset(self, measure: Measure[Any], rows: Int[ndarray, " n"], shared: SharedRows) -> Any:
         """Returns some decoder rows as the measure's prepared space.
@@ -167,12 +168,20 @@ class PairedRows:
         b: the other.
         rows_a: int64 [n] features of A.
         rows_b: int64 [n] features of B, paired with them.
+        measures: all that will score them.
     """
 
-    def __init__(self, a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]) -> None:
-        self.a, self.b, self.rows_a, self.rows_b = a, b, rows_a, rows_b
-        self._x = a.rows(rows_a)
-        self._y = self._x if a is b and np.array_equal(rows_a, rows_b) else b.rows(rows_b)
+    def __init__(
+        self,
+        measures: Sequence[Measure[Any]],
+        a: Side,
+        b: Side,
+        rows_a: Int[ndarray, " n"],
+        rows_b: Int[ndarray, " n"],
+    ) -> None:
+        self.measures, self.a, self.b, self.rows_a, self.rows_b = measures, a, b, rows_a, rows_b
+        self._x = a.rows(rows_a, measures)
+        self._y = self._x if a is b and np.array_equal(rows_a, rows_b) else b.rows(rows_b, measures)
 
     def prepare(self, measure: Measure[Any]) -> Prepared:
         """Scores the pairs by one measure.
@@ -191,14 +200,14 @@ def prepare_pairs(
     measure: Measure[Any], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
 ) -> Prepared:
     """Scores the paired decoder rows by one measure alone, as `PairedRows.prepare`."""
-    return PairedRows(a, b, rows_a, rows_b).prepare(measure)
+    return PairedRows([measure], a, b, rows_a, rows_b).prepare(measure)
 
 
 def scores_of(
     measures: Sequence[Measure[Any]], a: Side, b: Side, rows_a: Int[ndarray, " n"], rows_b: Int[ndarray, " n"]
 ) -> Float[ndarray, " measures"]:
     """Scores the paired decoder rows by every measure, NaN where one refuses them."""
-    out, pairs = np.full(len(measures), math.nan), PairedRows(a, b, rows_a, rows_b)
+    out, pairs = np.full(len(measures), math.nan), PairedRows(measures, a, b, rows_a, rows_b)
     for i, measure in enumerate(measures):
         try:
             out[i] = pairs.prepare(measure).score

@@ -9,9 +9,19 @@ import pytest
 import torch
 from scipy.linalg import subspace_angles
 
-from semconv.compare import SVCCA, MeanSquaredCC, SharedRows, make_measures, mean_squared_cc, procrustes, svcca
+from semconv.compare import (
+    SVCCA,
+    MeanSquaredCC,
+    SharedRows,
+    leading_subspace,
+    make_measures,
+    mean_squared_cc,
+    procrustes,
+    svcca,
+)
 from semconv.compare.cross import Basis, mean_correlations, singular_values
 from semconv.compare.directions import Directions
+from semconv.compare.leading_subspace import leading_eigenvectors
 from semconv.compare.ranks import average_ranks, dense_ranks, sorted_ranks
 from semconv.compare.symmetric_product import symmetric_product
 from tests._helpers.spaces import spaces
@@ -75,6 +85,81 @@ def test_the_svd_is_taken_only_where_a_gram_matrix_is_not_accurate(monkeypatch: 
     directions(scaled(SPECTRA["close pair at the cut"], 60)).leading("test", k=3)
     directions(scaled(SPECTRA["rank 3"], 60)).leading("test")
     assert len(calls) == 3
+
+
+LARGE = {
+    "power law": np.arange(1, 1101.0) ** -1,
+    "steep": np.geomspace(1, 1e-9, 1100),
+    "rank 25": np.append(np.linspace(2, 1, 25), np.zeros(1075)),
+}
+
+
+def with_eigenvalues(values: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+    V = np.linalg.qr(np.random.default_rng(0).normal(size=(len(values), len(values))))[0]
+    G = (V * values) @ V.T
+    return torch.from_numpy((G + G.T) / 2), V
+
+
+@pytest.mark.parametrize("k", [1, 18])
+@pytest.mark.parametrize("values", LARGE.values(), ids=LARGE)
+def test_a_few_leading_eigenvectors_are_those_of_the_whole_decomposition(values: np.ndarray, k: int):
+    G, V = with_eigenvalues(values)
+    found = leading_eigenvectors(G, k)
+    assert found is not None
+    np.testing.assert_allclose(found[0].numpy(), values[:k], rtol=1e-13)
+    assert values[k] < found[2] < values[k - 1]
+    Q = found[1].numpy()
+    np.testing.assert_allclose(Q.T @ Q, np.eye(k), rtol=0, atol=1e-13)
+    off = 1e-15 * values[0] / (values[k - 1] - values[k])  # G is known to its rounding
+    assert np.linalg.norm(Q - V[:, :k] @ (V[:, :k].T @ Q), 2) < 100 * off
+
+
+def test_a_flat_spectrum_is_left_to_the_whole_decomposition():
+    assert leading_eigenvectors(with_eigenvalues(np.linspace(2, 1, 1100))[0], 18) is None
+
+
+def test_an_eigenvector_that_was_missed_is_noticed(monkeypatch: pytest.MonkeyPatch):
+    G = torch.diag(torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0], dtype=torch.float64))
+    axes = torch.eye(5, dtype=torch.float64)
+    for found, is_right in (([0, 1, 2], True), ([1, 2, 3], False), ([0, 2, 3], False)):
+        pairs = G.diagonal()[found], axes[:, found], 0.0
+        monkeypatch.setattr(leading_subspace, "_ritz_pairs", lambda *_, pairs=pairs: iter([pairs]))
+        assert (leading_eigenvectors(G, 2) is not None) == is_right
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_a_few_directions_alone_need_no_whole_decomposition(wide: bool, monkeypatch: pytest.MonkeyPatch):
+    X = np.random.default_rng(0).normal(size=(1200, 1100)) * np.arange(1, 1101.0) ** -0.5
+    X = centred(X.T if wide else X)
+    X /= np.linalg.norm(X)
+    whole, s = Directions(torch.from_numpy(X), all_needed=True).leading("test", k=10)
+    eigs = counted(monkeypatch, "eigh")
+    few, values = directions(X).leading("test", k=10)
+    assert eigs
+    assert max(shape[0] for shape in eigs) <= 550
+    np.testing.assert_allclose(values, s, rtol=1e-13)
+    np.testing.assert_allclose((few @ few.T).numpy(), (whole @ whole.T).numpy(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_few_directions_that_are_not_apart_from_the_next_get_the_svd(monkeypatch: pytest.MonkeyPatch):
+    X = np.linalg.qr(centred(np.random.default_rng(0).normal(size=(1200, 1100))))[0] * np.append(
+        np.full(20, 2.0), np.ones(1080)
+    )
+    svds = counted(monkeypatch, "svd")
+    directions(X / np.linalg.norm(X)).leading("test", k=10)
+    assert len(svds) == 1
+
+
+def test_no_few_directions_are_looked_for_where_a_measure_needs_all(monkeypatch: pytest.MonkeyPatch):
+    X = np.random.default_rng(0).normal(size=(1200, 1100)) * np.arange(1, 1101.0) ** -1
+    eigs = counted(monkeypatch, "eigh")
+    rows = SharedRows(X, all_directions=True)
+    measures = make_measures(["svcca_pc1", "svcca_variance"])
+    for measure in measures:
+        measure.prepare_shared(rows)
+    assert eigs == [(1100, 1100)]
+    assert [measure.needs_all_directions for measure in measures] == [False, True]
 
 
 @pytest.mark.parametrize("n", [15, 21, 60])
