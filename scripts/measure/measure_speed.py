@@ -186,8 +186,8 @@ def main() -> None:
     job = Job(options.pairs, *options.columns, options.features, options.repeats, options.draws, options.threads)
     print(
         f"{job.n:,} pairs of {job.features:,} features, {job.d_x:,} and {job.d_y:,} columns, {job.threads} threads. "
-        f"Wall seconds{' before and now' if options.before else ''}, medians of {job.repeats}; 1000 draws are multiplied up "
-        f"from {job.draws}.\n"
+        f"Wall seconds{' before and now' if options.before else ''}, medians of {job.repeats}; 1000 draws are "
+        f"multiplied up from {job.draws}.\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         before_tree = source_of(options.before, Path(folder)) if options.before else None
