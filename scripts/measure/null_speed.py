@@ -29,9 +29,10 @@ from scipy.stats import kendalltau, spearmanr
 
 from semconv.compare import MEASURES, Measure, SaturationWarning, make_measures
 from semconv.matching.filters import FeaturePairs
-from semconv.pipeline.encoded_sides import load_sides
+from semconv.pipeline.encoded_sides import stored_sides
 from semconv.pipeline.reproduce import Run, load_corpus
 from semconv.pipeline.roles import ModelOnText, Roles
+from semconv.pipeline.stored_saes import open_stores
 from semconv.statistics.permutation import permutation_ids
 from semconv.statistics.resampling import document_shift, document_starts
 from semconv.study.nulls import rematch, score_strongest
@@ -170,7 +171,9 @@ def main() -> None:
     suite = load_suite("mini")
     run = Run(suite, options.run)
     blocks = load_corpus(run).blocks
-    sides = load_sides(run, Roles(ModelOnText(suite.model_a, blocks), ModelOnText(suite.model_b, blocks)))
+    models = Roles(ModelOnText(suite.model_a, blocks), ModelOnText(suite.model_b, blocks))
+    stored = stored_sides(run, run.workplace(), open_stores(run, models))
+    sides = stored.map(lambda group: [one.read() for one in group])
     cells = [(a, b) for a in sides.a for b in sides.b]
     pairs = [match_sides(a, b, suite.match) for a, b in cells]
     settings = (suite.compare.svcca_threshold, suite.compare.svcca_k, suite.compare.knn_k)

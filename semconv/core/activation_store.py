@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from semconv.core.sparse import SparseActivations
-from semconv.core.store_manifest import StoreIdentity, read_manifest, stored_identity
-from semconv.core.store_shards import check_shard, read_shard
+from semconv.core.store_manifest import MANIFEST, StoreIdentity, read_manifest, stored_identity
+from semconv.core.store_shards import DTYPES, check_shard, may_hold, read_shard
 from semconv.core.store_writer import StoreWriter
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
@@ -69,6 +69,16 @@ class ActivationStore:
         """SHA-256 over the shards' checksums: the activations a result was computed from."""
         return sha256_of(*(shard.sha256 for shard in self._shards))
 
+    @property
+    def nnz(self) -> int:
+        """Stored entries."""
+        return sum(shard.nnz for shard in self._shards)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that the activations take in memory: 8 for every token, and an int32 and a value for every entry."""
+        return 8 * (self.n_tokens + 1) + (4 + DTYPES[self.identity.dtype].itemsize) * self.nnz
+
     def shards(self) -> Iterator[SparseActivations]:
         """Yields every shard in order, each verified.
 
@@ -84,7 +94,7 @@ class ActivationStore:
             yield read_shard(self.path / shard.file, shard, self.identity)
 
     def load(self, device: torch.device | str = "cpu") -> SparseActivations:
-        """Reads the whole store into the memory of a device, shard by shard; needs room for twice the store.
+        """Reads the whole store into the memory of a device, shard by shard; needs room for `n_bytes` and a shard.
 
         Raises:
             InputError: a shard is missing, altered or malformed.
@@ -100,12 +110,28 @@ class ActivationStore:
         Raises:
             InputError: a shard is missing, altered or malformed.
         """
-        acts, norms = list[SparseActivations](), list[torch.Tensor | None]()
+        if not all(may_hold(self.path / shard.file, shard, self.identity) for shard in self._shards):
+            self.verify()  # says what is wrong, before anything as large as the manifest says is made
+            raise InputError(f"{self.path / MANIFEST} is damaged: it says more entries than its shards hold")
+        indptr = torch.zeros(self.n_tokens + 1, dtype=torch.int64, device=device)
+        indices = torch.empty(self.nnz, dtype=torch.int32, device=device)
+        values = torch.empty(self.nnz, dtype=DTYPES[self.identity.dtype], device=device)
+        token, entry, norms = 0, 0, list[torch.Tensor | None]()
         for part, of_part in self._verified():
-            acts.append(part.to(device))
+            indptr[token + 1 : token + part.n_tokens + 1] = part.indptr[1:] + entry
+            indices[entry : entry + part.nnz] = part.indices
+            values[entry : entry + part.nnz] = part.values
+            token, entry = token + part.n_tokens, entry + part.nnz
             norms.append(of_part)
-        known = [one for one in norms if one is not None]
-        return SparseActivations.concatenate(acts), torch.cat(known) if len(known) == len(norms) else None
+        return SparseActivations(indptr, indices, values, self.n_features), _joined(norms)
+
+    def load_norms(self) -> torch.Tensor | None:
+        """Returns the norms alone, as `load_with_norms` does.
+
+        Raises:
+            InputError: a shard is missing, altered or malformed.
+        """
+        return _joined([norms for _, norms in self._verified()])
 
     def feature_max(self) -> torch.Tensor:
         """Returns the largest value of every feature over all tokens, float32 [n_features], 0 where there is none.
@@ -131,3 +157,9 @@ class ActivationStore:
                 f"the stores hold different tokens: {self.path} has {mine.n_tokens} with SHA-256 "
                 f"{mine.tokens_sha256[:16]}..., {other.path} has {theirs.n_tokens} with {theirs.tokens_sha256[:16]}..."
             )
+
+
+def _joined(norms: list[torch.Tensor | None]) -> torch.Tensor | None:
+    """Returns the norms of all shards one after another, None where one has none."""
+    known = [one for one in norms if one is not None]
+    return torch.cat(known) if len(known) == len(norms) else None

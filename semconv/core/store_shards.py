@@ -21,6 +21,12 @@ def index_dtype(n_features: int) -> torch.dtype:
     return torch.uint16 if n_features <= 65536 else torch.int32
 
 
+def may_hold(file: Path, shard: Shard, identity: StoreIdentity) -> bool:
+    """Whether a shard's file is large enough for what the manifest says, as far as can be seen without reading it."""
+    entry = index_dtype(identity.n_features).itemsize + DTYPES[identity.dtype].itemsize
+    return file.exists() and 0 <= 8 * shard.n_tokens + entry * shard.nnz <= file.stat().st_size
+
+
 def check_shard(path: Path, index: int, shard: Shard, identity: StoreIdentity) -> None:
     """Raises InputError unless the shard's file is there and is byte for byte what was written."""
     if shard.file != shard_name(index) or shard.n_tokens == 0 or shard.n_tokens != identity.shard_size(index):

@@ -18,7 +18,7 @@ from semconv.models.sae_metadata import SaeMetadata, centres, check_hook
 from semconv.models.sources import check_release_revision, release_repository
 from semconv.suite.config import SaeConfig, resolve
 from semconv.system.file_hashes import folder_sha256
-from semconv.system.files import read_sealed, read_tensors, write_tensors
+from semconv.system.files import read_header, read_sealed, read_tensors, write_tensors
 from semconv.system.shown_paths import shown_path
 
 if TYPE_CHECKING:
@@ -116,18 +116,24 @@ def keep_decoder(path: Path, sae: SaeConfig) -> KeptDecoder:
 
 
 def decoder_rows(path: Path) -> Float[ndarray, "d_sae width"]:
-    """Returns kept decoder rows, float64."""
-    return read_tensors(path)[0]["W_dec"].double().numpy()
+    """Returns kept decoder rows, float32."""
+    return read_tensors(path)[0]["W_dec"].numpy()
+
+
+def decoder_shape(path: Path) -> tuple[int, int]:
+    """Returns d_sae and width of kept decoder rows, without reading them."""
+    n_features, width = read_header(path)[0]["W_dec"]
+    return n_features, width
 
 
 def decoder_source(path: Path, sae: SaeConfig) -> str:
     """Returns where the SAE of kept decoder rows came from: its path, or release, SAE and commit."""
-    return sae.path or read_tensors(path)[1]["source"]
+    return sae.path or read_header(path)[1]["source"]
 
 
 def decoder_metadata(path: Path) -> SaeMetadata:
     """Returns the metadata of the SAE whose decoder rows were kept."""
-    return SaeMetadata.from_json(read_tensors(path)[1]["metadata"])
+    return SaeMetadata.from_json(read_header(path)[1]["metadata"])
 
 
 def _release_sha256(sae: SAE[Any], metadata: SaeMetadata) -> str:

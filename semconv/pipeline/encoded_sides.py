@@ -5,30 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from numpy import ndarray
 
-from semconv.core.activation_store import ActivationStore, StoreIdentity
-from semconv.core.sparse import SparseActivations
-from semconv.models.decoders import decoder_rows
+from semconv.core.activation_store import StoreIdentity
 from semconv.models.fitting import Fits, fits_of
-from semconv.models.sinks import REPORTED, dropped_positions, find_sinks, spans_without, without
+from semconv.models.sinks import REPORTED, dropped_positions, spans_without, without
 from semconv.pipeline.corpus_stage import corpus_of_b, documents_of, tokenizer_of_corpus
-from semconv.pipeline.facts_read import SaeActivity, sae_activity, sink_facts
+from semconv.pipeline.facts_read import SaeActivity, sink_facts
 from semconv.pipeline.roles import ModelOnText, Roles
+from semconv.pipeline.stored_saes import (
+    StoredActivity,
+    StoredSae,
+    activities,
+    open_stores,
+    sae_activity,
+    stream_sinks,
+    token_lists,
+)
 from semconv.results import schema
 from semconv.runs.run import Run
 from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Workplace
 from semconv.statistics.resampling import document_starts, spans_document_starts
 from semconv.study.observe import Encoded
 from semconv.study.published_protocol import PublishedSides
-from semconv.study.sides import Side
-from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
-from semconv.suite.hooks import hook_layer
+from semconv.study.sides import Side, StoredSide
+from semconv.suite.config import SuiteConfig
 from semconv.system.digests import sha256_of
-from semconv.system.errors import InputError
 from semconv.text import top_tokens as labels
 from semconv.text.alignment import aligned_spans
 from semconv.text.spans import Spans, pool
@@ -36,88 +41,42 @@ from semconv.text.token_blocks import TokenBlocks
 from semconv.text.top_tokens import TopTokens
 
 
-def _over_spans(side: Side, spans: Spans, how: Literal["max", "mean", "sum"]) -> Side:
+def _over_spans(side: StoredSide, spans: Spans, how: Literal["max", "mean", "sum"]) -> StoredSide:
     identity = sha256_of(f"{side.store_sha256} {how} ", spans.starts, spans.ends)
-    acts = pool(side.acts.to("cpu"), spans, how).to(side.acts.device)
-    return replace(side, acts=acts, store_sha256=identity, documents=spans.document)
+
+    def load() -> Side:
+        read = side.read()
+        acts = pool(read.acts.to("cpu"), spans, how).to(read.acts.device)
+        return replace(read, acts=acts, store_sha256=identity, documents=spans.document)
+
+    return replace(side, store_sha256=identity, n_tokens=len(spans), n_bytes=2 * side.n_bytes, load=load)
 
 
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """What a store holds, as far as it counts.
-
-    Attributes:
-        acts: activations over the positions that count, on the CPU.
-        norms: norm of the stream at every position that was encoded, float32.
-        sha256: of the store, and of the positions that count where they are not all.
-        identity: what the store holds.
-    """
-
-    acts: SparseActivations
-    norms: torch.Tensor
-    sha256: str
-    identity: StoreIdentity
-
-    def at(self, kept: torch.Tensor) -> Stored:
-        """Returns what is left at some positions, bool [n_tokens] of those that were encoded."""
-        identity = sha256_of(f"{self.sha256} at ", kept)
-        return replace(self, acts=self.acts.tokens(kept.nonzero()[:, 0]), sha256=identity)
-
-
-def load_stores(run: Run, models: Roles[ModelOnText]) -> Roles[list[Stored]]:
-    """Returns what the stores of some models hold, in the order of their SAEs.
-
-    Raises:
-        InputError: a store is missing or damaged.
-    """
-
-    def load(model: ModelConfig, sae: SaeConfig) -> Stored:
-        store = ActivationStore(run.store_path(model, sae))
-        acts, norms = store.load_with_norms()
-        if norms is None:
-            raise InputError(f"{store.path} lacks the norm of the stream; remove it, so that it is encoded again")
-        return Stored(acts, norms, store.sha256, store.identity)
-
-    return models.map(lambda one: [load(one.model, sae) for sae in one.model.saes])
-
-
-def load_sides(run: Run, models: Roles[ModelOnText], stored: Roles[list[Stored]] | None = None) -> Roles[list[Side]]:
-    """Returns the encoded sides of some models, whose features can be matched with each other.
+def stored_sides(run: Run, place: Workplace, stored: Roles[list[StoredSae]]) -> Roles[list[StoredSide]]:
+    """Returns the sides of some models, whose features can be matched with each other; none of them is held.
 
     Args:
         run: folder that holds their stores.
-        models: A, B and others, each with the blocks whose positions count.
-        stored: what their stores hold at these positions; read from the run folder by default.
+        place: where what is known of a store is kept.
+        stored: the stores of the models, at the positions that count.
     """
-    match = run.suite.match
-    of_a, of_b = (
-        labels.token_texts(tokenizer_of_corpus(corpus)) for corpus in (run.suite.corpus, corpus_of_b(run.suite))
-    )
-    stored = stored or load_stores(run, models)
-    of_models = {id(one): group for one, group in zip(models.every, stored.every, strict=True)}
-    tokens = [
-        labels.top_tokens(kept.acts, labels.counted_ids(one.blocks), of_b if one.as_b else of_a, match.top_tokens)
-        for one in models.every
-        for kept in of_models[id(one)]
+    return _known_sides(run, stored, activities(run, place, stored, run.suite.match.top_tokens))
+
+
+def _known_sides(
+    run: Run, stored: Roles[list[StoredSae]], known: Roles[list[StoredActivity]]
+) -> Roles[list[StoredSide]]:
+    corpora = run.suite.corpus, corpus_of_b(run.suite)
+    of_a, of_b = (labels.token_texts(tokenizer_of_corpus(corpus)) for corpus in corpora)
+    every = [
+        (sae, activity)
+        for group, of_group in zip(stored.every, known.every, strict=True)
+        for sae, activity in zip(group, of_group, strict=True)
     ]
-    tables = iter(TopTokens.of_sides(tokens, match.stop_tokens))
-
-    def sides(one: ModelOnText) -> list[Side]:
-        return [
-            Side(
-                one.model.name,
-                hook_layer(sae.hook),
-                kept.acts.to(run.device),
-                kept.sha256,
-                decoder_rows(run.decoder_path(one.model, sae)),
-                next(tables),
-                one.blocks.document[one.blocks.mask],
-                sae.label,
-            )
-            for sae, kept in zip(one.model.saes, of_models[id(one)], strict=True)
-        ]
-
-    return models.map(sides)
+    tokens = [token_lists(activity, of_b if sae.one.as_b else of_a) for sae, activity in every]
+    tables = TopTokens.of_sides(tokens, run.suite.match.stop_tokens)
+    sides = iter([sae.side(table, activity) for (sae, activity), table in zip(every, tables, strict=True)])
+    return stored.map(lambda group: [next(sides) for _ in group])
 
 
 def shared_spans(run: Run, blocks: tuple[TokenBlocks, TokenBlocks]) -> tuple[Spans, Spans]:
@@ -167,14 +126,16 @@ class Loaded:
 
 def load_encoded(
     run: Run,
+    place: Workplace,
     blocks: tuple[TokenBlocks, TokenBlocks],
     models: Roles[ModelOnText],
     spans: tuple[Spans, Spans] | None = None,
 ) -> Loaded:
-    """Returns everything that was encoded, without attention sinks where the suite wants none.
+    """Returns everything that was encoded, without attention sinks where the suite wants none; holds none of it.
 
     Args:
         run: folder that holds the stores.
+        place: where stores are read; what is known of them is kept in the folder `sides` of the run.
         blocks: what A and B read.
         models: of the suite, each with the positions it was encoded at.
         spans: what `shared_spans` gives, if it is known already.
@@ -182,42 +143,40 @@ def load_encoded(
     Raises:
         InputError: a store is missing or damaged, fewer than two documents, or nothing is left without sinks.
     """
-    suite = run.suite
+    suite, place = run.suite, replace(place, cache=TaskCache(run.folder / "sides"))
     with run.timed("load stores"):
-        stored = load_stores(run, models)
-        multiple = suite.match.sink_norm or REPORTED
-        sinks = [[find_sinks(one.norms, multiple) for one in group] for group in (stored.a, stored.b)]
+        stored = open_stores(run, models)
+        sinks = stream_sinks(run, place, (stored.a, stored.b), suite.match.sink_norm or REPORTED)
         dropped = dropped_positions(sinks, shared=suite.align is None)
         usual = without(blocks[0], dropped[0]), without(blocks[1], dropped[1])
         excluded = bool(suite.match.sink_norm) and any(bool(at.any()) for at in dropped)
         if excluded and suite.align is None:
-            blocks, of_models = usual, iter(models.every)
-            models = models.map(lambda one: one if one.as_published else replace(one, blocks=usual[0]))
-            stored = stored.map(
-                lambda group: group if next(of_models).as_published else [one.at(~dropped[0]) for one in group]
-            )
-        sides = load_sides(run, models, stored)
+            blocks = usual
+            stored = stored.map(lambda group: [_without_sinks(one, ~dropped[0], usual[0]) for one in group])
+        known = activities(run, place, stored, suite.match.top_tokens)
+        sides = _known_sides(run, stored, known)
     if suite.align is not None:
         spans = spans or shared_spans(run, blocks)
     spans, lost = spans_without(spans, dropped) if excluded and spans else (spans, 0)
     encoded, starts = _in_place(suite, blocks, sides, spans)
-    activity = (
-        [sae_activity(one.acts, found) for one, found in zip(group, of_group, strict=True)]
-        for group, of_group in zip((stored.a, stored.b), sinks, strict=True)
+    of_a, of_b = (
+        [sae_activity(activity, one.one.blocks.n_tokens, found) for one, activity, found in zip(*of_model, strict=True)]
+        for of_model in ((stored.a, known.a, sinks[0]), (stored.b, known.b, sinks[1]))
     )
-    of_models = iter(models.every)
-    identities = stored.map(
-        lambda group: {sae.label: one.identity for sae, one in zip(next(of_models).model.saes, group, strict=True)}
-    )
+    identities = stored.map(lambda group: {one.sae.label: one.store.identity for one in group})
     facts = sink_facts(suite.match, dropped, lost)
-    of_a, of_b = activity
     return Loaded(encoded, blocks, starts, (of_a, of_b), facts, identities, (usual[0].mask, usual[1].mask))
+
+
+def _without_sinks(one: StoredSae, kept: torch.Tensor, blocks: TokenBlocks) -> StoredSae:
+    """Returns a store at the positions that are no sinks; as published, every position counts."""
+    return one if one.one.as_published else one.at(kept, replace(one.one, blocks=blocks))
 
 
 def _in_place(
     suite: SuiteConfig,
     blocks: tuple[TokenBlocks, TokenBlocks],
-    sides: Roles[list[Side]],
+    sides: Roles[list[StoredSide]],
     spans: tuple[Spans, Spans] | None,
 ) -> tuple[Encoded, Int[ndarray, " D"]]:
     """Returns the sides of all models by the part they play, over spans where there are any; where documents begin."""
@@ -229,12 +188,11 @@ def _in_place(
         )
         starts = spans_document_starts(spans[0].document)
     controls = {name: (a[0], b[0]) for name, (a, b) in sides.controls.items()}
-    trained = [side.decoder for side in (*of_a, *of_b)]
+    trained = {side.decoder_sha256 for side in (*of_a, *of_b)}
     unfair = frozenset(
         control.name
         for control in suite.controls
-        if control.kind == "floor"
-        and any(np.array_equal(side.decoder, rows) for side in controls[control.name] for rows in trained)
+        if control.kind == "floor" and any(side.decoder_sha256 in trained for side in controls[control.name])
     )
     texts = labels.token_texts(tokenizer_of_corpus(suite.corpus))
     published = _published(suite, of_a, of_b, sides)
@@ -242,7 +200,7 @@ def _in_place(
 
 
 def _published(
-    suite: SuiteConfig, of_a: list[Side], of_b: list[Side], sides: Roles[list[Side]]
+    suite: SuiteConfig, of_a: list[StoredSide], of_b: list[StoredSide], sides: Roles[list[StoredSide]]
 ) -> PublishedSides | None:
     if suite.published is None or sides.shifted is None or sides.everywhere is None:
         return None

@@ -9,17 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from semconv.core.activation_store import StoreIdentity
-from semconv.core.sparse import SparseActivations
 from semconv.models.decoders import decoder_metadata, decoder_source
 from semconv.models.encoding import is_bidirectional
 from semconv.models.fitting import Fits
 from semconv.models.sae_metadata import remarks
-from semconv.models.sinks import REPORTED, Sinks
+from semconv.models.sinks import REPORTED
 from semconv.models.sources import HUB
 from semconv.pipeline.roles import Roles
 from semconv.results import schema
 from semconv.runs.run import Run
-from semconv.study.sides import Side
+from semconv.study.sides import AnySide
 from semconv.suite.config import MatchConfig, ModelConfig
 from semconv.system.provenance import package_versions
 from semconv.text.packing import CorpusFacts
@@ -41,17 +40,6 @@ class SaeActivity:
     sinks_norm_share: float | None
 
 
-def sae_activity(acts: SparseActivations, sinks: Sinks) -> SaeActivity:
-    """Returns how active an SAE is on this text.
-
-    Args:
-        acts: its activations over the tokens that count, before any pooling.
-        sinks: of the stream that it reads.
-    """
-    dead = float((acts.active_counts() == 0).double().mean())
-    return SaeActivity(acts.l0, dead, sinks.n, sinks.norm_share)
-
-
 def fit_facts(fit: dict[str, Any]) -> schema.Fit | schema.Reason:
     """Returns what the results say of how an SAE fits, from what was measured (`fits_of`)."""
     if "reason" in fit:
@@ -66,7 +54,7 @@ def model_facts(
     run: Run,
     model: ModelConfig,
     *,
-    sides: Sequence[Side],
+    sides: Sequence[AnySide],
     activity: Sequence[SaeActivity],
     fits: Fits,
     text: CorpusFacts,
@@ -86,7 +74,7 @@ def model_facts(
     """
     shown = run.suite.shown(model)
 
-    def described(side: Side, active: SaeActivity) -> schema.Sae:
+    def described(side: AnySide, active: SaeActivity) -> schema.Sae:
         sae = shown.by_label[side.label]
         path = run.decoder_path(model, sae)
         metadata = decoder_metadata(path)
@@ -98,7 +86,7 @@ def model_facts(
             hook_out=metadata.hook_out if metadata.transcoder else None,
             architecture=metadata.architecture,
             source=decoder_source(path, sae),
-            n_features=side.acts.n_features,
+            n_features=side.n_features,
             activations_sha256=side.store_sha256,
             sae_sha256=identities[side.label].sae_sha256 if is_own(sae.path) else None,
             **asdict(active),

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float32, Int, Int64
 from numpy import ndarray
 
+from semconv.models.decoders import decoder_rows
 from semconv.models.sources import neuronpedia_id
 from semconv.pipeline.corpus_stage import corpus_of_b, tokenizer_of_corpus
 from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.pairs_table import MatchedPairs, write_pairs
 from semconv.runs.run import Run
-from semconv.runs.task_cache import Result, TaskCache
-from semconv.study.observations import Observations
+from semconv.runs.tasks import Task, Workplace
+from semconv.study.observations import NoFacts, Observations
 from semconv.study.observe import Encoded
-from semconv.study.sides import Side
-from semconv.suite.config import SuiteConfig
+from semconv.study.sides import AnySide, Side
+from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.system.files import write_tensors
 from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_contexts
 from semconv.text.top_tokens import token_texts
@@ -30,19 +33,34 @@ NULLS = "nulls.safetensors"
 Name = Literal["a", "b"]
 
 
-def write_beside(run: Run, cache: TaskCache, loaded: Loaded, observations: Observations) -> None:
+@dataclass(frozen=True, eq=False)
+class StrongestPlaces:
+    """Where some features are strongest, as `strongest` gives it.
+
+    Attributes:
+        facts: none.
+        positions: int64 [n, k].
+        values: float32 [n, k].
+    """
+
+    facts: NoFacts
+    positions: Int64[ndarray, "n k"]
+    values: Float32[ndarray, "n k"]
+
+
+def write_beside(run: Run, place: Workplace, loaded: Loaded, observations: Observations) -> None:
     """Writes what belongs to the results: `pairs.parquet`, `contexts.parquet`, decoder rows of pairs, draws of nulls.
 
     Args:
         run: whose folder it goes to.
-        cache: keeps which positions activate the features of the pairs most.
+        place: where it is found, and kept, which positions activate the features of the pairs most.
         loaded: everything that was encoded.
         observations: of the study.
     """
     encoded = loaded.encoded
     groups = matched_pairs(run.suite, encoded, observations)
     write_pairs(run.folder / "pairs.parquet", groups)
-    _write_texts(run, cache, loaded, groups)
+    _write_texts(run, place, loaded, groups)
     _write_pair_decoders(run, encoded, groups)
     write_nulls(run.folder, null_tensors(observations, run.suite.compare.measures))
 
@@ -74,11 +92,11 @@ def _paired(groups: list[MatchedPairs], name: Name, label: str) -> Int[ndarray, 
     return np.unique(np.concatenate([found for found, sae in of_saes if sae == label]))
 
 
-def _sides(encoded: Encoded) -> list[tuple[Name, Side]]:
+def _sides(encoded: Encoded) -> list[tuple[Name, AnySide]]:
     return [*(("a", side) for side in encoded.sides_a), *(("b", side) for side in encoded.sides_b)]
 
 
-def _write_texts(run: Run, cache: TaskCache, loaded: Loaded, groups: list[MatchedPairs]) -> None:
+def _write_texts(run: Run, place: Workplace, loaded: Loaded, groups: list[MatchedPairs]) -> None:
     """Writes `contexts.parquet`: the text that activates the features of the pairs most."""
     suite, encoded = run.suite, loaded.encoded
     texts_b = token_texts(tokenizer_of_corpus(corpus_of_b(suite))) if suite.align else encoded.texts
@@ -88,27 +106,36 @@ def _write_texts(run: Run, cache: TaskCache, loaded: Loaded, groups: list[Matche
         "b": ReadText(loaded.blocks[1], texts_b, spans_b),
     }
 
-    def wanted(name: Name, side: Side) -> FeaturesToShow:
-        features = _paired(groups, name, side.label)
+    features = {(name, side.label): _paired(groups, name, side.label) for name, side in _sides(encoded)}
 
-        def make() -> Result:
-            positions, values = strongest(side.acts, features)
-            return {}, {"positions": positions, "values": values}
+    def task(name: Name, side: AnySide) -> Task:
+        of_pairs = features[name, side.label]
 
-        inputs = [side.store_sha256, features.tolist()]
-        _, kept = cache.get(f"contexts.{name}.{side.label}", inputs, make)
-        return FeaturesToShow(name, side.layer, side.label, features, kept["positions"], kept["values"], read[name])
+        def make(held: Side) -> StrongestPlaces:
+            return StrongestPlaces(NoFacts(), *strongest(held.acts, of_pairs))
 
-    write_contexts(run.folder / "contexts.parquet", [wanted(name, side) for name, side in _sides(encoded)])
+        inputs = [side.store_sha256, of_pairs.tolist()]
+        return Task(f"contexts.{name}.{side.label}", (side,), "match", inputs, make)
+
+    place.run([task(name, side) for name, side in _sides(encoded)], partial(run.progress, "contexts"))
+
+    def found(name: Name, side: AnySide) -> FeaturesToShow:
+        kept = place.cache.read_as(StrongestPlaces, f"contexts.{name}.{side.label}")
+        of_pairs = features[name, side.label]
+        return FeaturesToShow(name, side.layer, side.label, of_pairs, kept.positions, kept.values, read[name])
+
+    write_contexts(run.folder / "contexts.parquet", [found(name, side) for name, side in _sides(encoded)])
 
 
 def _write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) -> None:
     """Writes the decoder rows of the paired features: `a.SAE.rows` float32 [n, d], `a.SAE.features` int64 [n]."""
     tensors: dict[str, torch.Tensor] = {}
+    models: dict[Name, ModelConfig] = {"a": run.suite.model_a, "b": run.suite.model_b}
     for name, side in _sides(encoded):
         features = _paired(groups, name, side.label)
         tensors[f"{name}.{side.label}.features"] = torch.from_numpy(features)
-        tensors[f"{name}.{side.label}.rows"] = torch.from_numpy(side.decoder[features].astype(np.float32))
+        rows = decoder_rows(run.decoder_path(models[name], models[name].by_label[side.label]))
+        tensors[f"{name}.{side.label}.rows"] = torch.from_numpy(rows[features])
     write_tensors(run.folder / DECODERS, tensors)
 
 

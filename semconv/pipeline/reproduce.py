@@ -23,7 +23,6 @@ from semconv.results.schema import Results
 from semconv.runs.crate import CATEGORIES, METADATA, Entry, write_crate
 from semconv.runs.report_in_crate import remove_report
 from semconv.runs.run import Run
-from semconv.runs.task_cache import TaskCache
 from semconv.study.observe import observe
 from semconv.study.settings import settings_of
 from semconv.study.tell import Stated, tell
@@ -131,14 +130,14 @@ def _reproduce(run: Run) -> Results:
     blocks = corpus.blocks, other.blocks
     spans = checked_spans(run, blocks)
     models = encode_all(run, blocks)
-    loaded = load_encoded(run, blocks, models, spans)
-    encoded, cache = loaded.encoded, TaskCache(run.folder / "tasks", run.tasks)
-    fits = measure_fits(run, cache, models, loaded)
+    place = run.workplace()
+    loaded = load_encoded(run, place, blocks, models, spans)
+    fits = measure_fits(run, place.cache, models, loaded)
     with run.timed("compare"):
-        observations = observe(suite, settings_of(suite, loaded.starts), encoded, cache, run.progress)
+        observations = observe(suite, settings_of(suite, loaded.starts), loaded.encoded, place, run.progress)
     results = tell(observations, suite, _stated(run, loaded, (corpus, other), fits))
     with run.timed("contexts"):
-        write_beside(run, cache, loaded, observations)
+        write_beside(run, place, loaded, observations)
     write_json(run.folder / "suite.json", suite.shown(suite).settings)
     write_json(run.folder / "results.json", plain(results))
     return results
@@ -150,7 +149,7 @@ def _stated(run: Run, loaded: Loaded, corpora: tuple[Corpus, Corpus], fits: Role
     text = schema.Corpus(
         **text_facts(corpus.facts, corpus.blocks, loaded.blocks[0].n_tokens),
         n_documents=len(loaded.starts),
-        n_spans=encoded.sides_a[0].acts.n_tokens if suite.align else None,
+        n_spans=encoded.sides_a[0].n_tokens if suite.align else None,
         context=suite.corpus.context,
         text_sha256=corpus.text_sha256,
         sinks=loaded.sinks,

@@ -10,6 +10,10 @@ from pathlib import Path
 
 import torch
 
+from semconv.core.device import free_memory
+from semconv.runs.shelf import Shelf
+from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Workplace
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 
 Progress = Callable[[str, int, int], None]
@@ -39,6 +43,8 @@ class Run:
         tasks: names of the finished tasks that the results are made of.
         stores: folder of activation stores that several runs share; None keeps them in the run folder.
         found: where a store lies that is not where it usually would be.
+        memory: bytes of activations and decoder rows that are held at once on the device; None for half of what is free
+            when the study begins. No result depends on it.
     """
 
     suite: SuiteConfig
@@ -51,6 +57,7 @@ class Run:
     tasks: set[str] = field(default_factory=set[str])
     stores: Path | None = None
     found: dict[Path, Path] = field(default_factory=dict[Path, Path])
+    memory: int | None = None
 
     def usual_store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         """Returns where the store of an SAE is made in the run folder."""
@@ -63,6 +70,13 @@ class Run:
 
     def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"
+
+    def workplace(self) -> Workplace:
+        """Returns where the tasks of the run are done, with all that it holds within `memory`."""
+        cache, most = TaskCache(self.folder / "tasks", self.tasks), self.memory
+        if most is None:
+            most = free_memory(self.device) // 2
+        return Workplace(cache, Shelf(most), self.device.type == "cpu")
 
     @contextmanager
     def timed(self, stage: str):

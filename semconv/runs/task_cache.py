@@ -1,15 +1,14 @@
-"""Tasks, named before they are done: their results are kept in the run folder, and an interrupted run goes on there."""
+"""Finished tasks: their results are kept in the run folder, and an interrupted run goes on there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from threading import Lock
-from typing import Any, Literal, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -21,7 +20,6 @@ from semconv.system.errors import InputError
 from semconv.system.files import read_tensors, write_tensors
 from semconv.system.json_toml import parse_json
 from semconv.system.shape import plain, read_as
-from semconv.system.side_by_side import side_by_side
 
 Result = tuple[dict[str, Any], dict[str, ndarray]]
 """What a task leaves: plain values and arrays."""
@@ -135,50 +133,6 @@ class TaskCache(FinishedTasks):
         """Returns the result of a task, kept or made now; arguments as for `ensure`."""
         self.ensure(name, inputs, make)
         return self.read(name)
-
-
-Cost = Literal["match", "score"]
-"""What a task takes: `match` correlates whole stores, `score` works on decoder rows of paired features."""
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One piece of work whose result is kept.
-
-    Attributes:
-        name: of its file.
-        needs: `MODEL/SAE` of the sides whose activations it reads; empty where it works on decoder rows alone.
-        cost: what it takes.
-        inputs: everything its result depends on but the code, as plain values.
-        make: does the work; gives a dataclass that `kept_as` takes.
-    """
-
-    name: str
-    needs: tuple[str, ...]
-    cost: Cost
-    inputs: list[Any]
-    make: Callable[[], Any]
-
-
-def run_tasks(tasks: Sequence[Task], cache: TaskCache, on_cpu: bool, done: Callable[[int, int], None]) -> None:
-    """Runs every task that is not finished yet, on the CPU as many side by side as there are threads.
-
-    Args:
-        tasks: in any order; none needs the result of another.
-        cache: where their results go.
-        on_cpu: whether the CPU does the work (`side_by_side`).
-        done: called with how many are finished, and how many there are, after each.
-    """
-    finished, lock = 0, Lock()
-
-    def run(task: Task) -> None:
-        nonlocal finished
-        cache.ensure(task.name, task.inputs, lambda: kept_as(task.make()))
-        with lock:
-            finished += 1
-            done(finished, len(tasks))
-
-    side_by_side([partial(run, task) for task in tasks], on_cpu)
 
 
 def _read(path: Path, key: str | None) -> Result | None:

@@ -14,7 +14,7 @@ from semconv.study.observations import (
     PairObservation,
     PartObservation,
     RematchChunk,
-    Resample,
+    Resamples,
     Studied,
 )
 from semconv.study.published_protocol import MEASURED, PUBLISHED_SHUFFLES, variants
@@ -39,8 +39,8 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
         for name, one in table.items():
             _check_pair(suite, one.pair, f"{kind} {name}")
             _check_rematch(suite, one, f"{kind} {name}")
-    for number, one in enumerate(observations.resamples):
-        _check_resample(suite, one, f"resample {number}")
+    for key, one in observations.resamples.items():
+        _check_resamples(suite, one, f"the resamples of layers {key}")
     for name, match in observations.self_match.items():
         what = f"{name} with itself"
         _same(sorted(match.scores), sorted(suite.compare.measures), f"measures of {what}")
@@ -110,10 +110,9 @@ def _check_rematch(suite: SuiteConfig, studied: Studied, what: str) -> None:
         _shape(rematch.scores, (m, n_measures), f"draws of rematch of {what}")
 
 
-def _check_resample(suite: SuiteConfig, found: Resample, what: str) -> None:
-    grid = len(suite.model_a.saes), len(suite.model_b.saes)
-    _shape(found.counts, grid, f"numbers of pairs of {what}")
-    _shape(found.scores, (*grid, len(suite.compare.measures)), f"scores of {what}")
+def _check_resamples(suite: SuiteConfig, found: Resamples, what: str) -> None:
+    _shape(found.counts, (suite.null.n_bootstrap,), f"numbers of pairs of {what}")
+    _shape(found.scores, (suite.null.n_bootstrap, len(suite.compare.measures)), f"scores of {what}")
     if (found.counts < 0).any():
         raise InputError(f"numbers of pairs of {what} must not be negative, got {found.counts.min()}")
 

@@ -15,12 +15,14 @@ from semconv.system.shape import STRICT, left_out
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Facts:
+class Facts:
+    """Plain values that a task keeps."""
+
     __pydantic_config__: ClassVar[Any] = STRICT
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairFacts(_Facts):
+class PairFacts(Facts):
     """What is known of two SAEs beside arrays; names as in `LayerPair`. Which they are says the suite.
 
     Attributes:
@@ -66,7 +68,7 @@ class PairObservation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoFacts(_Facts):
+class NoFacts(Facts):
     """Where arrays say everything."""
 
 
@@ -78,7 +80,8 @@ class RematchChunk:
         facts: none.
         passed: int64 [shifts], feature pairs that pass every filter.
         ends: int64 [shifts + 1], where the ranked pairs of each shift begin and end in `a` and `b`.
-        a: int64 [k], A features of the ranked pairs of all shifts, one after the other.
+        a: int64 [k], A features of the ranked pairs of all shifts, one shift after the other; of each at most as many
+            as pass every filter on the true text.
         b: int64 [k], their B features.
     """
 
@@ -109,18 +112,18 @@ class StrongestScores:
 
 
 @dataclass(frozen=True, eq=False)
-class Resample:
-    """All layer pairs matched and scored again on documents drawn with replacement.
+class Resamples:
+    """Two SAEs matched and scored again on documents drawn with replacement.
 
     Attributes:
         facts: none.
-        counts: int64 [A, B], feature pairs of A's SAEs with B's.
-        scores: float64 [A, B, measures], NaN where there is none.
+        counts: int64 [m], feature pairs in each resample.
+        scores: float64 [m, measures], NaN where there is none.
     """
 
     facts: NoFacts
-    counts: Int64[ndarray, "A B"]
-    scores: Float64[ndarray, "A B measures"]
+    counts: Int64[ndarray, " m"]
+    scores: Float64[ndarray, "m measures"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,7 @@ class SelfObservation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartFacts(_Facts):
+class PartFacts(Facts):
     """Features matched and scored beside `shuffle` alone.
 
     Attributes:
@@ -165,7 +168,7 @@ class PartObservation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpansFacts(_Facts):
+class SpansFacts(Facts):
     """The spans of a text.
 
     Attributes:
@@ -202,7 +205,7 @@ class CategoryFacts(PartFacts):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CategoriesFacts(_Facts):
+class CategoriesFacts(Facts):
     """All categories of two SAEs.
 
     Attributes:
@@ -230,7 +233,7 @@ class CategoriesObservation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedFacts(_Facts):
+class SharedFacts(Facts):
     """Features of one SAE in several categories.
 
     Attributes:
@@ -252,7 +255,7 @@ class SharedObservation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepFacts(_Facts):
+class StepFacts(Facts):
     """One variant between the published protocol and the corrected one.
 
     Attributes:
@@ -320,7 +323,7 @@ class Observations:
 
     Attributes:
         grid: layer pair, such as `0x2` -> the two SAEs.
-        resamples: of the documents, for the intervals of the grid.
+        resamples: layer pair -> its resamples of the documents, for intervals; empty where the suite wants none.
         self_match: `MODEL/SAE` -> that SAE with itself.
         controls: control -> its two SAEs.
         floors: floor -> its strongest pairs, where the trained models at its layers have enough.
@@ -333,7 +336,7 @@ class Observations:
     """
 
     grid: dict[str, Studied]
-    resamples: list[Resample]
+    resamples: dict[str, Resamples]
     self_match: dict[str, SelfMatch]
     controls: dict[str, Studied]
     floors: dict[str, Studied] = field(default_factory=dict[str, Studied])

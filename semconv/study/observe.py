@@ -1,35 +1,37 @@
-"""Observing: explicit lists of tasks, each with the stores that it needs, its cost and its cache key, and their run."""
+"""Observing: explicit lists of tasks, each with the sides that it needs, its cost and its cache key, and their run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
-from threading import RLock
+from threading import Lock
 
 from semconv.compare import make_measures
-from semconv.runs.task_cache import Task, TaskCache, run_tasks
+from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Task, Workplace
 from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
 from semconv.study.observations import (
-    CategoriesObservation,
     Observations,
     PairObservation,
     PartObservation,
     RematchChunk,
+    Resamples,
     SharedFacts,
     SharedObservation,
     SpansFacts,
     SpansObservation,
     StrongestScores,
 )
-from semconv.study.observe_pair import observe_pair, rematch_chunk, resample, strongest_scores
+from semconv.study.observe_pair import observe_pair, rematch_chunk, resamples, strongest_scores
 from semconv.study.published_protocol import PublishedSides, observe_step, variants
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Side, key_of
+from semconv.study.sides import AnySide, Derived, Side, key_of
 from semconv.study.subspaces import (
     CategoryParts,
+    category_members,
     observe_categories,
     observe_part,
     pooled,
@@ -45,7 +47,7 @@ from semconv.text.token_blocks import TokenBlocks
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how many of its tasks are finished, and how many there are."""
-Pair = tuple[Side, Side]
+Pair = tuple[AnySide, AnySide]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +67,9 @@ class Encoded:
 
     blocks: TokenBlocks
     texts: list[str]
-    sides_a: list[Side]
-    sides_b: list[Side]
-    controls: dict[str, Pair]
+    sides_a: Sequence[AnySide]
+    sides_b: Sequence[AnySide]
+    controls: Mapping[str, Pair]
     published: PublishedSides | None = None
     spans: tuple[Spans, Spans] | None = None
     unfair: frozenset[str] = field(default_factory=frozenset[str])
@@ -75,15 +77,15 @@ class Encoded:
     @property
     def on_cpu(self) -> bool:
         """Whether the CPU correlates, and so several tasks at once keep it busy."""
-        return self.sides_a[0].acts.device.type == "cpu"
+        return self.sides_a[0].on_cpu
 
     @property
-    def sides(self) -> list[Side]:
+    def sides(self) -> list[AnySide]:
         """The SAEs of A, then those of B."""
         return [*self.sides_a, *self.sides_b]
 
     @property
-    def named(self) -> dict[str, Side]:
+    def named(self) -> dict[str, AnySide]:
         """`a.LABEL` and `b.LABEL`, which names of tasks hold, -> the side."""
         return {f"{role}.{s.label}": s for role, sides in (("a", self.sides_a), ("b", self.sides_b)) for s in sides}
 
@@ -99,12 +101,12 @@ class _Studied:
 
     tag: str
     settings: StudySettings
-    a: Side
-    b: Side
+    a: AnySide
+    b: AnySide
 
 
 def observe(
-    suite: SuiteConfig, settings: StudySettings, encoded: Encoded, kept: TaskCache, progress: Progress
+    suite: SuiteConfig, settings: StudySettings, encoded: Encoded, place: Workplace, progress: Progress
 ) -> Observations:
     """Observes everything that a suite compares.
 
@@ -112,20 +114,20 @@ def observe(
         suite: what is compared.
         settings: of the suite, over this text.
         encoded: all sides.
-        kept: finished tasks; those of an earlier run that have the same inputs are not done again.
+        place: where the tasks are done; those that an earlier run finished with the same inputs are not done again.
         progress: called after every task.
 
     Raises:
         InputError: two tasks of one name; `match.min_documents` where the documents are not known.
     """
     names = set[str]()
-    for stage, tasks in stages(suite, settings, encoded, kept):
+    for stage, tasks in stages(suite, settings, encoded, place.cache):
         for task in tasks:
             if task.name in names:
                 raise InputError(f"two tasks are called {task.name}: give a control or an SAE another name")
             names.add(task.name)
-        run_tasks(tasks, kept, encoded.on_cpu, partial(progress, stage))
-    return read_observations(suite, kept)
+        place.run(tasks, partial(progress, stage))
+    return read_observations(suite, place.cache)
 
 
 def stages(
@@ -166,10 +168,11 @@ def stages(
     ]
     if tested:
         parts = of.chunks(suite.null.n_rematch)
-        yield "rematch", [_rematch_task(one, numbers) for one in tested for numbers in parts]
+        yield "rematch", [_rematch_task(one, numbers, kept) for one in tested for numbers in parts]
         yield "rematch scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
     if suite.null.n_bootstrap:
-        yield "bootstrap", [_resample_task(settings, encoded, number) for number in range(suite.null.n_bootstrap)]
+        parts = of.chunks(suite.null.n_bootstrap)
+        yield "bootstrap", [_resample_task(one, numbers) for one in grid for numbers in parts]
     if suite.subspaces is not None:
         yield "subspaces", _category_tasks(suite, suite.subspaces, settings, encoded)
     if suite.spans is not None:
@@ -183,23 +186,23 @@ def _n_pairs(kept: TaskCache, tag: str) -> int:
 
 
 def _observed_task(one: _Studied) -> Task:
-    make = partial(observe_pair, one.settings, one.a, one.b)
-    return Task(of.observed_task(one.tag), _names(one.a, one.b), "match", one.settings.inputs(one.a, one.b), make)
+    inputs = one.settings.inputs(one.a, one.b)
+    return Task(of.observed_task(one.tag), (one.a, one.b), "match", inputs, partial(observe_pair, one.settings))
 
 
-def _names(*sides: Side) -> tuple[str, ...]:
-    return tuple(side.name for side in sides)
-
-
-def _self_task(settings: StudySettings, name: str, side: Side) -> Task:
+def _self_task(settings: StudySettings, name: str, side: AnySide) -> Task:
     inputs = settings.inputs(side, side)
-    return Task(of.self_task(name), _names(side), "match", inputs, partial(self_match, settings, side))
+    return Task(of.self_task(name), (side,), "match", inputs, partial(self_match, settings))
 
 
-def _rematch_task(one: _Studied, numbers: range) -> Task:
-    inputs = one.settings.inputs(one.a, one.b, list(numbers))
-    make = partial(rematch_chunk, one.settings, one.a, one.b, numbers)
-    return Task(of.rematch_task(one.tag, numbers), _names(one.a, one.b), "match", inputs, make)
+def _rematch_task(one: _Studied, numbers: range, kept: TaskCache) -> Task:
+    most = len(kept.read_as(PairObservation, of.observed_task(one.tag)).a)
+    inputs = one.settings.inputs(one.a, one.b, list(numbers), most)
+
+    def make(a: Side, b: Side) -> RematchChunk:
+        return rematch_chunk(one.settings, a, b, numbers, most)
+
+    return Task(of.rematch_task(one.tag, numbers), (one.a, one.b), "match", inputs, make)
 
 
 def _score_tasks(one: _Studied, parts: list[range], kept: TaskCache) -> list[Task]:
@@ -208,22 +211,27 @@ def _score_tasks(one: _Studied, parts: list[range], kept: TaskCache) -> list[Tas
     pair = kept.read_as(PairObservation, of.observed_task(one.tag))
     n = of.n_scored(pair, [kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)) for numbers in parts])
 
-    def shifted(numbers: range) -> StrongestScores:
-        ranked = kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)).ranked
-        return strongest_scores(settings, a, b, ranked, n)
+    def true(of_a: Side, of_b: Side) -> StrongestScores:
+        return strongest_scores(settings, of_a, of_b, [(pair.ranked_a, pair.ranked_b)], n)
 
-    true = partial(strongest_scores, settings, a, b, [(pair.ranked_a, pair.ranked_b)], n)
-    names = {of.shifted_scores_task(one.tag, numbers): numbers for numbers in parts}
+    def shifted(numbers: range, of_a: Side, of_b: Side) -> StrongestScores:
+        ranked = kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)).ranked
+        return strongest_scores(settings, of_a, of_b, ranked, n)
+
+    names, needs = {of.shifted_scores_task(one.tag, numbers): numbers for numbers in parts}, (a, b)
     return [
-        Task(of.strongest_task(one.tag), (), "score", settings.inputs(a, b, n), true),
-        *(Task(k, (), "score", settings.inputs(a, b, n, list(v)), partial(shifted, v)) for k, v in names.items()),
+        Task(of.strongest_task(one.tag), needs, "score", settings.inputs(a, b, n), true),
+        *(Task(k, needs, "score", settings.inputs(a, b, n, list(v)), partial(shifted, v)) for k, v in names.items()),
     ]
 
 
-def _resample_task(settings: StudySettings, encoded: Encoded, number: int) -> Task:
-    inputs = [settings.inputs(*pair, number) for pair in encoded.grid.values()]
-    make = partial(resample, settings, encoded.sides_a, encoded.sides_b, number)
-    return Task(of.resample_task(number), _names(*encoded.sides), "match", inputs, make)
+def _resample_task(one: _Studied, numbers: range) -> Task:
+    inputs = one.settings.inputs(one.a, one.b, list(numbers))
+
+    def make(a: Side, b: Side) -> Resamples:
+        return resamples(one.settings, a, b, numbers)
+
+    return Task(of.resamples_task(one.tag, numbers), (one.a, one.b), "match", inputs, make)
 
 
 def _category_tasks(
@@ -233,18 +241,18 @@ def _category_tasks(
     measures = make_measures(config.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k)
     lists = asdict(replace(config, categories=categories.name))  # whatever the path of the lists
     more = [asdict(compare), lists, categories.sha256]
-    parts = {side.name: CategoryParts(side, categories) for side in encoded.sides}
 
-    def shared(side: Side) -> SharedObservation:
-        return SharedObservation(SharedFacts(shared=shared_features(parts[side.name].members)))
+    def parts(side: AnySide) -> Derived[CategoryParts]:
+        return Derived(f"{side.key} by category", side, partial(CategoryParts, categories=categories))
 
-    def between(a: Side, b: Side) -> CategoriesObservation:
-        return observe_categories(settings, measures, config.min_pairs, parts[a.name], parts[b.name])
+    def shared(side: AnySide) -> SharedObservation:
+        return SharedObservation(SharedFacts(shared=shared_features(category_members(side.tokens, categories))))
 
+    between = partial(observe_categories, settings, measures, config.min_pairs)
     return [
         *(
-            Task(of.categories_task(key), _names(*pair), "match", settings.inputs(*pair, more), partial(between, *pair))
-            for key, pair in encoded.grid.items()
+            Task(of.categories_task(key), (parts(a), parts(b)), "match", settings.inputs(a, b, more), between)
+            for key, (a, b) in encoded.grid.items()
         ),
         *(
             Task(of.shared_task(name), (), "score", settings.inputs(side, side, more), partial(shared, side))
@@ -254,31 +262,31 @@ def _category_tasks(
 
 
 def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -> list[Task]:
-    lock, texts = RLock(), sha256_of("\0".join(encoded.texts))
+    lock, texts = Lock(), sha256_of("\0".join(encoded.texts))
     inputs = [asdict(config), texts, encoded.blocks.sha256, settings.starts_sha256]
-    spans = cache(lambda: spans_of(config, encoded.blocks, encoded.texts))
+    cut = cache(lambda: spans_of(config, encoded.blocks, encoded.texts))
 
-    @cache
-    def pool(side: Side) -> Side:
-        return pooled(side, spans(), config)
+    def spans() -> Spans:
+        with lock:  # tasks run side by side, and the text is cut once
+            return cut()
 
-    def over_spans(side: Side) -> Side:
-        with lock:  # tasks run side by side, and one side is pooled once
-            return pool(side)
+    def over_spans(side: AnySide) -> Derived[Side]:
+        return Derived(f"{side.key} over spans", side, lambda read: pooled(read, spans(), config))
 
     def facts() -> SpansObservation:
-        with lock:
-            found = spans()
+        found = spans()
         return SpansObservation(SpansFacts(n_spans=len(found), mean_length=float(found.lengths.double().mean())))
 
     def between(a: Side, b: Side) -> PartObservation:
-        return observe_part(settings, settings.measures, over_spans(a), over_spans(b), settings.match.min_pairs)
+        return observe_part(settings, settings.measures, a, b, settings.match.min_pairs)
 
     return [
         Task(of.SPANS_TASK, (), "score", inputs, facts),
         *(
-            Task(of.over_spans_task(key), _names(*p), "match", settings.inputs(*p, inputs), partial(between, *p))
-            for key, p in encoded.grid.items()
+            Task(
+                of.over_spans_task(key), (over_spans(a), over_spans(b)), "match", settings.inputs(a, b, inputs), between
+            )
+            for key, (a, b) in encoded.grid.items()
         ),
     ]
 
@@ -288,6 +296,6 @@ def _step_tasks(suite: SuiteConfig, settings: StudySettings, sides: PublishedSid
     for name, departures in variants().items():
         a, b = sides.of(departures)
         inputs = settings.inputs(a, b, asdict(suite.compare), name)
-        make = partial(observe_step, settings, suite.compare, sides, name)
-        tasks.append(Task(of.step_task(name), _names(a, b), "match", inputs, make))
+        make = partial(observe_step, settings, suite.compare, name)
+        tasks.append(Task(of.step_task(name), (a, b), "match", inputs, make))
     return tasks

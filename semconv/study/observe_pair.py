@@ -28,7 +28,7 @@ from semconv.study.observations import (
     PairFacts,
     PairObservation,
     RematchChunk,
-    Resample,
+    Resamples,
     StrongestScores,
 )
 from semconv.study.settings import StudySettings
@@ -98,9 +98,10 @@ def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> SplitHalf:
     )
 
 
-def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range) -> RematchChunk:
-    """Matches two sides again under some shifts of the text."""
-    passed, ranked = rematch(a, b, settings.match, settings.starts, settings.null.seed, numbers)
+def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range, most: int) -> RematchChunk:
+    """Matches two sides again under some shifts of the text, and keeps the `most` strongest pairs of each."""
+    passed, found = rematch(a, b, settings.match, settings.starts, settings.null.seed, numbers)
+    ranked = [(of_a[:most], of_b[:most]) for of_a, of_b in found]
     ends = np.cumsum([0, *(len(pairs[0]) for pairs in ranked)])
     joined = (np.concatenate([pairs[i] for pairs in ranked]) for i in range(2))
     return RematchChunk(NoFacts(), passed, ends, *joined)
@@ -112,17 +113,15 @@ def strongest_scores(settings: StudySettings, a: Side, b: Side, ranked: Sequence
     return StrongestScores(NoFacts(), np.stack(rows))
 
 
-def resample(settings: StudySettings, sides_a: Sequence[Side], sides_b: Sequence[Side], number: int) -> Resample:
-    """Draws documents with replacement, matches every layer pair again and scores it."""
-    drawn = bootstrap_positions(settings.starts, sides_a[0].acts.n_tokens, settings.null.seed, number)
-    again_b = [side.at(drawn) for side in sides_b]
-    counts = np.zeros((len(sides_a), len(sides_b)), dtype=np.int64)
-    scores: ndarray = np.full((*counts.shape, len(settings.measures)), math.nan)
-    for i, side in enumerate(sides_a):
-        a = side.at(drawn)
-        for j, b in enumerate(again_b):
-            pairs = match_sides(a, b, settings.match)
-            counts[i, j] = len(pairs)
-            if len(pairs) >= settings.match.min_pairs:
-                scores[i, j] = scores_of(settings.measures, a, b, pairs.a, pairs.b)
-    return Resample(NoFacts(), counts, scores)
+def resamples(settings: StudySettings, a: Side, b: Side, numbers: range) -> Resamples:
+    """Draws documents with replacement, matches two sides again and scores them, for some numbers of the draw."""
+    counts = np.zeros(len(numbers), dtype=np.int64)
+    scores: ndarray = np.full((len(numbers), len(settings.measures)), math.nan)
+    for i, resample in enumerate(numbers):
+        drawn = bootstrap_positions(settings.starts, a.n_tokens, settings.null.seed, resample)
+        of_a, of_b = a.at(drawn), b.at(drawn)
+        pairs = match_sides(of_a, of_b, settings.match)
+        counts[i] = len(pairs)
+        if len(pairs) >= settings.match.min_pairs:
+            scores[i] = scores_of(settings.measures, of_a, of_b, pairs.a, pairs.b)
+    return Resamples(NoFacts(), counts, scores)

@@ -16,7 +16,7 @@ from semconv.statistics.permutation import permutation_ids
 from semconv.study.nulls import score_beside_nulls
 from semconv.study.observations import StepFacts, StepObservation
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Prepared, Side, match_sides
+from semconv.study.sides import AnySide, Prepared, Side, match_sides
 from semconv.suite.config import CompareConfig, MatchConfig
 
 PUBLISHED_SHUFFLES = 10
@@ -67,11 +67,11 @@ class PublishedSides:
         corrected: read there, over the positions that count: sides of the layer grid.
     """
 
-    shifted: tuple[Side, Side]
-    everywhere: tuple[Side, Side]
-    corrected: tuple[Side, Side]
+    shifted: tuple[AnySide, AnySide]
+    everywhere: tuple[AnySide, AnySide]
+    corrected: tuple[AnySide, AnySide]
 
-    def of(self, departures: Departures) -> tuple[Side, Side]:
+    def of(self, departures: Departures) -> tuple[AnySide, AnySide]:
         """Returns the sides that departures leave."""
         if departures.layer_shift:
             return self.shifted
@@ -93,10 +93,9 @@ def step_label(name: str, compare: CompareConfig) -> str:
     return STEPS.get(name, "as published").format(threshold=100 * compare.svcca_threshold)
 
 
-def observe_step(settings: StudySettings, compare: CompareConfig, sides: PublishedSides, name: str) -> StepObservation:
-    """Matches and scores the two layers by one variant of the protocol."""
+def observe_step(settings: StudySettings, compare: CompareConfig, name: str, a: Side, b: Side) -> StepObservation:
+    """Matches and scores the two layers, as `PublishedSides.of` gives them, by one variant of the protocol."""
     departures = variants()[name]
-    a, b = sides.of(departures)
     if departures.no_concept_filters:
         a, b = (replace(side, tokens=side.tokens.without_stops()) for side in (a, b))
     pairs = match_sides(a, b, _match_config(settings.match, departures, a.acts.n_tokens))

@@ -8,12 +8,13 @@ from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.observations import (
     CategoriesObservation,
+    NoFacts,
     Observations,
     PairObservation,
     PartObservation,
     Rematch,
     RematchChunk,
-    Resample,
+    Resamples,
     SelfObservation,
     SharedObservation,
     SpansObservation,
@@ -34,7 +35,7 @@ from semconv.study.task_names import (
     observed_task,
     over_spans_task,
     rematch_task,
-    resample_task,
+    resamples_task,
     saes_of_grid,
     self_task,
     shared_task,
@@ -62,6 +63,12 @@ def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
     return Studied(pair, Rematch(passed, n_scored(pair, shifted), strongest, np.concatenate(scores)))
 
 
+def _resamples(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Resamples:
+    parts = [tasks.read_as(Resamples, resamples_task(tag, numbers)) for numbers in chunks(suite.null.n_bootstrap)]
+    counts, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("counts", "scores"))
+    return Resamples(NoFacts(), counts, scores)
+
+
 def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     """Returns what the finished tasks of a suite observed, wherever they were done.
 
@@ -75,7 +82,7 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     subspaces, spans, published = suite.subspaces, suite.spans, suite.published
     observations = Observations(
         grid=grid,
-        resamples=[tasks.read_as(Resample, resample_task(number)) for number in range(suite.null.n_bootstrap)],
+        resamples={key: _resamples(suite, tasks, grid_tag(key)) for key in keys if suite.null.n_bootstrap},
         self_match={name: tasks.read_as(SelfObservation, self_task(side)).facts for side, name in sides.items()},
         controls={c.name: _studied(suite, tasks, control_tag(c.name)) for c in suite.controls},
         floors={name: _studied(suite, tasks, floor_tag(name)) for name in floors},

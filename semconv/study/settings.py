@@ -11,7 +11,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from semconv.compare import Measure, make_measures
-from semconv.study.sides import Side
+from semconv.study.sides import AnySide
 from semconv.suite.config import MatchConfig, NullConfig, SuiteConfig
 from semconv.system.digests import sha256_of
 
@@ -37,7 +37,7 @@ class StudySettings:
         """SHA-256 of the first positions of the documents."""
         return sha256_of(np.asarray(self.starts, dtype=np.int64))
 
-    def inputs(self, a: Side, b: Side, *more: Any) -> list[Any]:
+    def inputs(self, a: AnySide, b: AnySide, *more: Any) -> list[Any]:
         """Returns all that a task on two sides depends on, as plain values."""
         null = {
             "n_permutations": self.null.n_permutations,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -34,8 +34,71 @@ _Spaces = dict[str, tuple[ndarray, RowSubsets[Any]]]
 """Measure with its settings -> decoder rows, and what their subsets share."""
 
 
+class _Named:
+    """What a side is called, from which SAE of which model it is."""
+
+    model: str
+    layer: int
+    sae: str
+    store_sha256: str
+
+    @property
+    def label(self) -> str:
+        """Which SAE of the model it is, in keys and file names."""
+        return self.sae or str(self.layer)
+
+    @property
+    def name(self) -> str:
+        """`MODEL/LABEL`."""
+        return f"{self.model}/{self.label}"
+
+    @property
+    def key(self) -> str:
+        """Names the side among all that a run has: of one SAE there may be several, over other positions."""
+        return f"{self.name} {self.store_sha256}"
+
+
 @dataclass(frozen=True, eq=False)
-class Side:
+class StoredSide(_Named):
+    """A side that lies on disk: what is known of it without its activations and decoder rows.
+
+    Attributes:
+        model: short name of the model.
+        layer: block at which the SAE reads.
+        store_sha256: of the store its activations come from, and of the positions that count where they are not all.
+        decoder_sha256: of its decoder rows.
+        tokens: table of the top-activating tokens of every feature.
+        n_features: F.
+        n_tokens: positions that count.
+        n_bytes: how much memory it takes once it is read.
+        on_cpu: whether the CPU will correlate it.
+        load: reads it.
+        sae: which SAE of the model it is (`SaeConfig.label`); empty for the layer.
+    """
+
+    model: str
+    layer: int
+    store_sha256: str
+    decoder_sha256: str
+    tokens: TopTokens
+    n_features: int
+    n_tokens: int
+    n_bytes: int
+    on_cpu: bool
+    load: Callable[[], Side]
+    sae: str = ""
+
+    def read(self) -> Side:
+        """Reads activations and decoder rows.
+
+        Raises:
+            InputError: the store is missing or damaged.
+        """
+        return self.load()
+
+
+@dataclass(frozen=True, eq=False)
+class Side(_Named):
     """One SAE at one layer of one model.
 
     Attributes:
@@ -43,7 +106,7 @@ class Side:
         layer: block at which the SAE reads.
         acts: its activations over the counted tokens, on the device that correlates.
         store_sha256: of the store they come from.
-        decoder: float64 [F, d_model].
+        decoder: float32 or float64 [F, d_model]; measures compute in float64.
         tokens: table of the top-activating tokens of every feature.
         documents: integer [n_tokens], which document each token is from; None where nothing asks.
         sae: which SAE of the model it is (`SaeConfig.label`); empty for the layer.
@@ -60,13 +123,28 @@ class Side:
     _spaces: _Spaces = field(default_factory=dict[str, tuple[ndarray, RowSubsets[Any]]])
 
     @property
-    def label(self) -> str:
-        """Which SAE of the model it is, in keys and file names."""
-        return self.sae or str(self.layer)
+    def n_features(self) -> int:
+        """F."""
+        return self.acts.n_features
 
     @property
-    def name(self) -> str:
-        return f"{self.model}/{self.label}"
+    def n_tokens(self) -> int:
+        """Positions that count."""
+        return self.acts.n_tokens
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that holding it for a task takes: none, it is in memory already."""
+        return 0
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU correlates it."""
+        return self.acts.device.type == "cpu"
+
+    def read(self) -> Side:
+        """Returns itself: like a `StoredSide`, a task can need it."""
+        return self
 
     @cached_property
     def decoder_sha256(self) -> str:
@@ -129,7 +207,36 @@ class Side:
         return replace(self, acts=acts, documents=documents)
 
 
-def key_of(a: Side, b: Side) -> str:
+AnySide = Side | StoredSide
+"""A side in memory or on disk."""
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, eq=False)
+class Derived(Generic[Value]):
+    """What is made of a side for several tasks.
+
+    Attributes:
+        key: names it.
+        side: of which it is made.
+        make: makes it; it must not take more memory than the side.
+    """
+
+    key: str
+    side: AnySide
+    make: Callable[[Side], Value]
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that it takes, with the side of which it is made."""
+        return 2 * self.side.n_bytes
+
+    def read(self) -> Value:
+        """Reads the side and makes it."""
+        return self.make(self.side.read())
+
+
+def key_of(a: AnySide, b: AnySide) -> str:
     """Returns what the results call two sides, such as `0x2`."""
     return pair_key(a.label, b.label)
 

@@ -33,14 +33,15 @@ from semconv.system.shape import number
 from semconv.text.keywords import Categories, features_of, overlaps
 from semconv.text.spans import Spans, fixed_windows, pool, sentences
 from semconv.text.token_blocks import TokenBlocks
+from semconv.text.top_tokens import TopTokens
 
 Members = dict[str, Int[ndarray, " n"]]
 
 
-def category_members(side: Side, categories: Categories) -> Members:
-    """Returns the features of every category, by the top tokens of the side."""
-    texts = side.tokens.texts
-    rows = [[texts[number] for number in row if number >= 0] for row in side.tokens.numbers]
+def category_members(tokens: TopTokens, categories: Categories) -> Members:
+    """Returns the features of every category, by the top tokens of a side."""
+    texts = tokens.texts
+    rows = [[texts[number] for number in row if number >= 0] for row in tokens.numbers]
     return features_of(categories, rows)
 
 
@@ -62,7 +63,7 @@ class CategoryParts:
     @cached_property
     def members(self) -> Members:
         """Category -> its features."""
-        return category_members(self.side, self._categories)
+        return category_members(self.side.tokens, self._categories)
 
     def part(self, name: str) -> Side:
         """Returns the side with the features of one category alone."""

@@ -10,8 +10,8 @@ from semconv.study.observations import PairObservation, RematchChunk
 from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.sae_labels import pair_key
 
-REMATCH_CHUNK = 20
-"""Shifts whose results are kept together: what an interruption can cost."""
+CHUNK = 20
+"""Shifts, or resamples, whose results are kept together: what an interruption can cost."""
 
 
 def saes_of_grid(suite: SuiteConfig) -> dict[str, tuple[SaeConfig, SaeConfig]]:
@@ -35,9 +35,9 @@ def grid_tag(key: str) -> str:
     return f"grid.{key}"
 
 
-def chunks(n_rematch: int) -> list[range]:
-    """Returns the numbers of the shifts, cut into those that are kept together."""
-    return [range(first, min(first + REMATCH_CHUNK, n_rematch)) for first in range(0, n_rematch, REMATCH_CHUNK)]
+def chunks(n: int) -> list[range]:
+    """Returns the numbers of n shifts or resamples, cut into those that are kept together."""
+    return [range(first, min(first + CHUNK, n)) for first in range(0, n, CHUNK)]
 
 
 def observed_task(tag: str) -> str:
@@ -85,9 +85,9 @@ def shared_task(side: str) -> str:
     return f"categories.{side}"
 
 
-def resample_task(number: int) -> str:
-    """Returns the name of the task that matches and scores everything on resampled documents."""
-    return f"bootstrap.{number}"
+def resamples_task(tag: str, numbers: range) -> str:
+    """Returns the name of the task that matches and scores two SAEs on some resamples of the documents."""
+    return f"{tag}.bootstrap.{numbers[0]}"
 
 
 SPANS_TASK = "spans"

@@ -72,7 +72,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
     pairs = {key: tell_pair(one, names, saes[key]) for key, one in observations.grid.items()}
     measures = corrected({key: pair.measures for key, pair in pairs.items()})
     grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
-    grid = with_intervals(suite, grid, observations.resamples)
+    grid = with_intervals(grid, observations.resamples)
     draws = {key: one.draws() for key, one in observations.grid.items()}
     of_controls = {c.name: (c.model_a.saes[0], c.model_b.saes[0]) for c in suite.controls}
     controls = {name: tell_pair(one, names, of_controls[name]) for name, one in observations.controls.items()}

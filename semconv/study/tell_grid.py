@@ -22,8 +22,7 @@ from semconv.results.schema import (
     Summary,
 )
 from semconv.statistics.permutation import LEVEL, max_statistic
-from semconv.study.observations import Resample
-from semconv.suite.config import SuiteConfig
+from semconv.study.observations import Resamples
 from semconv.system.errors import InputError
 
 Draws = Mapping[str, Mapping[str, Float[ndarray, "measures m"]]]
@@ -70,31 +69,26 @@ def _with_q(tests: dict[Key, NullTest]) -> dict[Key, NullTest]:
     }
 
 
-def with_intervals(
-    suite: SuiteConfig, grid: Mapping[str, LayerPair], resamples: Sequence[Resample]
-) -> dict[str, LayerPair]:
+def with_intervals(grid: Mapping[str, LayerPair], resamples: Mapping[str, Resamples]) -> dict[str, LayerPair]:
     """Returns the grid with an interval over resampled documents beside every score and number of pairs.
 
     Args:
-        suite: whose SAEs the resamples are in the order of.
-        grid: layer pair -> what was found; as it is where there are no resamples.
-        resamples: the draws.
+        grid: layer pair -> what was found.
+        resamples: layer pair -> the draws; the grid stays as it is where there are none.
     """
     if not resamples:
         return dict(grid)
-    counts, scores = np.stack([r.counts for r in resamples]), np.stack([r.scores for r in resamples])
-    n_b, out = len(suite.model_b.saes), dict[str, LayerPair]()
-    for place, (key, pair) in enumerate(grid.items()):
-        i, j = divmod(place, n_b)
+
+    def with_interval(pair: LayerPair, drawn: Resamples) -> LayerPair:
         measures = {
-            name: replace(found, interval=interval(found.score, scores[:, i, j, at]))
+            name: replace(found, interval=interval(found.score, drawn.scores[:, at]))
             if isinstance(found, Score)
             else found
             for at, (name, found) in enumerate(pair.measures.items())
         }
-        of_pairs = interval(pair.pairs, counts[:, i, j].astype(np.float64))
-        out[key] = replace(pair, measures=measures, pairs_interval=of_pairs)
-    return out
+        return replace(pair, measures=measures, pairs_interval=interval(pair.pairs, drawn.counts.astype(np.float64)))
+
+    return {key: with_interval(pair, resamples[key]) for key, pair in grid.items()}
 
 
 def interval(observed: float, draws: Float[ndarray, " m"]) -> Interval | None:

@@ -15,6 +15,7 @@ from semconv.compare import make_measures
 from semconv.compare.measure import Measure
 from semconv.results.schema import LayerPair
 from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Workplace
 from semconv.statistics.resampling import document_starts
 from semconv.study import observations
 from semconv.study.observe import Encoded, Progress, observe
@@ -104,7 +105,7 @@ def study(settings: StudySettings, folder: Path, a: Side, b: Side, progress: Pro
     """Studies two sides alone; finished tasks are kept in a folder."""
     suite, encoded = suite_of(settings, a, b), Encoded(make_blocks([9]), TEXTS, [a], [b], {})
     saes = suite.model_a.saes[0], suite.model_b.saes[0]
-    (observed,) = observe(suite, settings, encoded, TaskCache(folder), progress).grid.values()
+    (observed,) = observe(suite, settings, encoded, Workplace(TaskCache(folder)), progress).grid.values()
     return Studied(observed, tell_pair(observed, tuple(measure.name for measure in settings.measures), saes))
 
 

@@ -374,7 +374,7 @@ def test_every_sae_of_a_run_is_fitted_once(tiny_suite: Path, tmp_path: Path, mon
     run = Run(load_suite(tiny_suite), tmp_path)
     blocks = load_blocks(run)
     models = encode_all(run, blocks)
-    loaded, cache = load_encoded(run, blocks, models), TaskCache(tmp_path / "tasks")
+    loaded, cache = load_encoded(run, run.workplace(), blocks, models), TaskCache(tmp_path / "tasks")
     fits = measure_fits(run, cache, models, loaded)
     (twin_a, twin_b), (other_a, other_b) = fits.controls["twin"], fits.controls["other"]
     found = fits.a, fits.b, twin_a, twin_b, other_a, other_b

@@ -110,7 +110,7 @@ def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], t
     suite, sink = planted
     run = Run(suite, tmp_path)
     blocks = load_blocks(run)
-    found = load_encoded(run, blocks, encode_all(run, blocks))
+    found = load_encoded(run, run.workplace(), blocks, encode_all(run, blocks))
     n_all, of_sink = blocks[0].n_tokens, int((counted_ids(blocks[0]) == sink).sum())
     assert of_sink > 20
     assert sink not in counted_ids(found.blocks[0])
@@ -124,17 +124,18 @@ def test_sinks_of_one_model_count_for_nobody(planted: tuple[SuiteConfig, int], t
     }
     encoded = found.encoded
     sides = [*encoded.sides_a, *encoded.sides_b, *(side for pair in encoded.controls.values() for side in pair)]
-    assert {side.acts.n_tokens for side in sides} == {n_all - of_sink}
-    assert {len(side.documents) for side in sides if side.documents is not None} == {n_all - of_sink}
+    read = [side.read() for side in sides]
+    assert {side.n_tokens for side in sides} == {side.acts.n_tokens for side in read} == {n_all - of_sink}
+    assert {len(side.documents) for side in read if side.documents is not None} == {n_all - of_sink}
     assert encoded.published is not None
-    published = [side.acts.n_tokens for side in (*encoded.published.shifted, *encoded.published.everywhere)]
+    published = [side.read().acts.n_tokens for side in (*encoded.published.shifted, *encoded.published.everywhere)]
     assert published == [blocks[0].mask.numel()] * 4
     assert found.starts[-1] < n_all - of_sink
     facts_a, facts_b = found.activity
     assert [facts.sinks for facts in facts_a] == [of_sink] * 2
     assert all((facts.sinks_norm_share or 0) > 0.9 for facts in facts_a)
     assert [(facts.sinks, facts.sinks_norm_share) for facts in facts_b] == [(0, 0.0)]
-    assert facts_a[0].l0 == encoded.sides_a[0].acts.l0
+    assert facts_a[0].l0 == read[0].acts.l0
 
 
 @pytest.mark.slow
@@ -168,9 +169,9 @@ def test_aligned_spans_that_hold_a_sink_are_left_out(planted: tuple[SuiteConfig,
     align = AlignConfig(suite.corpus.tokenizer, how="max")
     run = Run(replace(suite, controls=(), spans=None, published=None, align=align), tmp_path)
     blocks = load_blocks(run)
-    found = load_encoded(run, blocks, encode_all(run, blocks))
+    found = load_encoded(run, run.workplace(), blocks, encode_all(run, blocks))
     n_sinks = found.sinks.spans
     assert n_sinks == found.sinks.positions_a > 20  # with one tokenizer on both sides a span is a token
     assert found.sinks.positions_b == 0
-    assert found.encoded.sides_a[0].acts.n_tokens == blocks[0].n_tokens - n_sinks
+    assert found.encoded.sides_a[0].read().acts.n_tokens == blocks[0].n_tokens - n_sinks
     assert found.blocks[0].n_tokens == blocks[0].n_tokens

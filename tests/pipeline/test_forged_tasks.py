@@ -106,9 +106,9 @@ FORGERIES: dict[str, tuple[str, Change, str]] = {
     "no filters": ("grid.0x2.observed", with_values(filters=[]), "the last filter of layers 0x2 must leave its"),
     "a filter that leaves more": ("grid.0x2.observed", last_filter, "the last filter of layers 0x2 must leave its"),
     "negative numbers of pairs": (
-        "bootstrap.0",
+        "grid.0x2.bootstrap.0",
         negative,
-        "numbers of pairs of resample 0 must not be negative, got -",
+        "numbers of pairs of the resamples of layers 0x2 must not be negative, got -",
     ),
     "other numbers": ("grid.0x2.observed", half_precision, r"r in task grid\.0x2\.observed in .* must be Float64"),
     "another fact": ("grid.0x2.observed", with_values(layer_a=99), "has 'layer_a', which is not known"),

@@ -62,7 +62,10 @@ def test_every_departure_has_one_step_in_the_order_of_the_table():
 
 
 def step_by_step(settings: StudySettings, compare: CompareConfig, sides: PublishedSides) -> list[dict[str, Any]]:
-    steps = [observe_step(settings, compare, sides, name) for name in variants()]
+    steps = [
+        observe_step(settings, compare, name, *(side.read() for side in sides.of(departures)))
+        for name, departures in variants().items()
+    ]
     return [
         plain(tell_step(step, departures, step_label(name, compare)))
         for step, (name, departures) in zip(steps, variants().items(), strict=True)

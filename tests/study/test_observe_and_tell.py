@@ -31,11 +31,12 @@ from semconv.results.schema import (
     Sinks,
     SplitHalf,
 )
-from semconv.runs.task_cache import FinishedTasks, Task, TaskCache, run_tasks
+from semconv.runs.task_cache import FinishedTasks, TaskCache
+from semconv.runs.tasks import Task, Workplace
 from semconv.statistics.permutation import permutation_ids
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded, Progress, observe, stages
-from semconv.study.observe_pair import resample
+from semconv.study.observe_pair import resamples
 from semconv.study.published_protocol import STEPS, PublishedSides
 from semconv.study.read_observations import read_observations
 from semconv.study.sides import Side
@@ -260,7 +261,7 @@ def compare(
     settings = WORLD.settings(measures or suite.compare.measures, match=match, **null)
     compare = replace(suite.compare, measures=tuple(measure.name for measure in settings.measures))
     suite = replace(suite, compare=compare, match=settings.match, null=settings.null)
-    observations = observe(suite, settings, encoded, TaskCache(folder), progress)
+    observations = observe(suite, settings, encoded, Workplace(TaskCache(folder)), progress)
     return tell(observations, suite, stated(suite, encoded.unfair)), observations
 
 
@@ -308,7 +309,7 @@ def test_the_sections_and_the_stages(compared: Compared):
         "beside floors": 1,
         "rematch": stages["rematch"][0][1],  # of each pair of SAEs that has enough feature pairs left
         "rematch scores": 2 * stages["rematch"][0][1],
-        "bootstrap": 4,
+        "bootstrap": 2,
         "subspaces": 2 + 3,
         "spans": 1 + 2,
         "published": 7,
@@ -322,16 +323,16 @@ def test_the_sections_and_the_stages(compared: Compared):
 def test_the_grid_is_study_with_q_values_and_intervals(compared: Compared, tmp_path: Path):
     grid, suite, encoded = compared.results.grid, compared.suite, compared.encoded
     settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=4)
-    studied = [study(settings, tmp_path / str(a.layer), a, encoded.sides_b[0]) for a in encoded.sides_a]
-    draws = [resample(settings, encoded.sides_a, encoded.sides_b, i) for i in range(4)]
+    studied = [study(settings, tmp_path / str(a.layer), a.read(), encoded.sides_b[0].read()) for a in encoded.sides_a]
+    b = encoded.sides_b[0].read()
     for i, key in enumerate(("1x2", "3x2")):
         found, alone = grid[key], studied[i].pair
         assert found.pairs == alone.pairs
-        counts = np.array([d.counts[i, 0] for d in draws], dtype=np.float64)
-        assert found.pairs_interval == interval(found.pairs, counts)
+        draws = resamples(settings, encoded.sides_a[i].read(), b, range(4))
+        assert found.pairs_interval == interval(found.pairs, draws.counts.astype(np.float64))
         for place, name in enumerate(suite.compare.measures):
-            scores, score = np.array([d.scores[i, 0, place] for d in draws]), score_of(found.measures, name)
-            assert score.interval == interval(score.score, scores)
+            score = score_of(found.measures, name)
+            assert score.interval == interval(score.score, draws.scores[:, place])
             for null in score_of(alone.measures, name).nulls:
                 of_grid = [p_of(one.pair.measures, name, null).p for one in studied]
                 test = p_of(found.measures, name, null)
@@ -391,8 +392,9 @@ def test_a_floor_that_is_none_is_marked_and_held_against_nothing(tmp_path: Path)
 
 def test_a_silent_side_does_not_stop_the_controls(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None)
-    silent = SparseActivations.from_dense(torch.zeros_like(encoded.sides_a[1].acts.to_dense()))
-    sides = [encoded.sides_a[0], replace(encoded.sides_a[1], acts=silent, store_sha256="silent")]
+    side = encoded.sides_a[1].read()
+    silent = SparseActivations.from_dense(torch.zeros_like(side.acts.to_dense()))
+    sides = [encoded.sides_a[0], replace(side, acts=silent, store_sha256="silent")]
     results, _ = compare(suite, replace(encoded, published=None, sides_a=sides), tmp_path, ("rsa",))
     assert results.controls.self_match["a/3"].lowest_r is None
     assert results.controls.lowest_self_r == pytest.approx(1.0, abs=1e-12)
@@ -403,10 +405,10 @@ def test_a_silent_side_does_not_stop_the_controls(tmp_path: Path):
 
 def test_a_score_that_some_resample_lacks_has_no_interval(tmp_path: Path):
     suite, encoded = small(spans=None, subspaces=None, published=None, controls=(), model_a=model("a", 1))
-    a, b = encoded.sides_a[0], encoded.sides_b[0]
+    a, b = encoded.sides_a[0].read(), encoded.sides_b[0].read()
     loose, strict = WORLD.settings(("rsa",)), WORLD.settings(("rsa",), match={"min_r": 0.55})
     pairs, observed = (study(s, tmp_path / f"{s.match.min_r}", a, b).pair.pairs for s in (loose, strict))
-    drawn, counts = ([int(resample(s, [a], [b], i).counts[0, 0]) for i in range(4)] for s in (loose, strict))
+    drawn, counts = (resamples(s, a, b, range(4)).counts.tolist() for s in (loose, strict))
     assert pairs >= min(drawn)
     assert min(counts) < observed
     here = replace(encoded, sides_a=[a], controls={}, published=None)
@@ -493,15 +495,18 @@ def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: P
     for _, tasks in stages(suite, settings, encoded, cache):
         assert not seen.keys() & {task.name for task in tasks}
         seen |= {task.name: task for task in tasks}
-        run_tasks(tasks, cache, True, lambda *_: None)
-    sides = {side.name for side in (*encoded.sides, *encoded.controls["untrained"])}
+        Workplace(cache).run(tasks, lambda *_: None)
+    names = {side.key: side.name for side in (*encoded.sides, *encoded.controls["untrained"])}
+    needed = {task.name: [need.key for need in task.needs] for task in seen.values()}
     for task in seen.values():
-        assert set(task.needs) <= sides
-        assert bool(task.needs) == (task.cost == "match")
+        derived = " over spans", " by category"
+        assert {key.removesuffix(derived[0]).removesuffix(derived[1]) for key in needed[task.name]} <= set(names)
         json.dumps(task.inputs)
-    assert seen["grid.1x2.observed"].needs == ("a/1", "b/2")
-    assert seen["self.a.3"].needs == ("a/3",)
-    assert seen["control.untrained.observed"].needs == ("u/1", "b/2")
+    assert [names[key] for key in needed["grid.1x2.observed"]] == ["a/1", "b/2"]
+    assert [names[key] for key in needed["self.a.3"]] == ["a/3"]
+    assert [names[key] for key in needed["control.untrained.observed"]] == ["u/1", "b/2"]
+    alone = ["categories.a.1", "categories.a.3", "categories.b.2", "spans"]  # need neither activations nor rows
+    assert [name for name, keys in needed.items() if not keys] == alone
     assert seen["grid.1x2.rematch-scores.0"].cost == "score"
     assert set(seen) == cache.used
 

@@ -23,7 +23,7 @@ from semconv.statistics.permutation import calibrated_score
 from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.study.observe import Progress
-from semconv.study.observe_pair import observe_pair, resample
+from semconv.study.observe_pair import observe_pair, resamples
 from semconv.study.settings import StudySettings
 from semconv.study.sides import match_sides, prepare_pairs, scores_of
 from semconv.study.tell_pair import null_test
@@ -93,7 +93,7 @@ def test_study_is_match_then_score_then_nulls(tmp_path: Path):
 
 
 def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.study.task_names, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.task_names, "CHUNK", 4)
     without = study(WORLD.settings(), tmp_path / "0", WORLD.a, WORLD.b)
     settings = WORLD.settings(n_rematch=10)
     studied = study(settings, tmp_path / "1", WORLD.a, WORLD.b)
@@ -123,7 +123,7 @@ def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Pa
 def test_an_interrupted_study_ends_in_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ):
-    monkeypatch.setattr(semconv.study.task_names, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.task_names, "CHUNK", 4)
     whole = study(WORLD.settings(n_rematch=10), tmp_path / "whole", WORLD.a, WORLD.b)
     ended: list[str] = []
 
@@ -181,7 +181,7 @@ CHANGES: dict[str, Callable[[World], tuple[World, StudySettings]]] = {
     "permutations": lambda w: (w, w.settings(n_permutations=20)),
     "strata": lambda w: (w, w.settings(n_strata=4)),
 }
-KINDS = ("observe_pair", "self_match", "rematch_chunk", "strongest_scores", "resample")
+KINDS = ("observe_pair", "self_match", "rematch_chunk", "strongest_scores", "resamples")
 
 
 def done_by(world: World, settings: StudySettings, folder: Path) -> Counter[str]:
@@ -215,10 +215,10 @@ def test_a_kept_task_is_not_used_for_other_inputs(what: str, tmp_path: Path):
 
 
 def test_more_shifts_and_resamples_leave_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(semconv.study.task_names, "REMATCH_CHUNK", 4)
+    monkeypatch.setattr(semconv.study.task_names, "CHUNK", 4)
     done_by(WORLD, WORLD.settings(n_rematch=8), tmp_path)
     more = done_by(WORLD, WORLD.settings(n_rematch=12, n_bootstrap=9), tmp_path)
-    assert (more["observe_pair"], more["rematch_chunk"], more["resample"]) == (0, 1, 9)  # the third chunk
+    assert (more["observe_pair"], more["rematch_chunk"], more["resamples"]) == (0, 1, 3)  # the third chunk
     last = done_by(WORLD, WORLD.settings(n_rematch=10), tmp_path)
     assert (last["observe_pair"], last["rematch_chunk"]) == (0, 1)  # a last chunk of two
 
@@ -309,20 +309,20 @@ def test_a_split_half_without_features_claims_nothing():
 
 def test_a_resample_is_the_protocol_on_the_drawn_documents():
     settings = WORLD.settings(match={"min_r": 0.55})  # so that resamples leave different pairs
-    found = resample(settings, [WORLD.a], [WORLD.b, WORLD.a], 3)
-    drawn = bootstrap_positions(WORLD.starts, WORLD.a.acts.n_tokens, 5, 3)
-    for j, b in enumerate((WORLD.b, WORLD.a)):
-        x, y = WORLD.a.at(drawn), b.at(drawn)
+    found = resamples(settings, WORLD.a, WORLD.b, range(3, 5))
+    for i, number in enumerate((3, 4)):
+        drawn = bootstrap_positions(WORLD.starts, WORLD.a.acts.n_tokens, 5, number)
+        x, y = WORLD.a.at(drawn), WORLD.b.at(drawn)
         pairs = match_sides(x, y, settings.match)
-        assert found.counts[0, j] == len(pairs)
-        assert (found.scores[0, j] == scores_of(settings.measures, x, y, pairs.a, pairs.b)).all()
-    assert found.scores.shape == (1, 2, 2)
-    assert not (resample(settings, [WORLD.a], [WORLD.b], 4).scores == found.scores[0, 0]).all()
+        assert found.counts[i] == len(pairs)
+        assert (found.scores[i] == scores_of(settings.measures, x, y, pairs.a, pairs.b)).all()
+    assert found.scores.shape == (2, 2)
+    assert not (found.scores[0] == found.scores[1]).all()
 
 
 def test_a_resample_with_too_few_pairs_has_no_score():
-    found = resample(WORLD.settings(match={"min_r": 0.99}), [WORLD.a], [WORLD.b], 0)
-    assert found.counts.tolist() == [[0]]
+    found = resamples(WORLD.settings(match={"min_r": 0.99}), WORLD.a, WORLD.b, range(1))
+    assert found.counts.tolist() == [0]
     assert np.isnan(found.scores).all()
 
 

@@ -75,7 +75,7 @@ def by_loop(side: Side, words: Sequence[str]) -> list[int]:
 
 def test_members_are_features_with_a_keyword_among_their_top_tokens():
     for side in (WORLD.a, WORLD.b):
-        members = category_members(side, CATEGORIES)
+        members = category_members(side.tokens, CATEGORIES)
         assert {name: found.tolist() for name, found in members.items()} == {
             name: by_loop(side, words) for name, words in KEYWORDS.items()
         }

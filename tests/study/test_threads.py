@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from semconv.compare import MEASURES, make_measures
 from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Workplace
 from semconv.study.observe import observe
 from semconv.study.published_protocol import PublishedSides
 from semconv.study.sides import Side
@@ -76,7 +77,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], s
         settings = world.settings((), measures, n_rematch=3, n_bootstrap=3)
         made = replace(suite, match=settings.match, null=settings.null)
         with threads(n, of_blas):
-            observations = observe(made, settings, encoded, TaskCache(folder), lambda *_: None)
+            observations = observe(made, settings, encoded, Workplace(TaskCache(folder)), lambda *_: None)
         results = tell(observations, made, stated(made))
         draws = {key: {k: v.tolist() for k, v in one.draws().items()} for key, one in observations.grid.items()}
         return json.dumps([plain(results), draws], sort_keys=True, indent=1)

@@ -1,0 +1,109 @@
+"""What tasks need from disk: read when a task begins, shared by tasks, and never more of it in memory than stated."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import Any, Protocol, TypeVar
+
+Value = TypeVar("Value", covariant=True)
+
+
+class Need(Protocol[Value]):
+    """Something large that a task needs.
+
+    Attributes:
+        key: names it; two of one key are the same thing.
+        n_bytes: how much memory it takes once it is read.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def n_bytes(self) -> int: ...
+
+    def read(self) -> Value:
+        """Reads it."""
+        ...
+
+
+@dataclass(eq=False)
+class _Held:
+    n_bytes: int
+    value: Future[Any] = field(default_factory=Future[Any])
+    users: int = 0
+
+
+class Shelf:
+    """Holds what running tasks need, and what earlier ones needed as long as there is room.
+
+    Args:
+        most: bytes that may be held at once; None for no limit. A task that needs more has the shelf to itself.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self.n_read = 0  # times that something was read
+        self.peak = 0  # most bytes held at once
+        self._held: OrderedDict[str, _Held] = OrderedDict()  # longest unused first
+        self._changed = Condition()
+
+    @contextmanager
+    def holding(self, needs: Sequence[Need[Any]]) -> Generator[list[Any]]:
+        """Gives the values of some needs, in order, and keeps them inside; waits for room if others use too much."""
+        wanted = {need.key: need for need in needs}
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_room(wanted))
+            new = [need for key, need in wanted.items() if key not in self._held]
+            self._held |= {need.key: _Held(need.n_bytes) for need in new}
+            held = {key: self._held[key] for key in wanted}
+            for key, one in held.items():
+                one.users += 1
+                self._held.move_to_end(key)
+            self.peak = max(self.peak, self._bytes())
+        try:
+            self._read(new, held)
+            yield [held[need.key].value.result() for need in needs]
+        finally:
+            with self._changed:
+                for key, one in held.items():
+                    one.users -= 1
+                    failed = one.value.done() and one.value.exception() is not None
+                    if failed and self._held.get(key) is one:
+                        del self._held[key]  # whoever needs it next reads it again
+                self._changed.notify_all()
+
+    def _read(self, needs: Sequence[Need[Any]], held: dict[str, _Held]) -> None:
+        try:
+            for need in needs:
+                held[need.key].value.set_result(need.read())
+        except BaseException as error:
+            for need in needs:  # others may wait for them
+                if not held[need.key].value.done():
+                    held[need.key].value.set_exception(error)
+            raise
+        with self._changed:
+            self.n_read += len(needs)
+
+    def _bytes(self) -> int:
+        return sum(one.n_bytes for one in self._held.values())
+
+    def _has_room(self, wanted: dict[str, Need[Any]]) -> bool:
+        """Lets go of what nobody uses, longest unused first, until there is room for what is wanted."""
+        if self.most is None:
+            return True
+        more = sum(need.n_bytes for key, need in wanted.items() if key not in self._held)
+        unused = [key for key, one in self._held.items() if not one.users and key not in wanted]
+        used = self._bytes() - sum(self._held[key].n_bytes for key in unused)
+        if used + more > self.most and any(one.users for one in self._held.values()):
+            return False
+        for key in unused:
+            if self._bytes() + more <= self.most:
+                break
+            del self._held[key]
+        return True

@@ -1,0 +1,98 @@
+"""Tasks: pieces of work that are named before they are done, and the place where they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from threading import Lock
+from typing import Any, Literal
+
+from semconv.runs.shelf import Need, Shelf
+from semconv.runs.task_cache import Result, TaskCache, kept_as
+from semconv.system.side_by_side import side_by_side
+
+Cost = Literal["match", "score"]
+"""What a task takes: `match` correlates whole stores, `score` works on decoder rows of paired features."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One piece of work whose result is kept.
+
+    Attributes:
+        name: of its file.
+        needs: what it reads from disk.
+        cost: what it takes.
+        inputs: everything its result depends on but the code, as plain values.
+        make: does the work, with what it needs as arguments; gives a dataclass that `kept_as` takes.
+    """
+
+    name: str
+    needs: tuple[Need[Any], ...]
+    cost: Cost
+    inputs: list[Any]
+    make: Callable[..., Any]
+
+
+def in_tiles(tasks: Sequence[Task], most: int | None) -> list[Task]:
+    """Returns tasks in an order in which neighbours need the same: tile after tile of the grid of what they need.
+
+    A tile is as many first needs by as many last needs as fit into memory, so that a grid of n by n tasks reads
+    about n / t times everything, for tiles of t by t, and not n times.
+
+    Args:
+        tasks: in any order.
+        most: bytes that may be held at once; None for no limit, which leaves the order as it is.
+    """
+    largest = max((need.n_bytes for task in tasks for need in task.needs), default=0)
+    if most is None or largest == 0:
+        return list(tasks)
+    t = max(1, most // (2 * largest))
+    rows, columns = dict[str, int](), dict[str, int]()
+
+    def place(task: Task) -> tuple[int, ...]:
+        if not task.needs:
+            return (-1, -1, -1, -1)
+        row = rows.setdefault(task.needs[0].key, len(rows))
+        column = columns.setdefault(task.needs[-1].key, len(columns))
+        return (row // t, column // t, row, column)
+
+    return sorted(tasks, key=place)
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """Where tasks are done.
+
+    Attributes:
+        cache: where their results go.
+        shelf: holds what they need.
+        on_cpu: whether the CPU does the work (`side_by_side`).
+    """
+
+    cache: TaskCache
+    shelf: Shelf = field(default_factory=Shelf)
+    on_cpu: bool = True
+
+    def run(self, tasks: Sequence[Task], done: Callable[[int, int], None]) -> None:
+        """Runs every task that is not finished yet, on the CPU as many side by side as there are threads.
+
+        Args:
+            tasks: in any order; none needs the result of another.
+            done: called with how many are finished, and how many there are, after each.
+        """
+        finished, lock = 0, Lock()
+
+        def make(task: Task) -> Result:
+            with self.shelf.holding(task.needs) as values:
+                return kept_as(task.make(*values))
+
+        def run(task: Task) -> None:
+            nonlocal finished
+            self.cache.ensure(task.name, task.inputs, partial(make, task))
+            with lock:
+                finished += 1
+                done(finished, len(tasks))
+
+        side_by_side([partial(run, task) for task in in_tiles(tasks, self.shelf.most)], self.on_cpu)
