@@ -275,7 +275,7 @@ def tiny_run(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def portable(folder: Path) -> set[str]:
-    """What of a run folder travels: every file but text, activation stores, whole decoders, the lock and the crate."""
-    stays = ("stores/", "decoders/", "tokens-", ".lock", "ro-crate-metadata.json")
+    """What of a run folder travels: every file but text, stores and what is known of them, decoders, lock and crate."""
+    stays = ("stores/", "stores.json", "sides/", "decoders/", "tokens-", ".lock", "ro-crate-metadata.json")
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return {name for name in found if not name.startswith(stays)}

@@ -16,10 +16,13 @@ from semconv.cli.terminal import (
     STAGES,
     AllLayersOption,
     DeviceOption,
+    FastOption,
     JsonOption,
+    MemoryOption,
     StoresOption,
     SuiteArgument,
     app,
+    bytes_of,
     out,
     progress_bar,
     quiet_unless,
@@ -56,6 +59,53 @@ def encode(
     if not among.first:
         return
     out.print(f"Stores: {stores or target / 'stores'}", soft_wrap=True)
+
+
+@app.command(
+    "run-tasks",
+    rich_help_panel=STAGES,
+    epilog="Example: torchrun --nproc-per-node 2 -m semconv run-tasks mini, after semconv encode mini",
+)
+def run_tasks(
+    suite: SuiteArgument = "mini",
+    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="I/N: begin with part I of N, from 0 (default: the rank under torchrun, else all of it)."),
+    ] = None,
+    stores: StoresOption = None,
+    device: DeviceOption = "auto",
+    memory: MemoryOption = None,
+    fast: FastOption = False,
+    all_layers: AllLayersOption = False,
+) -> None:
+    """Do the tasks of a study together with other processes, after `encode`; `reproduce` then tells what they found.
+
+    Start it as often as you like, on all machines that share the run folder: under torchrun, in an array of Slurm, by
+    hand. A task that a killed process leaves is done by the others. The results do not depend on who did what.
+    """
+    from semconv.core.device import choose_device
+    from semconv.pipeline.shared_tasks import share_tasks
+    from semconv.runs.reservations import Shard
+    from semconv.runs.run import Run
+    from semconv.suite.config import load_suite
+    from semconv.system.processes import ranks
+
+    config, target = load_suite(suite, all_layers), run_folder(suite, folder)
+    asked = Shard.of_text(shard) if shard is not None else None
+    with ranks() as among, quiet_unless(among.first) as progress:
+        run = Run(
+            config.fast() if fast else config,
+            target,
+            progress,
+            device=choose_device(device),
+            fast=fast,
+            stores=stores,
+            memory=bytes_of(memory),
+        )
+        share_tasks(run, asked or Shard(among.rank, among.size))
+    if among.first:
+        out.print(f"All tasks are finished: {target / 'tasks'}", soft_wrap=True)
 
 
 @app.command(

@@ -14,12 +14,15 @@ from semconv.cli.terminal import (
     AllLayersOption,
     ClaimsOption,
     DeviceOption,
+    FastOption,
     JsonOption,
     MaxSizeOption,
+    MemoryOption,
     RunArgument,
     StoresOption,
     SuiteArgument,
     app,
+    bytes_of,
     out,
     progress_bar,
     run_folder,
@@ -41,9 +44,8 @@ def reproduce(
     claims: ClaimsOption = None,
     stores: StoresOption = None,
     device: DeviceOption = "auto",
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
-    ] = False,
+    memory: MemoryOption = None,
+    fast: FastOption = False,
     all_layers: AllLayersOption = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the disk or the GPU looks too small.")] = False,
     as_json: JsonOption = False,
@@ -69,7 +71,15 @@ def reproduce(
     if not anyway:
         check_needs(config, target, chosen, stores)
     with progress_bar() as progress:
-        run = Run(config.fast() if fast else config, target, progress, device=chosen, fast=fast, stores=stores)
+        run = Run(
+            config.fast() if fast else config,
+            target,
+            progress,
+            device=chosen,
+            fast=fast,
+            stores=stores,
+            memory=bytes_of(memory),
+        )
         results = run_suite(run)
         checked = publish(run, results, stated)
     written = {"results": "results.json", "report": "report.md", "page": "index.html"}
@@ -147,6 +157,7 @@ def compare(
         bool, typer.Option("--bidirectional", help="Take models that read in both directions, such as BERT.")
     ] = False,
     stores: StoresOption = None,
+    memory: MemoryOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -181,7 +192,7 @@ def compare(
     )
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:
-        run = Run(suite, folder, progress, device=choose_device(device), stores=stores)
+        run = Run(suite, folder, progress, device=choose_device(device), stores=stores, memory=bytes_of(memory))
         results = run_suite(run)
         publish(run, results)
     warn(results.warnings)

@@ -69,9 +69,32 @@ StoresOption = Annotated[
         "--stores", help="Folder of activation stores that several runs share (default: each run keeps its own)."
     ),
 ]
+MemoryOption = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        help="GiB of activations and decoder rows held at once (default: half of what is free); changes no result.",
+    ),
+]
+FastOption = Annotated[
+    bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
 ]
+
+
+def bytes_of(gib: float | None) -> int | None:
+    """Returns the bytes that an option states in GiB, None where it is left out.
+
+    Raises:
+        InputError: not a positive number.
+    """
+    if gib is None:
+        return None
+    if not 0 < gib < 2**20:
+        raise InputError(f"--memory must be GiB above 0, got {gib:g}")
+    return int(gib * 2**30)
 
 
 def _print_version(asked: bool) -> None:

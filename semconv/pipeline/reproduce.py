@@ -67,6 +67,8 @@ def encode_all(
         check_model(one.model, one.blocks, run.progress)
     for one in models.every:
         encode_model(run, one.model, one.blocks, ranks)
+    if ranks.first:
+        run.keep_places()
     return models
 
 
@@ -117,7 +119,7 @@ def reproduce(run: Run) -> Results:
     """
     if launched() > 1:
         raise InputError(
-            "torchrun runs `semconv encode` and `semconv correlate`; run `semconv reproduce` without it after"
+            "torchrun runs `semconv encode`, `run-tasks` and `correlate`; run `semconv reproduce` without it after"
         )
     with only_writer(run.folder):
         return _reproduce(run)

@@ -11,11 +11,18 @@ from pathlib import Path
 import torch
 
 from semconv.core.device import free_memory
+from semconv.runs.reservations import Reservations, Shard
 from semconv.runs.shelf import Shelf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Workplace
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
+from semconv.system.errors import InputError
+from semconv.system.files import write_json
+from semconv.system.json_toml import read_json
+from semconv.system.shape import read_as
 
+PLACES = "stores.json"
+"""File of a run folder that says where its activation stores are."""
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is (`in_bytes`)."""
 
@@ -68,15 +75,37 @@ class Run:
         usual = self.usual_store_path(model, sae)
         return self.found.get(usual, usual)
 
+    def keep_places(self) -> None:
+        """Writes where the stores are, for processes that do not encode (`read_places`)."""
+        places = {str(usual.relative_to(self.folder)): str(place.resolve()) for usual, place in self.found.items()}
+        write_json(self.folder / PLACES, places)
+
+    def read_places(self) -> None:
+        """Takes the stores from where `keep_places` says that they are.
+
+        Raises:
+            InputError: nothing was encoded in this folder, or the file is damaged.
+        """
+        file = self.folder / PLACES
+        if not file.exists():
+            raise InputError(f"{self.folder} holds no stores: run `semconv encode` with this folder first")
+        places = read_as(dict[str, str], read_json(file), str(file))
+        self.found = {self.folder / usual: Path(place) for usual, place in places.items()}
+
     def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"
 
-    def workplace(self) -> Workplace:
-        """Returns where the tasks of the run are done, with all that it holds within `memory`."""
+    def workplace(self, shard: Shard | None = None, shared: Reservations | None = None) -> Workplace:
+        """Returns where the tasks of the run are done, with all that it holds within `memory`.
+
+        Args:
+            shard: which tasks this process begins with, where several share them.
+            shared: who does what, where several share them.
+        """
         cache, most = TaskCache(self.folder / "tasks", self.tasks), self.memory
         if most is None:
             most = free_memory(self.device) // 2
-        return Workplace(cache, Shelf(most), self.device.type == "cpu")
+        return Workplace(cache, Shelf(most), self.device.type == "cpu", shard or Shard(), shared)
 
     @contextmanager
     def timed(self, stage: str):

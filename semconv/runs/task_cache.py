@@ -16,6 +16,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv._paths import PACKAGE
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.files import read_tensors, write_tensors
 from semconv.system.json_toml import parse_json
@@ -119,8 +120,7 @@ class TaskCache(FinishedTasks):
             make: does the work.
         """
         self.used.add(name)
-        key = hashlib.sha256(json.dumps([code_sha256(), inputs], sort_keys=True).encode()).hexdigest()
-        path = self.folder / f"{name}.safetensors"
+        key, path = _key(inputs), self.folder / f"{name}.safetensors"
         if _read(path, key) is not None:
             return
         values, arrays = make()
@@ -129,10 +129,19 @@ class TaskCache(FinishedTasks):
         tensors["nothing"] = torch.zeros(1)  # so that a result without arrays is a file too
         write_tensors(path, tensors, {"key": key, "values": text, "sha256": _sha256(text, tensors)})
 
+    def is_finished(self, name: str, inputs: Any) -> bool:
+        """Whether the result of a task with these inputs is kept, whole and by this code."""
+        return _read(self.folder / f"{name}.safetensors", _key(inputs)) is not None
+
     def get(self, name: str, inputs: Any, make: Callable[[], Result]) -> Result:
         """Returns the result of a task, kept or made now; arguments as for `ensure`."""
         self.ensure(name, inputs, make)
         return self.read(name)
+
+
+def _key(inputs: Any) -> str:
+    """Returns the key of a task: the SHA-256 of the code and of everything else that its result depends on."""
+    return sha256_of(json.dumps([code_sha256(), inputs], sort_keys=True))
 
 
 def _read(path: Path, key: str | None) -> Result | None:

@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
+from time import sleep
 from typing import Any, Literal
 
+from semconv.runs.reservations import Reservations, Shard
 from semconv.runs.shelf import Need, Shelf
 from semconv.runs.task_cache import Result, TaskCache, kept_as
 from semconv.system.side_by_side import side_by_side
 
+POLL = 0.5
+"""Seconds between two looks at what other processes are at."""
 Cost = Literal["match", "score"]
 """What a task takes: `match` correlates whole stores, `score` works on decoder rows of paired features."""
 
@@ -69,30 +73,57 @@ class Workplace:
         cache: where their results go.
         shelf: holds what they need.
         on_cpu: whether the CPU does the work (`side_by_side`).
+        shard: which tasks this process begins with, where several share them.
+        shared: who does what, where several processes share the tasks; None where this one does all.
     """
 
     cache: TaskCache
     shelf: Shelf = field(default_factory=Shelf)
     on_cpu: bool = True
+    shard: Shard = field(default_factory=Shard)
+    shared: Reservations | None = None
 
     def run(self, tasks: Sequence[Task], done: Callable[[int, int], None]) -> None:
         """Runs every task that is not finished yet, on the CPU as many side by side as there are threads.
+
+        Where several processes share them, it returns when all are finished, by whomever: this one does its own part,
+        then what is left of the others', from the end, and at last waits for what others are still at. What one leaves
+        that is killed, the others do after `GONE` seconds.
 
         Args:
             tasks: in any order; none needs the result of another.
             done: called with how many are finished, and how many there are, after each.
         """
         finished, lock = 0, Lock()
+        ordered = in_tiles(tasks, self.shelf.most)
+        mine = self.shard.part(len(ordered))
+        left = [ordered[i] for i in mine] + [one for i, one in reversed(list(enumerate(ordered))) if i not in mine]
 
         def make(task: Task) -> Result:
             with self.shelf.holding(task.needs) as values:
                 return kept_as(task.make(*values))
 
-        def run(task: Task) -> None:
+        def run(task: Task) -> bool:
             nonlocal finished
-            self.cache.ensure(task.name, task.inputs, partial(make, task))
+            if not self._ensured(task, partial(make, task)):
+                return False
             with lock:
                 finished += 1
                 done(finished, len(tasks))
+            return True
 
-        side_by_side([partial(run, task) for task in in_tiles(tasks, self.shelf.most)], self.on_cpu)
+        while left:
+            ended = side_by_side([partial(run, task) for task in left], self.on_cpu)
+            if not any(ended):
+                sleep(POLL)
+            left = [task for task, is_done in zip(left, ended, strict=True) if not is_done]
+
+    def _ensured(self, task: Task, make: Callable[[], Result]) -> bool:
+        """Does a task unless it is finished; False if another process is at it."""
+        if self.shared is None or self.cache.is_finished(task.name, task.inputs):
+            self.cache.ensure(task.name, task.inputs, make)
+            return True
+        with self.shared.reserved(task.name) as mine:
+            if mine:
+                self.cache.ensure(task.name, task.inputs, make)
+            return mine

@@ -120,6 +120,14 @@ def observe(
     Raises:
         InputError: two tasks of one name; `match.min_documents` where the documents are not known.
     """
+    do_tasks(suite, settings, encoded, place, progress)
+    return read_observations(suite, place.cache)
+
+
+def do_tasks(
+    suite: SuiteConfig, settings: StudySettings, encoded: Encoded, place: Workplace, progress: Progress
+) -> None:
+    """Does every task of a suite that is not finished yet; arguments and errors as of `observe`."""
     names = set[str]()
     for stage, tasks in stages(suite, settings, encoded, place.cache):
         for task in tasks:
@@ -127,7 +135,6 @@ def observe(
                 raise InputError(f"two tasks are called {task.name}: give a control or an SAE another name")
             names.add(task.name)
         place.run(tasks, partial(progress, stage))
-    return read_observations(suite, place.cache)
 
 
 def stages(

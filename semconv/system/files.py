@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from semconv.system.errors import InputError, SemconvWarning
 
@@ -230,6 +230,9 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
+_IN_USE = "another semconv process is writing to {folder}; wait for it or choose another --out"
+
+
 @contextmanager
 def only_writer(folder: Path, waits: Callable[[], None] | None = None) -> Generator[None]:
     """Holds the folder's lock, so that two runs never write into it at once; the lock dies with the process.
@@ -246,25 +249,48 @@ def only_writer(folder: Path, waits: Callable[[], None] | None = None) -> Genera
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not locked(handle, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if waits is None:
-                raise InputError(
-                    f"another semconv process is writing to {folder}; wait for it or choose another --out"
-                ) from None
+                raise InputError(_IN_USE.format(folder=folder))
             waits()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _CANNOT:
-                raise
-            warnings.warn(
-                f"the file system of {folder} has no locks ({error.strerror}), so nothing keeps a second semconv "
-                "process from writing there at the same time: start only one",
-                SemconvWarning,
-                stacklevel=3,
-            )
+            locked(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def shared_writer(folder: Path) -> Generator[None]:
+    """Holds the folder's lock together with others that do the same, and keeps out who wants it alone (`only_writer`).
+
+    Raises:
+        InputError: another process holds the lock alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as handle:
+        if not locked(handle, fcntl.LOCK_SH | fcntl.LOCK_NB):
+            raise InputError(_IN_USE.format(folder=folder))
+        yield
+
+
+def locked(handle: TextIO, how: int) -> bool:
+    """Locks an open file, `how` of `fcntl.flock`; False if others hold it and `how` does not wait.
+
+    On file systems without locks, it warns and says that it is locked.
+    """
+    try:
+        fcntl.flock(handle, how)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        folder = Path(handle.name).parent
+        warnings.warn(
+            f"the file system of {folder} has no locks ({error.strerror}), so nothing keeps a second semconv "
+            "process from writing there at the same time: start only one",
+            SemconvWarning,
+            stacklevel=4,
+        )
+    return True
 
 
 def sha256_of_file(path: Path) -> str:

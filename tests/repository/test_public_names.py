@@ -22,7 +22,7 @@ COMMANDS = {
     "bench": """--density --device --features --full --json --k --l0 --out --quick --repeats --stores
 --tokens""",
     "compare": """--align --batch --bidirectional --bos --column --context --device --json --min-activations
---min-documents --model-precision --name-a --name-b --out --precision --rematches --rows
+--memory --min-documents --model-precision --name-a --name-b --out --precision --rematches --rows
 --sae-a --sae-b --sink-norm --skip-positions --stop-tokens --stores --text --tokenizer
 --tokenizer-b --tokens""",
     "correlate": """--device --k --out""",
@@ -32,7 +32,8 @@ COMMANDS = {
     "encode": """--all-layers --device --out --stores""",
     "export": """--run""",
     "report": """--from --max-size --out""",
-    "reproduce": """--all-layers --anyway --claims --device --fast --json --out --stores""",
+    "reproduce": """--all-layers --anyway --claims --device --fast --json --memory --out --stores""",
+    "run-tasks": """--all-layers --device --fast --memory --out --shard --stores""",
     "store import-delphi": """--out""",
     "store verify": """--json""",
     "verify": """--bundle --claims --json --max-size --reference --thorough""",

@@ -131,6 +131,46 @@ def test_processes_share_a_folder_of_stores_with_other_runs(suite: Path, tmp_pat
     assert {shard: shard.stat().st_mtime_ns for shard in shared.rglob("shard-*")} == written
 
 
+def tasks_of(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (run / "tasks").iterdir()}
+
+
+@pytest.mark.slow
+@requires_models
+def test_a_study_shared_by_processes_is_the_study_of_one(suite: Path, tmp_path: Path):
+    """Under torchrun, as an array of shards that begin one after another, and alone: every file has the same bytes."""
+    runs = {how: tmp_path / how for how in ("alone", "torchrun", "array")}
+    for run in runs.values():
+        assert semconv_cli("encode", suite, "--out", run).returncode == 0
+    ended = as_by_torchrun(2, "run-tasks", suite, "--out", runs["torchrun"], "--memory", "0.001")
+    assert [one.code for one in ended] == [0, 0], ended
+    assert sum(one.out.count("All tasks are finished") for one in ended) == 1
+    for shard in ("2/3", "0/3"):  # the first to come does everything, and the next finds it done
+        done = semconv_cli("run-tasks", suite, "--out", runs["array"], "--shard", shard)
+        assert done.returncode == 0, done.stderr
+    shared = {how: tasks_of(run) for how, run in runs.items() if how != "alone"}
+    assert shared["torchrun"] == shared["array"]
+    for run in runs.values():
+        assert semconv_cli("reproduce", suite, "--out", run).returncode == 0
+    whole = {how: tasks_of(run) for how, run in runs.items()}
+    assert whole["alone"] == whole["torchrun"] == whole["array"]
+    assert shared["array"].items() <= whole["array"].items()
+    assert {"grid.0x2.observed.safetensors", "grid.1x2.rematch.0.safetensors"} <= shared["array"].keys()
+    results = {how: (run / "results.json").read_bytes() for how, run in runs.items()}
+    assert results["alone"] == results["torchrun"] == results["array"]
+
+
+@requires_models
+def test_tasks_without_stores_say_what_to_run_first(suite: Path, tmp_path: Path):
+    done = semconv_cli("run-tasks", suite, "--out", tmp_path / "new")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"semconv: {tmp_path / 'new'} holds no stores: run `semconv encode` with this folder")
+    assert not (tmp_path / "new").exists()
+    done = semconv_cli("run-tasks", suite, "--out", tmp_path / "new", "--shard", "2/2")
+    assert done.returncode == 2
+    assert done.stderr == "semconv: a shard must be I/N with 0 <= I < N, got 2/2\n"
+
+
 @requires_models
 def test_reproduce_under_torchrun_says_what_to_run(suite: Path, tmp_path: Path):
     done = semconv_cli("reproduce", suite, "--out", tmp_path, env={"WORLD_SIZE": "2"})
