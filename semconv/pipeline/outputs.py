@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32, Int, Int64
 from numpy import ndarray
 
-from semconv.models.decoders import decoder_rows
+from semconv.models.decoders import decoder_rows, decoder_shape
 from semconv.models.sources import neuronpedia_id
 from semconv.pipeline.corpus_stage import corpus_of_b, tokenizer_of_corpus
 from semconv.pipeline.encoded_sides import Loaded
@@ -25,6 +25,7 @@ from semconv.study.observe import Encoded
 from semconv.study.sides import AnySide, Side
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.system.files import write_tensors
+from semconv.system.large_tensors import Planned, write_large_tensors
 from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_contexts
 from semconv.text.top_tokens import token_texts
 
@@ -129,14 +130,21 @@ def _write_texts(run: Run, place: Workplace, loaded: Loaded, groups: list[Matche
 
 def _write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) -> None:
     """Writes the decoder rows of the paired features: `a.SAE.rows` float32 [n, d], `a.SAE.features` int64 [n]."""
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Planned] = {}
     models: dict[Name, ModelConfig] = {"a": run.suite.model_a, "b": run.suite.model_b}
+
+    def rows(file: Path, features: Int[ndarray, " n"]) -> torch.Tensor:
+        return torch.from_numpy(decoder_rows(file)[features])
+
     for name, side in _sides(encoded):
         features = _paired(groups, name, side.label)
-        tensors[f"{name}.{side.label}.features"] = torch.from_numpy(features)
-        rows = decoder_rows(run.decoder_path(models[name], models[name].by_label[side.label]))
-        tensors[f"{name}.{side.label}.rows"] = torch.from_numpy(rows[features])
-    write_tensors(run.folder / DECODERS, tensors)
+        file = run.decoder_path(models[name], models[name].by_label[side.label])
+        shape = len(features), decoder_shape(file)[1]
+        tensors[f"{name}.{side.label}.features"] = Planned(
+            torch.int64, (len(features),), partial(torch.from_numpy, features)
+        )
+        tensors[f"{name}.{side.label}.rows"] = Planned(torch.float32, shape, partial(rows, file, features))
+    write_large_tensors(run.folder / DECODERS, tensors)
 
 
 def null_tensors(observations: Observations, measures: Sequence[str]) -> dict[str, torch.Tensor]:
