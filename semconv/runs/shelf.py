@@ -94,7 +94,7 @@ class Shelf:
         return sum(one.n_bytes for one in self._held.values())
 
     def _has_room(self, wanted: dict[str, Need[Any]]) -> bool:
-        """Lets go of what nobody uses, longest unused first, until there is room for what is wanted."""
+        """Lets go of what no task uses, longest unused first, until there is room for what is wanted."""
         if self.most is None:
             return True
         more = sum(need.n_bytes for key, need in wanted.items() if key not in self._held)
