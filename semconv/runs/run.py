@@ -23,6 +23,7 @@ from semconv.system.shape import read_as
 
 PLACES = "stores.json"
 """File of a run folder that says where its activation stores are."""
+_SHARED = "shared"
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is (`in_bytes`)."""
 
@@ -76,21 +77,30 @@ class Run:
         return self.found.get(usual, usual)
 
     def keep_places(self) -> None:
-        """Writes where the stores are, for processes that do not encode (`read_places`)."""
-        places = {str(usual.relative_to(self.folder)): str(place.resolve()) for usual, place in self.found.items()}
-        write_json(self.folder / PLACES, places)
+        """Writes where the stores are, for processes that do not encode (`read_places`); names no folder above them."""
+
+        def told(place: Path) -> str:
+            if self.stores is not None and place.is_relative_to(self.stores):
+                return f"{_SHARED}/{place.relative_to(self.stores)}"
+            return str(place.relative_to(self.folder))
+
+        found = {str(usual.relative_to(self.folder)): told(place) for usual, place in self.found.items()}
+        write_json(self.folder / PLACES, found)
 
     def read_places(self) -> None:
         """Takes the stores from where `keep_places` says that they are.
 
         Raises:
-            InputError: nothing was encoded in this folder, or the file is damaged.
+            InputError: nothing was encoded in this folder, the file is damaged, or `stores` is needed and not given.
         """
         file = self.folder / PLACES
         if not file.exists():
             raise InputError(f"{self.folder} holds no stores: run `semconv encode` with this folder first")
-        places = read_as(dict[str, str], read_json(file), str(file))
-        self.found = {self.folder / usual: Path(place) for usual, place in places.items()}
+        for usual, place in read_as(dict[str, str], read_json(file), str(file)).items():
+            shared, _, name = place.partition(f"{_SHARED}/")
+            if not shared and self.stores is None:
+                raise InputError(f"the stores of {self.folder} are shared with other runs: give their folder, --stores")
+            self.found[self.folder / usual] = self.folder / place if shared or not self.stores else self.stores / name
 
     def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"

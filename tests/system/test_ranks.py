@@ -160,6 +160,20 @@ def test_a_study_shared_by_processes_is_the_study_of_one(suite: Path, tmp_path: 
     assert results["alone"] == results["torchrun"] == results["array"]
 
 
+@pytest.mark.slow
+@requires_models
+def test_tasks_find_shared_stores_when_told_their_folder(suite: Path, tmp_path: Path):
+    fast = suite, "--out", tmp_path / "run", "--stores", tmp_path / "shared"
+    assert semconv_cli("encode", *fast).returncode == 0
+    done = semconv_cli("run-tasks", suite, "--fast", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "are shared with other runs: give their folder, --stores" in done.stderr
+    done = semconv_cli("run-tasks", "--fast", *fast)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "tasks" / "grid.0x2.observed.safetensors").exists()
+    assert str(tmp_path) not in (tmp_path / "run" / "stores.json").read_text()
+
+
 @requires_models
 def test_tasks_without_stores_say_what_to_run_first(suite: Path, tmp_path: Path):
     done = semconv_cli("run-tasks", suite, "--out", tmp_path / "new")
