@@ -61,7 +61,9 @@ class CKA(Measure[Linear]):
         return self.prepare_shared(SharedRows(X))
 
     def prepare_shared(self, rows: SharedRows) -> Linear:
-        return Linear(rows.centred("CKA", at_least=4 if self.unbiased else 3).X)
+        at_least = 4 if self.unbiased else 3
+        X, products = rows.centred("CKA", at_least).X, rows.products(at_least)
+        return Linear(X, lambda: products.centred_gram(X))
 
     def score(self, x: Linear, y: Linear) -> float:
         score = float(self.null_scores(x, y, np.arange(len(x.features))[None])[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -74,13 +74,16 @@ class Linear:
         features: float64 [n, d], columns of zero mean.
     """
 
-    def __init__(self, features: Float[Tensor, "n d"]) -> None:
-        self.features = features
+    def __init__(self, features: Float[Tensor, "n d"], gram: Callable[[], Tensor] | None = None) -> None:
+        """`gram` gives the Gram matrix where it can be had for less than a product of the features."""
+        self.features, self._gram = features, gram
 
     @cached_property
     def gram(self) -> Tensor:
-        """float64 [n, n], exactly symmetric."""
-        return symmetric_product(self.features)
+        """float64 [n, n], symmetric."""
+        gram = self._gram() if self._gram else symmetric_product(self.features)
+        self._gram = None  # and with it what it was made of
+        return gram
 
     @cached_property
     def diagonal(self) -> Tensor:

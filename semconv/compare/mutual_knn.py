@@ -13,7 +13,6 @@ from torch import Tensor
 
 from semconv.compare.measure import Measure, check_paired
 from semconv.compare.shared_rows import Rows, SharedRows
-from semconv.compare.symmetric_product import symmetric_product
 from semconv.system.errors import InputError
 
 _STEPS = 2.0**40  # cosines are compared in these, so that equal ones are equal in whatever order BLAS summed them
@@ -76,16 +75,15 @@ class MutualKNN(Measure[Neighbours]):
         return self.prepare_shared(SharedRows(X))
 
     def prepare_shared(self, rows: SharedRows) -> Neighbours:
-        X = rows.checked(at_least=3)
-        if self.k >= len(X):
-            raise InputError(f"mutual k-NN needs more pairs than k = {self.k}, got {len(X)}")
-        norms = torch.linalg.norm(X, dim=1, keepdim=True)
-        if not bool(norms.all()):
-            raise InputError(
-                f"mutual k-NN takes cosines of rows, and row {int((norms[:, 0] == 0).nonzero()[0])} is zero"
-            )
-        is_near = _nearest(symmetric_product(X / norms).mul_(_STEPS).round_().fill_diagonal_(-torch.inf), self.k)
-        return Neighbours(is_near.nonzero()[:, 1].reshape(len(X), self.k), is_near)
+        products = rows.products(at_least=3)
+        n = len(products.X)
+        if self.k >= n:
+            raise InputError(f"mutual k-NN needs more pairs than k = {self.k}, got {n}")
+        if not bool(products.lengths.all()):
+            row = int((products.lengths == 0).nonzero()[0])
+            raise InputError(f"mutual k-NN takes cosines of rows, and row {row} is zero")
+        is_near = _nearest(products.cosines().mul_(_STEPS).round_().fill_diagonal_(-torch.inf), self.k)
+        return Neighbours(is_near.nonzero()[:, 1].reshape(n, self.k), is_near)
 
     def score(self, x: Neighbours, y: Neighbours) -> float:
         return float(self.null_scores(x, y, np.arange(len(x.nearest))[None])[0])

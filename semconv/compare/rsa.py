@@ -14,8 +14,9 @@ from torch import Tensor
 
 from semconv.compare.measure import Measure, RowSubsets, check_paired
 from semconv.compare.ranks import kendall_numerator, stable_order, tensor_ranks, tied_pairs
+from semconv.compare.row_products import RowProducts
 from semconv.compare.shared_rows import Rows, SharedRows
-from semconv.compare.symmetric_product import symmetric_product
+from semconv.compare.symmetric_product import mirror_lower_
 from semconv.core import ops
 from semconv.system.errors import InputError
 
@@ -85,9 +86,9 @@ class RSA(Measure[Shaped[Tensor, "n n"]]):
         return self.prepare_shared(SharedRows(X))
 
     def prepare_shared(self, rows: SharedRows) -> Shaped[Tensor, "n n"]:
-        unit, flat = self._unit_rows(rows.checked(at_least=3))
+        similarities, flat = self._similarities(rows.products(at_least=3))
         self._refuse(flat)
-        return self._ranks(symmetric_product(unit))
+        return self._ranks(similarities)
 
     def space(self, X: Rows) -> RowSubsets[Shaped[Tensor, "n n"]]:
         """As `Measure.space`; the similarities of all rows are computed once and take 8 N^2 bytes.
@@ -95,29 +96,27 @@ class RSA(Measure[Shaped[Tensor, "n n"]]):
         A subset ranks what `prepare` ranks, except that BLAS may sum a few entries of a smaller matrix in another
         order: two similarities that agree to their last bits may then swap ranks.
         """
-        unit, flat = self._unit_rows(SharedRows(X).checked(at_least=1))
-        similarities = symmetric_product(unit)
+        similarities, flat = self._similarities(SharedRows(X).products(at_least=1))
 
         def subset(rows: Int[ndarray, " n"]) -> Shaped[Tensor, "n n"]:
             if len(rows) < 3:
                 raise InputError(f"this measure needs at least 3 pairs, got {len(rows)}")
-            at = torch.from_numpy(rows).to(unit.device)
+            at = torch.from_numpy(rows).to(flat.device)
             self._refuse(flat[at])
             return self._ranks(similarities[at][:, at])
 
-        return RowSubsets(len(unit), subset)
+        return RowSubsets(len(flat), subset)
 
-    def _unit_rows(self, X: Float[Tensor, "n d"]) -> tuple[Float[Tensor, "n d"], Bool[Tensor, " n"]]:
-        """Rows of unit length, and which have no direction: those stay as they are."""
+    def _similarities(self, rows: RowProducts) -> tuple[Float[Tensor, "n n"], Bool[Tensor, " n"]]:
+        """Similarities of all rows, and which rows have no direction."""
+        X = rows.X
         if self.rdm == "correlation":
             if X.shape[1] < 2:
                 raise InputError(f"RSA correlates rows and needs at least 2 columns, got {X.shape[1]}")
-            centred = X - X.mean(dim=1, keepdim=True)
+            similarities, lengths = rows.correlations()
         else:
-            centred = X
-        norms = torch.linalg.norm(centred, dim=1, keepdim=True)
-        flat = norms[:, 0] <= torch.finfo(torch.float64).eps * X.abs().amax(dim=1) * X.shape[1]
-        return centred / torch.where(flat[:, None], 1.0, norms), flat
+            similarities, lengths = rows.cosines(), rows.lengths
+        return similarities, lengths <= torch.finfo(torch.float64).eps * X.abs().amax(dim=1) * X.shape[1]
 
     def _refuse(self, flat: Bool[Tensor, " n"]) -> None:
         if bool(flat.any()):
@@ -143,8 +142,7 @@ class RSA(Measure[Shaped[Tensor, "n n"]]):
             ranks /= norm if differ else 1.0
         if not differ:
             raise InputError("RSA needs rows that differ in their similarities, got an RDM of one value")
-        out = ranks.new_zeros(n, n).masked_scatter_(lower, ranks)
-        return out + out.T
+        return mirror_lower_(ranks.new_zeros(n, n).masked_scatter_(lower, ranks))
 
     def score(self, x: Shaped[Tensor, "n n"], y: Shaped[Tensor, "n n"]) -> float:
         return float(self.null_scores(x, y, np.arange(len(x))[None])[0])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from semconv.compare.directions import Directions
 from semconv.compare.measure import check_space
+from semconv.compare.row_products import RowProducts
 from semconv.system.errors import InputError
 
 Rows = Float[ndarray, "n d"] | Float[Tensor, "n d"]
@@ -20,8 +21,9 @@ Rows = Float[ndarray, "n d"] | Float[Tensor, "n d"]
 class SharedRows:
     """The rows of one space. Measures that are handed the same object share its centred form and its decomposition.
 
-    It keeps what was asked for until it is dropped: at most the centred rows and an orthonormal basis of their columns,
-    8 n d bytes each, and the eigenvectors of the smaller Gram matrix, 8 min(n, d)^2 bytes. One thread at a time.
+    It keeps what was asked for until it is dropped: at most the rows, the centred rows and an orthonormal basis of
+    their columns, 8 n d bytes each, the inner products of the rows, 8 n^2 bytes, and the eigenvectors of the smaller
+    Gram matrix, 8 min(n, d)^2 bytes. One thread at a time.
 
     A measure may find a decomposition that another one left here, and so take a shorter way to its result. Scores then
     agree to 1e-12 with those of the measure alone; which way is taken depends on the measures that came before, never
@@ -77,6 +79,19 @@ class SharedRows:
     @cached_property
     def _is_finite(self) -> bool:
         return bool(self._tensor.shape[1]) and bool(self._tensor.isfinite().all())
+
+    def products(self, at_least: int) -> RowProducts:
+        """Returns the inner products of the rows.
+
+        Raises:
+            InputError: as `checked`.
+        """
+        self.checked(at_least)
+        return self._products
+
+    @cached_property
+    def _products(self) -> RowProducts:
+        return RowProducts(self._tensor)
 
     def centred(self, who: str, at_least: int = 3) -> Directions:
         """Returns the rows minus their mean, of unit Frobenius norm; measures that centre do not see the scale.

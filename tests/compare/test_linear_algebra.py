@@ -13,16 +13,19 @@ from semconv.compare import (
     SVCCA,
     MeanSquaredCC,
     SharedRows,
+    cross,
     leading_subspace,
     make_measures,
     mean_squared_cc,
     procrustes,
+    row_products,
     svcca,
 )
 from semconv.compare.cross import Basis, mean_correlations, singular_values
 from semconv.compare.directions import Directions
 from semconv.compare.leading_subspace import leading_eigenvectors
 from semconv.compare.ranks import average_ranks, dense_ranks, sorted_ranks
+from semconv.compare.row_products import RowProducts
 from semconv.compare.symmetric_product import symmetric_product
 from tests._helpers.spaces import spaces
 from tests._helpers.spectra import SPECTRA, centred, scaled
@@ -336,6 +339,38 @@ def test_a_symmetric_product_is_the_product_and_symmetric(shape: tuple[int, ...]
     product = symmetric_product(A)
     assert torch.equal(product, product.mT)
     np.testing.assert_allclose(product.numpy(), (A @ A.mT).numpy(), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, 1e3, 1e6], ids=["none", "some", "much", "nearly all"])
+def test_similarities_from_inner_products_equal_numpy_whatever_the_mean(offset: float):
+    """Without a second product, cosines of 1 - 1e-12 would leave four digits of the rest."""
+    X = np.random.default_rng(0).normal(size=(30, 12)) + offset
+    products = RowProducts(torch.from_numpy(X))
+    correlations, lengths = products.correlations()
+    centred_rows = X - X.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(correlations.numpy(), np.corrcoef(X), rtol=0, atol=1e-15 * max(offset, 10))
+    np.testing.assert_allclose(lengths.numpy() * np.abs(X).max(), np.linalg.norm(centred_rows, axis=1), rtol=1e-9)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    np.testing.assert_allclose(products.cosines().numpy(), unit @ unit.T, rtol=0, atol=1e-15)
+    A = centred(X) / np.linalg.norm(centred(X))
+    gram = products.centred_gram(torch.from_numpy(A))
+    np.testing.assert_allclose(gram.numpy(), A @ A.T, rtol=0, atol=1e-15)
+    for matrix in (correlations, products.cosines(), gram, products.products):
+        assert torch.equal(matrix, matrix.T)
+
+
+def test_measures_that_compare_rows_share_one_product(monkeypatch: pytest.MonkeyPatch):
+    X, _ = spaces(d_x=60)
+    shapes = list[tuple[int, ...]]()
+    for module in (row_products, cross):
+        monkeypatch.setattr(
+            module, "symmetric_product", lambda A: shapes.append(tuple(A.shape)) or symmetric_product(A)
+        )
+    rows = SharedRows(X)
+    for measure in make_measures(["rsa", "rsa_cosine", "rsa_kendall", "mutual_knn", "cka", "cka_unbiased"]):
+        space = measure.prepare_shared(rows)
+        assert measure.score(space, space) == pytest.approx(1, abs=1e-12)
+    assert shapes == [(200, 60)]
 
 
 @pytest.mark.parametrize(
