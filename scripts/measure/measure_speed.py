@@ -1,12 +1,13 @@
 """What every measure costs at the paper's shapes, now and as it was at an earlier revision; prints Markdown.
 
-    python scripts/measure/measure_speed.py --before REVISION          # about 20 minutes at the defaults
+    python scripts/measure/measure_speed.py --before REVISION          # about 30 minutes at the defaults
 
 Two dictionaries of random rows are made, with a flat spectrum (Gaussian) and a steep one (singular values i^-1.5), and
-some of their rows paired at random. Timed are, per measure: preparing both sides, one score, and some draws of a null,
-multiplied up to 1000; then a whole score set, as every rematch and resample takes it. Each revision runs in a process
-of its own, with its own source (`git worktree`) and the native core that is built here; scores and draws of the two are
-compared, and the largest difference is printed.
+some of their rows paired at random. Per measure: preparing both sides, one score, and some draws of a null, multiplied
+up to 1000; then a whole score set, as every rematch and resample takes it. Times are CPU seconds on one thread, as a
+study runs its tasks: one on every core. Each revision runs in a process of its own, with its own source (`git
+worktree`) and the native core that is built here; scores and draws of the two are compared, and the largest difference
+is printed.
 """
 
 from __future__ import annotations
@@ -46,22 +47,18 @@ ALL = "score set"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a measure costs.
+    """What a measure costs, in CPU seconds.
 
     Attributes:
-        prepare: wall seconds of preparing both sides.
-        score: of one score.
-        draw: of one draw.
-        drawn: how many draws were timed.
-        cpu: CPU seconds of all that is timed here once.
+        prepare: preparing both sides.
+        score: the first score, with what all draws share.
+        draw: one draw.
         found: score and draws.
     """
 
     prepare: float
     score: float
     draw: float
-    drawn: int
-    cpu: float
     found: list[float]
 
 
@@ -75,7 +72,6 @@ class Job:
     features: int
     repeats: int
     draws: int
-    threads: int
 
 
 def dictionary(features: int, d: int, power: float, seed: int) -> ndarray:
@@ -87,15 +83,14 @@ def dictionary(features: int, d: int, power: float, seed: int) -> ndarray:
     return rows * np.arange(1, d + 1) ** -power @ axes
 
 
-def median_of(repeats: int, call: Callable[[], Any]) -> tuple[float, float, Any]:
-    """Median wall seconds, median CPU seconds, and the last value."""
-    wall, cpu, value = list[float](), list[float](), None
+def timed(repeats: int, call: Callable[[], Any]) -> tuple[float, Any]:
+    """Median CPU seconds, and the last value."""
+    seconds, value = list[float](), None
     for _ in range(repeats):
-        began = time.perf_counter(), time.process_time()
+        began = time.process_time()
         value = call()
-        wall.append(time.perf_counter() - began[0])
-        cpu.append(time.process_time() - began[1])
-    return statistics.median(wall), statistics.median(cpu), value
+        seconds.append(time.process_time() - began)
+    return statistics.median(seconds), value
 
 
 def costs(job: Job, power: float) -> dict[str, Cost]:
@@ -105,28 +100,24 @@ def costs(job: Job, power: float) -> dict[str, Cost]:
     permutations = np.stack([rng.permutation(job.n) for _ in range(job.draws)])
     found, measures = dict[str, Cost](), make_measures(MEASURES)
     for measure in measures:
-        prepare, cpu, spaces = median_of(
+        prepare, spaces = timed(
             job.repeats, lambda m=measure: [m.prepare(d[r]) for d, r in zip(decoders, rows, strict=True)]
         )
-        began = time.perf_counter()
-        score = measure.score(*spaces)  # the first one makes what all draws share
-        first = time.perf_counter() - began
-        draws, cpu_drawn, null = median_of(job.repeats, lambda m=measure, s=spaces: m.null_scores(*s, permutations))
-        found[measure.name] = Cost(
-            prepare, first, draws / job.draws, job.draws, cpu + cpu_drawn / job.draws, [score, *null.tolist()]
-        )
+        score, observed = timed(1, lambda m=measure, s=spaces: m.score(*s))
+        draws, null = timed(job.repeats, lambda m=measure, s=spaces: m.null_scores(*s, permutations))
+        found[measure.name] = Cost(prepare, score, draws / job.draws, [observed, *null.tolist()])
         del spaces
     empty = SparseActivations.from_dense(torch.zeros(1, job.features))
     tokens = TopTokens.of_sides([[["x"]] * job.features], ())[0]
     sides = [Side(name, 0, empty, "", d, tokens) for name, d in zip("ab", decoders, strict=True)]
-    wall, cpu, scores = median_of(job.repeats, lambda: scores_of(measures, *sides, *rows))
-    found[ALL] = Cost(0.0, wall, 0.0, 0, cpu, scores.tolist())
+    seconds, scores = timed(job.repeats, lambda: scores_of(measures, *sides, *rows))
+    found[ALL] = Cost(0.0, seconds, 0.0, scores.tolist())
     return found
 
 
 def in_process(job: Job, power: float, tree: Path) -> dict[str, Cost]:
     """Runs `costs` in a process that imports semconv from a source tree."""
-    threads = {f"{library}_NUM_THREADS": str(job.threads) for library in ("OMP", "MKL", "OPENBLAS")}
+    threads = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
     env = {**os.environ, **threads, "PYTHONPATH": str(tree)}
     command = [sys.executable, __file__, "--child", json.dumps(asdict(job)), str(power)]
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True, cwd=tree)
@@ -158,9 +149,7 @@ def rows_of(now: dict[str, Cost], before: dict[str, Cost] | None) -> list[list[s
         for name in MEASURES
     ]
     whole = _apart(now[ALL], before[ALL]) if before else "-"
-    rows.append([f"{ALL}, wall", "", shown(ALL, lambda c: c.score), "", whole])
-    rows.append([f"{ALL}, CPU", "", shown(ALL, lambda c: c.cpu), "", ""])
-    return rows
+    return [*rows, [ALL, "", shown(ALL, lambda c: c.score), "", whole]]
 
 
 def _apart(one: Cost, other: Cost) -> str:
@@ -175,7 +164,6 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=16384)
     parser.add_argument("--repeats", type=int, default=3, help="of which medians are taken")
     parser.add_argument("--draws", type=int, default=3, help="timed draws, multiplied up to 1000")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.simplefilter("ignore", SaturationWarning)
@@ -183,11 +171,11 @@ def main() -> None:
         found = costs(Job(**json.loads(options.child[0])), float(options.child[1]))
         print(json.dumps({name: asdict(cost) for name, cost in found.items()}))
         return
-    job = Job(options.pairs, *options.columns, options.features, options.repeats, options.draws, options.threads)
+    job = Job(options.pairs, *options.columns, options.features, options.repeats, options.draws)
     print(
-        f"{job.n:,} pairs of {job.features:,} features, {job.d_x:,} and {job.d_y:,} columns, {job.threads} threads. "
-        f"Wall seconds{' before and now' if options.before else ''}, medians of {job.repeats}; 1000 draws are "
-        f"multiplied up from {job.draws}.\n"
+        f"{job.n:,} pairs of {job.features:,} features, {job.d_x:,} and {job.d_y:,} columns; CPU seconds on one thread"
+        f"{', before and now' if options.before else ''}, medians of {job.repeats}; 1000 draws are multiplied up from "
+        f"{job.draws}.\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         before_tree = source_of(options.before, Path(folder)) if options.before else None
@@ -203,5 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

@@ -86,16 +86,17 @@ class Directions:
         """Returns an orthonormal basis of the columns, of as many directions as their rank.
 
         From a Householder QR where it shows that all columns count, to which a weak direction is as good as a strong
-        one; from the decomposition where that is there already and accurate, or where columns depend on each other.
+        one; from the eigenvectors where they are there already and accurate, or there are more columns than rows; from
+        the SVD where columns depend on each other.
         """
         n, d = self.X.shape
-        if "_of_gram" in self.__dict__ and self._kept_of_gram(None, None) is not None:
-            return self.leading("", None, None)[0]
-        if d < n:
-            Q, R = torch.linalg.qr(self.X)
-            if _smallest_singular_value(R) > 10 * self._rounding:  # the largest one is at most 1
-                return Q
-        return self.leading("", None, None)[0]
+        if d >= n or ("_of_gram" in self.__dict__ and self._kept_of_gram(None, None) is not None):
+            return self.leading("a column space")[0]
+        Q, R = torch.linalg.qr(self.X)
+        if _smallest_singular_value(R) > 10 * self._rounding:  # the largest one is at most 1
+            return Q
+        U, _, rank = self._of_svd
+        return U[:, :rank].contiguous()
 
     def _few(self, k: int) -> tuple[Tensor, Float[ndarray, " k"]] | None:
         """The k leading directions found alone; None where that is no gain, or not accurate enough."""
