@@ -53,11 +53,12 @@ def report_again(folder: Path) -> bool:
             what its crate lists, or another process writes to it.
         OSError: the folder cannot be written, or the disk is full.
     """
-    results = read_results(folder)
+    if not (folder / "results.json").is_file():
+        read_results(folder)  # says what is missing, before a folder is made for the lock
     with only_writer(folder):
         for entry in listed_files(folder):
             if entry.path in _READ:
                 check_entry(folder, entry)
-        began = time.time()
+        began, results = time.time(), read_results(folder, None)
         write_report(results, kept_claims(folder, results), folder)
         return list_report(folder, began, time.time())

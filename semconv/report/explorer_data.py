@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple, TypedDict, cast
+from typing import NamedTuple, TypedDict
 
-from semconv.runs.pairs_table import NEURONPEDIA, read_pairs
-from semconv.text.contexts import read_contexts
+from semconv.report.explorer_tables import ContextRow, Feature, PairRow, Side, Tables, of_each
+from semconv.runs.pairs_table import NEURONPEDIA
 
-MOST_PAIRS = 5000
-"""Pairs on the page; of a larger run the strongest of every layer pair, as many of each."""
+MOST_BYTES = 20 * 2**20
+"""Bytes of the explorer's JSON; contexts are left out, and then pairs, until it has no more."""
 _BEFORE, _TOKEN, _AFTER = 90, 60, 60  # characters of a context
 _VISIBLE = {code: chr(0x2400 + code) for code in range(32)} | {127: "\u2421"}
 _VISIBLE |= {ord("\n"): "↵", ord("\t"): "⇥", ord("\r"): "␍"}
 # Marks that reorder the text around them would reorder the page.
 _VISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x2028, 0x2029], "\ufffd")
-
-Side = Literal["a", "b"]
-
-
-class PairRow(TypedDict):
-    """A row of `pairs.parquet`, as far as it is shown."""
-
-    layer_a: int
-    layer_b: int
-    sae_a: str
-    sae_b: str
-    feature_a: int
-    feature_b: int
-    r: float
-    top_tokens_a: list[str]
-    top_tokens_b: list[str]
-    link_a: str | None
-    link_b: str | None
-
-
-class ContextRow(TypedDict):
-    """A row of `contexts.parquet`, as far as it is shown."""
-
-    side: Side
-    sae: str
-    feature: int
-    rank: int
-    document: int
-    before: str
-    token: str
-    after: str
-    activation: float
-
-
-class Feature(NamedTuple):
-    """Which feature of which model."""
-
-    side: Side
-    sae: str
-    number: int
 
 
 class TokenData(NamedTuple):
@@ -108,52 +68,21 @@ class ExplorerData(TypedDict):
 
 
 @dataclass(frozen=True)
-class Tables:
-    """The tables of a run folder that the explorer needs.
+class Explorer:
+    """The explorer, and what it holds in words.
 
     Attributes:
-        pairs: rows of `pairs.parquet`, None where there is none.
-        contexts: rows of `contexts.parquet`, None where there is none.
+        data: for the script and the static excerpt.
+        notes: which of the pairs and contexts of the run it holds; none where it holds all.
     """
 
-    pairs: list[PairRow] | None = None
-    contexts: list[ContextRow] | None = None
-
-    @classmethod
-    def of_run(cls, folder: Path) -> Tables:
-        """Reads what the run folder holds.
-
-        Raises:
-            InputError: a table is damaged.
-        """
-        pairs = read_pairs(folder).to_pylist() if (folder / "pairs.parquet").exists() else None
-        contexts = read_contexts(folder).to_pylist() if (folder / "contexts.parquet").exists() else None
-        return cls(cast("list[PairRow] | None", pairs), cast("list[ContextRow] | None", contexts))
+    data: ExplorerData
+    notes: tuple[str, ...]
 
 
 def visible(text: str) -> str:
     """Returns text in which control characters can be seen and change nothing around them."""
     return text.translate(_VISIBLE)
-
-
-def _strongest_first(pair: PairRow) -> tuple[float, int, int, str, str, int, int]:
-    layers, saes = (pair["layer_a"], pair["layer_b"]), (pair["sae_a"], pair["sae_b"])
-    return -pair["r"], *layers, *saes, pair["feature_a"], pair["feature_b"]
-
-
-def _chosen(pairs: list[PairRow]) -> list[PairRow]:
-    """Returns the strongest pairs, at most `MOST_PAIRS`, from every layer pair as many as it has of an equal share."""
-    ordered = sorted(pairs, key=_strongest_first)
-    if len(ordered) <= MOST_PAIRS:
-        return ordered
-    share, seen = MOST_PAIRS // len({(p["sae_a"], p["sae_b"]) for p in ordered}), Counter[tuple[str, str]]()
-    kept: list[PairRow] = []
-    for pair in ordered:
-        key = pair["sae_a"], pair["sae_b"]
-        seen[key] += 1
-        if seen[key] <= share:
-            kept.append(pair)
-    return kept
 
 
 def _contexts_of(contexts: list[ContextRow] | None) -> dict[Feature, list[ContextData]]:
@@ -172,14 +101,51 @@ def _contexts_of(contexts: list[ContextRow] | None) -> dict[Feature, list[Contex
 
 def _tokens(tokens: list[str]) -> list[TokenData]:
     """Returns each top token once, with how often it is among them, in the order of the strongest."""
-    return [TokenData(visible(token), times) for token, times in Counter(tokens).items()]
+    return [TokenData(visible(token)[:_TOKEN], times) for token, times in Counter(tokens).items()]
 
 
-def explorer_data(tables: Tables) -> ExplorerData | None:
-    """Returns the pairs for the script and the static excerpt; None where the run has no pairs."""
+def explorer_data(tables: Tables) -> Explorer | None:
+    """Returns the pairs for the script and the static excerpt; None where the run has no pairs.
+
+    What is left out where there is much: contexts of every feature, the weaker first, then pairs of every layer pair.
+    """
     if tables.pairs is None:
         return None
     contexts = _contexts_of(tables.contexts)
+    most = max(map(len, contexts.values()), default=0)
+    pairs, each, kept = tables.pairs, tables.of_each, most
+    data = _data(tables, pairs, contexts)
+    while _bytes(data) > MOST_BYTES and (kept or len(pairs) > 1):
+        if kept:
+            kept -= 1
+        else:
+            each = max(1, (each or len(pairs)) // 2)
+            fewer = of_each(pairs, each)
+            pairs = fewer if len(fewer) < len(pairs) else pairs[: len(pairs) // 2]
+        data = _data(tables, pairs, {feature: found[:kept] for feature, found in contexts.items()})
+    return Explorer(data, _notes(data, each, None if kept == most else kept))
+
+
+def _bytes(data: ExplorerData) -> int:
+    return len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _notes(data: ExplorerData, each: int | None, contexts: int | None) -> tuple[str, ...]:
+    shown, total, notes = len(data["pairs"]), data["total"], list[str]()
+    if shown < total:
+        of_each = f"the {each:,} of highest r of every layer pair" if each else "those of highest r"
+        notes.append(
+            f"On this page are {shown:,} of {total:,} pairs, {of_each}; all are in `pairs.parquet`, and "
+            "`semconv export pairs.csv --run RUN` writes them as a table."
+        )
+    if contexts is not None:
+        strongest = "none" if contexts == 0 else "the strongest" if contexts == 1 else f"the {contexts} strongest"
+        notes.append(f"Of the contexts of every feature {strongest} are here; all are in `contexts.parquet`.")
+    return tuple(notes)
+
+
+def _data(tables: Tables, pairs: list[PairRow], contexts: dict[Feature, list[ContextData]]) -> ExplorerData:
+    """Returns some pairs, strongest first, with these contexts."""
     features: dict[Side, dict[Feature, FeatureData]] = {"a": {}, "b": {}}
     places: dict[Feature, int] = {}
 
@@ -192,17 +158,17 @@ def explorer_data(tables: Tables) -> ExplorerData | None:
             of_side[feature] = FeatureData(feature.sae, feature.number, _tokens(tokens), found, safe)
         return places[feature]
 
-    pairs = [
+    placed = [
         PairData(
             place(Feature("a", pair["sae_a"], pair["feature_a"]), pair["top_tokens_a"], pair["link_a"]),
             place(Feature("b", pair["sae_b"], pair["feature_b"]), pair["top_tokens_b"], pair["link_b"]),
             round(pair["r"], 4),
         )
-        for pair in _chosen(tables.pairs)
+        for pair in pairs
     ]
     return {
-        "total": len(tables.pairs),
-        "pairs": pairs,
+        "total": tables.total or len(tables.pairs or ()),
+        "pairs": placed,
         "a": list(features["a"].values()),
         "b": list(features["b"].values()),
         "contexts": tables.contexts is not None,

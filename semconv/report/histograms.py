@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +11,11 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from semconv.report.scales import LARGEST, all_equal, digits_between, short
-from semconv.system.files import read_tensors
+from semconv.system.files import TensorFile
 
 N_BINS = 28
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-Draws = dict[str, Float[ndarray, " m"]]
+Draws = Mapping[str, Float[ndarray, " m"]]
 """`LAYERS.NULL.MEASURE`, such as `0x2.shuffle.rsa` -> the draws, as in `nulls.safetensors`."""
 
 
@@ -44,6 +45,25 @@ class Histogram(NamedTuple):
         return [_DIGITS.index(digit) / (len(_DIGITS) - 1) for digit in self.digits]
 
 
+class _DrawsOfFile(Mapping[str, Float[ndarray, " m"]]):
+    """The draws in a file, each read when it is asked for: of a large grid they are many."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = TensorFile(path)
+        self._names = frozenset(self._file.names)
+
+    def __getitem__(self, name: str) -> Float[ndarray, " m"]:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._file.read(name).numpy()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._names))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def read_draws(folder: Path) -> Draws:
     """Returns the draws of the nulls of a run folder, none where it has no `nulls.safetensors`.
 
@@ -51,7 +71,7 @@ def read_draws(folder: Path) -> Draws:
         InputError: the file is damaged.
     """
     path = folder / "nulls.safetensors"
-    return {name: tensor.numpy() for name, tensor in read_tensors(path)[0].items()} if path.exists() else {}
+    return _DrawsOfFile(path) if path.exists() else {}
 
 
 def binned(draws: Float[ndarray, " m"] | None) -> Histogram | None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from semconv.report import page_heat_maps, page_tables, texts
-from semconv.report.explorer_data import ExplorerData, Tables, explorer_data
+from semconv.report.explorer_data import ExplorerData, explorer_data
+from semconv.report.explorer_tables import Tables
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
@@ -88,7 +89,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
         "measure": measure,
         "null": null,
         "grid": grid_data(results, draws),
-        "explorer": explorer,
+        "explorer": explorer.data if explorer else None,
     }
     return (
         _environment()
@@ -112,7 +113,8 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             null=null,
             grid=page_heat_maps.grid_table(results, measure, null),
             steps=STEPS,
-            explorer=explorer,
+            explorer=explorer.data if explorer else None,
+            notes=explorer.notes if explorer else (),
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=texts,

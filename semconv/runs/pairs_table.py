@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,14 @@ from numpy import ndarray
 
 from semconv.system.errors import InputError
 from semconv.system.files import check_target, write_atomically
-from semconv.system.parquet import read_table, write_table
+from semconv.system.parquet import read_batches, read_table, write_table, write_tables
 from semconv.text.top_tokens import TopTokens
 
 COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
     *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
 )
+_OPTIONAL = ("link_a", "link_b")
 NEURONPEDIA = "https://www.neuronpedia.org"
 
 
@@ -62,12 +63,17 @@ def _links(sae: str, features: Int[ndarray, " n"]) -> list[str | None]:
     return [f"{NEURONPEDIA}/{sae}/{feature}" if sae else None for feature in features.tolist()]
 
 
-def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
-    """Writes the pairs of all layer pairs as Parquet, a row per pair, columns `COLUMNS`."""
+def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
+    """Writes the pairs of all layer pairs as Parquet, a row per pair and a row group per layer pair, columns `COLUMNS`.
+
+    Args:
+        path: the file.
+        groups: the layer pairs, of which one at a time is in memory as a table.
+    """
     import pyarrow as pa
 
-    schema = _schema()
-    tables = [
+    schema = pairs_schema()
+    tables = (
         pa.table(
             [
                 [g.layer_a] * len(g.a),
@@ -85,11 +91,12 @@ def write_pairs(path: Path, groups: Sequence[MatchedPairs]) -> None:
             schema=schema,
         )
         for g in groups
-    ]
-    write_table(path, pa.concat_tables(tables))
+    )
+    write_tables(path, schema, tables)
 
 
-def _schema() -> Any:
+def pairs_schema() -> Any:
+    """Returns the pyarrow schema of `pairs.parquet`."""
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
@@ -103,7 +110,16 @@ def read_pairs(run: Path) -> Any:
     Raises:
         InputError: the folder holds none, or the file is not what `write_pairs` writes.
     """
-    return read_table(run / "pairs.parquet", _schema(), optional=("link_a", "link_b"))
+    return read_table(run / "pairs.parquet", pairs_schema(), optional=_OPTIONAL)
+
+
+def pair_batches(run: Path, columns: Sequence[str] = COLUMNS) -> Generator[Any]:
+    """Reads the matched pairs of a run piece by piece, as `read_pairs` does; gives pyarrow tables of some columns.
+
+    Raises:
+        InputError: as for `read_pairs`.
+    """
+    return read_batches(run / "pairs.parquet", pairs_schema(), _OPTIONAL, columns)
 
 
 def _no_formula(text: str | None) -> str | None:

@@ -192,13 +192,42 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         InputError: the file is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    file = TensorFile(path)
+    return {name: file.read(name) for name in file.names}, file.metadata
 
-    try:
-        with safe_open(path, framework="pt") as file:  # pyright: ignore
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is missing or damaged: {error}") from None
+
+class TensorFile:
+    """A safetensors file, of which every tensor is read when it is asked for.
+
+    Attributes:
+        names: of its tensors.
+        metadata: texts beside them.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import SafetensorError, safe_open
+
+        self._path, self._damaged = path, (OSError, SafetensorError)
+        try:
+            self._file = safe_open(path, framework="pt")
+        except self._damaged as error:
+            raise InputError(f"{path} is missing or damaged: {error}") from None
+        self.names = tuple(self._file.keys())
+        self.metadata = dict(self._file.metadata() or {})
+
+    def read(self, name: str) -> Tensor:
+        """Returns a tensor.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        try:
+            return self._file.get_tensor(name)
+        except self._damaged as error:
+            raise InputError(f"{self._path} is missing or damaged: {error}") from None
 
 
 def read_header(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:

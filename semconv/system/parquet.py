@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from semconv.system.errors import InputError
 from semconv.system.files import write_atomically
+
+_ROWS = 2**16  # that are read at a time
 
 
 def write_table(path: Path, table: Any) -> None:
@@ -15,6 +18,25 @@ def write_table(path: Path, table: Any) -> None:
     import pyarrow.parquet as pq
 
     write_atomically(path, lambda temporary: pq.write_table(table, temporary))
+
+
+def write_tables(path: Path, schema: Any, tables: Iterable[Any]) -> None:
+    """Writes pyarrow tables of one schema one after the other into a file, atomically; each is freed once written.
+
+    Args:
+        path: the file.
+        schema: of every table, and of the file where there is none.
+        tables: each a row group of its own; empty ones leave nothing.
+    """
+    import pyarrow.parquet as pq
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema) as writer:
+            for table in tables:
+                if table.num_rows:
+                    writer.write_table(table)
+
+    write_atomically(path, write)
 
 
 def read_table(path: Path, schema: Any, optional: Sequence[str] = ()) -> Any:
@@ -28,23 +50,76 @@ def read_table(path: Path, schema: Any, optional: Sequence[str] = ()) -> Any:
     Raises:
         InputError: no such file, a damaged one, or one of other columns, of other types or without a needed value.
     """
+    import pyarrow.parquet as pq
+
+    with _refusing_damage(path):
+        table: Any = pq.read_table(path)
+        table.validate(full=True)  # text that is not UTF-8, lists that lead out of the file
+    _check_schema(path, schema, table.schema)
+    _check_values(path, schema, table, optional)
+    return table
+
+
+def read_batches(
+    path: Path, schema: Any, optional: Sequence[str] = (), columns: Sequence[str] | None = None
+) -> Generator[Any]:
+    """Reads a table of a run piece by piece, for what would be too large at once: gives pyarrow tables, rows in order.
+
+    Args:
+        path: of the file.
+        schema: pyarrow schema that it must have.
+        optional: columns in which a value may be missing.
+        columns: those that are wanted, of the schema; all by default.
+
+    Raises:
+        InputError: as for `read_table`, of the columns that are wanted.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+    wanted = pa.schema([schema.field(name) for name in columns or schema.names])
+    with _refusing_damage(path):
+        file: Any = pq.ParquetFile(path)
+        found = file.schema_arrow
+    with file:
+        _check_schema(path, schema, found)
+        batches = file.iter_batches(_ROWS, columns=wanted.names, use_threads=False)
+        while True:
+            with _refusing_damage(path):
+                batch: Any = next(batches, None)
+                if batch is None:
+                    return
+                batch.validate(full=True)
+            piece: Any = pa.Table.from_batches([batch]).select(wanted.names)
+            _check_values(path, wanted, piece, optional)
+            yield piece
+
+
+@contextmanager
+def _refusing_damage(path: Path) -> Generator[None]:
+    import pyarrow as pa
 
     if not path.exists():
         raise InputError(f"{path.parent} holds no {path.name}; run `semconv reproduce` first")
     try:
-        table: Any = pq.read_table(path)
-        table.validate(full=True)  # text that is not UTF-8, lists that lead out of the file
+        yield
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
-    if table.column_names != schema.names:
-        raise InputError(f"{path} must have columns {', '.join(schema.names)}, found {', '.join(table.column_names)}")
-    for wanted, found in zip(schema, table.schema, strict=True):
-        if found.type != wanted.type:
-            raise InputError(f"column {wanted.name} of {path} must be {wanted.type}, found {found.type}")
+
+
+def _check_schema(path: Path, schema: Any, found: Any) -> None:
+    if found.names != schema.names:
+        raise InputError(f"{path} must have columns {', '.join(schema.names)}, found {', '.join(found.names)}")
+    for wanted, field in zip(schema, found, strict=True):
+        if field.type != wanted.type:
+            raise InputError(f"column {wanted.name} of {path} must be {wanted.type}, found {field.type}")
+
+
+def _check_values(path: Path, schema: Any, table: Any, optional: Sequence[str]) -> None:
+    import pyarrow as pa
+
+    for wanted in schema:
         column = table[wanted.name]
         values = [column, column.combine_chunks().flatten()] if pa.types.is_list(wanted.type) else [column]
         if wanted.name not in optional and any(part.null_count for part in values):
             raise InputError(f"column {wanted.name} of {path} must have a value in every row, one is missing")
-    return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semconv.core.sparse import SparseActivations
 from semconv.system.errors import InputError
-from semconv.system.parquet import read_table, write_table
+from semconv.system.parquet import read_batches, read_table, write_tables
 from semconv.text.spans import Spans
 from semconv.text.token_blocks import TokenBlocks
 from semconv.text.top_tokens import Context, contexts, top_positions
@@ -125,7 +125,7 @@ def _rows(wanted: FeaturesToShow) -> Iterator[tuple[str, int, str, int, int, int
             yield wanted.side, wanted.layer, wanted.sae, feature, rank, c.document, c.before, c.token, c.after, value
 
 
-def write_contexts(path: Path, wanted: Sequence[FeaturesToShow]) -> None:
+def write_contexts(path: Path, wanted: Iterable[FeaturesToShow]) -> None:
     """Writes the strongest distinct contexts of features as Parquet, a row per context, columns `COLUMNS`.
 
     Contexts of a feature are ranked from 0, the strongest, by activation, ties to the earlier position; a text that
@@ -133,16 +133,17 @@ def write_contexts(path: Path, wanted: Sequence[FeaturesToShow]) -> None:
     """
     import pyarrow as pa
 
-    schema = _schema()
-    tables = [schema.empty_table()]
-    for one in wanted:
+    schema = contexts_schema()
+
+    def table(one: FeaturesToShow) -> Any:
         columns = list(zip(*_rows(one), strict=True))
-        if columns:
-            tables.append(pa.table([list(column) for column in columns], schema=schema))
-    write_table(path, pa.concat_tables(tables))
+        return pa.table([list(column) for column in columns], schema=schema) if columns else schema.empty_table()
+
+    write_tables(path, schema, map(table, wanted))
 
 
-def _schema() -> Any:
+def contexts_schema() -> Any:
+    """Returns the pyarrow schema of `contexts.parquet`."""
     import pyarrow as pa
 
     text = pa.string()
@@ -156,10 +157,26 @@ def read_contexts(run: Path) -> Any:
     Raises:
         InputError: the folder holds none, or the file is not what `write_contexts` writes.
     """
+    table = read_table(run / "contexts.parquet", contexts_schema())
+    _check(run / "contexts.parquet", table)
+    return table
+
+
+def context_batches(run: Path) -> Generator[Any]:
+    """Reads the contexts of a run piece by piece, as `read_contexts` does; gives pyarrow tables.
+
+    Raises:
+        InputError: as for `read_contexts`.
+    """
+    for table in read_batches(run / "contexts.parquet", contexts_schema()):
+        _check(run / "contexts.parquet", table)
+        yield table
+
+
+def _check(path: Path, table: Any) -> None:
+    """Raises InputError where a number of a table of contexts is none that `write_contexts` writes."""
     import pyarrow.compute as pc
 
-    path = run / "contexts.parquet"
-    table = read_table(path, _schema())
     compute: Any = pc
     whole = [compute.greater_equal(table[name], 0) for name in ("layer", "feature", "rank", "document")]
     active = table["activation"]
@@ -167,4 +184,3 @@ def read_contexts(run: Path) -> Any:
     for name, fits in zip(("layer", "feature", "rank", "document", "activation"), right, strict=True):
         if not compute.all(fits, min_count=0).as_py():
             raise InputError(f"column {name} of {path} must hold finite numbers of at least 0")
-    return table

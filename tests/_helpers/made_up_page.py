@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from semconv.report.explorer_data import ContextRow, PairRow, Tables
+from semconv.report.explorer_tables import ContextRow, PairRow, Tables
 from semconv.report.histograms import Draws
 from semconv.results.claims import Checked, Claim
 from semconv.results.schema import Model, Results, Score

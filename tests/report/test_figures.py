@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from semconv.report.figures import write_figures
-from semconv.report.result_values import control_rows, grid_of, title_of, value_of
+from semconv.report.figures import _heat_map, write_figures
+from semconv.report.result_values import Grid, control_rows, grid_of, title_of, value_of
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, results
@@ -74,3 +74,17 @@ def test_a_measure_without_any_score_is_drawn_too(tmp_path: Path):
     changes = {f"grid.{key}.{field}": new for key in LAYER_PAIRS for field, new in (("measures", none), ("pairs", 0))}
     made = changed(results(), {**changes, "summary.svcca_pc1": ..., "controls.pairs": {}})
     assert write_figures(made, tmp_path)[0].stat().st_size > 1000
+
+
+def test_a_large_grid_has_no_numbers_in_its_cells_and_labels_that_have_room():
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    labels = [str(layer) for layer in range(42)]
+    _heat_map(ax, Grid(labels, labels[:26], np.linspace(0, 1, 42 * 26).reshape(42, 26)), "score", (0.0, 1.0))
+    assert list(ax.texts) == []
+    assert [one.get_text() for one in ax.get_xticklabels()] == labels[:26:2]
+    assert [one.get_text() for one in ax.get_yticklabels()] == labels[::2]
+    few = Figure().subplots()
+    _heat_map(few, Grid(["0", "1"], ["0"], np.array([[0.25], [np.nan]])), "score", (0.0, 1.0))
+    assert [one.get_text() for one in few.texts] == ["0.250", "none"]

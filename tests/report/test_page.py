@@ -16,7 +16,8 @@ import pytest
 
 from semconv import InputError
 from semconv.report import write_report
-from semconv.report.explorer_data import MOST_PAIRS, Tables, explorer_data, visible
+from semconv.report.explorer_data import explorer_data, visible
+from semconv.report.explorer_tables import Tables
 from semconv.report.histograms import N_BINS, binned, read_draws
 from semconv.report.page import embedded, page, write_page
 from semconv.report.page_data import NullData, ReasonData, ScoreData, grid_data, limits
@@ -276,30 +277,11 @@ def test_category_maps_leave_out_what_has_no_score():
     assert all(cell.step is not None for cells in shown for cell in cells)
 
 
-def test_the_explorer_shows_the_strongest_of_every_layer_pair():
-    many = pairs(40) * 200
-    for place, pair in enumerate(many):
-        many[place] = {
-            **pair,
-            "sae_a": str(int(place % 8 == 0)),
-            "feature_a": place,
-            "feature_b": place,
-            "r": 1 / (1 + place),
-        }
-    data = explorer_data(Tables(many, None))
-    assert data is not None
-    assert data["total"] == 8000
-    layers = [data["a"][a].sae for a, _, _ in data["pairs"]]
-    assert (layers.count("0"), layers.count("1")) == (MOST_PAIRS // 2, 1000)
-    rs = [r for _, _, r in data["pairs"]]
-    assert rs == sorted(rs, reverse=True)
-    assert data["contexts"] is False
-    assert explorer_data(Tables(None, None)) is None
-
-
 def test_features_are_held_once_with_their_contexts():
-    data = explorer_data(tables())
-    assert data is not None
+    found = explorer_data(tables())
+    assert found is not None
+    data = found.data
+    assert found.notes == ()
     layer, feature, tokens, contexts, link = data["a"][0]
     assert (layer, feature, link) == ("0", 100, LINK)
     assert tokens == [(visible(NASTY[0]), 1), ("word0", 2)]
@@ -309,7 +291,7 @@ def test_features_are_held_once_with_their_contexts():
     shared[1] = {**shared[1], "layer_a": 0, "sae_a": "0", "feature_a": 100}
     again = explorer_data(Tables(shared, None))
     assert again is not None
-    assert (len(again["a"]), len(again["b"]), again["pairs"]) == (1, 2, [(0, 0, 0.99), (0, 1, 0.98)])
+    assert (len(again.data["a"]), len(again.data["b"]), again.data["pairs"]) == (1, 2, [(0, 0, 0.99), (0, 1, 0.98)])
 
 
 def _without(*names: str) -> Change:

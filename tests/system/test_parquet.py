@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from semconv import InputError, TokenBlocks
-from semconv.report.explorer_data import Tables
+from semconv.report.explorer_tables import Tables
 from semconv.runs.pairs_table import MatchedPairs, read_pairs, write_pairs
 from semconv.text.contexts import FeaturesToShow, ReadText, read_contexts, write_contexts
 from semconv.text.top_tokens import TopTokens
