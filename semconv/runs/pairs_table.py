@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from semconv.system.errors import InputError
 from semconv.system.files import check_target, write_atomically
-from semconv.system.parquet import read_batches, read_table, write_table, write_tables
+from semconv.system.parquet import read_batches, read_table, write_tables
 from semconv.text.top_tokens import TopTokens
 
 COLUMNS = (
@@ -136,23 +136,40 @@ def export_pairs(run: Path, target: Path) -> int:
         InputError: a suffix other than .parquet and .csv, a target that is the run's own file, or a run without pairs
             or with a damaged table of them.
     """
+    check_target(target, run / "pairs.parquet")
+    if target.suffix not in (".csv", ".parquet"):
+        raise InputError(f"pairs are exported as .csv or .parquet, got {target.name}")
+    n = 0
+
+    def pieces() -> Generator[Any]:
+        nonlocal n
+        for piece in pair_batches(run):
+            n += piece.num_rows
+            yield piece
+
+    if target.suffix == ".parquet":
+        write_tables(target, pairs_schema(), pieces())
+    else:
+        write_atomically(target, partial(_write_csv, pieces()))
+    return n
+
+
+def _write_csv(pieces: Iterable[Any], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.csv as csv
 
-    check_target(target, run / "pairs.parquet")
-    table = read_pairs(run)
-    if target.suffix == ".parquet":
-        write_table(target, table)
-    elif target.suffix == ".csv":
-        flat: Any = table
-        for name in ("top_tokens_a", "top_tokens_b"):
-            joined = pa.array([" ".join(tokens) for tokens in table[name].to_pylist()])
-            flat = flat.set_column(flat.schema.get_field_index(name), name, joined)
-        for place, field in enumerate(flat.schema):
-            if pa.types.is_string(field.type):
-                shown = pa.array([_no_formula(text) for text in flat[field.name].to_pylist()], pa.string())
-                flat = flat.set_column(place, field.name, shown)
-        write_atomically(target, partial(csv.write_csv, flat))
-    else:
-        raise InputError(f"pairs are exported as .csv or .parquet, got {target.name}")
-    return int(table.num_rows)
+    schema = pa.schema([(one.name, pa.string() if pa.types.is_list(one.type) else one.type) for one in pairs_schema()])
+    with csv.CSVWriter(path, schema) as writer:
+        for piece in pieces:
+            writer.write_table(pa.table([_for_csv(piece[name]) for name in schema.names], schema=schema))
+
+
+def _for_csv(column: Any) -> Any:
+    """Returns a column of pairs as CSV has it: lists joined by spaces, and no text a formula."""
+    import pyarrow as pa
+
+    if pa.types.is_list(column.type):
+        return pa.array([_no_formula(" ".join(texts)) for texts in column.to_pylist()], pa.string())
+    if pa.types.is_string(column.type):
+        return pa.array([_no_formula(text) for text in column.to_pylist()], pa.string())
+    return column
