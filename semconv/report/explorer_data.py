@@ -123,7 +123,7 @@ def explorer_data(tables: Tables) -> Explorer | None:
             fewer = of_each(pairs, each)
             pairs = fewer if len(fewer) < len(pairs) else pairs[: len(pairs) // 2]
         data = _data(tables, pairs, {feature: found[:kept] for feature, found in contexts.items()})
-    return Explorer(data, _notes(data, each, None if kept == most else kept))
+    return Explorer(data, _notes(data, each, tables.contexts_of_each if kept == most else kept))
 
 
 def _bytes(data: ExplorerData) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, cast
 
@@ -17,13 +17,15 @@ from numpy import ndarray
 
 from semconv.runs.pairs_table import pair_batches
 from semconv.system.errors import InputError
-from semconv.text.contexts import context_batches
+from semconv.text.contexts import N_CONTEXTS, context_batches
 
 MOST_PAIRS = 5000
 """Pairs on the page, of every layer pair as many; `LEAST_OF_EACH` if that is more."""
 LEAST_OF_EACH = 20
 """Pairs of every layer pair that are on the page however many layer pairs there are, up to `MOST_OF_LARGE` in all."""
 MOST_OF_LARGE = 25_000
+MOST_CONTEXTS = 50_000
+"""Contexts on the page, of every feature as many, at least one."""
 _KEYS = ("sae_a", "sae_b", "layer_a", "layer_b", "feature_a", "feature_b", "r")
 
 Side = Literal["a", "b"]
@@ -78,12 +80,14 @@ class Tables:
         contexts: rows of `contexts.parquet` of features of these pairs; None where there is no such file.
         total: pairs of the run.
         of_each: pairs that every layer pair has here at most; None where all are here.
+        contexts_of_each: contexts that every feature has here at most; None where all are here.
     """
 
     pairs: list[PairRow] | None = None
     contexts: list[ContextRow] | None = None
     total: int = 0
     of_each: int | None = None
+    contexts_of_each: int | None = None
 
     @classmethod
     def of_run(cls, folder: Path) -> Tables:
@@ -98,8 +102,8 @@ class Tables:
         total, of_each = counts.total(), share_of_each(counts)
         rows = _strongest_rows(folder, counts, of_each)
         pairs = sorted(_rows(pair_batches(folder), _at(rows)), key=strongest_first)
-        contexts = _contexts(folder, pairs) if (folder / "contexts.parquet").exists() else None
-        return cls(cast("list[PairRow]", pairs), contexts, total, of_each if len(pairs) < total else None)
+        found = cls(cast("list[PairRow]", pairs), None, total, of_each if len(pairs) < total else None)
+        return _with_contexts(folder, found) if (folder / "contexts.parquet").exists() else found
 
 
 def strongest_first(pair: PairRow) -> tuple[float, int, int, str, str, int, int]:
@@ -210,14 +214,14 @@ def _rows(batches: Iterable[Any], wanted: Wanted) -> Iterator[Any]:
             yield from batch.filter(found).to_pylist()
 
 
-def _contexts(folder: Path, pairs: Sequence[PairRow]) -> list[ContextRow]:
-    """Reads the contexts of the features of some pairs."""
+def _with_contexts(folder: Path, tables: Tables) -> Tables:
+    """Returns tables with the contexts of the features of their pairs, the strongest of each."""
     shown: dict[tuple[str, str], set[int]] = {}
-    for pair in pairs:
+    for pair in tables.pairs or ():
         shown.setdefault(("a", pair["sae_a"]), set()).add(pair["feature_a"])
         shown.setdefault(("b", pair["sae_b"]), set()).add(pair["feature_b"])
     features = [np.array(sorted(numbers), np.int64) for numbers in shown.values()]
-    places = {of: place for place, of in enumerate(shown)}
+    places, most = {of: place for place, of in enumerate(shown)}, MOST_CONTEXTS // max(1, sum(map(len, features))) or 1
 
     def wanted(batch: Any, _: int) -> Bool[ndarray, " m"]:
         place, feature = _numbered(batch, ("side", "sae"), places), batch["feature"].to_numpy()
@@ -225,6 +229,10 @@ def _contexts(folder: Path, pairs: Sequence[PairRow]) -> list[ContextRow]:
         for one in np.unique(place[place >= 0]).tolist():
             here = place == one
             found[here] = np.isin(feature[here], features[one])
-        return found
+        return found & (batch["rank"].to_numpy() < most)
 
-    return list(_rows(context_batches(folder), wanted))
+    return replace(
+        tables,
+        contexts=list(_rows(context_batches(folder), wanted)),
+        contexts_of_each=most if most < N_CONTEXTS else None,
+    )

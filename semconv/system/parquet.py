@@ -83,16 +83,31 @@ def read_batches(
         found = file.schema_arrow
     with file:
         _check_schema(path, schema, found)
-        batches = file.iter_batches(_ROWS, columns=wanted.names, use_threads=False)
-        while True:
-            with _refusing_damage(path):
-                batch: Any = next(batches, None)
-                if batch is None:
-                    return
-                batch.validate(full=True)
-            piece: Any = pa.Table.from_batches([batch]).select(wanted.names)
-            _check_values(path, wanted, piece, optional)
-            yield piece
+        for groups in _row_groups(file.metadata):  # a reader keeps what it has read of all groups that it was given
+            batches = file.iter_batches(_ROWS, groups, wanted.names, use_threads=False)
+            while True:
+                with _refusing_damage(path):
+                    batch: Any = next(batches, None)
+                    if batch is None:
+                        break
+                    batch.validate(full=True)
+                piece: Any = pa.Table.from_batches([batch]).select(wanted.names)
+                _check_values(path, wanted, piece, optional)
+                yield piece
+
+
+def _row_groups(metadata: Any) -> Generator[list[int]]:
+    """Gives the numbers of row groups that are read together: at least one, and of several `_ROWS` rows at most."""
+    groups, rows = list[int](), 0
+    for number in range(metadata.num_row_groups):
+        more: int = metadata.row_group(number).num_rows
+        if groups and rows + more > _ROWS:
+            yield groups
+            groups, rows = [], 0
+        groups.append(number)
+        rows += more
+    if groups:
+        yield groups
 
 
 @contextmanager

@@ -100,6 +100,16 @@ def test_contexts_are_those_of_the_pairs_that_are_shown(tmp_path: Path, monkeypa
     }
 
 
+def test_of_many_features_the_page_has_fewer_contexts_of_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path, pairs(40), contexts(40))
+    monkeypatch.setattr(module, "MOST_CONTEXTS", 159)  # of 80 features
+    tables = Tables.of_run(tmp_path)
+    assert tables.contexts
+    assert tables.contexts_of_each == 1
+    assert {row["rank"] for row in tables.contexts} == {0}
+    assert shown(tmp_path).notes[-1].startswith("Of the contexts of every feature the strongest are here")
+
+
 def test_what_does_not_fit_into_the_page_is_left_out_weakest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write(tmp_path, pairs(40), contexts(40))
     whole = shown(tmp_path)

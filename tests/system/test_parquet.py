@@ -12,6 +12,7 @@ import pytest
 from semconv import InputError, TokenBlocks
 from semconv.report.explorer_tables import Tables
 from semconv.runs.pairs_table import MatchedPairs, read_pairs, write_pairs
+from semconv.system import parquet
 from semconv.text.contexts import FeaturesToShow, ReadText, read_contexts, write_contexts
 from semconv.text.top_tokens import TopTokens
 
@@ -90,3 +91,16 @@ def test_none_and_a_damaged_one_are_refused(tmp_path: Path, read: Callable[[Path
     (tmp_path / f"{name}.parquet").write_bytes(b"junk")
     with pytest.raises(InputError, match=f"{name}.parquet is damaged"):
         read(tmp_path)
+
+
+def test_a_table_is_read_in_pieces_of_few_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parquet, "_ROWS", 10)
+    schema = pa.schema([("n", pa.int64()), ("text", pa.string())])
+    parts = [pa.table({"n": range(n), "text": ["x"] * n}, schema=schema) for n in (4, 5, 0, 3, 25)]
+    parquet.write_tables(tmp_path / "t.parquet", schema, parts)
+    read = list(parquet.read_batches(tmp_path / "t.parquet", schema, columns=["n"]))
+    assert [len(piece) for piece in read] == [9, 3, 10, 10, 5]
+    assert pa.concat_tables(read).equals(pa.concat_tables(parts).select(["n"]))
+    parquet.write_tables(tmp_path / "none.parquet", schema, [])
+    assert list(parquet.read_batches(tmp_path / "none.parquet", schema)) == []
+    assert parquet.read_table(tmp_path / "none.parquet", schema).num_rows == 0
