@@ -181,7 +181,9 @@ def _strongest_rows(folder: Path, counts: Counter[tuple[str, str]], most: int) -
         others = [batch[name].to_numpy() for name in _KEYS[2:6]]
         strongest.add([cells, -r, *others, np.arange(begin, begin + len(r))])
         begin += len(r)
-    return np.sort(strongest.columns[-1])[:MOST_OF_LARGE] if strongest.columns else np.zeros(0, np.int64)
+    if not strongest.columns:
+        return np.zeros(0, np.int64)
+    return np.sort(strongest.columns[-1][np.argsort(strongest.columns[1], kind="stable")[:MOST_OF_LARGE]])
 
 
 def _numbered(batch: Any, names: tuple[str, str], numbers: Mapping[tuple[str, str], int]) -> Int[ndarray, " m"]:
