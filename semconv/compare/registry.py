@@ -39,6 +39,23 @@ Examples:
     ['svcca_pc1', 'svcca_variance', 'svcca_fixed_k']
 """
 
+DRAW_CLASSES = {
+    "scalars": ("svcca_pc1", "svcca_fixed_k", "mutual_knn"),
+    "products": ("mean_squared_cc", "rsa", "rsa_cosine", "cka", "cka_unbiased"),
+    "orders": ("rsa_kendall",),
+    "singular_values": ("svcca_variance", "pwcca", "procrustes"),
+}
+"""What a draw of a null costs -> the measures of which it does, the cheapest first; keys of `null.draws` in a suite.
+
+`scalars`: a few numbers per pair. `products`: one product of matrices, or one pass over the similarities of all rows.
+`orders`: that many comparisons of ranks. `singular_values`: singular values of a matrix with a row for every direction.
+"""
+
+
+def draw_class(measure: str) -> str | None:
+    """Returns the key of `DRAW_CLASSES` that a measure belongs to; None of a measure that is not registered."""
+    return next((name for name, measures in DRAW_CLASSES.items() if measure in measures), None)
+
 
 def make_measures(
     names: Sequence[str], svcca_threshold: float = 0.99, svcca_k: int = 20, knn_k: int = 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Float, Float32, Int, Int64
 from numpy import ndarray
 
 from semconv.models.decoders import decoder_rows, decoder_shape
@@ -20,6 +19,7 @@ from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.pairs_table import MatchedPairs, write_pairs
 from semconv.runs.run import Run
 from semconv.runs.tasks import Task, Workplace
+from semconv.statistics.stopping import stopping_of
 from semconv.study.observations import NoFacts, Observations
 from semconv.study.observe import Encoded
 from semconv.study.sides import AnySide, Side
@@ -63,7 +63,7 @@ def write_beside(run: Run, place: Workplace, loaded: Loaded, observations: Obser
     write_pairs(run.folder / "pairs.parquet", groups)
     _write_texts(run, place, loaded, groups)
     _write_pair_decoders(run, encoded, groups)
-    write_nulls(run.folder, null_tensors(observations, run.suite.compare.measures))
+    write_nulls(run.folder, null_tensors(observations, run.suite))
 
 
 def matched_pairs(suite: SuiteConfig, encoded: Encoded, observations: Observations) -> list[MatchedPairs]:
@@ -147,18 +147,23 @@ def _write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs])
     write_large_tensors(run.folder / DECODERS, tensors)
 
 
-def null_tensors(observations: Observations, measures: Sequence[str]) -> dict[str, torch.Tensor]:
+def null_tensors(observations: Observations, suite: SuiteConfig) -> dict[str, torch.Tensor]:
     """Returns the draws over the layer grid, float64 [m], named like `0x2.shuffle.rsa`; none of what has no score.
 
     Args:
         observations: of the study.
-        measures: names, in order.
+        suite: of the run, which says how many are taken of each.
     """
+
+    def taken(draws: Float[ndarray, " m"], null: str, measure: str, score: float) -> torch.Tensor:
+        most = len(draws) if null == "rematch" else stopping_of(suite.null, measure).ended(score, draws)
+        return torch.from_numpy(np.ascontiguousarray(draws[:most]))
+
     return {
-        f"{key}.{null}.{measure}": torch.from_numpy(np.ascontiguousarray(draws[place]))
+        f"{key}.{null}.{measure}": taken(draws[place], null, measure, float(studied.pair.scores[place]))
         for key, studied in observations.grid.items()
         for null, draws in studied.draws().items()
-        for place, measure in enumerate(measures)
+        for place, measure in enumerate(suite.compare.measures)
         if null == "rematch" or not studied.pair.facts.reasons[place]
     }
 

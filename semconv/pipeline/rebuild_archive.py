@@ -27,6 +27,7 @@ from semconv.runs.crate import CATEGORIES, LEFT_OUT
 from semconv.runs.pairs_table import read_pairs
 from semconv.runs.task_cache import FinishedTasks
 from semconv.statistics.permutation import permutation_ids
+from semconv.statistics.stopping import stopping_of
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import Observations
 from semconv.study.read_observations import read_observations
@@ -100,7 +101,7 @@ def _rebuild(folder: Path, thorough: bool) -> tuple[Results, Draws]:
     for section in sorted({*rebuilt, *given}):
         if rebuilt.get(section) != given.get(section):
             raise InputError(f"{section} in results.json of {folder} is not what follows from the statistics beside it")
-    draws = null_tensors(observations, suite.compare.measures)
+    draws = null_tensors(observations, suite)
     _check_nulls(folder, draws)
     _check_pairs(folder, results, observations)
     check_scores(folder, suite, results, draws, thorough)
@@ -247,8 +248,12 @@ def check_scores(folder: Path, suite: SuiteConfig, results: Results, draws: Draw
                         f"{distance:.2g} away from what its decoder rows give"
                     )
                 again = _Again(measure, x, y, len(X), suite.null.seed)
-                kept_draws = {null: draws[f"{key}.{null}.{measure.name}"].numpy() for null in PAIRING_NULLS}
-                found += [distance, _draws_distance(again, kept_draws, suite.null.n_permutations, key, thorough)]
+                rule = stopping_of(suite.null, measure.name)
+                for null in PAIRING_NULLS:
+                    drawn = draws[f"{key}.{null}.{measure.name}"].numpy()
+                    _check_number(drawn, rule.ended(kept.score, drawn), f"{null} were kept for layers {key}")
+                shuffle = draws[f"{key}.shuffle.{measure.name}"].numpy()
+                found += [distance, _draws_distance(again, shuffle, key, thorough)]
         return found
 
     cells = side_by_side([partial(distances, key, pair) for key, pair in results.grid.items()], on_cpu=True)
@@ -279,15 +284,16 @@ class _Again:
         return self.measure.null_scores(self.x, self.y, np.concatenate(ids))
 
 
-def _draws_distance(
-    again: _Again, draws: dict[str, Float[ndarray, " m"]], wanted: int, key: str, thorough: bool
-) -> float:
+def _check_number(draws: Float[ndarray, " m"], wanted: int, what: str) -> None:
+    if len(draws) != wanted:
+        raise InputError(f"{len(draws)} draws of {what}, the suite says {wanted}")
+
+
+def _draws_distance(again: _Again, draws: Float[ndarray, " m"], key: str, thorough: bool) -> float:
     """Draws permutations of `shuffle` again and returns how far the kept scores are from theirs, at most."""
-    for null, kept in draws.items():
-        if len(kept) != wanted:
-            raise InputError(f"{len(kept)} draws of {null} were kept for layers {key}, the suite says {wanted}")
+    wanted = len(draws)
     numbers = range(wanted) if thorough else sorted(SystemRandom().sample(range(wanted), min(SAMPLED, wanted)))
-    distance = float(np.abs(again.draws(numbers) - draws["shuffle"][list(numbers)]).max())
+    distance = float(np.abs(again.draws(numbers) - draws[list(numbers)]).max())
     if not distance <= SCORE_TOLERANCE:
         raise InputError(
             f"draws of shuffle that were kept for {again.measure.name} of layers {key} are {distance:.2g} away from "

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy import ndarray
 
+from semconv.statistics.stopping import stopping_of
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import (
     CategoriesObservation,
@@ -17,8 +18,8 @@ from semconv.study.observations import (
     Resamples,
     Studied,
 )
-from semconv.study.published_protocol import MEASURED, PUBLISHED_SHUFFLES, variants
-from semconv.suite.config import SuiteConfig
+from semconv.study.published_protocol import MEASURED, step_draws, variants
+from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
 
@@ -49,13 +50,15 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
     for key, one in observations.categories.items():
         _check_categories(suite, one, f"the categories of layers {key}")
     for key, one in observations.over_spans.items():
-        _check_part(one, len(suite.compare.measures), suite.null.n_permutations, f"the spans of layers {key}")
+        _check_part(suite, one, f"the spans of layers {key}")
     for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
-        draws = PUBLISHED_SHUFFLES if departures.few_shuffles else suite.null.n_permutations
+        drawn = list(step_draws(suite.null, departures).values())
         what = f"the published step {name}"
         _same(len(one.facts.reasons), len(MEASURED), f"reasons of {what}")
         _shape(one.scores, (len(MEASURED),), f"scores of {what}")
-        _shape(one.shuffle, (len(MEASURED), draws), f"draws of shuffle of {what}")
+        _shape(one.shuffle, (len(MEASURED), max(drawn)), f"draws of shuffle of {what}")
+        for row, n in zip(one.shuffle, drawn, strict=True):
+            _check_end(row, n, f"draws of shuffle of {what}")
 
 
 def check_chunk(chunk: RematchChunk, n_shifts: int, what: str) -> None:
@@ -88,13 +91,27 @@ def _check_pair(suite: SuiteConfig, pair: PairObservation, what: str) -> None:
     _shape(pair.scores, (n_measures,), f"scores of {what}")
     if not facts.filters or facts.filters[-1].after != len(pair.a):
         raise InputError(f"the last filter of {what} must leave its {len(pair.a)} feature pairs")
+    most = suite.null.most_of(suite.compare.measures)
     for null, draws in zip(PAIRING_NULLS, pair.draws, strict=False):
-        if draws.shape[-1] != suite.null.n_permutations:
-            raise InputError(
-                f"{draws.shape[-1]} draws of {null} were kept for {what}, the suite says {suite.null.n_permutations}"
-            )
-    _shape(pair.draws, (len(PAIRING_NULLS), n_measures, suite.null.n_permutations), f"draws of {what}")
+        if draws.shape[-1] != most:
+            raise InputError(f"{draws.shape[-1]} draws of {null} were kept for {what}, the suite says {most}")
+    _shape(pair.draws, (len(PAIRING_NULLS), n_measures, most), f"draws of {what}")
     _check_reasons(facts.reasons, pair.scores, what)
+    for null, draws in zip(PAIRING_NULLS, pair.draws, strict=True):
+        _check_ends(suite.null, suite.compare.measures, pair.scores, draws, f"{null} of {what}")
+
+
+def _check_ends(null: NullConfig, measures: Sequence[str], scores: ndarray, draws: ndarray, what: str) -> None:
+    """Refuses draws that go on after the suite ends them, or end before; `draws` is float64 [measures, m]."""
+    for name, score, row in zip(measures, scores, draws, strict=True):
+        _check_end(row, stopping_of(null, name).ended(float(score), row), f"draws of {what} by {name}")
+
+
+def _check_end(row: ndarray, end: int, what: str) -> None:
+    """Refuses draws of which one after the end is there."""
+    later = np.flatnonzero(~np.isnan(row[end:]))
+    if len(later):
+        _same(end + int(later[-1]) + 1, end, what)
 
 
 def _check_reasons(reasons: tuple[str, ...], scores: ndarray, what: str) -> None:
@@ -121,18 +138,21 @@ def _check_categories(suite: SuiteConfig, found: CategoriesObservation, what: st
     assert suite.subspaces is not None
     names, facts = list(load_categories(suite.subspaces.categories).keywords), found.facts.categories
     _same(sorted(facts), sorted(names), what)
-    measures = len(suite.subspaces.measures)
+    measures, most = len(suite.subspaces.measures), suite.null.most_of(suite.subspaces.measures)
     scored = [one for one in facts.values() if one.reason is None]
     _shape(found.scores, (len(scored), measures), f"scores of {what}")
-    _shape(found.shuffle, (len(scored), measures, suite.null.n_permutations), f"draws of {what}")
-    for one, scores in zip(scored, found.scores, strict=True):
+    _shape(found.shuffle, (len(scored), measures, most), f"draws of {what}")
+    for one, scores, shuffle in zip(scored, found.scores, found.shuffle, strict=True):
+        _check_ends(suite.null, suite.subspaces.measures, scores, shuffle, f"shuffle of {what}")
         _same(len(one.reasons), measures, f"reasons of {what}")
         _check_reasons(one.reasons, scores, what)
 
 
-def _check_part(found: PartObservation, n_measures: int, draws: int, what: str) -> None:
-    n = 0 if found.facts.reason is not None else n_measures
+def _check_part(suite: SuiteConfig, found: PartObservation, what: str) -> None:
+    names = suite.compare.measures if found.facts.reason is None else ()
+    n = len(names)
     _same(len(found.facts.reasons), n, f"reasons of {what}")
     _shape(found.scores, (n,), f"scores of {what}")
-    _shape(found.shuffle, (n, draws), f"draws of {what}")
+    _shape(found.shuffle, (n, suite.null.most_of(suite.compare.measures)), f"draws of {what}")
     _check_reasons(found.facts.reasons, found.scores, what)
+    _check_ends(suite.null, names, found.scores, found.shuffle, f"shuffle of {what}")

@@ -17,16 +17,38 @@ from semconv.core.correlate import BestMatches, TopMatches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
+from semconv.statistics.stopping import Stopping
 from semconv.study.sides import PairedRows, Prepared, Side, scores_of
 from semconv.suite.config import MatchConfig
 from semconv.system.errors import InputError
 
 PAIRING_NULLS = ("shuffle", "frequency")
 UNDEFINED = "the score is undefined"
+_BATCH = 32  # draws between two looks at whether to stop; what is drawn beyond the stop is dropped
+Permutations = Callable[[int, int], Int[ndarray, "m n"]]
+"""Gives, from a first number and how many, the permutations of these numbers, int64 [m, n]."""
+
+
+def permuted_scores(prepared: Prepared, rule: Stopping, permutations: Permutations) -> Float[ndarray, " m"]:
+    """Returns the scores of a measure under permuted pairings, in the order of their numbers, as many as a rule takes.
+
+    Args:
+        prepared: the pairs as the measure takes them.
+        rule: how many are taken; which depends on draws and score alone, not on how many are drawn at once.
+        permutations: of the pairs.
+    """
+
+    def scores(first: int, n: int) -> Float[ndarray, " m"]:
+        return prepared.measure.null_scores(prepared.x, prepared.y, permutations(first, n))
+
+    null = scores(0, rule.common)
+    while (end := rule.ended(prepared.score, null)) > len(null):
+        null = np.append(null, scores(len(null), min(_BATCH, rule.most - len(null))))
+    return null[:end]
 
 
 def pairing_nulls(
-    prepared: Prepared, counts_b: Int[ndarray, " n"], n_permutations: int, seed: int, n_strata: int
+    prepared: Prepared, counts_b: Int[ndarray, " n"], rule: Stopping, seed: int, n_strata: int
 ) -> dict[str, Float[ndarray, " m"]]:
     """Returns the scores of a measure under permuted pairings of the same features.
 
@@ -35,16 +57,17 @@ def pairing_nulls(
     Args:
         prepared: the pairs as the measure takes them.
         counts_b: on how many tokens the B feature of every pair is active.
-        n_permutations: m.
+        rule: how many permutations are taken of each.
         seed: key of the permutations.
         n_strata: strata of equal size by activation frequency.
     """
-    n, measure = len(counts_b), prepared.measure
+    n = len(counts_b)
     strata = {"shuffle": None, "frequency": frequency_strata(counts_b, n_strata)}
-    return {
-        name: measure.null_scores(prepared.x, prepared.y, permutation_ids(n, n_permutations, seed, strata=groups))
-        for name, groups in strata.items()
-    }
+
+    def drawn(groups: Int[ndarray, " n"] | None) -> Float[ndarray, " m"]:
+        return permuted_scores(prepared, rule, lambda first, m: permutation_ids(n, m, seed, first, groups))
+
+    return {name: drawn(groups) for name, groups in strata.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +76,7 @@ class Scored:
 
     Attributes:
         scores: float64 [measures], NaN where there is none.
-        draws: float64 [nulls, measures, m], likewise.
+        draws: float64 [nulls, measures, m], likewise; rows of fewer draws than m end in NaN.
         saturated: by measure, whether its score is near its top whatever the pairing.
         reasons: by measure, why it has no score; empty where it has one.
     """
@@ -85,7 +108,7 @@ def score_beside_nulls(
         pairs: of their features.
         needed: pairs below which nothing is scored.
         draw: gives, for the rows of the pairs as a measure takes them, its scores under each null.
-        shape: how many nulls, and how many draws of each.
+        shape: how many nulls, and how many draws of each at most.
     """
     scores, reasons = np.full(len(measures), math.nan), [""] * len(measures)
     saturated, draws = [False] * len(measures), np.full((shape[0], len(measures), shape[1]), math.nan)
@@ -103,7 +126,9 @@ def score_beside_nulls(
         if not math.isfinite(prepared.score):
             reasons[i] = UNDEFINED
             continue
-        scores[i], saturated[i], draws[:, i] = prepared.score, prepared.saturated, drawn
+        scores[i], saturated[i] = prepared.score, prepared.saturated
+        for row, scores_drawn in zip(draws[:, i], drawn, strict=True):
+            row[: len(scores_drawn)] = scores_drawn
     return Scored(scores, draws, tuple(saturated), tuple(reasons))
 
 

@@ -51,7 +51,8 @@ class PairObservation:
         b: int64 [n], their B features.
         r: float64 [n].
         scores: float64 [measures], NaN where there is none.
-        draws: float64 [nulls, measures, m], scores under the nulls of `PAIRING_NULLS`; NaN where there is none.
+        draws: float64 [nulls, measures, m], scores under the nulls of `PAIRING_NULLS`; NaN where there is none, and
+            after the last draw of a row that the suite ends before m (`semconv.statistics.stopping`).
         ranked_a: int64 [k], A features of the pairs without the filters that ask for agreement, by falling r; empty
             where `rematch` is not drawn.
         ranked_b: int64 [k], their B features.
@@ -159,7 +160,7 @@ class PartObservation:
     Attributes:
         facts: what is known beside arrays.
         scores: float64 [measures], of none where nothing was scored.
-        shuffle: float64 [measures, m], scores under permuted pairings.
+        shuffle: float64 [measures, m], scores under permuted pairings; rows of fewer end in NaN.
     """
 
     facts: PartFacts
@@ -224,7 +225,7 @@ class CategoriesObservation:
     Attributes:
         facts: what is known beside arrays.
         scores: float64 [scored, measures], of the categories that were scored, in order.
-        shuffle: float64 [scored, measures, m], scores under permuted pairings.
+        shuffle: float64 [scored, measures, m], scores under permuted pairings; rows of fewer end in NaN.
     """
 
     facts: CategoriesFacts
@@ -274,7 +275,7 @@ class StepObservation:
     Attributes:
         facts: what is known beside arrays.
         scores: float64 [2], of SVCCA and RSA, NaN where there is none.
-        shuffle: float64 [2, m], scores under permuted pairings.
+        shuffle: float64 [2, m], scores under permuted pairings; rows of fewer end in NaN.
     """
 
     facts: StepFacts

@@ -14,6 +14,7 @@ from semconv.core.correlate import best_matches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.results.schema import SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
+from semconv.statistics.stopping import stopping_of
 from semconv.study.nulls import (
     PAIRING_NULLS,
     Pairs,
@@ -53,10 +54,11 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     null, counts_b = settings.null, b.active_counts()[pairs.b]
 
     def draw(prepared: Prepared) -> list[ndarray]:
-        drawn = pairing_nulls(prepared, counts_b, null.n_permutations, null.seed, null.n_strata)
+        rule = stopping_of(null, prepared.measure.name)
+        drawn = pairing_nulls(prepared, counts_b, rule, null.seed, null.n_strata)
         return [drawn[name] for name in PAIRING_NULLS]
 
-    shape = len(PAIRING_NULLS), null.n_permutations
+    shape = len(PAIRING_NULLS), null.most_of([measure.name for measure in settings.measures])
     scored = score_beside_nulls(settings.measures, (a, b), pairs, config.min_pairs, draw, shape)
     nothing = np.zeros(0, dtype=np.int64)
     ranked = ranked_pairs(matches, a, b, config) if null.n_rematch else (nothing, nothing)

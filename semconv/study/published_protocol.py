@@ -17,7 +17,7 @@ from semconv.study.nulls import score_beside_nulls
 from semconv.study.observations import StepFacts, StepObservation
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Prepared, Side, match_sides
-from semconv.suite.config import CompareConfig, MatchConfig
+from semconv.suite.config import CompareConfig, MatchConfig, NullConfig
 
 PUBLISHED_SHUFFLES = 10
 
@@ -99,18 +99,23 @@ def observe_step(settings: StudySettings, compare: CompareConfig, name: str, a: 
     if departures.no_concept_filters:
         a, b = (replace(side, tokens=side.tokens.without_stops()) for side in (a, b))
     pairs = match_sides(a, b, _match_config(settings.match, departures, a.acts.n_tokens))
-    names = ("svcca_pc1" if departures.one_component else "svcca_variance", "rsa")
-    n_permutations = PUBLISHED_SHUFFLES if departures.few_shuffles else settings.null.n_permutations
+    drawn = step_draws(settings.null, departures)
     seed, needed = settings.null.seed, settings.match.min_pairs
 
     def draw(prepared: Prepared) -> list[ndarray]:
-        ids = permutation_ids(len(pairs), n_permutations, seed)
+        ids = permutation_ids(len(pairs), drawn[prepared.measure.name], seed)
         return [prepared.measure.null_scores(prepared.x, prepared.y, ids)]
 
-    measures = make_measures(names, compare.svcca_threshold)
-    scored = score_beside_nulls(measures, (a, b), pairs, needed, draw, (1, n_permutations))
+    measures = make_measures(tuple(drawn), compare.svcca_threshold)
+    scored = score_beside_nulls(measures, (a, b), pairs, needed, draw, (1, max(drawn.values())))
     facts = StepFacts(pairs=len(pairs), reasons=scored.reasons)
     return StepObservation(facts, scored.scores, scored.draws[0])
+
+
+def step_draws(null: NullConfig, departures: Departures) -> dict[str, int]:
+    """Returns the two measures of a variant -> how many shuffles are drawn for it; they never end early."""
+    names = ("svcca_pc1" if departures.one_component else "svcca_variance", "rsa")
+    return {name: PUBLISHED_SHUFFLES if departures.few_shuffles else null.most_draws(name) for name in names}
 
 
 def published_p(score: float, null: Float[ndarray, " m"]) -> float:

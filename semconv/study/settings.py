@@ -41,6 +41,9 @@ class StudySettings:
         """Returns all that a task on two sides depends on, as plain values."""
         null = {
             "n_permutations": self.null.n_permutations,
+            "draws": self.null.draws,
+            "stop_after": self.null.stop_after,
+            "stop_from": self.null.stop_from,
             "rematch": self.null.n_rematch > 0,
             "n_strata": self.null.n_strata,
             "seed": self.null.seed,

@@ -17,7 +17,8 @@ from semconv.compare import Measure
 from semconv.results.schema import Reason, Relation
 from semconv.statistics.category_relations import relate_categories
 from semconv.statistics.permutation import permutation_ids
-from semconv.study.nulls import score_beside_nulls, too_few
+from semconv.statistics.stopping import stopping_of
+from semconv.study.nulls import permuted_scores, score_beside_nulls, too_few
 from semconv.study.observations import (
     CategoriesFacts,
     CategoriesObservation,
@@ -96,7 +97,7 @@ def observe_categories(
     scores = np.array([part.scores for part in scored], dtype=np.float64).reshape(shape)
     shuffle = np.array([part.shuffle for part in scored], dtype=np.float64)
     of_all = CategoriesFacts(categories=facts, relation=relations(settings, a, b, min_pairs))
-    return CategoriesObservation(of_all, scores, shuffle.reshape(*shape, settings.null.n_permutations))
+    return CategoriesObservation(of_all, scores, shuffle.reshape(*shape, _most_draws(settings, measures)))
 
 
 def observe_part(
@@ -104,18 +105,24 @@ def observe_part(
 ) -> PartObservation:
     """Matches two sides, as whole dictionaries, and scores the pairs beside their shuffles."""
     pairs, null = match_sides(a, b, settings.match), settings.null
+    most = _most_draws(settings, measures)
     if len(pairs) < min_pairs:
-        nothing = np.zeros((0, null.n_permutations))
+        nothing = np.zeros((0, most))
         return PartObservation(
             PartFacts(pairs=len(pairs), reason=too_few(len(pairs), min_pairs)), nothing[:, 0], nothing
         )
-    permutations = permutation_ids(len(pairs), null.n_permutations, null.seed)
+    permutations = permutation_ids(len(pairs), most, null.seed)
 
     def draw(prepared: Prepared) -> list[ndarray]:
-        return [prepared.measure.null_scores(prepared.x, prepared.y, permutations)]
+        rule = stopping_of(null, prepared.measure.name)
+        return [permuted_scores(prepared, rule, lambda first, n: permutations[first : first + n])]
 
-    scored = score_beside_nulls(measures, (a, b), pairs, min_pairs, draw, (1, null.n_permutations))
+    scored = score_beside_nulls(measures, (a, b), pairs, min_pairs, draw, (1, most))
     return PartObservation(PartFacts(pairs=len(pairs), reasons=scored.reasons), scored.scores, scored.draws[0])
+
+
+def _most_draws(settings: StudySettings, measures: Sequence[Measure[Any]]) -> int:
+    return settings.null.most_of([measure.name for measure in measures])
 
 
 def relations(settings: StudySettings, a: CategoryParts, b: CategoryParts, min_features: int) -> Relation | Reason:

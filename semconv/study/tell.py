@@ -26,13 +26,13 @@ from semconv.results.schema import (
 )
 from semconv.study.observations import Observations, PartFacts, StepObservation
 from semconv.study.order import in_order
-from semconv.study.published_protocol import MEASURED, Departures, published_p, step_label, variants
+from semconv.study.published_protocol import Departures, published_p, step_draws, step_label, variants
 from semconv.study.result_warnings import warnings_of
 from semconv.study.task_names import key_of_control, saes_of_grid
 from semconv.study.tell_controls import tell_controls
 from semconv.study.tell_grid import corrected, summarise, with_intervals
-from semconv.study.tell_pair import null_test, tell_pair
-from semconv.suite.config import SuiteConfig
+from semconv.study.tell_pair import null_test, pairing_test, tell_pair
+from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.text.keywords import load_categories
 
 
@@ -69,17 +69,19 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
     """
     names = suite.compare.measures
     saes = saes_of_grid(suite)
-    pairs = {key: tell_pair(one, names, saes[key]) for key, one in observations.grid.items()}
+    pairs = {key: tell_pair(one, names, saes[key], suite.null) for key, one in observations.grid.items()}
     measures = corrected({key: pair.measures for key, pair in pairs.items()})
     grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
     grid = with_intervals(grid, observations.resamples)
     draws = {key: one.draws() for key, one in observations.grid.items()}
     of_controls = {c.name: (c.model_a.saes[0], c.model_b.saes[0]) for c in suite.controls}
-    controls = {name: tell_pair(one, names, of_controls[name]) for name, one in observations.controls.items()}
+    controls = {
+        name: tell_pair(one, names, of_controls[name], suite.null) for name, one in observations.controls.items()
+    }
     strongest = {
         c.name: (
-            tell_pair(observations.floors[c.name], names, of_controls[c.name]),
-            tell_pair(observations.trained[c.name], names, saes[key_of_control(c)]),
+            tell_pair(observations.floors[c.name], names, of_controls[c.name], suite.null),
+            tell_pair(observations.trained[c.name], names, saes[key_of_control(c)], suite.null),
         )
         for c in suite.controls
         if c.name in observations.floors
@@ -94,7 +96,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         model_b=stated.model_b,
         read=stated.read,
         grid=grid,
-        summary={name: summarise(grid, draws, name, place) for place, name in enumerate(names)},
+        summary={name: summarise(grid, draws, name, place, suite.null) for place, name in enumerate(names)},
         controls=tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
         subspaces=_subspaces(observations, suite),
         spans=_spans(observations, suite),
@@ -104,14 +106,18 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
 
 
 def _part_measures(
-    facts: PartFacts, names: tuple[str, ...], scores: Float[ndarray, " measures"], shuffle: Float[ndarray, "measures m"]
+    part: PartFacts,
+    names: tuple[str, ...],
+    scores: Float[ndarray, " measures"],
+    shuffle: Float[ndarray, "measures m"],
+    null: NullConfig,
 ) -> Measures:
     """Returns what a part of the dictionaries scored; nothing where it was not scored."""
     return {
         name: Reason(reason=reason)
         if reason
-        else Score(score=float(scores[i]), nulls={"shuffle": null_test(float(scores[i]), shuffle[i])})
-        for i, (name, reason) in enumerate(zip(names, facts.reasons, strict=facts.reason is None))
+        else Score(score=float(scores[i]), nulls={"shuffle": pairing_test(float(scores[i]), shuffle[i], name, null)})
+        for i, (name, reason) in enumerate(zip(names, part.reasons, strict=part.reason is None))
     }
 
 
@@ -123,7 +129,7 @@ def _subspaces(observations: Observations, suite: SuiteConfig) -> Subspaces | No
     for key, found in observations.categories.items():
         rows = iter(zip(found.scores, found.shuffle, strict=True))
         for name, facts in found.facts.categories.items():
-            measures = {} if facts.reason is not None else _part_measures(facts, names, *next(rows))
+            measures = {} if facts.reason is not None else _part_measures(facts, names, *next(rows), suite.null)
             counts = {"features_a": facts.features_a, "features_b": facts.features_b, "pairs": facts.pairs}
             cells[key, name] = CategoryPair(**counts, measures=measures, reason=facts.reason)
     measures = corrected({cell: pair.measures for cell, pair in cells.items()})
@@ -146,7 +152,7 @@ def _spans(observations: Observations, suite: SuiteConfig) -> SpansGrid | None:
     pairs = {
         key: SpanPair(
             pairs=found.facts.pairs,
-            measures=_part_measures(found.facts, suite.compare.measures, found.scores, found.shuffle),
+            measures=_part_measures(found.facts, suite.compare.measures, found.scores, found.shuffle, suite.null),
             reason=found.facts.reason,
         )
         for key, found in observations.over_spans.items()
@@ -166,22 +172,28 @@ def _published(observations: Observations, suite: SuiteConfig) -> Published | No
     if config is None:
         return None
     steps = (
-        tell_step(step, departures, step_label(name, suite.compare))
+        tell_step(step, departures, step_label(name, suite.compare), suite.null)
         for step, (name, departures) in zip(observations.steps, variants().items(), strict=True)
     )
     return Published(layer_a=config.layer_a, layer_b=config.layer_b, steps=tuple(steps))
 
 
-def tell_step(step: StepObservation, departures: Departures, label: str) -> Step:
+def tell_step(step: StepObservation, departures: Departures, label: str, null: NullConfig) -> Step:
     """Returns the row of one variant of the protocol, under a label."""
-    svcca, rsa = (_step_score(step, place, departures.few_shuffles) for place in range(len(MEASURED)))
+
+    def told(place: int, n: int) -> StepScore | Reason:
+        score = _step_score(step, place, n, departures.few_shuffles)
+        usual = departures.few_shuffles or n == null.n_permutations
+        return score if usual or isinstance(score, Reason) else replace(score, draws=n)
+
+    svcca, rsa = (told(place, n) for place, n in enumerate(step_draws(null, departures).values()))
     return Step(step=label, pairs=step.facts.pairs, svcca=svcca, rsa=rsa)
 
 
-def _step_score(step: StepObservation, place: int, few_shuffles: bool) -> StepScore | Reason:
+def _step_score(step: StepObservation, place: int, n: int, few_shuffles: bool) -> StepScore | Reason:
     if step.facts.reasons[place]:
         return Reason(reason=step.facts.reasons[place])
-    score, draws = float(step.scores[place]), step.shuffle[place]
+    score, draws = float(step.scores[place]), step.shuffle[place, :n]
     test = null_test(score, draws)
     if isinstance(test, Reason):
         return test

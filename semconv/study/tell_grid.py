@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,9 +20,14 @@ from semconv.results.schema import (
     Reason,
     Score,
     Summary,
+    Tail,
 )
 from semconv.statistics.permutation import LEVEL, max_statistic
+from semconv.statistics.stopping import Stopping, stopping_of
+from semconv.statistics.tail import REACH
+from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import Resamples
+from semconv.suite.config import NullConfig
 from semconv.system.errors import InputError
 
 Draws = Mapping[str, Mapping[str, Float[ndarray, "measures m"]]]
@@ -110,16 +115,21 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def summarise(grid: Mapping[str, LayerPair], draws: Draws, measure: str, place: int) -> Summary:
+def summarise(
+    grid: Mapping[str, LayerPair], draws: Draws, measure: str, place: int, config: NullConfig | None = None
+) -> Summary:
     """Returns for one measure the best layer pair, the mean, and per null how many layer pairs beat it.
 
     `best_of_grid` tests the best layer pair against the best that each draw of the null reaches anywhere in the grid.
+    It takes the draws that every layer pair has whatever they show (`Stopping.common`): which others there are depends
+    on the scores, and the best of draws chosen so is not exchangeable with the best of the scores.
 
     Args:
         grid: layer pair -> what was found, with q-values.
         draws: of the nulls.
         measure: its name.
         place: its row in the draws.
+        config: how much was drawn; without it, as many as there are.
     """
     found = {key: pair.measures[measure] for key, pair in grid.items()}
     scored = {key: score for key, score in found.items() if isinstance(score, Score)}
@@ -132,15 +142,52 @@ def summarise(grid: Mapping[str, LayerPair], draws: Draws, measure: str, place: 
         best_interval=scored[best].interval if best else None,
         mean_score=_mean([score.score for score in scored.values()]),
         nulls={
-            null: _over_grid(scored, {k: draws[k][null][place] for k in scored if null in draws[k]}, null, best)
+            null: _over_grid(
+                scored,
+                {k: draws[k][null][place] for k in scored if null in draws[k]},
+                (null, best),
+                _Drawn.of(config, measure) if config is not None and null in PAIRING_NULLS else _Drawn(),
+            )
             for null in nulls
         },
     )
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """How the tests of one measure against one null came to their draws.
+
+    Attributes:
+        rule: how many were taken; None where all have as many.
+        tail: whether a tail was fitted.
+        usual: draws that need not be stated.
+    """
+
+    rule: Stopping | None = None
+    tail: bool = False
+    usual: int | None = None
+
+    @classmethod
+    def of(cls, config: NullConfig, measure: str) -> _Drawn:
+        return cls(stopping_of(config, measure), config.has_tail(measure), config.n_permutations)
+
+    def highest_inverse_p(self, draws: Sequence[Float[ndarray, " m"]]) -> int:
+        """Returns 1 / p of a test whose p is as low as it can be."""
+        most = self.rule.most if self.rule else min(map(len, draws))
+        return (most + 1) * (REACH if self.tail else 1)
+
+    def common(self, draws: Sequence[Float[ndarray, " m"]]) -> list[Float[ndarray, " m"]]:
+        """Returns the draws that all tests have whatever they show."""
+        return [row[: self.rule.common] if self.rule else row for row in draws]
+
+
 def _over_grid(
-    scored: Mapping[str, Score], draws: Mapping[str, Float[ndarray, " m"]], null: str, best: str | None
+    scored: Mapping[str, Score],
+    draws: Mapping[str, Float[ndarray, " m"]],
+    of: tuple[str, str | None],
+    drawn: _Drawn,
 ) -> NullOverGrid:
+    null, best = of
     found = {key: score.nulls.get(null) for key, score in scored.items()}
     tested = {key: test for key, test in found.items() if isinstance(test, NullTest)}
     of_tested = [draws[key] for key in tested]
@@ -148,17 +195,29 @@ def _over_grid(
         layer_pairs=len(tested),
         significant=sum(test.q is not None and test.q < LEVEL for test in tested.values()),
         significant_by=sum(test.q_by is not None and test.q_by < LEVEL for test in tested.values()),
-        smallest_q=min(1.0, len(tested) / (min(map(len, of_tested)) + 1)) if tested else None,
+        smallest_q=min(1.0, len(tested) / drawn.highest_inverse_p(of_tested)) if tested else None,
         largest_p=max((test.p for test in tested.values()), default=None),
         mean=_mean([test.mean for test in tested.values() if test.mean is not None]),
         best_calibrated=tested[best].calibrated if best in tested else None,
-        best_of_grid=_best_of_grid([test.score for test in tested.values()], of_tested),
+        best_of_grid=_best_of_grid([test.score for test in tested.values()], drawn.common(of_tested), drawn.usual),
+        from_tail=sum(test.p_from == "tail" for test in tested.values()) if drawn.tail else None,
+        significant_counted=_significant_counted(tested.values()) if drawn.tail else None,
     )
 
 
-def _best_of_grid(scores: list[float], draws: list[Float[ndarray, " m"]]) -> BestOfGrid | Reason:
+def _significant_counted(tests: Iterable[NullTest]) -> int:
+    """Returns how many tests have q < LEVEL if every p is counted."""
+    from scipy.stats import false_discovery_control
+
+    p = [test.tail.p_counted if isinstance(test.tail, Tail) else test.p for test in tests]
+    return int((false_discovery_control(p) < LEVEL).sum()) if p else 0
+
+
+def _best_of_grid(scores: list[float], draws: list[Float[ndarray, " m"]], usual: int | None) -> BestOfGrid | Reason:
     try:
         test = max_statistic(scores, draws)
     except InputError as error:
         return Reason(reason=str(error))
-    return BestOfGrid(score=test.statistic, null_mean=float(test.null.mean()), p=test.p_value)
+    n = len(test.null)
+    stated = n if usual is not None and n != usual else None
+    return BestOfGrid(score=test.statistic, null_mean=float(test.null.mean()), p=test.p_value, draws=stated)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.results.schema import LayerPair, NullTest, Reason, RematchCounts, Score
-from semconv.statistics.permutation import PermutationResult, p_value
+from semconv.results.schema import LayerPair, NullTest, Reason, RematchCounts, Score, Tail
+from semconv.statistics.permutation import ROUNDING, PermutationResult, p_value
+from semconv.statistics.stopping import Stopping, stopping_of
+from semconv.statistics.tail import fit_tail
 from semconv.study.nulls import UNDEFINED
 from semconv.study.observations import Studied
-from semconv.suite.config import SaeConfig
+from semconv.suite.config import NullConfig, SaeConfig
 from semconv.suite.hooks import hook_layer
 from semconv.system.shape import number
 
 
-def tell_pair(studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, SaeConfig]) -> LayerPair:
+def tell_pair(
+    studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, SaeConfig], null: NullConfig
+) -> LayerPair:
     """Returns what the results say of two SAEs, before anything is corrected over a table.
 
     Args:
         studied: what was observed of them.
         names: of the measures, in order.
         saes: of A and of B.
+        null: how much was drawn.
     """
     pair, facts, rematch = studied.pair, studied.pair.facts, studied.rematch
     plain = {name: value for name, value in vars(facts).items() if name not in ("reasons", "saturated")}
@@ -36,7 +42,7 @@ def tell_pair(studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, S
         sae_b=sae_b.label,
         pairs=len(pair.a),
         mean_r=number(float(pair.r.mean())) if len(pair.r) else None,
-        measures={name: _measure(studied, place) for place, name in enumerate(names)},
+        measures={name: _measure(studied, place, name, null) for place, name in enumerate(names)},
         rematch=None
         if rematch is None
         else RematchCounts(
@@ -48,13 +54,21 @@ def tell_pair(studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, S
     )
 
 
-def null_test(score: float, draws: Float[ndarray, " m"]) -> NullTest | Reason:
-    """Returns mean, sd, z, p and calibrated score of a score beside draws, float64 [m], or why there are none."""
+def null_test(score: float, draws: Float[ndarray, " m"], rule: Stopping | None = None) -> NullTest | Reason:
+    """Returns mean, sd, z, p and calibrated score of a score beside draws, or why there are none.
+
+    Args:
+        score: the observed score.
+        draws: float64 [m], in order; those after the end of the rule do not count.
+        rule: how many were taken; all of them where there is none.
+    """
     if not math.isfinite(score):
         return Reason(reason=UNDEFINED)
+    rule = rule or Stopping(len(draws))
+    draws = draws[: rule.ended(score, draws)]
     if not np.isfinite(draws).all():
         return Reason(reason=f"{int((~np.isfinite(draws)).sum())} of {len(draws)} draws have no score")
-    test = PermutationResult(score, draws, p_value(score, draws))
+    test = PermutationResult(score, draws, rule.p_value(score, draws))
     sd = float(draws.std(ddof=1)) if len(draws) > 1 else math.nan
     return NullTest(
         score=float(score),
@@ -63,17 +77,56 @@ def null_test(score: float, draws: Float[ndarray, " m"]) -> NullTest | Reason:
         z=number(test.z),
         p=test.p_value,
         calibrated=number(test.calibrated),
+        p_from="sequential" if rule.stopped(score, draws) else None,
     )
 
 
-def _measure(studied: Studied, place: int) -> Score | Reason:
+def pairing_test(score: float, draws: Float[ndarray, " m"], measure: str, null: NullConfig) -> NullTest | Reason:
+    """Returns a score beside draws of a null of the pairing, as the suite asks for them, or why there are none.
+
+    Args:
+        score: the observed score.
+        draws: float64 [m], in order.
+        measure: its name, by which the suite says how many draws are taken and whether a tail is fitted.
+        null: of the suite.
+    """
+    rule = stopping_of(null, measure)
+    test = null_test(score, draws, rule)
+    if isinstance(test, Reason):
+        return test
+    taken = draws[: rule.ended(score, draws)]
+    test = replace(test, draws=len(taken) if len(taken) != null.n_permutations else None)
+    if not null.has_tail(measure) or float(taken.max()) >= score - ROUNDING:
+        return test
+    fit = fit_tail(taken)
+    if fit is None:
+        return replace(test, tail=Reason(reason="no generalised Pareto distribution fits the largest draws"))
+    tail = Tail(
+        p=fit.p_value(score),
+        p_counted=test.p,
+        exceedances=fit.exceedances,
+        threshold=fit.threshold,
+        shape=fit.shape,
+        scale=fit.scale,
+        fit_p=fit.fit_p,
+    )
+    if tail.p >= test.p:
+        return replace(test, tail=tail)
+    return replace(test, tail=tail, p=tail.p, p_from="tail")
+
+
+def _measure(studied: Studied, place: int, name: str, null: NullConfig) -> Score | Reason:
     pair, rematch = studied.pair, studied.rematch
     if pair.facts.reasons[place]:
         return Reason(reason=pair.facts.reasons[place])
     score = float(pair.scores[place])
     strongest = math.nan if rematch is None else float(rematch.strongest[place])
-    tested = {"shuffle": score, "frequency": score, "rematch": strongest}
-    nulls = {null: null_test(tested[null], draws[place]) for null, draws in studied.draws().items()}
+    nulls = {
+        name_of_null: null_test(strongest, draws[place])
+        if name_of_null == "rematch"
+        else pairing_test(score, draws[place], name, null)
+        for name_of_null, draws in studied.draws().items()
+    }
     return Score(
         score=score,
         nulls=nulls,

@@ -13,6 +13,9 @@ time."""
 MOST = 2**53
 """Largest value of any other whole number in a suite: sums and products of a few such fit into 64 bits or a float."""
 
+TAIL_DRAWS = 100
+"""Draws without which no tail is fitted: a quarter of them is looked at, and fewer do not show its shape."""
+
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     """Raises InputError unless the value is one of those allowed."""

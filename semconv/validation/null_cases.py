@@ -14,6 +14,7 @@ from numpy import ndarray
 from semconv.compare import MEASURES, Measure, make_measures
 from semconv.core.correlate import best_matches
 from semconv.statistics.permutation import frequency_strata, max_statistic, permutation_ids
+from semconv.statistics.stopping import Stopping
 from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.study.sides import Prepared, Side, match_sides, prepare_pairs, scores_of
 from semconv.suite.config import MatchConfig
@@ -67,7 +68,7 @@ def spaces_case(
         for measure in _measures(names):
             x, y = measure.prepare(X), measure.prepare(Y)
             prepared = Prepared(measure, x, y, float(measure.null_scores(x, y, np.arange(N_PAIRS)[None])[0]), False)
-            for null, scores in pairing_nulls(prepared, counts, N_PERMUTATIONS, seed, n_strata).items():
+            for null, scores in pairing_nulls(prepared, counts, Stopping(N_PERMUTATIONS), seed, n_strata).items():
                 out[f"{null}.{measure.name}"] = p_and_u(prepared.score, scores, rng)
         return out
 

@@ -13,7 +13,7 @@ import torch
 from semconv import SparseActivations, TokenBlocks
 from semconv.compare import make_measures
 from semconv.compare.measure import Measure
-from semconv.results.schema import LayerPair
+from semconv.results.schema import LayerPair, Reason, Score, SplitHalf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Workplace
 from semconv.statistics.resampling import document_starts
@@ -106,7 +106,17 @@ def study(settings: StudySettings, folder: Path, a: Side, b: Side, progress: Pro
     suite, encoded = suite_of(settings, a, b), Encoded(make_blocks([9]), TEXTS, [a], [b], {})
     saes = suite.model_a.saes[0], suite.model_b.saes[0]
     (observed,) = observe(suite, settings, encoded, Workplace(TaskCache(folder)), progress).grid.values()
-    return Studied(observed, tell_pair(observed, tuple(measure.name for measure in settings.measures), saes))
+    names = tuple(measure.name for measure in settings.measures)
+    return Studied(observed, tell_pair(observed, names, saes, settings.null))
+
+
+def pair_of(score: Score | Reason) -> LayerPair:
+    """A layer pair of which the score of one measure, `m`, matters."""
+    halves = SplitHalf(features=0, same_partner=None, r_reliability=None)
+    none = dict.fromkeys(("layer_a", "layer_b", "pairs", "undefined_a", "undefined_b"), 0)
+    none |= dict.fromkeys(("noisy_features_a", "noisy_features_b"), 0)
+    texts = {"sae_a": "0", "sae_b": "0", "matches_sha256": ""}
+    return LayerPair(**none, **texts, mean_r=None, filters=(), split_half=halves, measures={"m": score})
 
 
 MATCH = MatchConfig(top_tokens=4, need_shared_token=True, one_to_one=True, min_r=0.1, min_pairs=8)

@@ -160,7 +160,7 @@ def forged(folder: Path, told: bool = False) -> Path:
     made = folder.with_name("made")
     made.mkdir()
     with patch.object(rebuild_archive, "write_report", rebuild_archive.write_report if told else lambda *_: None):
-        draws = null_tensors(observations, suite.compare.measures)
+        draws = null_tensors(observations, suite)
         rebuild_archive._write_told(folder, made, results, draws)  # pyright: ignore[reportPrivateUsage]
     shutil.copytree(made, folder, dirs_exist_ok=True)
     shutil.rmtree(made)

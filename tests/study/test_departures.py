@@ -67,7 +67,7 @@ def step_by_step(settings: StudySettings, compare: CompareConfig, sides: Publish
         for name, departures in variants().items()
     ]
     return [
-        plain(tell_step(step, departures, step_label(name, compare)))
+        plain(tell_step(step, departures, step_label(name, compare), settings.null))
         for step, (name, departures) in zip(steps, variants().items(), strict=True)
     ]
 

@@ -13,6 +13,7 @@ from semconv import SparseActivations, best_matches
 from semconv.compare import make_measures
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
+from semconv.statistics.stopping import Stopping
 from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.study.sides import match_sides, pair_correlations, prepare_pairs
 from semconv.suite.config import MatchConfig
@@ -27,7 +28,7 @@ def test_pairing_nulls_are_the_score_with_b_rows_permuted(measure: Any):
     pairs = match_sides(WORLD.a, WORLD.b, MATCH)
     counts = WORLD.b.active_counts()[pairs.b]
     prepared = prepare_pairs(measure, WORLD.a, WORLD.b, pairs.a, pairs.b)
-    nulls = pairing_nulls(prepared, counts, 9, 4, 3)
+    nulls = pairing_nulls(prepared, counts, Stopping(9), 4, 3)
     X, Y, strata = WORLD.a.decoder[pairs.a], WORLD.b.decoder[pairs.b], frequency_strata(counts, 3)
     for name, groups in (("shuffle", None), ("frequency", strata)):
         ids = permutation_ids(len(pairs), 9, 4, strata=groups)

@@ -29,7 +29,6 @@ from semconv.results.schema import (
     Sae,
     Score,
     Sinks,
-    SplitHalf,
 )
 from semconv.runs.task_cache import FinishedTasks, TaskCache
 from semconv.runs.tasks import Task, Workplace
@@ -56,7 +55,7 @@ from semconv.suite.config import (
 from semconv.system.errors import InputError
 from semconv.system.shape import plain, read_as
 from semconv.text.top_tokens import TopTokens
-from tests._helpers.worlds import MATCH, TEXTS, make_world, model, study
+from tests._helpers.worlds import MATCH, TEXTS, make_world, model, pair_of, study
 
 WORLD = make_world()
 
@@ -107,15 +106,6 @@ def test_q_values_leave_out_what_has_no_p_and_keep_nulls_and_measures_apart():
     assert alone.nulls["shuffle"] == a_test(0.01, q=0.01, by=0.01)
     assert {place: found[place] for place in (3, 4)} == {place: table[place] for place in (3, 4)}
     assert corrected(table_of([None])) == table_of([None])
-
-
-def pair_of(score: Score | Reason) -> LayerPair:
-    """A layer pair of which the score of one measure, `m`, matters."""
-    halves = SplitHalf(features=0, same_partner=None, r_reliability=None)
-    none = dict.fromkeys(("layer_a", "layer_b", "pairs", "undefined_a", "undefined_b"), 0)
-    none |= dict.fromkeys(("noisy_features_a", "noisy_features_b"), 0)
-    texts = {"sae_a": "0", "sae_b": "0", "matches_sha256": ""}
-    return LayerPair(**none, **texts, mean_r=None, filters=(), split_half=halves, measures={"m": score})
 
 
 def scored(score: float, null: np.ndarray, q: float | None = None, by: float | None = None, **more: Any) -> LayerPair:

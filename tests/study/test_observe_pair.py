@@ -21,6 +21,7 @@ from semconv.compare import MutualKNN
 from semconv.results.schema import FilterStep, LayerPair, NullTest, Reason, RematchCounts, Score, SplitHalf
 from semconv.statistics.permutation import calibrated_score
 from semconv.statistics.resampling import bootstrap_positions, halves
+from semconv.statistics.stopping import Stopping
 from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.study.observe import Progress
 from semconv.study.observe_pair import observe_pair, resamples
@@ -81,7 +82,7 @@ def test_study_is_match_then_score_then_nulls(tmp_path: Path):
     counts = WORLD.b.active_counts()[pairs.b]
     for place, measure in enumerate(settings.measures):
         prepared = prepare_pairs(measure, WORLD.a, WORLD.b, pairs.a, pairs.b)
-        nulls = pairing_nulls(prepared, counts, 19, 5, 3)
+        nulls = pairing_nulls(prepared, counts, Stopping(19), 5, 3)
         found = score_of(pair, measure.name)
         assert found.score == prepared.score
         assert set(found.nulls) == {"shuffle", "frequency"}
@@ -327,8 +328,9 @@ def test_a_resample_with_too_few_pairs_has_no_score():
 
 
 def test_every_setting_that_draws_is_an_input():
-    # What is not drawn per task (numbers of shifts and resamples) may change without doing a task again.
-    drawn = {"n_permutations", "n_strata", "seed"}
+    # What is not drawn per task (numbers of shifts and resamples) may change without doing a task again, and a tail is
+    # fitted to draws that are there.
+    drawn = {"n_permutations", "n_strata", "seed", "draws", "stop_after", "stop_from"}
     inputs = json.dumps(WORLD.settings(seed=77).inputs(WORLD.a, WORLD.b))
     for name in NullConfig.__dataclass_fields__:
         assert (f'"{name}"' in inputs) == (name in drawn)

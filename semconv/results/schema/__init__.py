@@ -20,6 +20,7 @@ from semconv.results.schema.layer_pairs import (
     ScoreOrReason,
     SplitHalf,
     Summary,
+    Tail,
     TestOrReason,
 )
 from semconv.results.schema.sections import (
@@ -94,6 +95,7 @@ __all__ = [
     "StrongestPairs",
     "Subspaces",
     "Summary",
+    "Tail",
     "TestOrReason",
     "TextRead",
 ]

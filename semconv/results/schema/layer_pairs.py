@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from semconv.results.schema.base import EITHER, REASON, VALUE, Count, Interval, Many, Part, Reason
 from semconv.system.shape import left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tail(Part):
+    """A generalised Pareto distribution fitted to the largest draws (Knijnenburg et al. 2009)."""
+
+    p: float
+    """Upper end of the one-sided 95% interval of the probability of the score, not below 1 / (10 (m + 1))."""
+    p_counted: float
+    """(b + 1) / (m + 1) of the m draws, which needs no fit; 1 / (m + 1), as the score is above all of them."""
+    exceedances: Count
+    """Draws it was fitted to."""
+    threshold: float
+    """The largest draw that is none of them."""
+    shape: float
+    """xi; below 0 the tail ends."""
+    scale: float
+    """sigma, in units of the score."""
+    fit_p: float
+    """p of the Anderson-Darling test that they come from it; at most 0.05 is no fit."""
+
+
+TailOrReason = Annotated[Annotated[Tail, VALUE] | Annotated[Reason, REASON], EITHER]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +45,21 @@ class NullTest(Part):
     z: float | None
     """(score - mean) / sd; null where the draws do not vary."""
     p: float
-    """(b + 1) / (m + 1), b of m draws at or above the score (Phipson & Smyth 2010)."""
+    """(b + 1) / (m + 1), b of m draws at or above the score (Phipson & Smyth 2010), unless `p_from` says otherwise."""
     calibrated: float | None
     """max(score - c, 0) / (1 - c) with c the 95th percentile of the draws: 0 is chance, 1 is the top of the measure."""
     q: float | None = left_out()
     """p corrected over the layer pairs of a table (Benjamini & Hochberg 1995)."""
     q_by: float | None = left_out()
     """The same under any dependence (Benjamini & Yekutieli 2001)."""
+    draws: Count | None = left_out()
+    """m, where it is not `null.n_permutations`, or for `rematch` `null.n_rematch`."""
+    p_from: Literal["sequential", "tail"] | None = left_out()
+    """How p was got, unless counted from draws whose number was fixed: `sequential`, the draws ended once
+    `null.stop_after` of them reached the score (Besag & Clifford 1991, exact); `tail`, an approximation, the p of
+    `tail`."""
+    tail: TailOrReason | None = left_out()
+    """Where `null.tail` asks for it, of a score above every draw: the fitted tail, or why there is none."""
 
 
 TestOrReason = Annotated[Annotated[NullTest, VALUE] | Annotated[Reason, REASON], EITHER]
@@ -141,6 +172,8 @@ class BestOfGrid(Part):
     """Mean of the best of every draw."""
     p: float
     """(b + 1) / (m + 1) over the best of every draw."""
+    draws: Count | None = left_out()
+    """m, where it is not `null.n_permutations`, or for `rematch` `null.n_rematch`: draws that every layer pair has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +187,8 @@ class NullOverGrid(Part):
     significant_by: Count
     """Of them with q_by < 0.05."""
     smallest_q: float | None
-    """q of a layer pair above every draw when no other is: n tests of m draws give it n / (m + 1)."""
+    """q of a layer pair above every draw when no other is: n tests of m draws give it n / (m + 1), or with a fitted
+    tail a tenth of that."""
     largest_p: float | None
     """Of all of them."""
     mean: float | None
@@ -163,6 +197,10 @@ class NullOverGrid(Part):
     """Calibrated score of the layer pair of the highest score."""
     best_of_grid: Annotated[Annotated[BestOfGrid, VALUE] | Annotated[Reason, REASON], EITHER]
     """Test of the best layer pair."""
+    from_tail: Count | None = left_out()
+    """Where `null.tail` names the measure: layer pairs whose p comes from a fitted tail."""
+    significant_counted: Count | None = left_out()
+    """Where `null.tail` names the measure: layer pairs with q < 0.05 if all p are counted, which needs no fit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,6 +101,8 @@ class StepScore(Part):
     """Among them; 0 is possible where the published code is followed."""
     calibrated: float | None = left_out()
     """As in `NullTest`."""
+    draws: Count | None = left_out()
+    """Shuffles, where the number is neither ten nor `null.n_permutations`."""
 
 
 StepOrReason = Annotated[Annotated[StepScore, VALUE] | Annotated[Reason, REASON], EITHER]

@@ -206,7 +206,7 @@ class NullSettings(Part):
     """How much was drawn."""
 
     n_permutations: Count
-    """Permutations of the pairing (`shuffle` and `frequency`)."""
+    """Permutations of the pairing (`shuffle` and `frequency`), of measures that `draws` does not name."""
     n_strata: Count
     """Strata by activation frequency, of `frequency`."""
     n_rematch: Count
@@ -215,3 +215,11 @@ class NullSettings(Part):
     """Resamples of the documents, for intervals."""
     seed: Count
     """Key of everything that is drawn."""
+    draws: dict[str, Count] | None = left_out()
+    """Class of measures, by what a draw costs -> permutations of the pairing."""
+    stop_after: Count | None = left_out()
+    """Draws that reach the score after which a null of the pairing ends."""
+    stop_from: Count | None = left_out()
+    """Draws before which none ends; `stop_after` where it is left out."""
+    tail: Many[str] | None = left_out()
+    """Classes of measures whose p, of a score above every draw, comes from a fitted tail."""
