@@ -25,6 +25,7 @@ from semconv.report.result_values import (
 )
 from semconv.report.rows import step_score
 from semconv.report.scales import Ends, ends_with_zero, ends_within, rounded, step_of
+from semconv.report.texts import p_told
 from semconv.report.vega import (
     INK,
     QUIET,
@@ -160,7 +161,7 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
             if h
         ]
         scores.append({"x": test.score, "y": base, "y2": base - 15})
-        labels.append(f"{null}: {histogram.n} draws, p {show(test.p)}")
+        labels.append(f"{null}: {histogram.n} draws, p {show(p_told(test.p, None, test.p_from))}")
     if not labels:
         return None
     every = [*chain.from_iterable(bars.values()), *scores]

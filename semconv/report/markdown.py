@@ -9,7 +9,7 @@ from semconv.report import sections
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
-from semconv.report.texts import cannot_tell, text_compared
+from semconv.report.texts import cannot_tell, counted_alone, draws_text, p_told, text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, about, none_about
 from semconv.results.schema import BestOfGrid, NullOverGrid, Results
@@ -50,8 +50,9 @@ def headline(results: Results) -> str:
 
 
 def _beside_null(null: str, n: NullOverGrid) -> str:
-    beside = f"; {cannot_tell(n)}" if cannot_tell(n) else ""
-    p = f", p of the best of the grid {show(n.best_of_grid.p)}" if isinstance(n.best_of_grid, BestOfGrid) else ""
+    beside = "".join(f"; {said}" for said in (cannot_tell(n), counted_alone(n)) if said)
+    best = n.best_of_grid
+    p = f", p of the best of the grid {show(p_told(best.p, best.draws))}" if isinstance(best, BestOfGrid) else ""
     return (
         f"  - `{null}`: {n.significant} of {n.layer_pairs} layer pairs lie above it (q < 0.05{beside}); "
         f"its mean is {show(rounded(n.mean))}{p}."
@@ -72,7 +73,8 @@ def _nulls_text(results: Results) -> str:
         "rematch": f"`rematch` ({null.n_rematch} shifts): one model's text shifted by whole documents, everything "
         "matched again.",
     }
-    return " ".join(parts[name] for name in null_names(results)) + " See docs/statistics.md."
+    said = [*(parts[name] for name in null_names(results)), draws_text(results), "See docs/statistics.md."]
+    return " ".join(filter(None, said))
 
 
 def _optional_sections(results: Results) -> list[str]:

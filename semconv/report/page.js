@@ -146,6 +146,7 @@
       for (const name of drawn) drawings.push(histogram(name, scored.nulls[name], Math.min(...points), Math.max(...points)));
       const three = (value) => number(Number(value.toPrecision(3)));
       if (drawn.length) drawings.push(el("p", { class: "axis ends" }, el("span", {}, three(Math.min(...points))), el("span", {}, "score"), el("span", {}, three(Math.max(...points)))));
+      for (const name of shown) if (scored.nulls[name].note) parts.push(el("p", {}, `${name}: ${scored.nulls[name].note}.`));
       for (const name of grid.nulls) if (scored.nulls[name]?.reason) parts.push(el("p", {}, `${name}: ${scored.nulls[name].reason}.`));
     }
     if (explorer) {

@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 from semconv.report.histograms import Draws, Histogram, binned
 from semconv.report.result_values import null_names, title_of, value_of
 from semconv.report.scales import Ends, ends_with_zero, short
+from semconv.report.texts import draws_note
 from semconv.results.schema import Interval, LayerPair, NullTest, Reason, Results, TestOrReason
 
 
@@ -31,6 +32,7 @@ class NullData(TypedDict):
     q: float | None
     q_by: float | None
     draws: NotRequired[Histogram]
+    note: NotRequired[str]
 
 
 class ScoreData(TypedDict):
@@ -110,6 +112,9 @@ def _null(test: TestOrReason, draws: Histogram | None) -> NullData | ReasonData:
         "q": _short(test.q),
         "q_by": _short(test.q_by),
     }
+    note = draws_note(test)
+    if note:
+        shown["note"] = note
     return {**shown, "draws": draws} if draws else shown
 
 

@@ -12,7 +12,7 @@ from semconv.report.result_values import (
 )
 from semconv.report.scales import rounded
 from semconv.report.table_cells import Rows
-from semconv.report.texts import cannot_tell, text_compared
+from semconv.report.texts import cannot_tell, counted_alone, draws_text, text_compared
 from semconv.results.claims import Checked, about
 from semconv.results.schema import NullOverGrid, Results
 
@@ -22,6 +22,7 @@ def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]
     null, pairs = results.null, [pair.pairs for pair in results.grid.values()]
     draws = f"{null.n_permutations:,} permutations"
     draws += f", {null.n_rematch:,} shifts of the text" if null.n_rematch else ""
+    draws = ". ".join(filter(None, (draws, draws_text(results).removesuffix("."))))
     found = [
         ("Model A", f"{results.model_a.name}, {len(results.model_a.saes)} SAEs"),
         ("Model B", f"{results.model_b.name}, {len(results.model_b.saes)} SAEs"),
@@ -60,5 +61,5 @@ def headline_rows(results: Results) -> Rows:
 def _above(found: NullOverGrid | None) -> str | None:
     if not found or not found.layer_pairs:
         return None
-    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", cannot_tell(found))))
+    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", cannot_tell(found), counted_alone(found))))
     return f"{found.significant} of {found.layer_pairs} ({beside})"

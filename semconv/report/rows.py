@@ -16,6 +16,7 @@ from semconv.report.result_values import (
     title_of,
 )
 from semconv.report.table_cells import Rows, interval, percent
+from semconv.report.texts import counted_alone, draws_note, p_told
 from semconv.results.schema import (
     BestOfGrid,
     NullTest,
@@ -36,7 +37,17 @@ _TESTED = ("mean", "sd", "z", "calibrated", "p", "q")
 
 
 def _tested(test: NullTest | None) -> list[object]:
-    return [None] * len(_TESTED) if test is None else [getattr(test, field) for field in _TESTED]
+    if test is None:
+        return [None] * len(_TESTED)
+    return [_p_of(test) if field == "p" else getattr(test, field) for field in _TESTED]
+
+
+def _p_of(test: NullTest | None) -> float | str | None:
+    return None if test is None else p_told(test.p, test.draws, test.p_from)
+
+
+def _q_of(test: NullTest | None) -> float | str | None:
+    return None if test is None or test.q is None else p_told(test.q, test.draws, test.p_from)
 
 
 def measure_rows(results: Results, name: str) -> Rows:
@@ -53,7 +64,8 @@ def measure_rows(results: Results, name: str) -> Rows:
             for null in nulls:
                 row += _tested(test_of(pair, name, null))
                 test = found.nulls.get(null)
-                notes += [f"{null}: {test.reason}"] if isinstance(test, Reason) else []
+                note = test.reason if isinstance(test, Reason) else draws_note(test) if test is not None else ""
+                notes += [f"{null}: {note}"] if note else []
             row.append("; ".join(notes))
         rows.append(row)
     header = ["A x B layer", "pairs", "score", "95% interval"]
@@ -70,8 +82,11 @@ def grid_test_rows(results: Results) -> Rows:
             if s is None:
                 continue
             best = s.best_of_grid
-            tested = [best.score, best.null_mean, best.p] if isinstance(best, BestOfGrid) else [None] * 3
+            tested: list[object] = [None] * 3
+            if isinstance(best, BestOfGrid):
+                tested = [best.score, best.null_mean, p_told(best.p, best.draws)]
             of_grid = [f"{n} of {s.layer_pairs}" for n in (s.significant, s.significant_by)]
+            of_grid[0] += f" ({counted_alone(s)})" if counted_alone(s) else ""
             rows.append([title_of(name), null, *of_grid, s.smallest_q, summary.best_layer_pair, *tested])
     header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "lowest q of one alone"]
     return Rows([*header, "best layer pair", "its score", "null of the best", "p of the best"], rows)
@@ -90,8 +105,8 @@ def self_match_rows(results: Results) -> Rows:
 
 def _beside_shuffle(cell: Scored, measure: str) -> str:
     score, test = score_of(cell, measure), test_of(cell, measure, "shuffle")
-    z, p = (test.z, test.p) if test else (None, None)
-    return f"{show(score and score.score)} (z {show(z)}, p {show(p)})"
+    z = test.z if test else None
+    return f"{show(score and score.score)} (z {show(z)}, p {show(_p_of(test))})"
 
 
 def controls_rows(results: Results) -> Rows:
@@ -124,7 +139,12 @@ def published_rows(published: Published) -> Rows:
     for step in published.steps:
         row: list[object] = [step.step, step.pairs]
         for found in (step.svcca, step.rsa):
-            row += [found.reason, None, None] if isinstance(found, Reason) else [found.score, found.null_mean, found.p]
+            told = (
+                [found.reason, None, None]
+                if isinstance(found, Reason)
+                else [found.score, found.null_mean, p_told(found.p, found.draws)]
+            )
+            row += told
         rows.append(row)
     header = ["step (each on top of those above)", "pairs", "SVCCA", "its null mean", "p", "RSA", "its null mean", "p"]
     return Rows(header, rows)
@@ -147,7 +167,7 @@ def category_rows(results: Results, subspaces: Subspaces) -> tuple[Rows, int]:
             row: list[object] = [key, name, cell.features_a, cell.features_b, cell.pairs]
             for measure in measures:
                 test = test_of(cell, measure, "shuffle")
-                tested = [test.mean, test.p, test.q] if test else [None] * 3
+                tested = [test.mean, _p_of(test), test.q] if test else [None] * 3
                 row += [_score_or_reason(cell.measures.get(measure)), *tested]
             rows.append(row)
     features = (f"features of {name}" for name in names_of(results))
@@ -182,7 +202,7 @@ def span_rows(results: Results, spans: SpansGrid) -> Rows:
         row: list[object] = [key, cell.pairs]
         for measure in results.summary:
             score, test = score_of(cell, measure), test_of(cell, measure, "shuffle")
-            row.append(f"{show(score and score.score)} (q {show(test and test.q)})")
+            row.append(f"{show(score and score.score)} (q {show(_q_of(test))})")
         rows.append([*row, _span_note(cell)])
     return Rows(["A x B layer", "pairs", *map(title_of, results.summary), "note"], rows)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from semconv.compare.registry import DRAW_CLASSES
 from semconv.report.result_values import names_of
-from semconv.results.schema import NullOverGrid, Published, Results, SpansGrid, Subspaces
+from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, Subspaces
 from semconv.statistics.permutation import LEVEL
 from semconv.system.markdown import show
 
@@ -41,6 +42,54 @@ def cannot_tell(summary: NullOverGrid) -> str:
     """
     smallest = summary.smallest_q
     return "" if smallest is None or smallest < LEVEL else f"cannot tell one alone, whose q is {show(smallest)} at best"
+
+
+def counted_alone(summary: NullOverGrid) -> str:
+    """Returns what stands beside a count of layer pairs with q < 0.05 where some p come from fitted tails."""
+    if not summary.from_tail:
+        return ""
+    counted = f"{summary.significant_counted} layer pairs with counted p alone"
+    return f"{summary.from_tail} of the p from fitted tails, {counted}"
+
+
+def draws_text(results: Results) -> str:
+    """Returns how the draws of the nulls of the pairing depart from one number for all; empty where they do not."""
+    null, parts = results.null, list[str]()
+    for name, n in (null.draws or {}).items():
+        parts.append(f"{n:,} for {', '.join(m for m in DRAW_CLASSES.get(name, ()) if m in results.summary) or name}")
+    said = [f"Permutations: {null.n_permutations:,}, but {'; '.join(parts)}."] if parts else []
+    if null.stop_after:
+        said.append(
+            f"A null of the pairing ends once {null.stop_after} draws reach the score, after {null.stop_from or 0} at "
+            "the earliest (Besag & Clifford 1991); p is exact, and the best of the grid is tested on the draws that "
+            "all have."
+        )
+    if null.tail:
+        said.append(
+            "p marked as of a fitted tail is an approximation: the upper end of an interval, never below a tenth of "
+            "the counted p, which stands beside it (Knijnenburg et al. 2009)."
+        )
+    return " ".join(said)
+
+
+def draws_note(test: NullTest) -> str:
+    """Returns how the p of a test was got; empty where it is counted from as many draws as the suite has for all."""
+    told = [f"{test.draws:,} draws"] if test.draws is not None else []
+    if test.p_from == "sequential":
+        told.append("ended early")
+    if isinstance(test.tail, Reason):
+        told.append(test.tail.reason)
+    elif test.tail is not None:
+        fitted = f"tail fitted to {test.tail.exceedances}, counted p {show(test.tail.p_counted)}"
+        told.append(fitted if test.p_from == "tail" else f"{fitted} kept")
+    return ", ".join(told)
+
+
+def p_told(p: float, draws: int | None, p_from: str | None = None) -> float | str:
+    """Returns p as a table shows it: where the results say so, with its number of draws and how it was got."""
+    marks = [f"{draws:,} draws"] if draws is not None else []
+    marks += {"sequential": ["ended early"], "tail": ["fitted tail"]}.get(p_from or "", [])
+    return f"{show(p)} ({', '.join(marks)})" if marks else p
 
 
 def published_text(results: Results, published: Published) -> str:

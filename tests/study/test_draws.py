@@ -11,7 +11,7 @@ import pytest
 
 import semconv.study.nulls
 from semconv import InputError
-from semconv.compare import MEASURES, Measure, make_measures
+from semconv.compare import MEASURES, make_measures
 from semconv.compare.registry import DRAW_CLASSES
 from semconv.results.schema import BestOfGrid, NullTest, Reason, Score, Tail
 from semconv.runs.task_cache import FinishedTasks
@@ -109,9 +109,8 @@ def test_no_more_is_drawn_than_a_batch_beyond_the_end():
 
 
 def changed(studied: Studied, change: np.ndarray) -> Observations:
-    pair = studied.observed.pair
-    other = PairObservation(**{**vars(pair), "draws": change})
-    return Observations({"1x2": replace(studied.observed, pair=other)}, [], {}, {})
+    pair = replace(studied.observed.pair, draws=change)
+    return Observations({"1x2": replace(studied.observed, pair=pair)}, [], {}, {})
 
 
 def test_observations_with_more_or_fewer_draws_than_the_suite_ends_with_are_refused(studied: tuple[Studied, Path]):
@@ -211,9 +210,4 @@ def test_a_grid_says_how_much_of_it_rests_on_fitted_tails():
 
 
 def test_a_measure_of_ones_own_takes_as_many_as_any():
-    class Own(Measure[np.ndarray]):
-        @property
-        def name(self) -> str:
-            return "own"
-
-    assert NullConfig(50, draws={"singular_values": 9}).most_draws(Own().name) == 50
+    assert NullConfig(50, draws={"singular_values": 9}).most_draws("own") == 50
