@@ -16,7 +16,7 @@ from semconv.report.result_values import (
     title_of,
 )
 from semconv.report.table_cells import Rows, interval, percent
-from semconv.report.texts import counted_alone, draws_note, p_told
+from semconv.report.texts import counted_alone, p_told, tail_note
 from semconv.results.schema import (
     BestOfGrid,
     NullTest,
@@ -64,7 +64,7 @@ def measure_rows(results: Results, name: str) -> Rows:
             for null in nulls:
                 row += _tested(test_of(pair, name, null))
                 test = found.nulls.get(null)
-                note = test.reason if isinstance(test, Reason) else draws_note(test) if test is not None else ""
+                note = test.reason if isinstance(test, Reason) else tail_note(test) if test is not None else ""
                 notes += [f"{null}: {note}"] if note else []
             row.append("; ".join(notes))
         rows.append(row)

@@ -60,8 +60,8 @@ def draws_text(results: Results) -> str:
     said = [f"Permutations: {null.n_permutations:,}, but {'; '.join(parts)}."] if parts else []
     if null.stop_after:
         said.append(
-            f"A null of the pairing ends once {null.stop_after} draws reach the score, after {null.stop_from or 0} at "
-            "the earliest (Besag & Clifford 1991); p is exact, and the best of the grid is tested on the draws that "
+            f"A null of the pairing ends once {null.stop_after} draws reach the score, after "
+            f"{null.stop_from or null.stop_after} at the earliest (Besag & Clifford 1991); p is exact, and the best of the grid is tested on the draws that "
             "all have."
         )
     if null.tail:
@@ -72,17 +72,20 @@ def draws_text(results: Results) -> str:
     return " ".join(said)
 
 
+def tail_note(test: NullTest) -> str:
+    """Returns what there is to say of the tail of a null; empty where none was to be fitted."""
+    if isinstance(test.tail, Reason):
+        return test.tail.reason
+    if test.tail is None:
+        return ""
+    return f"tail fitted to the {test.tail.exceedances} largest draws, counted p {show(test.tail.p_counted)}"
+
+
 def draws_note(test: NullTest) -> str:
     """Returns how the p of a test was got; empty where it is counted from as many draws as the suite has for all."""
-    told = [f"{test.draws:,} draws"] if test.draws is not None else []
-    if test.p_from == "sequential":
-        told.append("ended early")
-    if isinstance(test.tail, Reason):
-        told.append(test.tail.reason)
-    elif test.tail is not None:
-        fitted = f"tail fitted to {test.tail.exceedances}, counted p {show(test.tail.p_counted)}"
-        told.append(fitted if test.p_from == "tail" else f"{fitted} kept")
-    return ", ".join(told)
+    told = [f"{test.draws:,} draws" if test.draws is not None else ""]
+    told += ["ended early" if test.p_from == "sequential" else "", tail_note(test)]
+    return ", ".join(filter(None, told))
 
 
 def p_told(p: float, draws: int | None, p_from: str | None = None) -> float | str:

@@ -68,10 +68,13 @@ class Stopping:
             InputError: the statistic or a draw is not finite.
         """
         counted = p_value(statistic, null)
-        return self.after / len(null) if self.stopped(statistic, null) and len(null) > self.common else counted
+        return self.after / len(null) if self._stopped(statistic, null) and len(null) > self.common else counted
 
-    def stopped(self, statistic: float, null: Float[ndarray, " m"]) -> bool:
-        """Whether the draws that the rule took ended because h of them reach the statistic."""
+    def ended_early(self, statistic: float, null: Float[ndarray, " m"]) -> bool:
+        """Whether the draws that the rule took ended because h of them reach the statistic, though more were allowed."""
+        return self.common < self.most and self._stopped(statistic, null)
+
+    def _stopped(self, statistic: float, null: Float[ndarray, " m"]) -> bool:
         return bool(self.after) and int((null >= statistic - ROUNDING).sum()) >= self.after
 
     def randomised(self, statistic: float, null: Float[ndarray, " m"], uniform: float) -> float:
@@ -83,7 +86,7 @@ class Stopping:
             uniform: a number from [0, 1).
         """
         m, reached = len(null), int((null >= statistic - ROUNDING).sum())
-        if self.stopped(statistic, null) and m > self.common:
+        if self._stopped(statistic, null) and m > self.common:
             low, high = self.after / (m + 1), self.after / m
         else:
             low, high = reached / (m + 1), (reached + 1) / (m + 1)

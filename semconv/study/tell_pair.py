@@ -77,7 +77,7 @@ def null_test(score: float, draws: Float[ndarray, " m"], rule: Stopping | None =
         z=number(test.z),
         p=test.p_value,
         calibrated=number(test.calibrated),
-        p_from="sequential" if rule.stopped(score, draws) else None,
+        p_from="sequential" if rule.ended_early(score, draws) else None,
     )
 
 

@@ -17,10 +17,10 @@ def test_the_rule_by_hand():
     assert rule.common == 2
     assert rule.ended(0.75, null) == 4  # the second that reaches it
     assert rule.p_value(0.75, null[:4]) == 2 / 4
-    assert rule.stopped(0.75, null[:4])
+    assert rule.ended_early(0.75, null[:4])
     assert rule.ended(0.85, null) == 6
     assert rule.p_value(0.85, null) == (1 + 1) / (6 + 1)
-    assert not rule.stopped(0.85, null)
+    assert not rule.ended_early(0.85, null)
     assert rule.ended(0.0, null) == 2
     assert rule.p_value(0.0, null[:2]) == 1.0
 
@@ -31,7 +31,10 @@ def test_draws_before_which_nothing_ends_are_a_fixed_number():
     assert rule.ended(0.5, null) == 4
     assert rule.p_value(0.5, null[:4]) == (2 + 1) / (4 + 1)
     assert rule.ended(0.85, null) == 6
-    assert Stopping(3, after=2, least=4).common == 3
+    short = Stopping(3, after=2, least=4)
+    assert short.common == 3
+    assert short.p_value(0.5, null[:3]) == (2 + 1) / (3 + 1)
+    assert not short.ended_early(0.5, null[:3])  # a number that is fixed is no early end
 
 
 def test_without_a_stop_all_are_taken_and_counted():

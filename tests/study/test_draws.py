@@ -92,7 +92,7 @@ def test_where_a_null_ends_does_not_depend_on_how_many_are_drawn_at_once(batch: 
     for name, null in pairing_nulls(prepared, counts, rule, 3, 3).items():
         assert (null == usual[name]).all()
         assert 5 < len(null) < 300
-        assert rule.stopped(0.1, null)
+        assert rule.ended_early(0.1, null)
 
 
 def test_no_more_is_drawn_than_a_batch_beyond_the_end():
