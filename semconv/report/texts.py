@@ -61,8 +61,8 @@ def draws_text(results: Results) -> str:
     if null.stop_after:
         said.append(
             f"A null of the pairing ends once {null.stop_after} draws reach the score, after "
-            f"{null.stop_from or null.stop_after} at the earliest (Besag & Clifford 1991); p is exact, and the best of the grid is tested on the draws that "
-            "all have."
+            f"{null.stop_from or null.stop_after} at the earliest (Besag & Clifford 1991); p is exact, and the best of "
+            "the grid is tested on the draws that all have."
         )
     if null.tail:
         said.append(

@@ -71,7 +71,7 @@ class Stopping:
         return self.after / len(null) if self._stopped(statistic, null) and len(null) > self.common else counted
 
     def ended_early(self, statistic: float, null: Float[ndarray, " m"]) -> bool:
-        """Whether the draws that the rule took ended because h of them reach the statistic, though more were allowed."""
+        """Whether the draws that the rule took ended because h of them reach the statistic, before all were taken."""
         return self.common < self.most and self._stopped(statistic, null)
 
     def _stopped(self, statistic: float, null: Float[ndarray, " m"]) -> bool:
