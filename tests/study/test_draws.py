@@ -110,7 +110,7 @@ def test_no_more_is_drawn_than_a_batch_beyond_the_end():
 
 def changed(studied: Studied, change: np.ndarray) -> Observations:
     pair = replace(studied.observed.pair, draws=change)
-    return Observations({"1x2": replace(studied.observed, pair=pair)}, [], {}, {})
+    return Observations({"1x2": replace(studied.observed, pair=pair)}, {}, {}, {})
 
 
 def test_observations_with_more_or_fewer_draws_than_the_suite_ends_with_are_refused(studied: tuple[Studied, Path]):
