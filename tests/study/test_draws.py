@@ -116,7 +116,7 @@ def changed(studied: Studied, change: np.ndarray) -> Observations:
 def test_observations_with_more_or_fewer_draws_than_the_suite_ends_with_are_refused(studied: tuple[Studied, Path]):
     found, folder = studied
     suite = suite_of(WORLD.settings(NAMES, **ENDING), WORLD.a, WORLD.b)
-    kept = FinishedTasks(folder / "tasks" if (folder / "tasks").exists() else folder)
+    kept = FinishedTasks(folder)
     draws = kept.read_as(PairObservation, "grid.1x2.observed").draws
     check_observations(suite, changed(found, draws))
     more = draws.copy()
