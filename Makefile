@@ -7,7 +7,7 @@ SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp c
 
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
-.PHONY: help setup build reproduce test test-fast hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check clean
+.PHONY: help setup build reproduce rehearse test test-fast hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
@@ -20,6 +20,7 @@ help:
 	@echo "make page-check  the report page in headless Chromium, with axe-core; needs chromium and its driver"
 	@echo "make cuda-check  compile every CUDA kernel for every architecture; needs no GPU"
 	@echo "make bench       the kernel against its peers on this machine"
+	@echo "make rehearse    the suite gemma2 with random weights from a hub on this machine; REHEARSE_ARGS='--scale full' for exact shapes"
 	@echo "make asan        the native tests, and a writer beside every op, under the address and undefined-behaviour sanitisers"
 	@echo "make tsan        the same under the thread sanitiser; needs libtsan, which comes with g++"
 	@echo "make fuzz        1,000,000 inputs for the ops and 50,000 for the store reader; needs clang++"
@@ -88,6 +89,10 @@ cuda-check: build
 bench: build
 	-$(LOCKED) requirements-mkl.lock
 	$(BIN)/semconv bench --quick
+
+# Tiny by default; --scale full writes Gemma-2-2B and 9B with random weights: 60 GB of disk, hours.
+rehearse: build
+	$(BIN)/python scripts/measure/rehearse.py $(REHEARSE_ARGS)
 
 asan: build
 	scripts/checks/sanitize.sh address $(BIN)/python
