@@ -116,7 +116,7 @@ def test_too_little_disk_is_said_before_anything_is_written(
     options = rehearse.parse(["--scale", "full", "--out", str(tmp_path / "made")])
     assert rehearse.rehearse(options, tmp_path / "made") == 2
     told = capsys.readouterr().err
-    assert told.startswith("rehearse: needs 5")
+    assert told.startswith("rehearse: needs 49 GiB of disk, ")
     assert told.endswith("has 3 GiB free\n")
     assert list((tmp_path / "made").iterdir()) == []
 
