@@ -2,7 +2,8 @@
 
 from semconv.cli import studies  # isort: skip - commands stand in `semconv --help` in the order they register
 from semconv.cli import finished  # isort: skip
-from semconv.cli import stages
+from semconv.cli import stages  # isort: skip
+from semconv.cli import planning
 from semconv.cli.terminal import app, main
 
-__all__ = ["app", "finished", "main", "stages", "studies"]
+__all__ = ["app", "finished", "main", "planning", "stages", "studies"]

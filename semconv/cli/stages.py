@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from semconv.cli.plain import table
 from semconv.cli.terminal import (
@@ -219,36 +218,6 @@ def dictionary(
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
     write_sae(as_sae(found, centre, sae.hook), target)
     out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
-
-
-@app.command(rich_help_panel=MACHINE, epilog="Example: semconv doctor gemma2")
-def doctor(
-    suite: SuiteArgument = "mini",
-    folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
-    all_layers: AllLayersOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
-    from dataclasses import asdict
-
-    from semconv.pipeline.doctor import examine
-    from semconv.suite.config import load_suite
-
-    findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
-    missing = [f for f in findings if f.fine is False]
-    if as_json:
-        print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
-    else:
-        grid = table("what", "needed", "found", "")
-        marks = {True: Text("ok", "green"), False: Text("missing", "bold red"), None: Text()}
-        for f in findings:
-            grid.add_row(f.what, f.needed, f.found, marks[f.fine])
-        out.print(grid)
-        out.print(
-            f"{len(missing)} things missing." if missing else f"Ready for `semconv reproduce {suite}`.", soft_wrap=True
-        )
-    if missing:
-        raise typer.Exit(2)
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv bench --full --out bench")

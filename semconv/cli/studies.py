@@ -42,7 +42,9 @@ def reproduce(
     memory: MemoryOption = None,
     fast: FastOption = False,
     all_layers: AllLayersOption = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the disk or the GPU looks too small.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Run even if the disk or the memory looks too small.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Regenerate every number of a suite: encode, correlate, match, compare, check the claims, write the report.
@@ -64,7 +66,7 @@ def reproduce(
     check_paths(of_run, known_names(config))  # ends the command before the run if there is a mistake in them
     target, chosen = run_folder(suite, folder), choose_device(device)
     if not anyway:
-        check_needs(config, target, chosen, stores)
+        check_needs(config.fast() if fast else config, target, chosen, stores, bytes_of(memory))
     with progress_bar() as progress:
         run = Run(
             config.fast() if fast else config,

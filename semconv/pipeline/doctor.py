@@ -11,8 +11,13 @@ from pathlib import Path
 import torch
 
 from semconv.core import ops
-from semconv.core.device import available_memory, choose_device, why_no_cuda
+from semconv.core.device import choose_device, free_memory, why_no_cuda
 from semconv.models.sources import CACHED, READABLE, UNREACHABLE, hub_access, hub_repositories, on_hub
+from semconv.pipeline.kept_probes import kept_rates
+from semconv.pipeline.plan import Plan, Planner
+from semconv.pipeline.room import in_words, lacks
+from semconv.pipeline.shapes import shapes_of
+from semconv.pipeline.stage_times import Machine
 from semconv.suite.config import ModelConfig, SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.provenance import processor
@@ -101,20 +106,17 @@ def _hub(suite: SuiteConfig) -> list[Finding]:
     return findings
 
 
-def _stores(suite: SuiteConfig) -> Finding:
-    """The size of the activation stores, at 100 active features a token in 4 bytes each."""
-    n = sum(len(model.saes) for model in _models(suite)) + (4 if suite.published else 0)
-    gib = n * suite.corpus.max_tokens * (100 * 4 + 8) / GIB
-    return Finding("activation stores", f"{n} SAEs x {suite.corpus.max_tokens:,} tokens", f"up to {gib:.1f} GiB", None)
+def _stores(plan: Plan, n: int, suite: SuiteConfig) -> Finding:
+    """The size of the activation stores, by the L0 of each SAE."""
+    what = f"{n} SAEs x {suite.corpus.max_tokens:,} tokens"
+    return Finding("activation stores", what, f"about {plan.disk.stores / GIB:.1f} GiB", None)
 
 
-def _gpu(suite: SuiteConfig) -> Finding:
-    needed = suite.needs.gpu_gib
+def _gpu() -> Finding:
     if not torch.cuda.is_available():
-        return Finding("GPU", f"{needed:g} GiB" if needed else "none", "none", None if needed == 0 else False)
+        return Finding("GPU", "none", "none", None)
     memory = torch.cuda.get_device_properties(0).total_memory / GIB
-    name = torch.cuda.get_device_name()
-    return Finding("GPU", f"{needed:g} GiB" if needed else "none", f"{name}, {memory:.0f} GiB", memory >= needed)
+    return Finding("GPU", "none", f"{torch.cuda.get_device_name()}, {memory:.0f} GiB", None)
 
 
 def _device() -> Finding:
@@ -122,53 +124,77 @@ def _device() -> Finding:
     return Finding("device", "any", f"{choose_device()}" + (f" ({lacking})" if lacking else ""), None)
 
 
-def check_needs(suite: SuiteConfig, folder: Path, device: torch.device, stores: Path | None = None) -> None:
+def _held_already(where: Path) -> int:
+    """Returns bytes of the files in a folder, which a run that continues there does not need again."""
+    return sum(p.stat().st_size for p in where.rglob("*") if p.is_file()) if where.is_dir() else 0
+
+
+def machine_here(device: torch.device) -> Machine:
+    """Returns this machine, with the memory that is free on the device."""
+    return Machine(torch.get_num_threads() if device.type == "cpu" else 1, free_memory(device))
+
+
+def check_needs(
+    suite: SuiteConfig, folder: Path, device: torch.device, stores: Path | None = None, memory: int | None = None
+) -> None:
     """Raises InputError for a run that this machine has no room for, before anything is downloaded or written.
+
+    Nothing is refused for sizes that are only assumed; `semconv plan` says what those are.
 
     Args:
         suite: to be run.
         folder: of the run.
         device: that it computes on.
         stores: folder of shared stores, where they are not in the run folder; they are most of what a run writes.
+        memory: bytes of activations and decoder rows held at once; None for half of what is free.
 
     Raises:
         InputError: too little disk where the stores go (what that folder already holds counts as free, since it may be
-            what the suite needs), no GPU, or too small a one.
+            what the suite needs), or less memory than two SAEs and one task take.
     """
-    needs, where = suite.needs, stores or folder
-    held = sum(p.stat().st_size for p in where.rglob("*") if p.is_file()) if where.is_dir() else 0
-    disk = (free_disk(where.resolve()) + held) / GIB
-    if disk < needs.disk_gib:
-        raise InputError(f"suite {suite.name} needs {needs.disk_gib:g} GiB of disk, {where} has {disk:.1f} GiB free")
-    if needs.gpu_gib and device.type != "cuda":
-        raise InputError(
-            f"suite {suite.name} needs a GPU of {needs.gpu_gib:g} GiB, this run computes on the {device.type}; "
-            "--anyway runs it nevertheless"
-        )
-    memory = torch.cuda.get_device_properties(device).total_memory / GIB if device.type == "cuda" else 0.0
-    if memory and memory < needs.gpu_gib:
-        raise InputError(
-            f"suite {suite.name} needs a GPU of {needs.gpu_gib:g} GiB, this one has {memory:.0f} GiB; "
-            "--anyway runs it nevertheless"
-        )
+    if any(one.fine is False for one in _paths(suite)):
+        return  # the run says which, in a better sentence
+    shapes = shapes_of(suite, ask=False)
+    if not shapes.are_known:
+        return
+    plan, where = Planner(suite, shapes).plan(machine_here(device), device, memory=memory), stores or folder
+    for lack in lacks(plan, free_disk(where.resolve()) + _held_already(where), where):
+        raise InputError(f"suite {suite.name} {lack}; --anyway runs it nevertheless")
 
 
 def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
     """Returns the findings for running `suite` into `folder`."""
-    disk, memory = free_disk(folder.resolve()) / GIB, available_memory() / GIB
-    needs = suite.needs
-    return [
+    facts = [
         Finding("processor", "any", f"{processor()}, {os.cpu_count()} cores", None),
         Finding("torch", ">= 2.11", torch.__version__, None),
         _core(),
         *_libraries(),
-        Finding("disk", f"{needs.disk_gib:g} GiB", f"{disk:.1f} GiB free", disk >= needs.disk_gib),
-        Finding("memory", f"{needs.memory_gib:g} GiB", f"{memory:.1f} GiB available", memory >= needs.memory_gib),
-        _gpu(suite),
-        _device(),
-        *_packages(suite),
-        *_paths(suite),
-        *_hub(suite),
-        _stores(suite),
-        Finding("time", f"about {needs.minutes:g} min", "-", None),
+    ]
+    paths = _paths(suite)
+    planned = [] if any(one.fine is False for one in paths) else _planned(suite, folder)
+    return [*facts, *planned, _gpu(), _device(), *_packages(suite), *paths, *_hub(suite)]
+
+
+def _planned(suite: SuiteConfig, folder: Path) -> list[Finding]:
+    """What the plan says of disk, memory and time; of time only where a probe of this suite is kept."""
+    device = choose_device()
+    planner, machine = Planner(suite, shapes_of(suite)), machine_here(device)
+    rates = kept_rates(planner, device)
+    plan = planner.plan(machine, device, rates)
+    free, available = free_disk(folder.resolve()) + _held_already(folder), plan.machine.memory
+    needed, n = plan.disk.folder + plan.disk.download, len(planner.sides.stores)
+    time = f"a probe of a minute tells: `semconv plan {suite.name}`"
+    if plan.seconds is not None:
+        time = f"about {in_words(plan.seconds)} on {machine.cores} threads, without downloads"
+    return [
+        Finding("disk", f"{needed / GIB:.1f} GiB", f"{free / GIB:.1f} GiB free", needed <= free),
+        Finding(
+            "memory",
+            f"{plan.memory.least / GIB:.1f} GiB, up to {plan.memory.peak / GIB:.1f} used",
+            f"{available / GIB:.1f} GiB available",
+            plan.memory.least <= available,
+        ),
+        Finding("download", f"{plan.disk.download / GIB:.1f} GiB", "-", None),
+        _stores(plan, n, suite),
+        Finding("time", time, "-", None),
     ]

@@ -315,16 +315,16 @@ class PublishedConfig(Strict):
 
 @dataclass(frozen=True)
 class NeedsConfig(Strict):
-    """What a run needs, checked by `semconv doctor`."""
+    """What earlier versions were told that a run needs. It is accepted and no longer read: `semconv plan` finds it."""
 
     disk_gib: Number = 1.0
-    """Free space for the run folder."""
+    """Not read."""
     memory_gib: Number = 4.0
-    """Available memory."""
+    """Not read."""
     minutes: Number = 10.0
-    """On two cores."""
+    """Not read."""
     gpu_gib: Number = 0.0
-    """GPU memory; 0 when no GPU is needed."""
+    """Not read."""
 
 
 @dataclass(frozen=True)
@@ -347,7 +347,7 @@ class SuiteFile(Strict):
     spans: SpanConfig | None = None
     published: PublishedConfig | None = None
     align: AlignConfig | None = None
-    needs: NeedsConfig = field(default_factory=NeedsConfig)
+    needs: NeedsConfig | None = left_out()
 
     def __post_init__(self) -> None:
         ranges.file_name("suite", self.name)

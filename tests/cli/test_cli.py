@@ -163,11 +163,16 @@ def test_doctor_tells_what_is_missing(tiny_suite: Path, tmp_path: Path):
     assert ready.returncode == 0, ready.stdout
     assert "Ready" in ready.stdout
     path = tmp_path / "tiny.toml"
-    path.write_text(tiny_suite.read_text() + "[needs]\ngpu_gib = 9999\ndisk_gib = 1e9\n")
+    path.write_text(tiny_suite.read_text().replace("max_tokens = ", "max_tokens = 99999999999"))
     done = semconv_cli("doctor", path, "--json")
     assert done.returncode == 2
     missing = {f["what"] for f in json.loads(done.stdout) if f["fine"] is False}
-    assert missing == {"GPU", "disk"}
+    assert missing == {"memory", "disk"}
+    refused = semconv_cli("reproduce", path, "--out", tmp_path / "run")
+    assert refused.returncode == 2
+    assert "suite tiny needs about" in refused.stderr
+    assert "--anyway runs it nevertheless" in refused.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_correlate_writes_what_the_api_returns(tmp_path: Path):

@@ -31,6 +31,7 @@ COMMANDS = {
     "doctor": """--all-layers --json --out""",
     "encode": """--all-layers --device --out --stores""",
     "export": """--run""",
+    "plan": """--all-layers --device --fast --json --l0 --machine --memory --out --pairs --probe --workers""",
     "report": """--from --max-size --out""",
     "reproduce": """--all-layers --anyway --claims --device --fast --json --memory --out --stores""",
     "run-tasks": """--all-layers --device --fast --memory --out --shard --stores""",

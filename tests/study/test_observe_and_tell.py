@@ -15,6 +15,8 @@ from statsmodels.stats.multitest import multipletests
 
 from semconv import SparseActivations
 from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
+from semconv.pipeline.planned_tasks import planned_sides, planned_tasks
+from semconv.pipeline.shapes import SaeShape, Shapes
 from semconv.results.schema import (
     Corpus,
     Fit,
@@ -499,6 +501,25 @@ def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: P
     assert [name for name, keys in needed.items() if not keys] == alone
     assert seen["grid.1x2.rematch-scores.0"].cost == "score"
     assert set(seen) == cache.used
+
+
+def test_the_tasks_are_those_that_were_planned_without_observing(tmp_path: Path):
+    """Where every layer pair and control keeps enough pairs; stage by stage, in order."""
+    null = NullConfig(n_permutations=19, n_strata=3, n_rematch=25, n_bootstrap=21, seed=5)
+    loose = {"min_pairs": 3, "min_r": -0.99, "need_shared_token": False, "one_to_one": False}
+    suite, encoded = small(null=null, match=replace(MATCH, **loose))
+    settings = WORLD.settings(suite.compare.measures, match=loose, n_rematch=25, n_bootstrap=21)
+    shapes = Shapes({}, {"sae": SaeShape(30, 9, 3.0, 0, 0)}, 0, ())
+    cache, listed = TaskCache(tmp_path), list[tuple[str, str, int]]()
+    for stage, tasks in stages(suite, settings, encoded, cache):
+        listed += [(stage, task.name, len({need.key for need in task.needs})) for task in tasks]
+        Workplace(cache).run(tasks, lambda *_: None)
+    planned = planned_tasks(suite, planned_sides(suite, shapes))
+    assert [(task.stage, task.name) for task in planned] == [one[:2] for one in listed]
+    assert len(listed) > 40
+    for task, (_, name, n_needs) in zip(planned, listed, strict=True):
+        assert task.name == name
+        assert len(task.sides) == n_needs or task.kind == "shared"  # which reads what is known of a store
 
 
 @pytest.mark.parametrize("n_cells", [1, 2, 3, 9, 10])

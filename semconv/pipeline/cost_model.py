@@ -1,0 +1,265 @@
+"""What a task takes: seconds on one thread and bytes of memory, from its sizes and from rates that a probe measured.
+
+Each formula has the parts of the function that does the task, and the size that each part grows with:
+
+- matching grows with the dictionaries, F_a F_b, and with the products of activations, tokens x L0_a x L0_b;
+- filters grow with the features of B; cutting, pooling and sorting activations grow with their entries;
+- scores and draws are measured on smaller copies of the suite's pairs, all sizes shrunk alike, and follow a power of
+  how much smaller they are, whose exponent is fitted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from semconv.pipeline.planned_tasks import PlannedSide, PlannedTask
+from semconv.study.controls import SCORED
+from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
+from semconv.suite.config import SuiteConfig
+from semconv.system.shape import Strict
+
+SPAN = 16
+"""Tokens of a sentence."""
+_OVERLAP = 2.0  # of the features of a span's tokens, each is active on so many of them
+SMALL = 32
+"""Feature pairs of a category."""
+_WIDE = 6  # matrices of n rows, in float64, that a measure holds of each side
+_SQUARE = 4  # n x n matrices in float64 that it holds
+
+
+@dataclass(frozen=True)
+class Line(Strict):
+    """Seconds that grow with the tokens.
+
+    Attributes:
+        fixed: that do not.
+        per_token: for each.
+    """
+
+    fixed: float
+    per_token: float
+
+
+@dataclass(frozen=True)
+class Power(Strict):
+    """Seconds that grow with a power of the scale.
+
+    Attributes:
+        at_one: at the sizes of the suite.
+        exponent: of the scale.
+    """
+
+    at_one: float
+    exponent: float
+
+    def at(self, scale: float) -> float:
+        """Returns the seconds at sizes that are `scale` times as large."""
+        return self.at_one * scale**self.exponent
+
+
+@dataclass(frozen=True)
+class Sizes(Strict):
+    """The sizes that a probe was made for.
+
+    Attributes:
+        n_pairs: feature pairs of a layer pair.
+        width_a: columns of A's decoder rows.
+        width_b: of B's.
+        features_a: F of A.
+        features_b: of B.
+        l0_a: active features per token of A.
+        l0_b: of B.
+    """
+
+    n_pairs: int
+    width_a: int
+    width_b: int
+    features_a: int
+    features_b: int
+    l0_a: float
+    l0_b: float
+
+    def scale(self, n_pairs: int, width_a: int, width_b: int) -> float:
+        """Returns how much larger other pairs are: the cube root of the ratio of n d_a d_b."""
+        return ((n_pairs * width_a * width_b) / (self.n_pairs * self.width_a * self.width_b)) ** (1 / 3)
+
+
+@dataclass(frozen=True)
+class Rates(Strict):
+    """What a probe measured; seconds of one thread while all are busy.
+
+    Attributes:
+        machine: processor, device, threads and versions.
+        device: `cpu` or `cuda`.
+        threads: tasks that ran at once.
+        sizes: that it was made for.
+        match: one call of `best_matches` on two sides of these sizes.
+        shift: one shift of `best_matches_shifted`.
+        filters: `match_features`, per feature of B.
+        cut: taking some tokens of activations, or some features, per entry.
+        pool: over spans, per entry.
+        top: the top tokens of every feature, per entry.
+        members: the categories of a feature.
+        score_set: all measures of the suite on the pairs, as a resample takes them.
+        self_set: the same of a dictionary with itself.
+        draws: measure -> one draw.
+        small_set: scores of the measures of categories on `SMALL` pairs.
+        small_draws: measure -> one draw on them.
+        relations: `relate_categories` of one layer pair.
+        tokenize: per token.
+        parse: docstrings, per byte of source.
+        read: per byte of tensors, checked.
+        write: per byte, checked.
+        hashed: SHA-256, per byte.
+        figure: one figure.
+        blocks: model -> of one block, all threads at it, per forward pass and per token.
+        saes: `WIDTHxFEATURES` -> encoding with one SAE, all threads at it, per token.
+        seconds: how long the probe took.
+    """
+
+    machine: str
+    device: str
+    threads: int
+    sizes: Sizes
+    match: Line
+    shift: Line
+    filters: float
+    cut: float
+    pool: float
+    top: float
+    members: float
+    score_set: Power
+    self_set: Power
+    draws: dict[str, Power]
+    small_set: float
+    small_draws: dict[str, float]
+    relations: float
+    tokenize: float
+    parse: float
+    read: float
+    write: float
+    hashed: float
+    figure: float
+    blocks: dict[str, Line]
+    saes: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class CostModel:
+    """Seconds and bytes of the tasks of a suite.
+
+    Attributes:
+        suite: whose.
+        rates: measured.
+        n_pairs: feature pairs of a layer pair.
+        categories: how many the suite has.
+    """
+
+    suite: SuiteConfig
+    rates: Rates
+    n_pairs: int
+    categories: int
+
+    def seconds(self, task: PlannedTask) -> float:
+        """Returns what a task takes on one thread, the reading of its sides not counted (`read`)."""
+        if task.kind == "observe":
+            return self._observe(*task.sides)
+        if task.kind == "self":
+            (side,) = task.sides
+            scale = min(side.sae.n_features, SCORED) / min(self._largest, SCORED)
+            return self._match(side, side) + self.rates.self_set.at(scale ** (1 / 3))
+        if task.kind == "rematch":
+            a, b = task.sides
+            of_one = self._line(self.rates.shift, a, b, 1.0) + 2 * self.rates.filters * b.sae.n_features
+            return task.amount * of_one
+        if task.kind == "scores":
+            return task.amount * self._score_set(*task.sides)
+        if task.kind == "resample":
+            a, b = task.sides
+            of_one = self._cut(a, b) + self._match(a, b) + self._filtered(b) + self._score_set(a, b)
+            return task.amount * of_one
+        return self._part(task)
+
+    def read(self, side: PlannedSide) -> float:
+        """Returns what reading a side from disk takes."""
+        return side.held * self.rates.read
+
+    def working(self, task: PlannedTask) -> int:
+        """Returns the bytes that a task holds beside its sides, about."""
+        if not task.sides:
+            return 0
+        n = min(SCORED, task.sides[0].sae.n_features) if task.kind == "self" else self.n_pairs
+        widths = sum(side.sae.width for side in task.sides) * (2 if len(task.sides) == 1 else 1)
+        measures = 8 * n * (_WIDE * widths + _SQUARE * n) if task.kind not in ("rematch", "shared") else 0
+        entries = 6 * sum(side.entries for side in task.sides)
+        copies = {"resample": 1.0, "observe": 0.5, "categories": 1.0, "spans": 1.0}.get(task.kind, 0.0)
+        packed = 6 * sum(side.entries for side in task.sides) + 16 * sum(side.sae.n_features for side in task.sides)
+        return int(measures + copies * entries + packed)
+
+    @property
+    def _largest(self) -> int:
+        return max(self.rates.sizes.features_a, self.rates.sizes.features_b)
+
+    def _line(self, line: Line, a: PlannedSide, b: PlannedSide, share: float) -> float:
+        sizes = self.rates.sizes
+        table = (a.sae.n_features * b.sae.n_features) / (sizes.features_a * sizes.features_b)
+        products = (a.sae.l0 * b.sae.l0) / (sizes.l0_a * sizes.l0_b)
+        return line.fixed * table + line.per_token * products * share * min(a.n_tokens, b.n_tokens)
+
+    def _match(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
+        return self._line(self.rates.match, a, b, share)
+
+    def _filtered(self, b: PlannedSide) -> float:
+        return self.rates.filters * b.sae.n_features
+
+    def _cut(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
+        return self.rates.cut * share * (a.entries + b.entries)
+
+    def _score_set(self, a: PlannedSide, b: PlannedSide) -> float:
+        return self.rates.score_set.at(self.rates.sizes.scale(self.n_pairs, a.sae.width, b.sae.width))
+
+    def _drawn(self, a: PlannedSide, b: PlannedSide, draws: dict[str, int]) -> float:
+        scale = self.rates.sizes.scale(self.n_pairs, a.sae.width, b.sae.width)
+        return sum(number * self.rates.draws[name].at(scale) for name, number in draws.items())
+
+    def draws(self) -> dict[str, int]:
+        """Returns measure -> permutations of the pairing that are drawn of it for one null, at most."""
+        return dict.fromkeys(self.suite.compare.measures, self.suite.null.n_permutations)
+
+    def _observe(self, a: PlannedSide, b: PlannedSide) -> float:
+        halves = 2 * self._match(a, b, 0.5) + self._cut(a, b)
+        matching = self._match(a, b) + halves + 2 * self._filtered(b)
+        return matching + self._score_set(a, b) + 2 * self._drawn(a, b, self.draws())
+
+    def _part(self, task: PlannedTask) -> float:
+        if task.kind == "cut":
+            return 0.0
+        if task.kind == "shared":
+            return self.rates.members * task.sides[0].sae.n_features
+        a, b = task.sides
+        if task.kind == "categories":
+            null = self.suite.null.n_permutations
+            of_one = self.rates.small_set + null * sum(self.rates.small_draws.values())
+            members = self.rates.members * (a.sae.n_features + b.sae.n_features)
+            return self.categories * (of_one + self._cut(a, b)) + members + self.rates.relations
+        if task.kind == "spans":
+            width = self.suite.spans.width if self.suite.spans and self.suite.spans.kind == "windows" else SPAN
+            products = max(1.0, (width / _OVERLAP) ** 2) / width  # fewer positions, more features at each
+            pooled = self.rates.pool * (a.entries + b.entries)
+            return pooled + self._match(a, b, products) + self._score_set(a, b) + self._drawn(a, b, self.draws())
+        return self._step(task.name.partition(".")[2], a, b)
+
+    def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
+        departures = variants()[name]
+        number = PUBLISHED_SHUFFLES if departures.few_shuffles else self.suite.null.n_permutations
+        measures = "svcca_pc1" if departures.one_component else "svcca_variance", "rsa"
+        scored = self._score_set(a, b) * len(measures) / max(1, len(self.suite.compare.measures))
+        drawn = self._drawn(a, b, dict.fromkeys(measures, number))
+        return self._match(a, b) + self._filtered(b) + scored + drawn
+
+
+def measures_to_draw(suite: SuiteConfig) -> list[str]:
+    """Returns the measures whose draws a suite takes on whole layer pairs, those of its published steps too."""
+    steps = ("svcca_pc1", "svcca_variance", "rsa") if suite.published is not None else ()
+    return list(dict.fromkeys((*suite.compare.measures, *steps)))

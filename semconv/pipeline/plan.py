@@ -1,0 +1,258 @@
+"""What a run of a suite will take: tasks and seconds of every stage, memory, disk and download, before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from semconv.core.device import DTYPES, resolve_precision
+from semconv.models.memory_plan import DENSE_BYTES
+from semconv.pipeline.cost_model import CostModel, Rates
+from semconv.pipeline.planned_tasks import PlannedSides, PlannedTask, planned_models, planned_sides
+from semconv.pipeline.planned_tasks import planned_tasks as tasks_of
+from semconv.pipeline.roles import ModelOnText
+from semconv.pipeline.schedule import SPREAD
+from semconv.pipeline.shapes import Shapes
+from semconv.pipeline.stage_times import Machine, StagePlan, StageTimes, Work
+from semconv.suite.config import SuiteConfig
+from semconv.suite.hooks import hook_layer
+from semconv.text.keywords import load_categories
+
+GIB = 2**30
+_COPIES = 1  # of its activations, that a task makes
+_PROCESS = 2**30  # bytes of a process that has loaded torch and transformers
+_PAGE = 32 << 20
+_OF_PAIR = 160  # bytes of a feature pair in pairs.parquet and contexts.parquet
+_SHARE = 4  # of the features of the smaller dictionary, one in so many is taken to find a partner
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes on disk.
+
+    Attributes:
+        stores: activations.
+        decoders: decoder rows.
+        tasks: finished tasks.
+        rest: text, pairs, contexts, report.
+        download: what is on the hub only, which goes to the cache of the hub.
+    """
+
+    stores: int
+    decoders: int
+    tasks: int
+    rest: int
+    download: int
+
+    @property
+    def folder(self) -> int:
+        """Of the run folder."""
+        return self.stores + self.decoders + self.tasks + self.rest
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of memory.
+
+    Attributes:
+        encode: at the most while the models read.
+        study: at the most while tasks run.
+        least: what the study cannot do without, on one thread.
+        of_thread: what a task holds beside its sides, at the most.
+        held: activations and decoder rows that are held at once.
+        smallest_held: of the two largest SAEs, which a task may need together.
+        of_tokens: of `least`, what grows with the text.
+    """
+
+    encode: int
+    study: int
+    least: int
+    of_thread: int
+    held: int
+    smallest_held: int
+    of_tokens: int
+
+    @property
+    def peak(self) -> int:
+        """At the most, of one process."""
+        return max(self.encode, self.study)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run will take.
+
+    Attributes:
+        suite: its name.
+        machine: on which.
+        n_pairs: feature pairs of a layer pair, assumed.
+        n_tokens: positions of the text that count.
+        stages: in their order.
+        memory: bytes.
+        disk: bytes.
+        assumed: what was not known, a sentence each.
+        probed: what the rates were measured on; empty where nothing was.
+    """
+
+    suite: str
+    machine: Machine
+    n_pairs: int
+    n_tokens: int
+    stages: list[StagePlan]
+    memory: Memory
+    disk: Disk
+    assumed: tuple[str, ...]
+    probed: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole run, without downloads; None where nothing was measured."""
+        known = [stage.seconds for stage in self.stages if stage.seconds is not None]
+        return sum(known) if known else None
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the study."""
+        return sum(stage.tasks for stage in self.stages)
+
+
+@dataclass(frozen=True, eq=False)
+class Planner:
+    """Plans a suite.
+
+    Attributes:
+        suite: what is run.
+        shapes: of its models and SAEs.
+        n_pairs: feature pairs of a layer pair; 0 for a quarter of the smaller dictionary.
+    """
+
+    suite: SuiteConfig
+    shapes: Shapes
+    n_pairs: int = 0
+
+    @cached_property
+    def work(self) -> Work:
+        """What there is to do."""
+        return Work(self.suite, self.shapes, self.sides, self.tasks, self.pairs, self.categories)
+
+    @cached_property
+    def sides(self) -> PlannedSides:
+        """The SAEs of the suite over its text."""
+        return planned_sides(self.suite, self.shapes)
+
+    @cached_property
+    def tasks(self) -> list[PlannedTask]:
+        """The tasks of its study."""
+        return tasks_of(self.suite, self.sides)
+
+    @cached_property
+    def pairs(self) -> int:
+        """Feature pairs of a layer pair."""
+        smaller = min(side.sae.n_features for side in (*self.sides.of.a, *self.sides.of.b))
+        most = self.suite.match.strongest or smaller
+        return min(most, self.n_pairs or max(self.suite.match.min_pairs, smaller // _SHARE))
+
+    @cached_property
+    def categories(self) -> int:
+        """Categories of the suite."""
+        config = self.suite.subspaces
+        return 0 if config is None else len(load_categories(config.categories).keywords)
+
+    def plan(
+        self,
+        machine: Machine,
+        device: torch.device,
+        rates: Rates | None = None,
+        memory: int | None = None,
+        spread: float = SPREAD,
+    ) -> Plan:
+        """Returns the plan of the suite on a machine.
+
+        Args:
+            machine: on which it runs.
+            device: that encodes and correlates.
+            rates: measured by `probe`; None leaves the seconds out.
+            memory: bytes of activations and decoder rows held at once; None for half of what is free.
+            spread: how much tasks differ from what is predicted (`simulate`).
+
+        Raises:
+            InputError: the rates lack a model of the suite, an SAE or a measure.
+        """
+        found = self._memory(machine, device, memory)
+        assumed = (*self.shapes.assumed, *self._assumed())
+        stages = self._stages(machine, found, rates, spread)
+        probed = "" if rates is None else rates.machine
+        return Plan(
+            self.suite.name, machine, self.pairs, self.sides.n_tokens, stages, found, self._disk(), assumed, probed
+        )
+
+    def _assumed(self) -> Iterable[str]:
+        if not self.n_pairs:
+            yield f"{self.pairs:,} feature pairs a layer pair, 1 in {_SHARE} of the smaller dictionary (--pairs)"
+        yield "every layer pair and control keeps enough feature pairs, and no null ends early"
+
+    def _disk(self) -> Disk:
+        stores, n, null = self.sides.stores, self.sides.n_tokens, self.suite.null
+        draws = 8 * len(self.suite.compare.measures) * null.n_permutations
+        sizes = {
+            "observe": 2 * draws + 40 * self.pairs + (16 * self._widest if null.n_rematch else 0),
+            "spans": draws,
+            "categories": self.categories * draws,
+            "rematch": 16 * self.pairs,
+            "step": 16 * null.n_permutations,
+        }
+        of_tasks = sum(4096 + sizes.get(task.kind, 0) * task.amount for task in self.tasks)
+        observed = sum(task.kind == "observe" and task.grid for task in self.tasks)
+        rest = 16 * n + _PAGE + observed * (_OF_PAIR * self.pairs + 3 * draws)
+        decoders = sum(4 * side.sae.n_features * side.sae.width for side in stores.values())
+        to_download = sum(one.to_download for one in (*self.shapes.models.values(), *self.shapes.saes.values()))
+        return Disk(
+            sum(side.disk for side in stores.values()),
+            decoders,
+            of_tasks,
+            rest,
+            to_download + self.shapes.text_to_download,
+        )
+
+    @property
+    def _widest(self) -> int:
+        return max(side.sae.n_features for side in self.sides.stores.values())
+
+    def _memory(self, machine: Machine, device: torch.device, memory: int | None) -> Memory:
+        model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
+        sides = list(self.sides.stores.values())
+        most = machine.memory // 2 if memory is None else memory
+        largest = max(side.held for side in sides)
+        held = min(sum(side.held for side in sides), max(most, 2 * largest))
+        of_thread = max((model.working(task) for task in self.tasks), default=0)
+        encode = max(self._encoding(one, device) for one in planned_models(self.suite).every)
+        return Memory(
+            _PROCESS + encode,
+            _PROCESS + held + machine.cores * of_thread,
+            _PROCESS + 2 * largest + of_thread,
+            of_thread,
+            held,
+            2 * largest,
+            int(2 * (2 + _COPIES) * 6 * max(side.entries for side in sides)),
+        )
+
+    def _encoding(self, one: ModelOnText, device: torch.device) -> int:
+        """Returns the bytes of a model up to its last hook, of its SAEs, and of what they are working on."""
+        shape, saes = self.shapes.of(one.model), [self.shapes.saes[sae.source] for sae in one.model.saes]
+        item = DTYPES[resolve_precision(self.suite.encode.model_precision, "", device)].itemsize
+        unread = shape.n_blocks - 1 - max(hook_layer(sae.hook) for sae in one.model.saes)
+        weights = item * (shape.parameters - max(0, unread) * shape.of_block)
+        return weights + sum(8 * sae.n_features * sae.width for sae in saes) + 4 * DENSE_BYTES
+
+    def _stages(self, machine: Machine, memory: Memory, rates: Rates | None, spread: float) -> list[StagePlan]:
+        if rates is None:
+            names = dict.fromkeys(task.stage for task in self.tasks)
+            return [StagePlan(name, sum(task.stage == name for task in self.tasks), None) for name in names]
+        return StageTimes(self.work, rates, machine, memory.held, spread).all()
+
+
+_NO_RATES: Any = None  # memory follows from sizes alone

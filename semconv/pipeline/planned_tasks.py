@@ -1,0 +1,182 @@
+"""Which tasks a study will have, by the suite alone: nothing is encoded or observed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from semconv.pipeline.roles import ModelOnText, Roles, suite_models
+from semconv.pipeline.shapes import SaeShape, Shapes
+from semconv.study import task_names as of
+from semconv.study.published_protocol import variants
+from semconv.suite.config import SaeConfig, SuiteConfig
+from semconv.suite.sae_labels import pair_key
+from semconv.text.token_blocks import TokenBlocks
+
+Kind = Literal["observe", "self", "rematch", "scores", "resample", "categories", "shared", "cut", "spans", "step"]
+"""What a task does; `shared` counts features in several categories, `cut` cuts the text into spans."""
+
+
+@dataclass(frozen=True)
+class PlannedSide:
+    """An SAE of a model over its text.
+
+    Attributes:
+        key: names its store.
+        sae: its size.
+        n_tokens: positions that count.
+    """
+
+    key: str
+    sae: SaeShape
+    n_tokens: int
+
+    @property
+    def entries(self) -> float:
+        """Activations that are stored."""
+        return self.n_tokens * self.sae.l0
+
+    @property
+    def disk(self) -> int:
+        """Bytes of its store on disk: 2 for a value, 2 or 4 for the number of its feature, and 12 per position."""
+        return int(self.entries * (4 if self.sae.n_features <= 65_536 else 6)) + 12 * self.n_tokens
+
+    @property
+    def held(self) -> int:
+        """Bytes of its activations and decoder rows in memory."""
+        return int(self.entries * 6) + 8 * self.n_tokens + 4 * self.sae.n_features * self.sae.width
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task of the study.
+
+    Attributes:
+        stage: in which it is.
+        name: of its file.
+        kind: what it does.
+        sides: what it reads.
+        amount: shifts, resamples or draws of its own.
+        grid: whether it is of the layer grid, not of a control.
+    """
+
+    stage: str
+    name: str
+    kind: Kind
+    sides: tuple[PlannedSide, ...]
+    amount: int = 1
+    grid: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSides:
+    """The sides of a suite.
+
+    Attributes:
+        of: of every model in its role, in the order of its SAEs.
+        n_tokens: positions of the text that count.
+    """
+
+    of: Roles[list[PlannedSide]]
+    n_tokens: int
+
+    @property
+    def stores(self) -> dict[str, PlannedSide]:
+        """The stores, each once."""
+        return {side.key: side for group in self.of.every for side in group}
+
+
+def planned_models(suite: SuiteConfig) -> Roles[ModelOnText]:
+    """Returns the models of a suite in their roles, over one position of text in place of the text that is not read."""
+    one = torch.ones(1, 2, dtype=torch.int32)
+    blocks = TokenBlocks(one, torch.tensor([[False, True]]), torch.tensor([[-1, 0]], dtype=torch.int32))
+    return suite_models(suite, (blocks, blocks))
+
+
+def planned_sides(suite: SuiteConfig, shapes: Shapes) -> PlannedSides:
+    """Returns the sides of a suite, over the positions that it asks for."""
+    n, context = suite.corpus.max_tokens, suite.corpus.context
+
+    def side(one: ModelOnText, sae: SaeConfig) -> PlannedSide:
+        n_tokens = -(-n * context // max(1, context - 1)) if one.as_published else n
+        return PlannedSide(f"{one.model.name}/{sae.place}", shapes.saes[sae.source], n_tokens)
+
+    return PlannedSides(planned_models(suite).map(lambda one: [side(one, sae) for sae in one.model.saes]), n)
+
+
+def planned_tasks(suite: SuiteConfig, sides: PlannedSides) -> list[PlannedTask]:
+    """Returns the tasks of a study in the order of its stages, as `semconv.study.observe.stages` lists them.
+
+    Every layer pair and control is taken to have enough feature pairs; one that has fewer leaves out what follows.
+    """
+    grid = {
+        pair_key(a.label, b.label): (of_a, of_b)
+        for a, of_a in zip(suite.model_a.saes, sides.of.a, strict=True)
+        for b, of_b in zip(suite.model_b.saes, sides.of.b, strict=True)
+    }
+    return [*_layer_pairs(suite, sides, grid), *_parts(suite, sides, grid)]
+
+
+_Grid = dict[str, tuple[PlannedSide, PlannedSide]]
+
+
+def _layer_pairs(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
+    """Gives the tasks that match whole dictionaries over the whole text."""
+    controls = {name: (a[0], b[0]) for name, (a, b) in sides.of.controls.items()}
+    tags = {of.grid_tag(key): pair for key, pair in grid.items()}
+    studied = tags | {of.control_tag(name): pair for name, pair in controls.items()}
+    for tag, pair in studied.items():
+        yield PlannedTask("compare", of.observed_task(tag), "observe", pair, grid=tag in tags)
+    for name, side in _named(suite, sides).items():
+        yield PlannedTask("compare", of.self_task(name), "self", (side,))
+    floors = [control for control in suite.controls if control.kind == "floor" and of.key_of_control(control) in grid]
+    for stage, tag_of, pairs in (
+        ("floors", of.floor_tag, {c.name: controls[c.name] for c in floors}),
+        ("beside floors", of.trained_tag, {c.name: grid[of.key_of_control(c)] for c in floors}),
+    ):
+        for name, pair in pairs.items():
+            yield PlannedTask(stage, of.observed_task(tag_of(name)), "observe", pair, grid=False)
+            studied[tag_of(name)] = pair
+    parts = of.chunks(suite.null.n_rematch)
+    for tag, pair in studied.items() if parts else ():
+        for numbers in parts:
+            yield PlannedTask("rematch", of.rematch_task(tag, numbers), "rematch", pair, len(numbers), tag in tags)
+    for tag, pair in studied.items() if parts else ():
+        yield PlannedTask("rematch scores", of.strongest_task(tag), "scores", pair, 1, tag in tags)
+        for numbers in parts:
+            name = of.shifted_scores_task(tag, numbers)
+            yield PlannedTask("rematch scores", name, "scores", pair, len(numbers), tag in tags)
+    for tag, pair in tags.items():
+        for numbers in of.chunks(suite.null.n_bootstrap):
+            yield PlannedTask("bootstrap", of.resamples_task(tag, numbers), "resample", pair, len(numbers))
+
+
+def _named(suite: SuiteConfig, sides: PlannedSides) -> dict[str, PlannedSide]:
+    return dict(zip(of.sides_of(suite), [*sides.of.a, *sides.of.b], strict=True))
+
+
+def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
+    """Gives the tasks on categories, on spans and on the steps of the published protocol."""
+    if suite.subspaces is not None:
+        for key, pair in grid.items():
+            yield PlannedTask("subspaces", of.categories_task(key), "categories", pair)
+        for name, side in _named(suite, sides).items():
+            yield PlannedTask("subspaces", of.shared_task(name), "shared", (side,))
+    if suite.spans is not None:
+        yield PlannedTask("spans", of.SPANS_TASK, "cut", ())
+        for key, pair in grid.items():
+            yield PlannedTask("spans", of.over_spans_task(key), "spans", pair)
+    if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:
+        shifted = sides.of.shifted[0][0], sides.of.shifted[1][0]
+        everywhere = sides.of.everywhere[0][0], sides.of.everywhere[1][0]
+        corrected = grid[
+            pair_key(
+                suite.model_a.sae_at(suite.published.layer_a).label, suite.model_b.sae_at(suite.published.layer_b).label
+            )
+        ]
+        for name, departures in variants().items():
+            pair = shifted if departures.layer_shift else everywhere if departures.all_positions else corrected
+            yield PlannedTask("published", of.step_task(name), "step", pair)

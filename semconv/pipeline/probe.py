@@ -1,0 +1,356 @@
+"""Measures in about a minute what the work of a suite costs on this machine, by its own functions on smaller sizes."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy import ndarray
+from torch import Tensor
+
+from semconv._paths import PACKAGE
+from semconv.compare import Measure, make_measures
+from semconv.core import ops
+from semconv.core.correlate import best_matches
+from semconv.core.device import DTYPES, resolve_precision
+from semconv.core.sparse import SparseActivations
+from semconv.matching.filters import match_features
+from semconv.pipeline.cost_model import SMALL, SPAN, Line, Power, Rates, Sizes, measures_to_draw
+from semconv.pipeline.shapes import ModelShape, Shapes
+from semconv.pipeline.timing import Probe, line_through
+from semconv.statistics.category_relations import relate_categories
+from semconv.study.controls import SCORED
+from semconv.study.sides import PairedRows, Side, scores_of
+from semconv.suite.config import SuiteConfig
+from semconv.system.errors import InputError
+from semconv.system.files import read_sealed, temporary_folder, write_tensors
+from semconv.system.provenance import processor
+from semconv.text.keywords import features_of, load_categories
+from semconv.text.spans import Spans, pool
+from semconv.text.top_tokens import TopTokens, top_positions
+
+Progress = Callable[[str, int, int], None]
+_FEWEST = 24  # pairs that every measure can be drawn on
+_DRAWS = 8
+_TOKENS = 1024  # of a forward pass
+_ENTRIES = 800_000  # activations on which matching is tried
+_BYTES = 1 << 25
+_VOCABULARY = 1024
+
+
+def sizes_of(suite: SuiteConfig, shapes: Shapes, n_pairs: int) -> Sizes:
+    """Returns the sizes of the largest SAEs of A and of B."""
+    a, b = (
+        max((shapes.saes[sae.source] for sae in model.saes), key=lambda one: one.n_features)
+        for model in (suite.model_a, suite.model_b)
+    )
+    return Sizes(n_pairs, a.width, b.width, a.n_features, b.n_features, a.l0, b.l0)
+
+
+def made_up_activations(n_tokens: int, n_features: int, l0: float, seed: int) -> SparseActivations:
+    """Returns activations of exactly L0 features a token, spread evenly over the dictionary, float16 values."""
+    rng, k = np.random.default_rng(seed), max(1, round(l0))
+    room = max(1, n_features // k)
+    indices = np.arange(k) * room + rng.integers(0, room, (n_tokens, k))
+    values = rng.gamma(2.0, 1.0, (n_tokens, k)).astype(np.float16) + np.float16(0.01)
+    indptr = torch.arange(0, n_tokens * k + 1, k)
+    return SparseActivations(
+        indptr, torch.from_numpy(indices.ravel().astype(np.int32)), torch.from_numpy(values.ravel()), n_features
+    )
+
+
+def made_up_side(acts: SparseActivations, width: int, stop_tokens: Sequence[str], seed: int, name: str) -> Side:
+    """Returns a side with random decoder rows and top tokens."""
+    rng, n_features = np.random.default_rng(seed), acts.n_features
+    numbers = rng.integers(0, 500, (n_features, 5)).astype(np.int32)
+    tokens = TopTokens(
+        numbers, np.zeros(n_features, dtype=bool), tuple(f"t{i}" for i in range(500)), tuple(stop_tokens)
+    )
+    rows = rng.standard_normal((n_features, width), dtype=np.float32)
+    return Side(name, 0, acts, name, rows, tokens)
+
+
+def probe(
+    suite: SuiteConfig, shapes: Shapes, n_pairs: int, device: torch.device, progress: Progress, models: bool = True
+) -> Rates:
+    """Measures the rates of a suite on this machine; about a minute.
+
+    Args:
+        suite: whose sizes and measures are taken.
+        shapes: of its models and SAEs.
+        n_pairs: feature pairs of a layer pair.
+        device: that encodes and correlates.
+        progress: called with what is measured next.
+        models: whether forward passes and encoders are measured too.
+
+    Raises:
+        InputError: the machine has too little memory for it.
+    """
+    began, probing, sizes = time.perf_counter(), Probe(device), sizes_of(suite, shapes, n_pairs)
+    found: dict[str, Any] = {}
+    stages: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        ("matching", lambda: _matching(probing, suite, sizes)),
+        ("scores", lambda: _scores(probing, suite, sizes)),
+        ("draws", lambda: _draws(probing, suite, sizes)),
+        ("categories", lambda: _categories(probing, suite, sizes)),
+        ("disk and text", lambda: _disk(probing)),
+        ("models", lambda: _models(probing, suite, shapes) if models else {"blocks": {}, "saes": {}}),
+    ]
+    for number, (name, stage) in enumerate(stages):
+        progress(f"probe: {name}", number, len(stages))
+        found |= stage()
+    progress("probe", len(stages), len(stages))
+    machine = machine_in_words(device, probing.threads)
+    return Rates(machine, device.type, probing.threads, sizes, seconds=time.perf_counter() - began, **found)
+
+
+def machine_in_words(device: torch.device, threads: int | None = None) -> str:
+    """Returns what rates depend on: processor, device, tasks at once and the version of torch."""
+    at_once = threads or (torch.get_num_threads() if device.type == "cpu" else 1)
+    gpu = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return f"{processor()}, {device.type}{gpu}, {at_once} at once, torch {torch.__version__}"
+
+
+def _matching(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
+    l0 = max(sizes.l0_a, sizes.l0_b, 1.0)
+    many = max(1000, min(suite.corpus.max_tokens, int(_ENTRIES / l0)))
+    few = many // 4
+    shape = ((sizes.features_a, sizes.l0_a), (sizes.features_b, sizes.l0_b))
+    whole = [made_up_activations(many, f, k, seed).to(probing.device) for seed, (f, k) in enumerate(shape)]
+    match, shift = list[tuple[int, float]](), list[tuple[int, float]]()
+    for n in (few, many):
+        a, b = (side.rows(0, n) for side in whole)
+        raw_a, raw_b = (a.indptr, a.indices, a.values), (b.indptr, b.indices, b.values)
+
+        def shifts(number: int, x: Any = raw_a, y: Any = raw_b, n: int = n) -> Callable[[], object]:
+            at = [n * (i + 1) // 9 for i in range(number)]
+            return lambda: ops.best_matches_shifted(x, sizes.features_a, y, sizes.features_b, at, 1)
+
+        match.append((n, probing.seconds(lambda x=a, y=b: best_matches(x, y))))
+        two, six = probing.seconds(shifts(2)), probing.seconds(shifts(6))
+        shift.append((n, max((six - two) / 4, six / 12)))
+    a, b = (
+        made_up_side(acts, 1, suite.match.stop_tokens, seed, name)
+        for seed, (name, acts) in enumerate(zip("ab", whole, strict=True))
+    )
+    matches, config = best_matches(a.acts, b.acts).to("cpu"), replace(suite.match, min_documents=0, strategy="best")
+    active = a.activity(config), b.activity(config)
+    filters = probing.seconds(lambda: match_features(matches, a.tokens, b.tokens, config, *active))
+    entries, half = many * sizes.l0_b, torch.arange(0, many, 2)
+    starts = torch.arange(0, many - SPAN, SPAN)
+    spans = Spans(starts, starts + SPAN, torch.zeros(len(starts), dtype=torch.int32), many)
+    on_cpu = b.acts.to("cpu")
+    return {
+        "match": line_through(match),
+        "shift": line_through(shift),
+        "filters": filters / sizes.features_b,
+        "cut": probing.seconds(lambda: b.at(half)) / (entries / 2),
+        "pool": probing.seconds(lambda: pool(on_cpu, spans, "max")) / entries,
+        "top": probing.seconds(lambda: top_positions(on_cpu, suite.match.top_tokens)) / entries,
+    }
+
+
+def _measures(suite: SuiteConfig, names: Sequence[str]) -> list[Measure[Any]]:
+    compare = suite.compare
+    return list(make_measures(tuple(names), compare.svcca_threshold, compare.svcca_k, compare.knn_k))
+
+
+def _pair_of_sides(probing: Probe, sizes: Sizes, scale: float) -> tuple[Side, Side, int]:
+    """Returns two sides whose every size is `scale` of the suite's, and how many pairs they have."""
+    n = max(_FEWEST, round(scale * sizes.n_pairs))
+    sides = list[Side]()
+    for seed, (features, width) in enumerate(((sizes.features_a, sizes.width_a), (sizes.features_b, sizes.width_b))):
+        acts = made_up_activations(1, max(2 * n, round(scale * features)), 1.0, seed).to(probing.device)
+        sides.append(made_up_side(acts, max(2, round(scale * width)), (), seed, "ab"[seed]))
+    return sides[0], sides[1], n
+
+
+def _scores(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
+    measures, rng = _measures(suite, suite.compare.measures), np.random.default_rng(0)
+
+    def of_pairs(scale: float) -> Callable[[], object]:
+        a, b, n = _pair_of_sides(probing, sizes, scale)
+        rows = [np.sort(rng.permutation(side.n_features)[:n]) for side in (a, b)]
+        return lambda: scores_of(measures, a, b, rows[0], rows[1])
+
+    largest, width = max((sizes.features_a, sizes.width_a), (sizes.features_b, sizes.width_b))
+    n_self = min(largest, SCORED)
+
+    def of_itself(scale: float) -> Callable[[], object]:
+        n = max(_FEWEST, round(scale * n_self))
+        acts = made_up_activations(1, n, 1.0, 0).to(probing.device)
+        rows = np.arange(n)
+
+        def call() -> object:  # a side anew each time, for nothing of it is shared by tasks
+            side = made_up_side(acts, max(2, round(scale * width)), (), 0, "a")
+            return scores_of(measures, side, side, rows, rows)
+
+        return call
+
+    return {"score_set": probing.power(of_pairs), "self_set": probing.power(of_itself)}
+
+
+def _permutations(n: int, number: int) -> ndarray:
+    rng = np.random.default_rng(1)
+    return np.stack([rng.permutation(n) for _ in range(number)])
+
+
+def _drawing(measure: Measure[Any], a: Side, b: Side, n: int, number: int) -> Callable[[], object] | None:
+    """Returns the call that takes some draws of a measure; None where it refuses these pairs."""
+    try:
+        prepared = PairedRows([measure], a, b, np.arange(n), np.arange(n)).prepare(measure)
+    except InputError:
+        return None
+    permutations = _permutations(n, number)
+    return lambda: measure.null_scores(prepared.x, prepared.y, permutations)
+
+
+def _draws(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
+    draws: dict[str, Power] = {}
+    for measure in _measures(suite, measures_to_draw(suite)):
+
+        def at(scale: float, measure: Measure[Any] = measure) -> Callable[[], object]:
+            a, b, n = _pair_of_sides(probing, sizes, scale)
+            return _drawing(measure, a, b, n, _DRAWS) or (lambda: None)
+
+        of_all = probing.power(at)
+        draws[measure.name] = Power(of_all.at_one / _DRAWS, of_all.exponent)
+    return {"draws": draws}
+
+
+def _categories(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
+    config, nothing = suite.subspaces, {"members": 0.0, "small_set": 0.0, "small_draws": {}, "relations": 0.0}
+    if config is None:
+        return nothing
+    categories, measures = load_categories(config.categories), _measures(suite, config.measures)
+    small = replace(sizes, n_pairs=SMALL, features_a=4 * SMALL, features_b=4 * SMALL)
+    a, b, n = _pair_of_sides(probing, small, 1.0)
+    rows, some = np.arange(n), 100
+    drawing = {measure.name: _drawing(measure, a, b, n, some) for measure in measures}
+    texts = [[f"token{i}", f"part{i}", "word", "the", "of"] for i in range(1000)]
+    wide = min(1000, sizes.features_a, sizes.features_b)
+    members = {name: np.arange(i, wide, len(categories.keywords)) for i, name in enumerate(categories.keywords)}
+    x, y = (np.random.default_rng(2).standard_normal((wide, width)) for width in (sizes.width_a, sizes.width_b))
+    n_permutations = suite.null.n_permutations
+    related = _refused(
+        lambda: relate_categories(x, y, members, members, n_permutations=n_permutations, seed=0, min_features=1)
+    )
+    return {
+        "members": probing.seconds(lambda: features_of(categories, texts)) / len(texts),
+        "small_set": probing.seconds(lambda: scores_of(measures, a, b, rows, rows)),
+        "small_draws": {name: probing.seconds(call) / some for name, call in drawing.items() if call is not None},
+        "relations": probing.seconds(related),
+    }
+
+
+def _refused(call: Callable[[], object]) -> Callable[[], object]:
+    """Returns a call that gives None where the first refuses its input."""
+
+    def quietly() -> object:
+        try:
+            return call()
+        except InputError:
+            return None
+
+    return quietly
+
+
+def _disk(probing: Probe) -> dict[str, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    alone = Probe(torch.device("cpu"), 1)
+    block, source = b"\0" * (1 << 22), Path(PACKAGE / "suite" / "schema.py").read_text(encoding="utf-8")
+    words = [f"word{i % 977} {i}" for i in range(2000)]
+    with temporary_folder() as folder:
+        file, tensors = folder / "probe.safetensors", {"x": torch.arange(_BYTES // 8)}
+        write = probing.seconds(lambda: write_tensors(file, tensors, {}, sealed=True), at_once=False, wall=True)
+        read = probing.seconds(lambda: read_sealed(file))
+
+    def drawn() -> object:
+        figure = Figure(figsize=(8, 6))
+        FigureCanvasAgg(figure)
+        for place in range(4):
+            axes = figure.add_subplot(2, 2, place + 1)
+            axes.imshow(np.arange(64.0).reshape(8, 8))
+        figure.canvas.draw()
+        return figure
+
+    return {
+        "hashed": alone.seconds(lambda: hashlib.sha256(block).digest()) / len(block),
+        "write": write / _BYTES,
+        "read": read / _BYTES,
+        "figure": alone.seconds(drawn),
+        "parse": alone.seconds(lambda: ast.parse(source)) / len(source),
+        "tokenize": alone.seconds(lambda: [word.encode() for line in words for word in line.split()]) / len(words),
+    }
+
+
+def _models(probing: Probe, suite: SuiteConfig, shapes: Shapes) -> dict[str, Any]:
+    precision = resolve_precision(suite.encode.model_precision, "", probing.device)
+    blocks = {place: _block(probing, suite, shape, DTYPES[precision]) for place, shape in shapes.models.items()}
+    saes: dict[str, float] = {}
+    for sae in shapes.saes.values():
+        key = f"{sae.width}x{sae.n_features}"
+        if key not in saes:
+            saes[key] = _encoder(probing, sae.width, sae.n_features, sae.l0)
+    return {"blocks": blocks, "saes": saes}
+
+
+def _block(probing: Probe, suite: SuiteConfig, shape: ModelShape, dtype: torch.dtype) -> Line:
+    """Times one more block of a model of random weights: its forward pass over few tokens, and over more."""
+    from transformers import AutoModel
+
+    from semconv.models.model_parts import first_blocks
+
+    def network(n_blocks: int) -> Any:
+        config = copy.deepcopy(first_blocks(shape.config, n_blocks))
+        text = config.get_text_config()
+        text.vocab_size, text.pad_token_id = min(_VOCABULARY, text.vocab_size), None
+        with torch.random.fork_rng(devices=[]):
+            model: Any = AutoModel.from_config(config, attn_implementation="eager", dtype=dtype)
+        return model.to(probing.device).eval()
+
+    n_blocks = min(2, shape.n_blocks)
+    model, context = network(n_blocks), min(suite.corpus.context, 256)
+    rows = max(1, min(suite.encode.batch, _TOKENS // context))
+
+    def forward(rows: int, length: int) -> Callable[[], object]:
+        ids = torch.zeros(rows, length, dtype=torch.int64, device=probing.device)
+
+        def call() -> object:
+            with torch.inference_mode():
+                return model(input_ids=ids, use_cache=False)
+
+        return call
+
+    few = max(8, context // 4)
+    found = [(few, probing.seconds(forward(1, few), at_once=False))]
+    found.append((rows * context, probing.seconds(forward(rows, context), at_once=False)))
+    line = line_through(found)
+    return Line(line.fixed / n_blocks, line.per_token / n_blocks)
+
+
+def _encoder(probing: Probe, width: int, n_features: int, l0: float) -> float:
+    """Times the products and the compaction of a JumpReLU SAE, per token."""
+    n = 512
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(width, n_features, generator=generator).to(probing.device) / math.sqrt(width)
+    stream: Tensor = torch.randn(n, width, generator=generator).to(probing.device)
+    cut = float(torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(1 - min(l0 / n_features, 0.5))))
+    threshold = torch.full((n_features,), cut, device=probing.device)
+
+    def call() -> object:
+        with torch.inference_mode():
+            return SparseActivations.from_dense(stream @ weights, torch.float16, threshold)
+
+    return probing.seconds(call, at_once=False) / n

@@ -1,0 +1,231 @@
+"""How long every stage of a run takes, from the rates that a probe measured and the tasks that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
+from semconv.pipeline.cost_model import CostModel, Rates
+from semconv.pipeline.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models
+from semconv.pipeline.roles import ModelOnText
+from semconv.pipeline.schedule import Job, Machines, simulate
+from semconv.pipeline.shapes import Shapes
+from semconv.runs.tasks import Task, in_tiles
+from semconv.suite.config import SuiteConfig
+from semconv.suite.hooks import hook_layer
+from semconv.system.errors import InputError
+
+_DRAW = 3e-8  # seconds to draw one weight of an untrained twin
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage of a run.
+
+    Attributes:
+        name: as the progress bar calls it.
+        tasks: how many pieces it has.
+        seconds: that it takes; None where nothing was measured.
+        work: seconds of one thread in all its tasks.
+    """
+
+    name: str
+    tasks: int
+    seconds: float | None
+    work: float | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that runs a suite.
+
+    Attributes:
+        cores: tasks at once; one where a GPU correlates.
+        memory: bytes that are free.
+        workers: processes that share the tasks of the study, each with `cores` and `memory` of its own.
+    """
+
+    cores: int
+    memory: int
+    workers: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a run has to do.
+
+    Attributes:
+        suite: that is run.
+        shapes: of its models and SAEs.
+        sides: the SAEs over the text.
+        tasks: of the study.
+        n_pairs: feature pairs of a layer pair.
+        categories: how many the suite has.
+    """
+
+    suite: SuiteConfig
+    shapes: Shapes
+    sides: PlannedSides
+    tasks: list[PlannedTask]
+    n_pairs: int
+    categories: int
+
+
+@dataclass(frozen=True, eq=False)
+class StageTimes:
+    """Seconds of the stages of a run.
+
+    Attributes:
+        work: what there is to do.
+        rates: measured by `probe`.
+        machine: that does it.
+        held: bytes of activations and decoder rows that are held at once.
+        spread: how much tasks differ from what is predicted (`simulate`).
+    """
+
+    work: Work
+    rates: Rates
+    machine: Machine
+    held: int
+    spread: float
+
+    def all(self) -> list[StagePlan]:
+        """Returns every stage, in order.
+
+        Raises:
+            InputError: the rates lack a model of the suite, an SAE or a measure.
+        """
+        return [*self.before(), *self.study(), *self.after()]
+
+    @property
+    def _faster(self) -> float:
+        """How much faster all cores of the machine are than those of the probe, where a stage has them all."""
+        return 1.0 if self.rates.device != "cpu" else self.rates.threads / self.machine.cores
+
+    @cached_property
+    def _model(self) -> CostModel:
+        work = self.work
+        return CostModel(work.suite, self.rates, work.n_pairs, work.categories)
+
+    def before(self) -> Iterable[StagePlan]:
+        """Gives the stages before the study: text, hashes, encoding, what is known of the stores."""
+        suite, rates, shapes = self.work.suite, self.rates, self.work.shapes
+        n = self.work.sides.n_tokens
+        parse = _source_bytes(suite) * rates.parse if suite.corpus.kind == "docstrings" else 0.0
+        yield StagePlan("corpus", 1, parse + n * rates.tokenize)
+        hashed = sum(one.n_bytes for one in (*shapes.models.values(), *shapes.saes.values()))
+        yield StagePlan("hash", len(shapes.models), hashed * rates.hashed)
+        done, roles = set[str](), planned_models(suite)
+        for one, sides in zip(roles.every, self.work.sides.of.every, strict=True):
+            todo = [side for side in sides if side.key not in done]
+            done |= {side.key for side in todo}
+            if todo:
+                yield StagePlan(f"encode {one.model.name}", 1, self._encode(one, todo))
+        stores = list(self.work.sides.stores.values())
+        of_one = [self._model.read(side) + rates.top * side.entries for side in stores]
+        yield StagePlan("load stores", 2 * len(stores), sum(of_one) / min(self.machine.cores, len(stores)))
+        measured = set[str]()
+        for one in roles.on_the_text:
+            stage = f"fit {one.model.name}"
+            if stage not in measured:
+                measured.add(stage)
+                yield StagePlan(stage, 1, self._fit(one, with_loss=one in (roles.a, roles.b)))
+
+    def _encode(self, one: ModelOnText, sides: list[PlannedSide]) -> float:
+        rates, n = self.rates, sides[0].n_tokens
+        last = max(hook_layer(sae.hook) for sae in one.model.saes)
+        forward = (last + 1) * self._forward(one, n) * self._faster
+        encoders = sum(n * self._encoder(side) for side in sides) * self._faster
+        write = sum(side.disk for side in sides) * rates.write
+        return self._load(one) + forward + encoders + write
+
+    def _encoder(self, side: PlannedSide) -> float:
+        key = f"{side.sae.width}x{side.sae.n_features}"
+        if key not in self.rates.saes:
+            raise InputError(f"the probe did not measure an SAE of {key}; make it again for this suite")
+        return self.rates.saes[key]
+
+    def _forward(self, one: ModelOnText, n_tokens: int) -> float:
+        """Returns the seconds of one block over so many tokens."""
+        place = f"{one.model.path}@{one.model.revision}"
+        if place not in self.rates.blocks:
+            raise InputError(f"the probe did not measure model {one.model.name}; make it again for this suite")
+        line, corpus = self.rates.blocks[place], self.work.suite
+        passes = n_tokens / (corpus.corpus.context * corpus.encode.batch)
+        return line.fixed * passes + line.per_token * n_tokens
+
+    def _load(self, one: ModelOnText) -> float:
+        shape = self.work.shapes.of(one.model)
+        drawn = shape.parameters * _DRAW if one.model.untrained_seed is not None else 0.0
+        return shape.n_bytes * self.rates.read + drawn
+
+    def _fit(self, one: ModelOnText, with_loss: bool) -> float:
+        shape, n_saes = self.work.shapes.of(one.model), len(one.model.saes)
+        whole = shape.n_blocks + shape.config.get_text_config().vocab_size * shape.width / max(1, shape.of_block)
+        passes = whole * (2 * n_saes + 1) if with_loss else 0.0
+        forward = self._forward(one, FIT_TOKENS) * shape.n_blocks + self._forward(one, LOSS_TOKENS) * passes
+        key = f"{shape.width}x"
+        encoder = max((value for name, value in self.rates.saes.items() if name.startswith(key)), default=0.0)
+        return self._load(one) + (forward + 3 * n_saes * FIT_TOKENS * encoder) * self._faster
+
+    def study(self) -> Iterable[StagePlan]:
+        """Gives the stages of the study, each of which begins when the one before has ended."""
+        read = {key: self._model.read(side) for key, side in self.work.sides.stores.items()}
+        sizes = [side.held for side in self.work.sides.stores.values()]
+        held = max(2, int(self.held / (sum(sizes) / len(sizes))))
+        machines = Machines(self.machine.workers, self.machine.cores, held)
+        by_stage: dict[str, list[PlannedTask]] = {}
+        for task in self.work.tasks:
+            by_stage.setdefault(task.stage, []).append(task)
+        for number, (name, tasks) in enumerate(by_stage.items()):
+            jobs = [
+                Job(self._model.seconds(task), tuple(side.key for side in task.sides))
+                for task in in_order(tasks, self.held)
+            ]
+            found = simulate(jobs, machines, read, self.spread, number)
+            yield StagePlan(name, len(tasks), found.seconds, found.work)
+
+    def after(self) -> Iterable[StagePlan]:
+        """Gives the stages after the study: contexts, and the report."""
+        sides, rates = [*self.work.sides.of.a, *self.work.sides.of.b], self.rates
+        found = [self._model.read(side) + rates.top * side.entries for side in sides]
+        yield StagePlan("contexts", len(sides), sum(found) / min(self.machine.cores, len(sides)))
+        panels = 1 + 5 * len(self.work.suite.compare.measures)
+        yield StagePlan("report", 1, rates.figure * panels)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A side as a task needs it."""
+
+    key: str
+    n_bytes: int
+
+    def read(self) -> None:
+        """Nothing is read for a plan."""
+
+
+def in_order(tasks: list[PlannedTask], most: int) -> list[PlannedTask]:
+    """Returns planned tasks in the order in which a run with so many bytes of memory begins them (`in_tiles`)."""
+    planned = {task.name: task for task in tasks}
+
+    def as_task(one: PlannedTask) -> Task:
+        return Task(one.name, tuple(_Read(side.key, side.held) for side in one.sides), "match", [], lambda: None)
+
+    return [planned[task.name] for task in in_tiles([as_task(task) for task in tasks], most)]
+
+
+def _source_bytes(suite: SuiteConfig) -> int:
+    """Returns the bytes of the Python files of the packages whose docstrings are the text."""
+    import importlib.metadata
+
+    total = 0
+    for name in suite.corpus.packages:
+        try:
+            files = importlib.metadata.files(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        total += sum(file.size or 0 for file in files if file.suffix == ".py")
+    return total

@@ -1,0 +1,316 @@
+"""The plan of a run: which tasks, how their cost grows, who does them, and what is said where there is no room."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from semconv.pipeline import shapes
+from semconv.pipeline.cost_model import CostModel, Line, Power, Rates, Sizes, measures_to_draw
+from semconv.pipeline.kept_probes import read_rates
+from semconv.pipeline.plan import GIB, Plan, Planner
+from semconv.pipeline.planned_tasks import planned_sides
+from semconv.pipeline.probe import made_up_activations, probe
+from semconv.pipeline.room import advice, in_words, lacks
+from semconv.pipeline.schedule import Job, Machines, simulate
+from semconv.pipeline.shapes import SaeShape, Shapes, shapes_of
+from semconv.pipeline.stage_times import Machine
+from semconv.pipeline.timing import Probe, line_through, power_through
+from semconv.suite.config import SaeConfig, SuiteConfig, load_suite
+from semconv.system.errors import InputError
+from semconv.system.files import write_json
+from tests.conftest import semconv_cli
+
+CPU = torch.device("cpu")
+HERE = Machine(2, 16 * GIB)
+
+
+def made_up_rates(suite: SuiteConfig, planner: Planner) -> Rates:
+    """Rates of round numbers for the sizes of a suite."""
+    a, b = planner.sides.of.a[0].sae, planner.sides.of.b[0].sae
+    sizes = Sizes(planner.pairs, a.width, b.width, a.n_features, b.n_features, a.l0, b.l0)
+    numbers = {one.name: 1e-7 for one in fields(Rates) if one.type == "float"}
+    numbers |= {"small_set": 1e-3, "relations": 1e-2, "figure": 0.1, "seconds": 60.0}
+    of_suite = {
+        "draws": {name: Power(1e-3, 2.0) for name in measures_to_draw(suite)},
+        "small_draws": {} if suite.subspaces is None else dict.fromkeys(suite.subspaces.measures, 1e-5),
+        "blocks": {place: Line(1e-3, 1e-6) for place in planner.shapes.models},
+        "saes": {f"{sae.width}x{sae.n_features}": 1e-6 for sae in planner.shapes.saes.values()},
+    }
+    lines: dict[str, Any] = {"match": Line(1e-3, 1e-7), "shift": Line(5e-4, 1e-7)}
+    powers = {"score_set": Power(0.05, 2.5), "self_set": Power(0.1, 2.5)}
+    return Rates(machine="made up", device="cpu", threads=2, sizes=sizes, **lines, **powers, **numbers, **of_suite)
+
+
+@pytest.fixture(scope="module")
+def mini() -> SuiteConfig:
+    return load_suite("mini")
+
+
+@pytest.fixture(scope="module")
+def planner(mini: SuiteConfig) -> Planner:
+    return Planner(mini, shapes_of(mini, ask=False))
+
+
+def planned(planner: Planner, machine: Machine = HERE, **changes: Any) -> Plan:
+    """The plan by made-up rates, without spread, of a suite with some changes."""
+    changed = replace(planner, suite=replace(planner.suite, **changes)) if changes else planner
+    return changed.plan(machine, CPU, made_up_rates(planner.suite, planner), spread=0.0)
+
+
+def seconds(plan: Plan, *stages: str) -> float:
+    found = [stage.seconds or 0.0 for stage in plan.stages if not stages or stage.name in stages]
+    return sum(found)
+
+
+def test_the_power_through_two_points_gives_them_back():
+    found = power_through([(0.25, 0.1), (0.5, 0.8)])
+    assert found.exponent == pytest.approx(3.0)
+    assert found.at(0.25) == pytest.approx(0.1)
+    assert found.at(1.0) == pytest.approx(6.4)
+    assert power_through([(0.5, 1.0)]).at(1.0) == pytest.approx(8.0)
+    assert power_through([(0.25, 0.2), (0.5, 0.1)]).exponent == 0.0  # noise, not less work for more
+
+
+def test_the_line_through_two_points_gives_them_back_and_no_part_is_negative():
+    found = line_through([(100, 1.5), (400, 3.0)])
+    assert found.fixed == pytest.approx(1.0)
+    assert found.per_token == pytest.approx(0.005)
+    assert line_through([(100, 3.0), (400, 1.5)]) == Line(1.5, 0.0)
+    steep = line_through([(100, 0.1), (400, 4.0)])
+    assert steep.fixed == pytest.approx(0.0)
+    assert steep.per_token == pytest.approx(0.01)
+
+
+def test_one_worker_of_one_thread_does_all_and_more_do_it_faster_but_never_for_less_work():
+    jobs = [Job(1.0 + i % 3, ("a", f"b{i % 4}")) for i in range(40)]
+    read = {"a": 0.5, **{f"b{i}": 0.25 for i in range(4)}}
+    alone = simulate(jobs, Machines(), read)
+    assert alone.seconds == pytest.approx(alone.work)
+    assert alone.work == pytest.approx(sum(job.seconds for job in jobs) + 0.5 + 4 * 0.25)
+    assert alone.reads == 5
+    times = [simulate(jobs, Machines(workers), read).seconds for workers in (1, 2, 4, 8)]
+    assert times == sorted(times, reverse=True)
+    assert times[1] < 0.6 * times[0]
+    many = simulate(jobs, Machines(512, 4), read)
+    assert many.seconds == pytest.approx(max(3.0 + 0.5 + 0.25, 3.75))
+    assert many.work >= alone.work  # each worker reads for itself
+
+
+def test_who_holds_less_reads_more():
+    jobs = [Job(1.0, (f"a{i % 5}",)) for i in range(50)]
+    read = {f"a{i}": 1.0 for i in range(5)}
+    found = [simulate(jobs, Machines(held=held), read) for held in (1, 4, 5)]
+    assert [one.reads for one in found] == [50, 50, 5]  # in turns, the longest unused is always the next
+    assert found[0].seconds == pytest.approx(100.0)
+
+
+def test_stragglers_make_the_last_task_later_and_draws_repeat():
+    jobs = [Job(1.0, ())] * 64
+    even, uneven = (simulate(jobs, Machines(64), {}, spread) for spread in (0.0, 0.5))
+    assert even.seconds == 1.0
+    assert uneven.seconds > 1.5
+    assert simulate(jobs, Machines(64), {}, 0.5) == uneven
+
+
+@pytest.mark.parametrize(("workers", "threads", "held"), [(0, 1, 1), (5000, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_machines_that_there_are_not_are_refused(workers: int, threads: int, held: int):
+    with pytest.raises(InputError, match="must be"):
+        Machines(workers, threads, held)
+
+
+def test_sizes_come_from_names_where_nothing_else_is_known():
+    unknown = list[str]()
+    for release, sae_id, n_features, l0 in (
+        ("gemma-scope-2b-pt-res-canonical", "layer_0/width_16k/canonical", 16_384, 100.0),
+        ("gemma-scope-2b-pt-res-canonical", "layer_12/width_65k/canonical", 65_536, 100.0),
+        ("gemma-scope-2b-pt-res", "layer_12/width_1m/average_l0_26", 2**20, 26.0),
+        ("EleutherAI/sae-pythia-70m-32k", "layers.1", 32_768, 100.0),
+    ):
+        sae = SaeConfig("blocks.0.hook_resid_post", release=release, sae_id=sae_id)
+        found = shapes._sae_shape(sae, 2304, None, unknown)
+        assert (found.n_features, found.l0, found.width) == (n_features, l0, 2304)
+        assert found.to_download == found.n_bytes == 4 * (2 * n_features * 2304 + 2 * n_features + 2304)
+    assert len(unknown) == 3  # one of them states its L0
+    assert "assumed to have 100 active features" in unknown[0]
+
+
+@pytest.mark.slow
+def test_published_sizes_are_those_of_the_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The parameters that the model cards state, of which float32 files take four bytes each."""
+    monkeypatch.setattr(shapes, "_cached", lambda *_: None)
+    found = shapes_of(load_suite("gemma2"), ask=False)
+    by_name = {shape.name: shape for shape in found.models.values()}
+    assert by_name["gemma-2-2b"].parameters == 2_614_341_888
+    assert by_name["gemma-2-9b"].parameters == 9_241_705_984
+    assert by_name["gemma-2-2b"].to_download == 4 * 2_614_341_888
+    assert found.are_known  # as a whole; the rest is said
+    assert any("parameters x bytes of their dtype" in sentence for sentence in found.assumed)
+
+
+def test_the_mini_suite_is_known_without_any_assumption(planner: Planner):
+    assert planner.shapes.assumed == ()
+    assert planner.shapes.text_to_download == 0
+    sae = planner.sides.of.a[0].sae
+    assert (sae.n_features, sae.width, sae.to_download) == (1024, 128, 0)
+    assert 31 < sae.l0 < 33  # as its config states
+    assert planned(planner).disk.download == 0
+
+
+def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, mini: SuiteConfig):
+    usual = planned(planner)
+    assert [stage.name for stage in usual.stages if stage.work is not None] == [
+        *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "subspaces", "spans"),
+        "published",
+    ]
+    twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
+    encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
+    assert len(encoding) == 10
+    assert 1.5 < seconds(twice, *encoding) / seconds(usual, *encoding) < 2.5
+    assert seconds(twice, "rematch") > seconds(usual, "rematch")
+    assert 1.9 < twice.disk.stores / usual.disk.stores < 2.1
+    more_draws = planned(planner, null=replace(mini.null, n_permutations=2000))
+    assert seconds(more_draws, "compare") > seconds(usual, "compare")
+    assert seconds(more_draws, "rematch") == seconds(usual, "rematch")
+    without = planned(planner, null=replace(mini.null, n_rematch=0, n_bootstrap=0))
+    assert not {"rematch", "rematch scores", "bootstrap"} & {stage.name for stage in without.stages}
+    assert planned(planner, machine=replace(HERE, cores=8)).seconds < usual.seconds  # type: ignore[operator]
+    shared = planned(planner, machine=replace(HERE, workers=4))
+    assert seconds(shared, "rematch") < 0.5 * seconds(usual, "rematch")
+    assert seconds(shared, *encoding) == seconds(usual, *encoding)  # workers share the study alone
+
+
+def test_pairs_decide_what_scores_cost(planner: Planner):
+    rates = made_up_rates(planner.suite, planner)
+    few, many = (replace(planner, n_pairs=n) for n in (128, 256))
+    times = [seconds(one.plan(HERE, CPU, rates, spread=0.0), "rematch scores") for one in (few, many)]
+    assert times[0] < times[1]
+    assert planner.pairs == 256  # a quarter of 1,024
+    assert any("--pairs" in sentence for sentence in planned(planner).assumed)
+    assert not any("--pairs" in sentence for sentence in many.plan(HERE, CPU, rates).assumed)
+
+
+def test_less_memory_holds_less_and_a_task_adds_to_it(planner: Planner):
+    rates = made_up_rates(planner.suite, planner)
+    free, tight = (planner.plan(HERE, CPU, rates, memory=memory).memory for memory in (None, 1))
+    assert tight.held == tight.smallest_held < free.held
+    assert tight.least <= tight.study < free.study
+    model = CostModel(planner.suite, rates, planner.pairs, planner.categories)
+    assert free.of_thread == max(model.working(task) for task in planner.tasks)
+    more = planner.plan(replace(HERE, cores=4), CPU, rates).memory
+    assert more.study - free.study == 2 * free.of_thread
+
+
+def test_rates_of_another_suite_are_refused(planner: Planner):
+    rates = made_up_rates(planner.suite, planner)
+    for lacking, what in ((replace(rates, blocks={}), "model small"), (replace(rates, saes={}), "SAE of 128x1024")):
+        with pytest.raises(InputError, match=f"the probe did not measure .*{what}; make it again"):
+            planner.plan(HERE, CPU, lacking)
+
+
+def test_no_room_is_said_with_what_would_fit(planner: Planner, tmp_path: Path):
+    plan = planned(planner)
+    needed = plan.disk.folder + plan.disk.download
+    assert lacks(plan, needed, tmp_path) == []
+    (sentence,) = lacks(plan, needed - plan.disk.stores // 2, tmp_path)
+    assert "of disk (stores 0.6, " in sentence
+    assert sentence.endswith("corpus.max_tokens = 150000 would fit")
+    tiny = planned(planner, machine=Machine(2, plan.memory.least - 1))
+    (sentence,) = lacks(tiny, needed, tmp_path)
+    assert "of memory for two SAEs and one task" in sentence
+    crowded = planned(planner, machine=Machine(64, plan.memory.least + 1))
+    assert any("OMP_NUM_THREADS=" in sentence for sentence in advice(crowded))
+
+
+@pytest.mark.parametrize(
+    ("of", "words"), [(40, "40 s"), (720, "12 min"), (12_240, "3.4 h"), (432_000, "5.0 days"), (0.2, "0 s")]
+)
+def test_times_are_said_as_a_person_says_them(of: float, words: str):
+    assert in_words(of) == words
+
+
+def test_suites_that_state_their_needs_are_still_read(tiny_suite: Path, tmp_path: Path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny_suite.read_text() + "[needs]\ngpu_gib = 9999\ndisk_gib = 1e9\n")
+    suite = load_suite(path)
+    assert suite.needs is not None
+    assert suite.needs.gpu_gib == 9999
+    assert "needs" not in load_suite(tiny_suite).settings
+    assert suite.sha256 != load_suite(tiny_suite).sha256  # as in archives that hold it
+
+
+def test_made_up_activations_are_as_they_are_asked_for():
+    acts = made_up_activations(50, 96, 7.0, 0)
+    assert (acts.n_tokens, acts.n_features, acts.nnz) == (50, 96, 350)
+    assert bool((acts.values > 0).all())
+
+
+def test_calls_are_timed_as_often_as_it_takes():
+    calls = list[int]()
+    took = Probe(CPU, 1).seconds(lambda: calls.append(sum(range(1000))))
+    assert len(calls) > 100
+    assert 0 < took < 0.05
+
+
+@pytest.mark.slow
+def test_a_probe_measures_everything_and_is_kept_in_a_file(tiny_suite: Path, tmp_path: Path):
+    suite = load_suite(tiny_suite)
+    planner = Planner(suite, shapes_of(suite, ask=False))
+    told = list[str]()
+    rates = probe(suite, planner.shapes, planner.pairs, CPU, lambda stage, done, total: told.append(stage))
+    assert told[0] == "probe: matching"
+    write_json(tmp_path / "rates.json", asdict(rates))
+    assert read_rates(tmp_path / "rates.json") == rates
+    for one in fields(Rates):
+        value = getattr(rates, one.name)
+        numbers = [value] if isinstance(value, float) else value.values() if isinstance(value, dict) else []
+        for number in numbers:
+            found = number if isinstance(number, float) else max(vars(number).values())
+            assert math.isfinite(found)
+            assert found > 0, one.name
+    plan = planner.plan(HERE, CPU, rates)
+    assert plan.seconds is not None
+    assert plan.seconds > 0
+
+
+def test_the_command_says_what_a_run_takes_and_ends_with_2_where_it_does_not_fit(tiny_suite: Path, tmp_path: Path):
+    suite = load_suite(tiny_suite)
+    file = tmp_path / "rates.json"
+    write_json(file, asdict(made_up_rates(suite, Planner(suite, shapes_of(suite, ask=False)))))
+    command = ("plan", tiny_suite, "--probe", file, "--out", tmp_path / "run")
+    done = semconv_cli(*command, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["suite"] == "tiny"
+    assert found["seconds"] > 0
+    assert found["lacks"] == []
+    assert sum(stage["tasks"] for stage in found["stages"]) > 20
+    shown = semconv_cli(*command, "--machine", "cores=16,memory=0.01")
+    assert shown.returncode == 2
+    assert "It does not fit: suite tiny needs about" in shown.stdout
+    assert "16 threads" in shown.stdout
+    assert not (tmp_path / "run").exists()
+    for option, value, message in (
+        ("--machine", "core=3", "--machine must be cores=N,memory=GiB"),
+        ("--machine", "cores=2.5", "--machine must be cores=N,memory=GiB"),
+        ("--workers", "0", "workers must be 1 to 4096, got 0"),
+        ("--l0", "-1", "--l0 must be above 0, got -1"),
+        ("--probe", str(tiny_suite), "rates.json" if False else "tiny.toml"),
+    ):
+        refused = semconv_cli(*command, option, value)
+        assert refused.returncode == 2
+        assert message in refused.stderr.replace("\n", " ")
+        assert "Traceback" not in refused.stderr
+
+
+def test_sides_of_one_store_are_one(planner: Planner, mini: SuiteConfig):
+    sides = planned_sides(mini, planner.shapes)
+    assert len([side for group in sides.of.every for side in group]) == 18
+    assert len(sides.stores) == 16  # both ceilings read a store of the grid again
+    assert Shapes({}, {"x": SaeShape(1, 1, 1.0, 1, 0)}, 0, ()).are_known
