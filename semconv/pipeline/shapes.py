@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -337,7 +338,10 @@ def _number(pattern: str, text: str) -> int:
     n, unit = int(found[1]), found[2]
     if unit == "m":
         return n << 20
-    return (1 << (1024 * n - 1).bit_length()) if unit == "k" else n  # 16k is 16,384 and 65k is 65,536
+    if unit != "k":
+        return n
+    nearest = 1 << round(math.log2(1000 * n))  # 16k is 16,384, 65k is 65,536, and 24k is 24,576
+    return nearest if abs(nearest / (1000 * n) - 1) < 0.03 else 1024 * n
 
 
 def _text_to_download(suite: SuiteConfig, ask: bool, assumed: list[str]) -> int:
