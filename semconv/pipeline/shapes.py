@@ -312,7 +312,7 @@ def _config_in(folder: Path) -> dict[str, Any]:
                 found = read_json(folder / name)
             except InputError:
                 return {}
-            return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+            return found
     return {}
 
 

@@ -36,7 +36,7 @@ def made_up_rates(suite: SuiteConfig, planner: Planner) -> Rates:
     a, b = planner.sides.of.a[0].sae, planner.sides.of.b[0].sae
     sizes = Sizes(planner.pairs, a.width, b.width, a.n_features, b.n_features, a.l0, b.l0)
     numbers = {one.name: 1e-7 for one in fields(Rates) if one.type == "float"}
-    numbers |= {"small_set": 1e-3, "relations": 1e-2, "figure": 0.1, "seconds": 60.0}
+    numbers |= {"small_set": 1e-3, "relations": 1e-2, "figure": 0.1, "seconds": 60.0, "read": 1e-9}
     of_suite = {
         "draws": {name: Power(1e-3, 2.0) for name in measures_to_draw(suite)},
         "small_draws": {} if suite.subspaces is None else dict.fromkeys(suite.subspaces.measures, 1e-5),
