@@ -225,7 +225,7 @@ class CostModel:
 
     def draws(self) -> dict[str, int]:
         """Returns measure -> permutations of the pairing that are drawn of it for one null, at most."""
-        return dict.fromkeys(self.suite.compare.measures, self.suite.null.n_permutations)
+        return {name: self.suite.null.most_draws(name) for name in self.suite.compare.measures}
 
     def _observe(self, a: PlannedSide, b: PlannedSide) -> float:
         halves = 2 * self._match(a, b, 0.5) + self._cut(a, b)
@@ -239,8 +239,9 @@ class CostModel:
             return self.rates.members * task.sides[0].sae.n_features
         a, b = task.sides
         if task.kind == "categories":
-            null = self.suite.null.n_permutations
-            of_one = self.rates.small_set + null * sum(self.rates.small_draws.values())
+            null = self.suite.null
+            drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())
+            of_one = self.rates.small_set + drawn
             members = self.rates.members * (a.sae.n_features + b.sae.n_features)
             return self.categories * (of_one + self._cut(a, b)) + members + self.rates.relations
         if task.kind == "spans":
@@ -252,10 +253,11 @@ class CostModel:
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]
-        number = PUBLISHED_SHUFFLES if departures.few_shuffles else self.suite.null.n_permutations
         measures = "svcca_pc1" if departures.one_component else "svcca_variance", "rsa"
         scored = self._score_set(a, b) * len(measures) / max(1, len(self.suite.compare.measures))
-        drawn = self._drawn(a, b, dict.fromkeys(measures, number))
+        few, null = departures.few_shuffles, self.suite.null
+        draws = {name: PUBLISHED_SHUFFLES if few else null.most_draws(name) for name in measures}
+        drawn = self._drawn(a, b, draws)
         return self._match(a, b) + self._filtered(b) + scored + drawn
 
 

@@ -197,7 +197,7 @@ class Planner:
 
     def _disk(self) -> Disk:
         stores, n, null = self.sides.stores, self.sides.n_tokens, self.suite.null
-        draws = 8 * len(self.suite.compare.measures) * null.n_permutations
+        draws = 8 * len(self.suite.compare.measures) * null.most_of(self.suite.compare.measures)
         sizes = {
             "observe": 2 * draws + 40 * self.pairs + (16 * self._widest if null.n_rematch else 0),
             "spans": draws,

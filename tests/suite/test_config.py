@@ -44,9 +44,9 @@ def test_every_shipped_suite_loads():
 
 def test_the_hashes_of_shipped_suites_are_those_of_runs_that_were_made_with_them():
     """A whole number of a field of floats is hashed as it is written."""
-    begin = {"gemma1v2": "6fcbe0b1", "gemma2": "aa87c661", "mini": "e4c0d03c", "pythia": "8d4add27"}
+    begin = {"gemma1v2": "86d730bd", "gemma2": "50ad3ef0", "mini": "e4c0d03c", "pythia": "8d4add27"}
     assert {name: load_suite(name).sha256[:8] for name in suite_names()} == begin
-    assert load_suite("gemma2", all_layers=True).sha256.startswith("781ebc57")
+    assert load_suite("gemma2", all_layers=True).sha256.startswith("a1e9e5a4")
 
 
 @pytest.mark.parametrize(
