@@ -203,7 +203,9 @@ def _asked_sizes(name: str, revision: str, kind: str = "model") -> dict[str, int
         return {}
     try:
         with hub_errors(f"{kind} {name}"):
-            info = HfApi().repo_info(name, repo_type=kind, revision=revision or None, files_metadata=True, timeout=5.0)
+            info: Any = HfApi().repo_info(
+                name, repo_type=kind, revision=revision or None, files_metadata=True, timeout=5.0
+            )
     except InputError:  # gated, unreachable, unknown: the plan says what it assumes, and doctor says why
         return {}
     return {str(one.rfilename): int(one.size or 0) for one in info.siblings or []}
