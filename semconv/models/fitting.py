@@ -70,13 +70,13 @@ def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, w
     from semconv.models.model_activations import has_head
 
     stage = f"fit {model.name}"
-    run.progress(stage, 0, len(model.saes))
     with run.timed(stage):
         kept_saes = keep_decoders(run, model)
         elsewhere = any(decoder.metadata.transcoder for decoder in kept_saes.values())  # in what block is known later
         last = max(hook_layer(sae.hook) for sae in model.saes)
         n_blocks = None if with_loss or elsewhere else last + 1
         network, model_tf32 = open_model(run, model, model_folder(model), n_blocks)
+        run.progress(stage, 0, len(model.saes))
         tf32, batch = run.suite.encode.precision == "tf32", run.suite.encode.batch
         has_head = not model.bidirectional and has_head(network)
         fits: dict[str, dict[str, Any]] = {}
