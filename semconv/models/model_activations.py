@@ -27,7 +27,7 @@ from semconv.models.model_files import (
     weights_file,
     where_to_load,
 )
-from semconv.models.model_parts import first_blocks, is_mapped, without_later_blocks
+from semconv.models.model_parts import first_blocks, is_mapped, without_blocks
 from semconv.suite.hooks import hook_name, parse_hook
 from semconv.system.errors import InputError, SemconvWarning, nearest, refusing
 from semconv.text.token_blocks import TokenBlocks
@@ -74,13 +74,12 @@ def load_model(
     logging.disable_progress_bar()  # one bar, ours, is enough
     what, config = f"model {path}", read_config(path, revision)
     check_kind(config, what, bidirectional)
-    whole = config
+    n_whole = int(config.get_text_config().num_hidden_layers)
     config = config if weights_file(Path(path)) else first_blocks(config, n_blocks)
-    cut = config is not whole
     _check_room(path, config, dtype, torch.device(device), weights=untrained_seed is None)
     load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": False}
     if untrained_seed is None:
-        model = _trained(path, config, load | {"revision": revision}, cut)
+        model = _trained(path, config, load | {"revision": revision}, n_whole)
     else:
         with (
             refusing(f"cannot load model {path}"),
@@ -126,8 +125,15 @@ def _auto_class(config: Any) -> Any:
     return next((kind for kind in kinds if type(config) in kind._model_mapping), AutoModelForCausalLM)
 
 
-def _trained(path: str | Path, config: Any, load: dict[str, Any], cut: bool) -> PreTrainedModel:
-    """Loads a model with all of its weights, or those of its first blocks; without its head where there is none."""
+def _trained(path: str | Path, config: Any, load: dict[str, Any], n_whole: int) -> PreTrainedModel:
+    """Loads a model with all of its weights, or those of its first blocks; without its head where there is none.
+
+    Args:
+        path: as of `load_model`.
+        config: of the blocks that are loaded.
+        load: options of transformers.
+        n_whole: blocks of the whole model.
+    """
     from transformers import AutoModel
 
     check_files(path)
@@ -145,12 +151,8 @@ def _trained(path: str | Path, config: Any, load: dict[str, Any], cut: bool) -> 
     of_head = {key for key in missing if head is not None and model.get_submodule(key.rpartition(".")[0]) is head}
     if of_head and not _needed(model, missing - of_head):
         model, missing, unexpected = loaded(AutoModel)
-    n_blocks = int(text_config(model).num_hidden_layers)
-    check_weights(
-        f"model {path}",
-        _needed(model, missing),
-        without_later_blocks(unexpected, n_blocks) if cut else unexpected,
-    )
+    left_out = range(int(text_config(model).num_hidden_layers), n_whole)
+    check_weights(f"model {path}", _needed(model, missing), without_blocks(f"model {path}", unexpected, left_out))
     return model
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from semconv.models.families import FAMILIES
+from semconv.system.errors import InputError
 
 _STORED = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 _BLOCK_KEY = re.compile(r"(?:^|\.)(?:layers|layer|h)\.(\d+)\.")
@@ -42,10 +43,23 @@ def first_blocks(config: Any, n_blocks: int | None) -> Any:
     return cut
 
 
-def without_later_blocks(keys: Iterable[str], n_blocks: int) -> set[str]:
-    """Returns those keys of a checkpoint that do not belong to a block after the first ones."""
-    found = ((key, _BLOCK_KEY.search(key)) for key in keys)
-    return {key for key, block in found if block is None or int(block[1]) < n_blocks}
+def without_blocks(what: str, keys: Iterable[str], left_out: range) -> set[str]:
+    """Returns the keys of a checkpoint without those of blocks that are left out.
+
+    Args:
+        what: names the model in the message.
+        keys: of the checkpoint, those of the blocks that are left out among them.
+        left_out: numbers of these blocks, as the config counts them.
+
+    Raises:
+        InputError: the checkpoint holds nothing of one of them, so it is not the one that the config is of.
+    """
+    found = {key: _BLOCK_KEY.search(key) for key in keys}
+    there = {int(block[1]) for block in found.values() if block is not None}
+    absent = [number for number in left_out if number not in there]
+    if absent:
+        raise InputError(f"the weights of {what} lack block {absent[0]}, of which its config says that it is there")
+    return {key for key, block in found.items() if block is None or int(block[1]) not in left_out}
 
 
 def is_mapped(path: Path, dtype: torch.dtype, n_bytes: int) -> bool:
