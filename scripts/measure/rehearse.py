@@ -224,8 +224,8 @@ def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig) 
         *table(runs[0]),
         "",
         f"The repositories were written in {found['world_seconds']:.0f} s and take {found['world_gib']:.1f} GiB. "
-        f"The suite itself states {suite.needs.minutes:g} minutes, {suite.needs.memory_gib:g} GiB of memory and "
-        f"{suite.needs.disk_gib:g} GiB of disk, for a GPU, {suite.corpus.max_tokens} tokens and 7 x 7 layers.",
+        f"The suite itself reads {suite.corpus.max_tokens} tokens at {len(suite.model_a.saes)} x "
+        f"{len(suite.model_b.saes)} layers; `semconv plan {suite.name}` says what that takes.",
     ]
     if len(runs) > 1:
         seconds, cpu = (sum(getattr(one, name) for one in runs[1]) for name in ("seconds", "cpu_seconds"))

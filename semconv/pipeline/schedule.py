@@ -66,7 +66,7 @@ class Schedule:
 
 
 class _Left:
-    """The tasks that nobody has begun: every worker takes its own part in order, then others' from the end."""
+    """The tasks that no worker has begun: every worker takes its own part in order, then others' from the end."""
 
     def __init__(self, n: int, workers: int) -> None:
         self._taken = np.zeros(n, dtype=bool)

@@ -1,4 +1,4 @@
-"""How large the models and SAEs of a suite are, by their configs alone; what nobody could be asked is assumed."""
+"""How large the models and SAEs of a suite are, by their configs alone; what is not known from them is assumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ASSUMED_L0 = 100.0
 ASSUMED_FEATURES = 16_384
 """Features of an SAE where nothing says otherwise."""
 ASSUMED_TEXT = 300 * 2**20
-"""Bytes of a file of a data set on the hub that nobody could be asked about."""
+"""Bytes assumed of a file of a data set on the hub, where its size is not known."""
 _ITEM = {"float16": 2, "bfloat16": 2}
 _PUBLISHED: dict[str, dict[str, Any]] = {
     "google/gemma-2-2b": {

@@ -285,7 +285,7 @@ class PlainSae(nn.Module):
         super().__init__()
         g = torch.Generator().manual_seed(0)
         told = {"d_in": d_in, "architecture": "jumprelu"}
-        self.cfg = SimpleNamespace(d_in=d_in, architecture=lambda: "jumprelu", to_dict=lambda: told)
+        self.cfg = SimpleNamespace(d_in=d_in, d_sae=d_sae, architecture=lambda: "jumprelu", to_dict=lambda: told)
         self.activation_fn = nn.ReLU()
         self.W_enc = nn.Parameter(torch.randn(d_in, d_sae, generator=g))
         self.b_enc, self.threshold = nn.Parameter(torch.zeros(d_sae)), nn.Parameter(torch.full((d_sae,), 4.0))
