@@ -16,6 +16,10 @@ from semconv.system.errors import InputError
 _MARKS = 2**26  # flags of a document and a feature held at once, a byte each
 
 
+_LONG = 8
+"""Mean length from which stretches of consecutive tokens are copied whole."""
+
+
 @dataclass(frozen=True, eq=False)
 class SparseActivations:
     """The feature activations of one SAE, as compressed sparse rows (CSR): one row for every token.
@@ -132,6 +136,13 @@ class SparseActivations:
         """Returns the tokens at int64 [n] positions, n >= 1, in that order; a position may come more than once."""
         counts = self.indptr.diff()[positions]
         indptr = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        begins = torch.cat([counts.new_zeros(1), (positions.diff() != 1).nonzero()[:, 0] + 1])
+        if len(begins) * _LONG <= len(positions):  # whole documents, say: stretches are copied
+            ends = torch.cat([begins[1:], begins.new_tensor([len(positions)])]) - 1
+            cuts = zip(self.indptr[positions[begins]].tolist(), self.indptr[positions[ends] + 1].tolist(), strict=True)
+            stretches = [slice(first, last) for first, last in cuts]
+            indices, values = (torch.cat([part[one] for one in stretches]) for part in (self.indices, self.values))
+            return SparseActivations(indptr, indices, values, self.n_features)
         # Entry i of the result is entry i - (where its token starts here) + (where its token started) of these.
         entries = torch.arange(int(indptr[-1]), device=counts.device)
         entries += torch.repeat_interleave(self.indptr[positions] - indptr[:-1], counts)

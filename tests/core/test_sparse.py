@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import semconv.core.sparse
 from semconv import InputError, SparseActivations
 from tests.conftest import random_activations
 
@@ -61,3 +62,16 @@ def test_tokens_without_entries_and_tokens_in_order():
     assert acts.tokens(torch.tensor([2, 3, 0])).to_dense().tolist() == [[0, 0], [0, 3], [0, 0]]
     assert acts.tokens(torch.arange(4)).sha256 == acts.sha256
     assert acts.tokens(torch.arange(1, 3)).sha256 == acts.rows(1, 3).sha256
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whole_documents_are_the_tokens_one_by_one(seed: int, monkeypatch: pytest.MonkeyPatch):
+    """Stretches in any order, some twice, some next to each other, and tokens that activate nothing."""
+    acts = random_activations(seed, 300, 9, 0.15)
+    cuts = [0, 40, 41, 97, 160, 161, 230, 300]
+    drawn = torch.randint(7, (12,), generator=torch.Generator().manual_seed(seed)).tolist()
+    positions = torch.cat([torch.arange(cuts[i], cuts[i + 1]) for i in drawn])
+    whole = acts.tokens(positions)
+    assert torch.equal(whole.to_dense(), acts.to_dense()[positions])
+    monkeypatch.setattr(semconv.core.sparse, "_LONG", len(positions) + 1)  # never copied whole
+    assert acts.tokens(positions).sha256 == whole.sha256
