@@ -264,7 +264,8 @@ void fuzz_best_matches(FuzzedDataProvider& data) {
       }))
     return;
   require(!is_unreadable(layout), "best_matches read a tensor without data");
-  static const bool planted = std::getenv("SEMCONV_FUZZ_PLANTED") != nullptr;  // scripts/checks/fuzz.sh: it must be found
+  static const bool planted =
+      std::getenv("SEMCONV_FUZZ_PLANTED") != nullptr;  // scripts/checks/fuzz.sh: it must be found
   if (planted && a.n_features == 7 && k == 3) std::get<1>(out).mutable_data_ptr<double>()[0] += 1e-9;
   if (a.n_features > 100 || b.n_features > 100) return;  // wide and nearly empty: no crash is enough
   const auto x = codes_of(a), y = codes_of(b);

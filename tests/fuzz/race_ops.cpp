@@ -1,6 +1,7 @@
 // Calls every op while another thread writes to what it reads. Each call must end in a result or in the one sentence of
 // a refusal; a refused stream keeps its state; and once nobody writes, the bits are those from before. Built and run
-// under the sanitisers by scripts/checks/sanitize.sh, which see reads and writes outside, and data races of the ops' own.
+// under the sanitisers by scripts/checks/sanitize.sh, which see reads and writes outside, and data races of the ops'
+// own.
 //
 //   race_ops SECONDS [SEED]
 #include <ATen/Functions.h>
