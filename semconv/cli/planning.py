@@ -90,7 +90,7 @@ def plan(
 ) -> None:
     """Predict what a run takes: seconds of every stage, memory, disk, download. Exit code 2 if it does not fit.
 
-    Measures this machine for about a minute, by the functions of the run on smaller sizes, and keeps what it measured.
+    Measures this machine first, by the functions of the run on smaller sizes, and keeps what it measured.
     """
     from semconv.core.device import choose_device
     from semconv.pipeline.doctor import free_disk, machine_here

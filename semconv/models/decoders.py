@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor
 
 from semconv.core.device import Precision, resolve_precision
 from semconv.models.sae_metadata import SaeMetadata, centres, check_hook
 from semconv.models.sources import check_release_revision, release_repository
 from semconv.suite.config import SaeConfig, resolve
+from semconv.system.digests import sha256_of
 from semconv.system.file_hashes import folder_sha256
 from semconv.system.files import read_header, read_sealed, read_tensors, write_tensors
 from semconv.system.shown_paths import shown_path
@@ -138,14 +137,9 @@ def decoder_metadata(path: Path) -> SaeMetadata:
 
 def _release_sha256(sae: SAE[Any], metadata: SaeMetadata) -> str:
     known = {name: value for name, value in sae.cfg.to_dict().items() if name not in ("metadata", "device")}
-    digest = hashlib.sha256(f"{json.dumps(known, sort_keys=True, default=str)} {metadata.to_json()}".encode())
-    for name, tensor in sorted(sae.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {_sha256(tensor.float())}\n".encode())
-    return digest.hexdigest()
-
-
-def _sha256(tensor: Tensor) -> str:
-    return hashlib.sha256(tensor.contiguous().cpu().numpy().tobytes()).hexdigest()
+    state = sorted(sae.state_dict().items())
+    weights = [f"{name} {tuple(tensor.shape)} {sha256_of(tensor.float())}\n" for name, tensor in state]
+    return sha256_of(f"{json.dumps(known, sort_keys=True, default=str)} {metadata.to_json()}", *weights)
 
 
 def _read(path: Path) -> KeptDecoder | None:

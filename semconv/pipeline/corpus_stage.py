@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from semconv.models.sources import model_folder, text_files, tokenizer_file
 from semconv.runs.run import Progress, Run
 from semconv.suite.config import CorpusConfig, ModelConfig, SuiteConfig
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.file_hashes import file_hashes
 from semconv.system.files import read_sealed, write_tensors
@@ -151,13 +151,11 @@ def _settings_folders(tokenizer: Path, model: ModelConfig, progress: Progress | 
 def _corpus_key(progress: Progress, config: CorpusConfig, tokenizer: Path, folders: list[Path]) -> str:
     """Names the cache after everything the tokens depend on: settings, and what is in tokenizer and text, not where."""
     settings = asdict(config) | {"tokenizer": "", "path": ""}
-    digest = hashlib.sha256(repr(settings).encode())
     beside = [folder / name for folder in folders for name in SETTINGS]
     texts = text_files(config, progress) if config.kind != "docstrings" else []
     files = [tokenizer, *(file for file in beside if file.is_file()), *texts]
-    for found in file_hashes(files, lambda done, total: progress("hash text", done, total)):
-        digest.update(found.encode())
-    return digest.hexdigest()[:16]
+    found = file_hashes(files, lambda done, total: progress("hash text", done, total))
+    return sha256_of(repr(settings), *found)[:16]
 
 
 def _write_corpus(path: Path, corpus: Corpus) -> None:

@@ -14,15 +14,14 @@ from semconv.core import ops
 from semconv.core.device import choose_device, free_memory, why_no_cuda
 from semconv.models.sources import CACHED, READABLE, UNREACHABLE, hub_access, hub_repositories, on_hub
 from semconv.pipeline.kept_probes import kept_rates
-from semconv.pipeline.plan import Plan, Planner
+from semconv.pipeline.plan import GIB, Plan, Planner
+from semconv.pipeline.roles import models_of
 from semconv.pipeline.room import in_words, lacks
 from semconv.pipeline.shapes import shapes_of
 from semconv.pipeline.stage_times import Machine
-from semconv.suite.config import ModelConfig, SuiteConfig, resolve
+from semconv.suite.config import SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.provenance import processor
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -75,16 +74,8 @@ def _packages(suite: SuiteConfig) -> list[Finding]:
     return findings
 
 
-def _models(suite: SuiteConfig) -> list[ModelConfig]:
-    return [
-        suite.model_a,
-        suite.model_b,
-        *(m for control in suite.controls for m in (control.model_a, control.model_b)),
-    ]
-
-
 def _paths(suite: SuiteConfig) -> list[Finding]:
-    models = _models(suite)
+    models = models_of(suite)
     paths = [suite.corpus.tokenizer, *(model.path for model in models)]
     paths += [sae.path for model in models for sae in model.saes if sae.path]
     local = list(dict.fromkeys(path for path in paths if not on_hub(path)))
@@ -98,7 +89,7 @@ def _hub(suite: SuiteConfig) -> list[Finding]:
     """One finding for every repository on the hub that the suite reads: whether this machine may read it now."""
     findings: list[Finding] = []
     unreachable = False
-    for kind, name, revision in hub_repositories(suite.corpus, _models(suite)):
+    for kind, name, revision in hub_repositories(suite.corpus, models_of(suite)):
         needed = revision[:12] or "main"
         found = UNREACHABLE if unreachable else hub_access(kind, name, revision)
         unreachable = unreachable or found == UNREACHABLE
@@ -183,7 +174,7 @@ def _planned(suite: SuiteConfig, folder: Path) -> list[Finding]:
     plan = planner.plan(machine, device, rates)
     free, available = free_disk(folder.resolve()) + _held_already(folder), plan.machine.memory
     needed, n = plan.disk.folder + plan.disk.download, len(planner.sides.stores)
-    time = f"a probe of a minute tells: `semconv plan {suite.name}`"
+    time = f"a probe of this machine tells: `semconv plan {suite.name}`"
     if plan.seconds is not None:
         time = f"about {in_words(plan.seconds)} on {machine.cores} threads, without downloads"
     return [

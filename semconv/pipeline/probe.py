@@ -1,4 +1,4 @@
-"""Measures in about a minute what the work of a suite costs on this machine, by its own functions on smaller sizes."""
+"""Measures what the work of a suite costs on this machine, by its own functions on smaller sizes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def made_up_side(acts: SparseActivations, width: int, stop_tokens: Sequence[str]
 def probe(
     suite: SuiteConfig, shapes: Shapes, n_pairs: int, device: torch.device, progress: Progress, models: bool = True
 ) -> Rates:
-    """Measures the rates of a suite on this machine; about a minute.
+    """Measures the rates of a suite on this machine.
 
     Args:
         suite: whose sizes and measures are taken.

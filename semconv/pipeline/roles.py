@@ -82,6 +82,11 @@ def every_position(blocks: TokenBlocks) -> TokenBlocks:
     return TokenBlocks(blocks.ids, everything, blocks.document.clamp(min=0), rule="all positions")
 
 
+def models_of(suite: SuiteConfig) -> list[ModelConfig]:
+    """Returns A, B and the two models of every control of a suite."""
+    return [suite.model_a, suite.model_b, *(m for c in suite.controls for m in (c.model_a, c.model_b))]
+
+
 def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) -> Roles[ModelOnText]:
     """Returns the models of a suite, each with the positions that count for it.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semconv.system.errors import InputError
+from semconv.system.processes import share
 
 SPREAD = 0.25
 """Standard deviation of the logarithm of a task's time over what was predicted: stragglers."""
@@ -70,8 +71,8 @@ class _Left:
 
     def __init__(self, n: int, workers: int) -> None:
         self._taken = np.zeros(n, dtype=bool)
-        self._next = [n * worker // workers for worker in range(workers)]
-        self._ends = [n * (worker + 1) // workers for worker in range(workers)]
+        parts = [share(n, worker, workers) for worker in range(workers)]
+        self._next, self._ends = [part.start for part in parts], [part.stop for part in parts]
         self._last = n - 1
 
     def take(self, worker: int) -> int | None:

@@ -14,6 +14,7 @@ import torch
 from semconv.models.hub_errors import hub_errors
 from semconv.models.model_files import read_config
 from semconv.models.sources import on_hub
+from semconv.pipeline.roles import models_of
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.json_toml import read_json
@@ -157,11 +158,6 @@ def _place(model: ModelConfig) -> str:
     return f"{model.path}@{model.revision}"
 
 
-def suite_models_and_saes(suite: SuiteConfig) -> list[ModelConfig]:
-    """Returns A, B and the two models of every control."""
-    return [suite.model_a, suite.model_b, *(m for c in suite.controls for m in (c.model_a, c.model_b))]
-
-
 def shapes_of(suite: SuiteConfig, ask: bool = True, l0: float | None = None) -> Shapes:
     """Returns the sizes of the models and SAEs of a suite.
 
@@ -177,7 +173,7 @@ def shapes_of(suite: SuiteConfig, ask: bool = True, l0: float | None = None) -> 
         InputError: a model in a folder that is missing or cannot be read.
     """
     assumed, models, saes = list[str](), dict[str, ModelShape](), dict[str, SaeShape]()
-    for model in suite_models_and_saes(suite):
+    for model in models_of(suite):
         if _place(model) not in models:
             models[_place(model)] = _model_shape(model, ask, assumed)
         width = models[_place(model)].width

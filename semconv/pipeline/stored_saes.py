@@ -209,7 +209,7 @@ def stream_sinks(
 def activities(
     run: Run, place: Workplace, stored: Roles[list[StoredSae]], top_tokens: int
 ) -> Roles[list[StoredActivity]]:
-    """Returns when the features of some SAEs are active, each store read once and no two for one thread at a time.
+    """Returns when the features of some SAEs are active, reading every store of which it is not known yet.
 
     Args:
         run: says how far it is.

@@ -16,6 +16,7 @@ from typing import Self
 
 from semconv.system.errors import InputError
 from semconv.system.files import locked, read_text, shared_writer, write_text
+from semconv.system.processes import share
 
 BEAT = 15.0
 """Seconds between two signs of life of a reservation."""
@@ -55,8 +56,8 @@ class Shard:
         return cls(int(found[1]), int(found[2]))
 
     def part(self, n: int) -> range:
-        """Returns its share of n things, consecutive, of nearly equal size."""
-        return range(n * self.index // self.count, n * (self.index + 1) // self.count)
+        """Returns its share of n things (`share`)."""
+        return share(n, self.index, self.count)
 
 
 @contextmanager

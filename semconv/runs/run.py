@@ -23,7 +23,7 @@ from semconv.system.shape import read_as
 
 PLACES = "stores.json"
 """File of a run folder that says where its activation stores are."""
-_SHARED = "shared"
+_SHARED = "shared/"
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is (`in_bytes`)."""
 
@@ -81,7 +81,7 @@ class Run:
 
         def told(place: Path) -> str:
             if self.stores is not None and place.is_relative_to(self.stores):
-                return f"{_SHARED}/{place.relative_to(self.stores)}"
+                return f"{_SHARED}{place.relative_to(self.stores)}"
             return str(place.relative_to(self.folder))
 
         found = {str(usual.relative_to(self.folder)): told(place) for usual, place in self.found.items()}
@@ -97,10 +97,12 @@ class Run:
         if not file.exists():
             raise InputError(f"{self.folder} holds no stores: run `semconv encode` with this folder first")
         for usual, place in read_as(dict[str, str], read_json(file), str(file)).items():
-            shared, _, name = place.partition(f"{_SHARED}/")
-            if not shared and self.stores is None:
-                raise InputError(f"the stores of {self.folder} are shared with other runs: give their folder, --stores")
-            self.found[self.folder / usual] = self.folder / place if shared or not self.stores else self.stores / name
+            above = self.folder
+            if place.startswith(_SHARED):
+                if self.stores is None:
+                    raise InputError(f"the stores of {self.folder} are shared with other runs: give --stores")
+                above = self.stores
+            self.found[self.folder / usual] = above / place.removeprefix(_SHARED)
 
     def decoder_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         return self.folder / "decoders" / model.name / f"{sae.place}.safetensors"

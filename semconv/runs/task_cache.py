@@ -160,8 +160,5 @@ def _read(path: Path, key: str | None) -> Result | None:
 
 def _sha256(values: str, tensors: dict[str, Tensor]) -> str:
     """Returns the SHA-256 of what is kept; the file format has no checksum of its own."""
-    digest = hashlib.sha256(values.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode() + tensor.numpy().tobytes())
-    return digest.hexdigest()
+    kept = [(f"{name} {tensor.dtype} {list(tensor.shape)}", tensor) for name, tensor in sorted(tensors.items())]
+    return sha256_of(values, *(part for one in kept for part in one))

@@ -120,8 +120,10 @@ class Workplace:
 
     def _ensured(self, task: Task, make: Callable[[], Result]) -> bool:
         """Does a task unless it is finished; False if another process is at it."""
-        if self.shared is None or self.cache.is_finished(task.name, task.inputs):
+        if self.shared is None:
             self.cache.ensure(task.name, task.inputs, make)
+            return True
+        if self.cache.is_finished(task.name, task.inputs):
             return True
         with self.shared.reserved(task.name) as mine:
             if mine:

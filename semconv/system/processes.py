@@ -19,6 +19,11 @@ TIMEOUT = timedelta(hours=12)
 """How long a process waits for the slowest; torchrun ends all of them as soon as one fails."""
 
 
+def share(n: int, index: int, count: int) -> range:
+    """Returns share `index` of `count` shares of n things, consecutive, of nearly equal size."""
+    return range(n * index // count, n * (index + 1) // count)
+
+
 @dataclass(frozen=True)
 class Ranks:
     """This process among those of a run.
@@ -37,8 +42,8 @@ class Ranks:
         return self.rank == 0
 
     def part(self, n: int) -> range:
-        """Returns this process's share of n things, consecutive, of nearly equal size."""
-        return range(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+        """Returns this process's share of n things (`share`)."""
+        return share(n, self.rank, self.size)
 
     def wait(self) -> None:
         """Waits until all processes have called it."""
