@@ -17,7 +17,7 @@ from semconv.core import ops
 _CHUNK = 64  # permutations whose small matrices are decomposed in one call
 _CHUNK_ENTRIES = {"cpu": 2**24, "cuda": 2**28}  # and no more than this many float64 of them at once: 128 MiB, 2 GiB
 _EIGENVALUE = 4 * torch.finfo(torch.float64).eps  # share of the largest by which a computed eigenvalue may be off
-_SUM = 1e-9  # share of a sum of square roots by which it may be off in the worst case; seen are 1e-12 then
+_SUM = 1e-9  # share of a sum of square roots by which it may be off in the worst case
 
 
 def cross_products(
@@ -43,8 +43,8 @@ def singular_values(M: Float[Tensor, "m a b"]) -> Float[Tensor, "m k"]:
 
     They are the square roots of the eigenvalues of the smaller Gram matrix where those give their sum: an eigenvalue is
     off by up to 4 eps s_1^2, so its root by up to 2 eps s_1^2 / s, and all of them together must stay below 1e-9 of the
-    sum in the worst case (`_sums_are_accurate`); errors do not conspire, and the tests see at most 1e-12 then. Other
-    matrices are reduced to a triangle by a QR and get an SVD, which is accurate to eps s_1 for every value.
+    sum in the worst case (`_sums_are_accurate`). Other matrices are reduced to a triangle by a QR and get an SVD, which
+    is accurate to eps s_1 for every value.
     """
     M = M if M.shape[1] <= M.shape[2] else M.mT
     squares = torch.linalg.eigvalsh(symmetric_product(M)).clamp(min=0)

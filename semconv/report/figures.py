@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -32,7 +32,8 @@ _NONE = "#d9d9d9"
 _KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
 
 
-def _heat_map(ax: Axes, grid: Grid, field: str, ends: Ends) -> None:
+def _heat_map(ax: Axes, grid: Grid, field: str, ends: Ends) -> Any:
+    """Draws a grid and returns its image, which a colour bar is made of."""
     rows, columns, values = grid
     counts = field == "pairs"
     shown = np.clip(values, *ends)
@@ -44,7 +45,7 @@ def _heat_map(ax: Axes, grid: Grid, field: str, ends: Ends) -> None:
         _write_numbers(ax, values, counts, ends)
     _label(ax, rows, columns)
     ax.set_title(_PANELS[field], fontsize=10)
-    ax.figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03)
+    return image
 
 
 def _write_numbers(ax: Axes, values: Float[ndarray, "b a"], counts: bool, ends: Ends) -> None:
@@ -69,15 +70,23 @@ def _label(ax: Axes, rows: list[str], columns: list[str]) -> None:
 
 
 def draw_measure(results: Results, measure: str, path: Path) -> None:
-    """Draws one measure as heat maps: paired score, null means, calibrated scores, pairs kept."""
+    """Draws one measure as heat maps: paired score, null means, calibrated scores, pairs kept.
+
+    The five of scores have one scale and one colour bar, the pairs their own.
+    """
     from matplotlib.figure import Figure
 
     grids = {field: grid_of(results, measure, field) for field in _PANELS}
     scores = ends_with_zero(value for field, grid in grids.items() if field != "pairs" for value in grid.values.flat)
     large = len(grids["score"].rows) > _NUMBERED
     figure = Figure(figsize=(13, 11 if large else 7), layout="constrained")
-    for ax, (field, grid) in zip(figure.subplots(2, 3).flat, grids.items(), strict=True):
-        _heat_map(ax, grid, field, ends_with_zero(grid.values.flat) if field == "pairs" else scores)
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    for ax, (field, grid) in zip(axes.flat, grids.items(), strict=True):
+        image = _heat_map(ax, grid, field, ends_with_zero(grid.values.flat) if field == "pairs" else scores)
+        if field == "pairs":
+            figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03, label="pairs")
+        elif field == "score":
+            figure.colorbar(image, ax=axes[0], fraction=0.05, pad=0.01, label="score, null mean, calibrated")
     figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12)
     figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=10)
     figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=10)
@@ -85,8 +94,14 @@ def draw_measure(results: Results, measure: str, path: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # No creation date or version in the file: the same results give the same bytes.
-    write_atomically(path, lambda p: figure.savefig(p, dpi=150, metadata={"Software": None}))
+    """Writes a figure as PNG without a version in the file: the same results give the same bytes.
+
+    `Figure.savefig` would draw it twice.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(150)
+    write_atomically(path, lambda p: FigureCanvasAgg(figure).print_png(p, metadata={"Software": None}))
 
 
 def draw_controls(results: Results, path: Path) -> None:

@@ -38,6 +38,7 @@ _LOADED = (  # all but semconv.cli, whose consoles read the environment while th
     "rich.progress",
     "rich.table",
     "scipy.linalg",
+    "scipy.stats",
     "transformers",
     "transformers.models.gemma2.modeling_gemma2",
     "typer",
