@@ -20,6 +20,8 @@
 
 namespace semconv::cuda {
 
+inline constexpr int64_t kNoError = INT64_MAX;  // stands where the first wrong place is noted, until there is one
+
 // Atomic adds return what was there. 32 bits are what shared memory adds natively (ATOMS.ADD); 64 bits are for global
 // memory, where they are native too.
 SEMCONV_HD inline uint32_t fetch_add(uint32_t* p, uint32_t v) {

@@ -16,18 +16,16 @@ namespace {
 
 using namespace cuda;
 
-constexpr int64_t kNowhere = INT64_MAX;
-
 Float type_of(const at::Tensor& x) {
   return x.scalar_type() == at::kFloat ? Float::k32 : x.scalar_type() == at::kHalf ? Float::k16 : Float::kBrain16;
 }
 
 at::Tensor checked_threshold(const at::Tensor& given) {
   at::Tensor threshold = given.contiguous();
-  const at::Tensor bad = at::full({1}, kNowhere, threshold.options().dtype(at::kLong));
+  const at::Tensor bad = at::full({1}, kNoError, threshold.options().dtype(at::kLong));
   launch_each(CheckThreshold{threshold.const_data_ptr<float>(), bad.mutable_data_ptr<int64_t>()}, threshold.numel());
   const auto feature = bad.item<int64_t>();
-  if (feature != kNowhere) throw_bad_threshold(threshold[feature].item<float>(), feature);
+  if (feature != kNoError) throw_bad_threshold(threshold[feature].item<float>(), feature);
   return threshold;
 }
 
@@ -47,7 +45,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cuda(const at::Tenso
       at::empty({n_rows, (n_columns + kMarkedColumns - 1) / kMarkedColumns}, x.options().dtype(at::kByte));
   // The running sum of the counts, and behind it where the first bad value is: one copy to the host for both.
   const at::Tensor totals = at::zeros({n_rows + 2}, counts);
-  totals[n_rows + 1].fill_(kNowhere);
+  totals[n_rows + 1].fill_(kNoError);
   const at::Tensor row_counts = at::empty({n_rows}, counts);
   launch_blocks(MarkEntries{dense.const_data_ptr(), type_of(x), dtype == at::kHalf,
                             limits.defined() ? limits.const_data_ptr<float>() : nullptr, n_columns,
@@ -58,7 +56,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> compact_rows_cuda(const at::Tenso
   at::cumsum_out(running, row_counts, 0);
   const at::Tensor ends = totals.narrow(0, n_rows, 2).cpu();
   const int64_t nnz = ends.const_data_ptr<int64_t>()[0], bad = ends.const_data_ptr<int64_t>()[1];
-  if (bad != kNowhere) {
+  if (bad != kNoError) {
     const at::Tensor value = dense[bad / n_columns][bad % n_columns];
     throw_unstorable(value.to(at::kFloat).item<float>(), dtype, bad / n_columns, bad % n_columns);
   }

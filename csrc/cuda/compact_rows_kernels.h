@@ -60,7 +60,7 @@ struct MarkEntries {
   int64_t n_columns;
   uint8_t* marks;      // [n_rows, ceil(n_columns / kMarkedColumns)]
   int64_t* counts;     // [n_rows]
-  int64_t* bad_place;  // [1] first value that cannot be stored, INT64_MAX before
+  int64_t* bad_place;  // [1] first value that cannot be stored, kNoError before
 
   // 0: no entry. 1: an entry. 2: neither, an error.
   SEMCONV_HD int kind(float value, int64_t column) const {

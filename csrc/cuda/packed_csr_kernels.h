@@ -11,7 +11,6 @@
 namespace semconv::cuda {
 
 inline constexpr int64_t kTokenLanes = 8;  // threads that walk one token's entries together
-inline constexpr int64_t kNoError = INT64_MAX;
 
 // One quad is what a thread loads at once: four records of one token, each a column in the low and a code in the high
 // half; a record of code 0 fills up the last quad of a row.

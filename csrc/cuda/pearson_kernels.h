@@ -12,7 +12,7 @@ struct CheckSums {
   int64_t n_tokens;
   int64_t n_features;
   const int64_t* sums;   // [kFeatureSums, F]
-  int64_t* bad_feature;  // [1] INT64_MAX before
+  int64_t* bad_feature;  // [1] kNoError before
 
   SEMCONV_HD void operator()(int64_t f) const {
     if (!sums_are_possible(n_tokens, sums[kSum * n_features + f], sums[kSumSquares * n_features + f],
@@ -33,7 +33,7 @@ struct Correlate {
   const double* variance_b;  // [F_b]
   double* r;                 // [F_a, F_b] NaN where a feature never varies
   double most;               // what |r| can be
-  int64_t* bad_place;        // [1] INT64_MAX before: the first place above
+  int64_t* bad_place;        // [1] kNoError before: the first place above
 
   SEMCONV_HD void operator()(int64_t i) const {
     const int64_t f = i / n_features_b, g = i % n_features_b;

@@ -18,19 +18,18 @@ namespace {
 
 using namespace cuda;
 
-constexpr int64_t kNowhere = INT64_MAX;
 constexpr int64_t kScratchBytes = int64_t{1} << 28;  // for the sums of rows: how many permutations go at once
 
 void check_permutations(const at::Tensor& permutations) {  // contiguous
   const int64_t n = permutations.size(1);
-  const at::Tensor bad = at::full({1}, kNowhere, permutations.options().dtype(at::kLong));
+  const at::Tensor bad = at::full({1}, kNoError, permutations.options().dtype(at::kLong));
   const at::Tensor seen = at::zeros_like(permutations);
   launch_each(
       CheckPermutations{permutations.const_data_ptr<int32_t>(), n,
                         reinterpret_cast<uint32_t*>(seen.mutable_data_ptr<int32_t>()), bad.mutable_data_ptr<int64_t>()},
       permutations.numel());
   const auto place = bad.item<int64_t>();
-  if (place != kNowhere) throw_no_permutation(permutations.view(-1)[place].item<int32_t>(), n, place / n);
+  if (place != kNoError) throw_no_permutation(permutations.view(-1)[place].item<int32_t>(), n, place / n);
 }
 
 }  // namespace

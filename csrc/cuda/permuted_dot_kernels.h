@@ -11,7 +11,7 @@ struct CheckPermutations {
   const int32_t* permutations;  // [m, n]
   int64_t n;
   uint32_t* seen;      // [m, n] 0 before
-  int64_t* bad_place;  // [1] INT64_MAX before
+  int64_t* bad_place;  // [1] kNoError before
 
   SEMCONV_HD void operator()(int64_t i) const {
     const int64_t item = permutations[i];

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-_STATM = Path("/proc/self/statm")
+_STATM = Path("/proc/self/statm")  # its second number is the resident size in pages
 _SAMPLE_SECONDS = 0.001
 
 
@@ -26,8 +26,8 @@ def median_seconds(call: Callable[[], object], repeats: int, warm_up: bool = Tru
     return statistics.median(times)
 
 
-def _resident_bytes() -> int:
-    return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _resident_bytes(statm: int) -> int:
+    return int(os.pread(statm, 128, 0).split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak_mib(call: Callable[[], object]) -> float | None:
@@ -39,19 +39,23 @@ def peak_mib(call: Callable[[], object]) -> float | None:
         call()
         return None
     gc.collect()
-    before = _resident_bytes()
-    peak, done = before, threading.Event()
+    statm = os.open(_STATM, os.O_RDONLY)
+    before = peak = _resident_bytes(statm)
+    done = threading.Event()
 
     def sample() -> None:
         nonlocal peak
         while not done.wait(_SAMPLE_SECONDS):
-            peak = max(peak, _resident_bytes())
+            peak = max(peak, _resident_bytes(statm))
 
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
-    result = call()
-    peak = max(peak, _resident_bytes())
-    del result
-    done.set()
-    sampler.join()
+    try:
+        result = call()
+        peak = max(peak, _resident_bytes(statm))
+        del result
+    finally:
+        done.set()
+        sampler.join()
+        os.close(statm)
     return (peak - before) / 2**20

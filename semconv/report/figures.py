@@ -29,6 +29,7 @@ _PANELS = {
 }
 _NUMBERED = 8  # SAEs of a model up to which cells hold their numbers
 _NONE = "#d9d9d9"
+_LETTER = 0.085  # inches of a letter of a label, at most on average
 _KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
 
 
@@ -62,11 +63,40 @@ def _write_numbers(ax: Axes, values: Float[ndarray, "b a"], counts: bool, ends: 
 
 def _label(ax: Axes, rows: list[str], columns: list[str]) -> None:
     """Labels as many rows and columns as have room, the first among them."""
-    across, up = (range(0, len(labels), -(-len(labels) // most)) for labels, most in ((columns, 14), (rows, 21)))
-    under = [cut(columns[place]) for place in across]
-    long = max(map(len, under)) * len(under) > 40
-    ax.set_xticks(across, under, rotation=45 if long else 0, ha="right" if long else "center")
-    ax.set_yticks(up, [cut(rows[place]) for place in up])
+    under, beside, steep = _labels(rows, columns)
+    ax.set_xticks([*under], [*under.values()], rotation=45 if steep else 0, ha="right" if steep else "center")
+    ax.set_yticks([*beside], [*beside.values()])
+
+
+def _labels(rows: list[str], columns: list[str]) -> tuple[dict[int, str], dict[int, str], bool]:
+    """Returns the labels under columns and beside rows, by place, and whether the former need to be written steeply."""
+    under, beside = (
+        {place: cut(labels[place]) for place in range(0, len(labels), -(-len(labels) // most))}
+        for labels, most in ((columns, 14), (rows, 21))
+    )
+    return under, beside, max(map(len, under.values())) * len(under) > 40
+
+
+def _maps(figure: Figure, rows: list[str], columns: list[str]) -> ndarray:
+    """Returns 2 x 3 axes of heat maps of one grid, with room around them for labels, titles and colour bars.
+
+    Margins are reckoned in inches from the length of the labels: the layouts of Matplotlib draw everything twice first.
+    """
+    under, beside, steep = _labels(rows, columns)
+    left = 0.75 + _LETTER * max(map(len, beside.values()))
+    bottom = 0.75 + (0.7 * _LETTER * max(map(len, under.values())) if steep else 0)
+    width, height = figure.get_size_inches()
+    edges = {"left": left / width, "right": 1 - 1.15 / width, "bottom": bottom / height, "top": 1 - 0.8 / height}
+    return figure.subplots(2, 3, sharex=True, sharey=True, gridspec_kw={**edges, "wspace": 0.06, "hspace": 0.14})
+
+
+def _colour_bar(image: Any, label: str) -> None:
+    """Draws the scale of a heat map at its right."""
+    ax = image.axes
+    x, y, width, height = ax.get_position().bounds
+    of_inch = 1 / ax.figure.get_figwidth()
+    scale = ax.figure.add_axes((x + width + 0.12 * of_inch, y, 0.16 * of_inch, height))
+    ax.figure.colorbar(image, cax=scale, label=label)
 
 
 def draw_measure(results: Results, measure: str, path: Path) -> None:
@@ -78,18 +108,17 @@ def draw_measure(results: Results, measure: str, path: Path) -> None:
 
     grids = {field: grid_of(results, measure, field) for field in _PANELS}
     scores = ends_with_zero(value for field, grid in grids.items() if field != "pairs" for value in grid.values.flat)
-    large = len(grids["score"].rows) > _NUMBERED
-    figure = Figure(figsize=(13, 11 if large else 7), layout="constrained")
-    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    rows, columns, _ = grids["score"]
+    width, height = 13, 11 if len(rows) > _NUMBERED else 7
+    figure = Figure(figsize=(width, height))
+    axes = _maps(figure, rows, columns)
     for ax, (field, grid) in zip(axes.flat, grids.items(), strict=True):
         image = _heat_map(ax, grid, field, ends_with_zero(grid.values.flat) if field == "pairs" else scores)
-        if field == "pairs":
-            figure.colorbar(image, ax=ax, fraction=0.05, pad=0.03, label="pairs")
-        elif field == "score":
-            figure.colorbar(image, ax=axes[0], fraction=0.05, pad=0.01, label="score, null mean, calibrated")
-    figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12)
-    figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=10)
-    figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=10)
+        if ax in axes[:, -1]:
+            _colour_bar(image, "pairs" if field == "pairs" else "score")
+    figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12, y=1 - 0.25 / height)
+    figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=10, y=0.15 / height)
+    figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=10, x=0.15 / width)
     _save(figure, path)
 
 

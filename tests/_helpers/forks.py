@@ -7,6 +7,7 @@ end. Only what libraries read from the environment while they are loaded is that
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import resource
@@ -160,6 +161,11 @@ def _load() -> None:
     import_sae_lens()
     for name in _LOADED:
         __import__(name)
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
+
+    get_pretrained_saes_directory()  # which sae-lens keeps
+    gc.collect()
+    gc.freeze()  # a child looks for garbage among what it made itself
 
 
 def _serve(orders: IO[str], answers: IO[str]) -> None:
