@@ -29,9 +29,9 @@ from scipy.stats import kendalltau, spearmanr
 
 from semconv.compare import MEASURES, Measure, SaturationWarning, make_measures
 from semconv.matching.filters import FeaturePairs
+from semconv.models.roles import ModelOnText, Roles
 from semconv.pipeline.encoded_sides import stored_sides
 from semconv.pipeline.reproduce import Run, load_corpus
-from semconv.pipeline.roles import ModelOnText, Roles
 from semconv.pipeline.stored_saes import open_stores
 from semconv.statistics.permutation import permutation_ids
 from semconv.statistics.resampling import document_shift, document_starts

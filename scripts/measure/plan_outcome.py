@@ -15,10 +15,10 @@ from pathlib import Path
 
 from semconv.core.device import choose_device
 from semconv.pipeline.doctor import machine_here
-from semconv.pipeline.plan import GIB, Plan, Planner
-from semconv.pipeline.probe import probe
 from semconv.pipeline.reproduce import publish, reproduce
-from semconv.pipeline.shapes import shapes_of
+from semconv.planning.plan import GIB, Plan, Planner
+from semconv.planning.probe import probe
+from semconv.planning.shapes import shapes_of
 from semconv.runs.run import Run
 from semconv.suite.config import load_suite
 from semconv.system.errors import InputError

@@ -28,8 +28,8 @@ from semconv.cli.terminal import (
 from semconv.system.errors import InputError
 
 if TYPE_CHECKING:
-    from semconv.pipeline.plan import Plan
-    from semconv.pipeline.stage_times import Machine
+    from semconv.planning.plan import Plan
+    from semconv.planning.stage_times import Machine
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv doctor gemma2")
@@ -94,10 +94,10 @@ def plan(
     """
     from semconv.core.device import choose_device
     from semconv.pipeline.doctor import free_disk, machine_here
-    from semconv.pipeline.kept_probes import rates_of
-    from semconv.pipeline.plan import Planner
-    from semconv.pipeline.room import advice, lacks
-    from semconv.pipeline.shapes import shapes_of
+    from semconv.planning.kept_probes import rates_of
+    from semconv.planning.plan import Planner
+    from semconv.planning.room import advice, lacks
+    from semconv.planning.shapes import shapes_of
     from semconv.suite.config import load_suite
 
     config, chosen = load_suite(suite, all_layers), choose_device(device)
@@ -126,8 +126,8 @@ def _machine(stated: str | None, here: Machine, workers: int) -> Machine:
     Raises:
         InputError: another key, a number that is none or not above 0, or too many workers.
     """
-    from semconv.pipeline.schedule import Machines
-    from semconv.pipeline.stage_times import Machine
+    from semconv.planning.schedule import Machines
+    from semconv.planning.stage_times import Machine
 
     cores, memory = here.cores, here.memory
     for part in stated.split(",") if stated else ():
@@ -144,8 +144,8 @@ def _machine(stated: str | None, here: Machine, workers: int) -> Machine:
 
 
 def _show(found: Plan, lacking: list[str], advice: list[str]) -> None:
-    from semconv.pipeline.plan import GIB
-    from semconv.pipeline.room import in_words
+    from semconv.planning.plan import GIB
+    from semconv.planning.room import in_words
 
     grid = table("stage", "tasks", "time", "one thread")
     for stage in found.stages:

@@ -12,13 +12,13 @@ import torch
 
 from semconv.core import ops
 from semconv.core.device import choose_device, free_memory, why_no_cuda
+from semconv.models.roles import models_of
 from semconv.models.sources import CACHED, READABLE, UNREACHABLE, hub_access, hub_repositories, on_hub
-from semconv.pipeline.kept_probes import kept_rates
-from semconv.pipeline.plan import GIB, Plan, Planner
-from semconv.pipeline.roles import models_of
-from semconv.pipeline.room import in_words, lacks
-from semconv.pipeline.shapes import shapes_of
-from semconv.pipeline.stage_times import Machine
+from semconv.planning.kept_probes import kept_rates
+from semconv.planning.plan import GIB, Plan, Planner
+from semconv.planning.room import in_words, lacks
+from semconv.planning.shapes import shapes_of
+from semconv.planning.stage_times import Machine
 from semconv.suite.config import SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.provenance import processor

@@ -11,10 +11,10 @@ from numpy import ndarray
 
 from semconv.core.activation_store import StoreIdentity
 from semconv.models.fitting import Fits, fits_of
+from semconv.models.roles import ModelOnText, Roles
 from semconv.models.sinks import REPORTED, dropped_positions, spans_without, without
 from semconv.pipeline.corpus_stage import corpus_of_b, documents_of, tokenizer_of_corpus
 from semconv.pipeline.facts_read import SaeActivity, sink_facts
-from semconv.pipeline.roles import ModelOnText, Roles
 from semconv.pipeline.stored_saes import (
     StoredActivity,
     StoredSae,

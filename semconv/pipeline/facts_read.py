@@ -12,10 +12,10 @@ from semconv.core.activation_store import StoreIdentity
 from semconv.models.decoders import decoder_metadata, decoder_source
 from semconv.models.encoding import is_bidirectional
 from semconv.models.fitting import Fits
+from semconv.models.roles import Roles
 from semconv.models.sae_metadata import remarks
 from semconv.models.sinks import REPORTED
 from semconv.models.sources import HUB
-from semconv.pipeline.roles import Roles
 from semconv.results import schema
 from semconv.runs.run import Run
 from semconv.study.sides import AnySide

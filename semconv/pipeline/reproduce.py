@@ -9,13 +9,13 @@ import torch
 
 from semconv.models.encoding import check_model, encode_model
 from semconv.models.fitting import Fits
+from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.models.sources import model_folder
 from semconv.pipeline.corpus_stage import Corpus, corpus_of_b, load_corpus, make_corpus
 from semconv.pipeline.encoded_sides import Loaded, checked_spans, load_encoded, measure_fits
 from semconv.pipeline.facts_read import model_facts, read_facts, text_facts
 from semconv.pipeline.outputs import write_beside
 from semconv.pipeline.report_again import saying_how_to_report
-from semconv.pipeline.roles import ModelOnText, Roles, suite_models
 from semconv.report import write_report
 from semconv.results import schema
 from semconv.results.claims import Checked, check_claims, load_claims

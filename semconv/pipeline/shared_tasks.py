@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from semconv.models.roles import suite_models
 from semconv.pipeline.encoded_sides import checked_spans, load_encoded
 from semconv.pipeline.reproduce import load_blocks
-from semconv.pipeline.roles import suite_models
 from semconv.runs.reservations import Shard, sharing
 from semconv.runs.run import Run
 from semconv.runs.task_cache import code_sha256

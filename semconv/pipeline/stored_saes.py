@@ -16,9 +16,9 @@ from torch import Tensor
 from semconv.core.activation_store import ActivationStore
 from semconv.core.sparse import SparseActivations
 from semconv.models.decoders import decoder_rows, decoder_shape
+from semconv.models.roles import ModelOnText, Roles
 from semconv.models.sinks import Sinks, find_sinks
 from semconv.pipeline.facts_read import SaeActivity
-from semconv.pipeline.roles import ModelOnText, Roles
 from semconv.runs.run import Run
 from semconv.runs.tasks import Task, Workplace
 from semconv.study.observations import Facts

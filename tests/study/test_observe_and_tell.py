@@ -15,8 +15,8 @@ from statsmodels.stats.multitest import multipletests
 
 from semconv import SparseActivations
 from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
-from semconv.pipeline.planned_tasks import planned_sides, planned_tasks
-from semconv.pipeline.shapes import SaeShape, Shapes
+from semconv.planning.planned_tasks import planned_sides, planned_tasks
+from semconv.planning.shapes import SaeShape, Shapes
 from semconv.results.schema import (
     Corpus,
     Fit,

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from semconv.pipeline import shapes
-from semconv.pipeline.cost_model import CostModel, Line, Power, Rates, Sizes, measures_to_draw
-from semconv.pipeline.kept_probes import read_rates
-from semconv.pipeline.plan import GIB, Plan, Planner
-from semconv.pipeline.planned_tasks import planned_sides
-from semconv.pipeline.probe import made_up_activations, probe
-from semconv.pipeline.room import advice, in_words, lacks
-from semconv.pipeline.schedule import Job, Machines, simulate
-from semconv.pipeline.shapes import SaeShape, Shapes, shapes_of
-from semconv.pipeline.stage_times import Machine
-from semconv.pipeline.timing import Probe, line_through, power_through
+from semconv.planning import shapes
+from semconv.planning.cost_model import CostModel, Line, Power, Rates, Sizes, measures_to_draw
+from semconv.planning.kept_probes import read_rates
+from semconv.planning.plan import GIB, Plan, Planner
+from semconv.planning.planned_tasks import planned_sides
+from semconv.planning.probe import made_up_activations, probe
+from semconv.planning.room import advice, in_words, lacks
+from semconv.planning.schedule import Job, Machines, simulate
+from semconv.planning.shapes import SaeShape, Shapes, shapes_of
+from semconv.planning.stage_times import Machine
+from semconv.planning.timing import Probe, line_through, power_through
 from semconv.suite.config import SaeConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from semconv.pipeline.plan import GIB, Plan
+from semconv.planning.plan import GIB, Plan
 
 
 def lacks(plan: Plan, free: int, where: Path) -> list[str]:

@@ -11,13 +11,13 @@ import torch
 
 from semconv.core.device import DTYPES, resolve_precision
 from semconv.models.memory_plan import DENSE_BYTES
-from semconv.pipeline.cost_model import CostModel, Rates
-from semconv.pipeline.planned_tasks import PlannedSides, PlannedTask, planned_models, planned_sides
-from semconv.pipeline.planned_tasks import planned_tasks as tasks_of
-from semconv.pipeline.roles import ModelOnText
-from semconv.pipeline.schedule import SPREAD
-from semconv.pipeline.shapes import Shapes
-from semconv.pipeline.stage_times import Machine, StagePlan, StageTimes, Work
+from semconv.models.roles import ModelOnText
+from semconv.planning.cost_model import CostModel, Rates
+from semconv.planning.planned_tasks import PlannedSides, PlannedTask, planned_models, planned_sides
+from semconv.planning.planned_tasks import planned_tasks as tasks_of
+from semconv.planning.schedule import SPREAD
+from semconv.planning.shapes import Shapes
+from semconv.planning.stage_times import Machine, StagePlan, StageTimes, Work
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
 from semconv.text.keywords import load_categories

@@ -13,8 +13,8 @@ import torch
 
 from semconv.models.hub_errors import hub_errors
 from semconv.models.model_files import read_config
+from semconv.models.roles import models_of
 from semconv.models.sources import on_hub
-from semconv.pipeline.roles import models_of
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.json_toml import read_json

@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
-from semconv.pipeline.roles import ModelOnText, Roles, suite_models
-from semconv.pipeline.shapes import SaeShape, Shapes
+from semconv.models.roles import ModelOnText, Roles, suite_models
+from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
 from semconv.suite.config import SaeConfig, SuiteConfig

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from semconv.models.roles import ModelOnText
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
-from semconv.pipeline.cost_model import CostModel, Rates
-from semconv.pipeline.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models
-from semconv.pipeline.roles import ModelOnText
-from semconv.pipeline.schedule import Job, Machines, simulate
-from semconv.pipeline.shapes import Shapes
+from semconv.planning.cost_model import CostModel, Rates
+from semconv.planning.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models
+from semconv.planning.schedule import Job, Machines, simulate
+from semconv.planning.shapes import Shapes
 from semconv.runs.tasks import Task, in_tiles
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer

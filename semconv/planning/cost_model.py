@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.pipeline.planned_tasks import PlannedSide, PlannedTask
+from semconv.planning.planned_tasks import PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
 from semconv.suite.config import SuiteConfig

@@ -24,9 +24,9 @@ from semconv.core.correlate import best_matches
 from semconv.core.device import DTYPES, resolve_precision
 from semconv.core.sparse import SparseActivations
 from semconv.matching.filters import match_features
-from semconv.pipeline.cost_model import SMALL, SPAN, Line, Power, Rates, Sizes, measures_to_draw
-from semconv.pipeline.shapes import ModelShape, Shapes
-from semconv.pipeline.timing import Probe, line_through
+from semconv.planning.cost_model import SMALL, SPAN, Line, Power, Rates, Sizes, measures_to_draw
+from semconv.planning.shapes import ModelShape, Shapes
+from semconv.planning.timing import Probe, line_through
 from semconv.statistics.category_relations import relate_categories
 from semconv.study.controls import SCORED
 from semconv.study.sides import PairedRows, Side, scores_of
