@@ -11,7 +11,9 @@ int64_t* row_of(const at::Tensor& sums, FeatureSum row) {
   return sums.mutable_data_ptr<int64_t>() + row * sums.size(1);
 }
 
-const uint32_t* read_words(const at::Tensor& t) { return reinterpret_cast<const uint32_t*>(t.const_data_ptr<int32_t>()); }
+const uint32_t* read_words(const at::Tensor& t) {
+  return reinterpret_cast<const uint32_t*>(t.const_data_ptr<int32_t>());
+}
 
 // Returns s_ab.
 const at::Tensor& checked(const at::Tensor& s_ab, const at::Tensor& sums_a, const at::Tensor& sums_b,
@@ -41,15 +43,16 @@ StreamChunk::StreamChunk(const at::Tensor& s_ab, const at::Tensor& sums_a, const
 }
 
 void set_scales(const ScannedCsr& m, const at::Tensor& sums, int64_t headroom_bits) {
-  launch_each(SetScales{m.view, read_words(m.max_bits), read_words(m.active), headroom_bits, row_of(sums, kScaleExponent),
-                        m.inverse_scale.mutable_data_ptr<double>()},
+  launch_each(SetScales{m.view, read_words(m.max_bits), read_words(m.active), headroom_bits,
+                        row_of(sums, kScaleExponent), m.inverse_scale.mutable_data_ptr<double>()},
               m.view.n_features);
 }
 
 void add_moments(const ScannedCsr& m, const Moments& moments, const at::Tensor& sums) {
-  launch_each(AddSums{m.view.n_features, moments.sum.const_data_ptr<int64_t>(),
-                      moments.sum_squares.const_data_ptr<int64_t>(), read_words(m.active), sums.mutable_data_ptr<int64_t>()},
-              m.view.n_features);
+  launch_each(
+      AddSums{m.view.n_features, moments.sum.const_data_ptr<int64_t>(), moments.sum_squares.const_data_ptr<int64_t>(),
+              read_words(m.active), sums.mutable_data_ptr<int64_t>()},
+      m.view.n_features);
   launch_each(CountSaturated{m.view, m.inverse_scale.const_data_ptr<double>(), row_of(sums, kSaturated)}, m.view.nnz);
 }
 

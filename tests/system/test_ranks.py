@@ -17,6 +17,7 @@ from semconv.system.processes import Ranks
 from tests._helpers.forks import Ended, usual_forks
 from tests.conftest import random_activations, requires_models, semconv_cli
 
+DASK = str(Path(__file__).parents[2] / "scripts" / "cluster" / "dask_tasks.py")
 STORES = ("a/blocks.0.hook_resid_post", "a/blocks.1.hook_resid_post", "b/blocks.2.hook_resid_post")
 
 
@@ -138,8 +139,8 @@ def tasks_of(run: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @requires_models
 def test_a_study_shared_by_processes_is_the_study_of_one(suite: Path, tmp_path: Path):
-    """Under torchrun, as an array of shards that begin one after another, and alone: every file has the same bytes."""
-    runs = {how: tmp_path / how for how in ("alone", "torchrun", "array")}
+    """Under torchrun, as an array of shards that begin one after another, by Dask, and alone: the same bytes."""
+    runs = {how: tmp_path / how for how in ("alone", "torchrun", "array", "dask")}
     for run in runs.values():
         assert semconv_cli("encode", suite, "--out", run).returncode == 0
     ended = as_by_torchrun(2, "run-tasks", suite, "--out", runs["torchrun"], "--memory", "0.001")
@@ -148,16 +149,32 @@ def test_a_study_shared_by_processes_is_the_study_of_one(suite: Path, tmp_path: 
     for shard in ("2/3", "0/3"):  # the first to come does everything, and the next finds it done
         done = semconv_cli("run-tasks", suite, "--out", runs["array"], "--shard", shard)
         assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, DASK, str(suite), "--out", str(runs["dask"]), "--workers", "2", "--memory", "0.001"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("All tasks are finished")
     shared = {how: tasks_of(run) for how, run in runs.items() if how != "alone"}
-    assert shared["torchrun"] == shared["array"]
+    assert shared["torchrun"] == shared["array"] == shared["dask"]
     for run in runs.values():
         assert semconv_cli("reproduce", suite, "--out", run).returncode == 0
     whole = {how: tasks_of(run) for how, run in runs.items()}
-    assert whole["alone"] == whole["torchrun"] == whole["array"]
+    assert whole["alone"] == whole["torchrun"] == whole["array"] == whole["dask"]
     assert shared["array"].items() <= whole["array"].items()
     assert {"grid.0x2.observed.safetensors", "grid.1x2.rematch.0.safetensors"} <= shared["array"].keys()
     results = {how: (run / "results.json").read_bytes() for how, run in runs.items()}
-    assert results["alone"] == results["torchrun"] == results["array"]
+    assert results["alone"] == results["torchrun"] == results["array"] == results["dask"]
+
+
+def test_dask_without_workers_or_stores_is_one_sentence(suite: Path, tmp_path: Path):
+    command = [sys.executable, DASK, str(suite), "--out", str(tmp_path / "new"), "--workers", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"dask_tasks: semconv: {tmp_path / 'new'} holds no stores")
 
 
 @pytest.mark.slow
