@@ -162,6 +162,7 @@ svcca_k = 4
 [null]
 n_permutations = 99
 n_rematch = 5
+n_same_token = 4
 n_bootstrap = 3
 [[controls]]
 name = "twin"

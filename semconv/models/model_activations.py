@@ -97,6 +97,7 @@ def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch
 
     with refusing(f"cannot load model {path}"), torch.device("meta"), no_init_weights():
         shape: Any = _auto_class(config).from_config(copy.deepcopy(config), attn_implementation="eager")
+        shape.tie_weights()  # weights that are used twice are held once; without initialising, nothing is tied
     parameters, buffers = (sum(one.numel() for one in held) for held in (shape.parameters(), shape.buffers()))
     n_bytes, room = parameters * dtype.itemsize + buffers, free_memory(device)
     if (

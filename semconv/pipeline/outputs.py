@@ -24,6 +24,7 @@ from semconv.study.observations import NoFacts, Observations
 from semconv.study.observe import Encoded
 from semconv.study.sides import AnySide, Side
 from semconv.suite.config import ModelConfig, SuiteConfig
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.files import write_tensors
 from semconv.system.large_tensors import Planned, write_large_tensors
 from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_contexts
@@ -156,7 +157,7 @@ def null_tensors(observations: Observations, suite: SuiteConfig) -> dict[str, to
     """
 
     def taken(draws: Float[ndarray, " m"], null: str, measure: str, score: float) -> torch.Tensor:
-        most = len(draws) if null == "rematch" else stopping_of(suite.null, measure).ended(score, draws)
+        most = len(draws) if null in MATCHED_AGAIN else stopping_of(suite.null, measure).ended(score, draws)
         return torch.from_numpy(np.ascontiguousarray(draws[:most]))
 
     return {
@@ -164,7 +165,7 @@ def null_tensors(observations: Observations, suite: SuiteConfig) -> dict[str, to
         for key, studied in observations.grid.items()
         for null, draws in studied.draws().items()
         for place, measure in enumerate(suite.compare.measures)
-        if null == "rematch" or not studied.pair.facts.reasons[place]
+        if null in MATCHED_AGAIN or not studied.pair.facts.reasons[place]
     }
 
 

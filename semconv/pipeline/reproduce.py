@@ -136,7 +136,8 @@ def _reproduce(run: Run) -> Results:
     loaded = load_encoded(run, place, blocks, models, spans)
     fits = measure_fits(run, place.cache, models, loaded)
     with run.timed("compare"):
-        observations = observe(suite, settings_of(suite, loaded.starts), loaded.encoded, place, run.progress)
+        settings = settings_of(suite, loaded.starts, loaded.encoded.blocks)
+        observations = observe(suite, settings, loaded.encoded, place, run.progress)
     results = tell(observations, suite, _stated(run, loaded, (corpus, other), fits))
     with run.timed("contexts"):
         write_beside(run, place, loaded, observations)

@@ -35,4 +35,5 @@ def share_tasks(run: Run, shard: Shard) -> None:
         place = run.workplace(shard, reservations)
         loaded = load_encoded(run, place, blocks, suite_models(run.suite, blocks), spans)
         with run.timed("compare"):
-            do_tasks(run.suite, settings_of(run.suite, loaded.starts), loaded.encoded, place, run.progress)
+            settings = settings_of(run.suite, loaded.starts, loaded.encoded.blocks)
+            do_tasks(run.suite, settings, loaded.encoded, place, run.progress)

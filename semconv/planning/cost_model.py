@@ -16,6 +16,7 @@ from semconv.planning.planned_tasks import PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
 from semconv.suite.config import SuiteConfig
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.shape import Strict
 
 SPAN = 16
@@ -173,6 +174,10 @@ class CostModel:
             a, b = task.sides
             of_one = self._line(self.rates.shift, a, b, 1.0) + 2 * self.rates.filters * b.sae.n_features
             return task.amount * of_one
+        if task.kind == "same_token":
+            a, b = task.sides
+            of_one = self.rates.cut * b.entries + self._match(a, b) + 2 * self.rates.filters * b.sae.n_features
+            return task.amount * of_one
         if task.kind == "scores":
             return task.amount * self._score_set(*task.sides)
         if task.kind == "resample":
@@ -191,7 +196,7 @@ class CostModel:
             return 0
         n = min(SCORED, task.sides[0].sae.n_features) if task.kind == "self" else self.n_pairs
         widths = sum(side.sae.width for side in task.sides) * (2 if len(task.sides) == 1 else 1)
-        measures = 8 * n * (_WIDE * widths + _SQUARE * n) if task.kind not in ("rematch", "shared") else 0
+        measures = 8 * n * (_WIDE * widths + _SQUARE * n) if task.kind not in (*MATCHED_AGAIN, "shared") else 0
         entries = 6 * sum(side.entries for side in task.sides)
         copies = {"resample": 1.0, "observe": 0.5, "categories": 1.0, "spans": 1.0}.get(task.kind, 0.0)
         packed = 6 * sum(side.entries for side in task.sides) + 16 * sum(side.sae.n_features for side in task.sides)

@@ -20,6 +20,7 @@ from semconv.planning.shapes import Shapes
 from semconv.planning.stage_times import Machine, StagePlan, StageTimes, Work
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.text.keywords import load_categories
 
 GIB = 2**30
@@ -199,10 +200,10 @@ class Planner:
         stores, n, null = self.sides.stores, self.sides.n_tokens, self.suite.null
         draws = 8 * len(self.suite.compare.measures) * null.most_of(self.suite.compare.measures)
         sizes = {
-            "observe": 2 * draws + 40 * self.pairs + (16 * self._widest if null.n_rematch else 0),
+            "observe": 2 * draws + 40 * self.pairs + (16 * self._widest if null.matched_again else 0),
             "spans": draws,
             "categories": self.categories * draws,
-            "rematch": 16 * self.pairs,
+            **dict.fromkeys(MATCHED_AGAIN, 16 * self.pairs),
             "step": 16 * null.n_permutations,
         }
         of_tasks = sum(4096 + sizes.get(task.kind, 0) * task.amount for task in self.tasks)

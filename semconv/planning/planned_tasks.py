@@ -16,7 +16,9 @@ from semconv.suite.config import SaeConfig, SuiteConfig
 from semconv.suite.sae_labels import pair_key
 from semconv.text.token_blocks import TokenBlocks
 
-Kind = Literal["observe", "self", "rematch", "scores", "resample", "categories", "shared", "cut", "spans", "step"]
+Kind = Literal[
+    "observe", "self", "rematch", "same_token", "scores", "resample", "categories", "shared", "cut", "spans", "step"
+]
 """What a task does; `shared` counts features in several categories, `cut` cuts the text into spans."""
 
 
@@ -140,14 +142,15 @@ def _layer_pairs(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterat
         for name, pair in pairs.items():
             yield PlannedTask(stage, of.observed_task(tag_of(name)), "observe", pair, grid=False)
             studied[tag_of(name)] = pair
-    parts = of.chunks(suite.null.n_rematch)
-    for tag, pair in studied.items() if parts else ():
-        for numbers in parts:
-            yield PlannedTask("rematch", of.rematch_task(tag, numbers), "rematch", pair, len(numbers), tag in tags)
+    parts = of.again_chunks(suite.null)
+    for tag, pair in studied.items():
+        for null, numbers in parts:
+            name = of.rematch_task(tag, null, numbers)
+            yield PlannedTask("rematch", name, null, pair, len(numbers), tag in tags)
     for tag, pair in studied.items() if parts else ():
         yield PlannedTask("rematch scores", of.strongest_task(tag), "scores", pair, 1, tag in tags)
-        for numbers in parts:
-            name = of.shifted_scores_task(tag, numbers)
+        for null, numbers in parts:
+            name = of.again_scores_task(tag, null, numbers)
             yield PlannedTask("rematch scores", name, "scores", pair, len(numbers), tag in tags)
     for tag, pair in tags.items():
         for numbers in of.chunks(suite.null.n_bootstrap):

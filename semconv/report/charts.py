@@ -46,7 +46,12 @@ _NUMBER = 36  # pixels that a number of an overview needs
 _SHORT = 3  # letters of a label up to which it stands in one cell
 _LETTER = 6.0  # pixels of a letter of a label
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
-NULL_COLOURS = {"shuffle": "var(--null1)", "frequency": "var(--null2)", "rematch": "var(--null3)"}
+NULL_COLOURS = {
+    "shuffle": "var(--null1)",
+    "frequency": "var(--null2)",
+    "rematch": "var(--null3)",
+    "same_token": "var(--null4)",
+}
 
 
 def verdict_chart(results: Results) -> str | None:

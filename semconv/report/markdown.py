@@ -72,6 +72,8 @@ def _nulls_text(results: Results) -> str:
         "frequency": f"`frequency` ({null.n_permutations}): the same among features about equally often active.",
         "rematch": f"`rematch` ({null.n_rematch} shifts): one model's text shifted by whole documents, everything "
         "matched again.",
+        "same_token": f"`same_token` ({null.n_same_token} exchanges): B's activations exchanged between positions of "
+        "the same token in different documents, everything matched again: what the current token explains.",
     }
     said = [*(parts[name] for name in null_names(results)), draws_text(results), "See docs/statistics.md."]
     return " ".join(filter(None, said))

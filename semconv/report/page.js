@@ -127,7 +127,7 @@
     const general = el("tbody", {},
       line("feature pairs", range(cell.interval) ? `${cell.pairs} (95%: ${range(cell.interval)})` : String(cell.pairs)),
       line("mean r", number(cell.r)));
-    if (cell.pairsP !== null) general.append(line("pairs on shifted text", `${number(cell.rematchPairs)}, p ${number(cell.pairsP)}`));
+    for (const { null: name, pairs, p } of cell.again) general.append(line(`pairs under ${name}`, `${number(pairs)}, p ${number(p)}`));
     if (scored.reason) {
       parts.push(el("table", {}, general), el("p", {}, `${title} has no score here: ${scored.reason}.`));
     } else {

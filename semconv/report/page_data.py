@@ -60,6 +60,14 @@ class MeasureData(TypedDict):
     cells: list[ScoreData | ReasonData]
 
 
+class AgainData(TypedDict):
+    """How many pairs pass under a null that matches again."""
+
+    null: str
+    pairs: float | None
+    p: float | None
+
+
 class CellData(TypedDict):
     """A layer pair: its SAEs, feature pairs and mean r."""
 
@@ -68,8 +76,7 @@ class CellData(TypedDict):
     pairs: int
     interval: Interval | None
     r: float | None
-    pairsP: float | None
-    rematchPairs: float | None
+    again: list[AgainData]
 
 
 class GridData(TypedDict):
@@ -132,15 +139,18 @@ def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreDat
 
 
 def _cell(pair: LayerPair) -> CellData:
-    again = pair.rematch
+    again = {"rematch": pair.rematch, "same_token": pair.same_token}
     return {
         "a": pair.sae_a,
         "b": pair.sae_b,
         "pairs": pair.pairs,
         "interval": _interval(pair.pairs_interval),
         "r": _short(pair.mean_r),
-        "pairsP": short(again.pairs_p) if again else None,
-        "rematchPairs": short(again.pairs_mean) if again else None,
+        "again": [
+            {"null": null, "pairs": short(counts.pairs_mean), "p": short(counts.pairs_p)}
+            for null, counts in again.items()
+            if counts
+        ],
     }
 
 

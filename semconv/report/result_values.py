@@ -11,9 +11,10 @@ from numpy import ndarray
 from semconv.compare import MEASURES
 from semconv.results.schema import ControlPair, LayerPair, NullTest, Results, Score, SpanPair, Subspaces
 from semconv.study.order import label_order
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
 
-NULLS = ("shuffle", "frequency", "rematch")
+NULLS = ("shuffle", "frequency", *MATCHED_AGAIN)
 """The nulls in the order of the tables, the easiest first."""
 _LONGEST = 18  # letters of a label on an axis
 
@@ -172,4 +173,6 @@ def compared_floor(results: Results) -> str | None:
 
 def null_of_strongest(results: Results) -> str:
     """Returns the null that the strongest pairs of twins and trained models are held against."""
-    return "rematch" if results.null.n_rematch else "shuffle"
+    if results.null.n_rematch:
+        return "rematch"
+    return "same_token" if results.null.n_same_token else "shuffle"

@@ -111,9 +111,10 @@ class _Missing:
 
 MISSING = _Missing()
 _EQUAL = Tolerance(())
-_FAST_SETTINGS = ("fast", "suite_sha256", "null.n_rematch", "null.n_bootstrap")
+_FAST_SETTINGS = ("fast", "suite_sha256", "null.n_rematch", "null.n_same_token", "null.n_bootstrap")
 _FAST_LEAVES_OUT = (
-    *("published", "published.*", "*.interval*", "*_interval*", "*.rematch.*", "*.strongest_pairs_score"),
+    *("published", "published.*", "*.interval*", "*_interval*"),
+    *("*.rematch.*", "*.same_token.*", "*.strongest_pairs_score"),
     *("controls.against.*.ceiling", "controls.against.*.below_ceiling"),
 )
 

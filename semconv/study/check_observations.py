@@ -16,6 +16,7 @@ from semconv.study.observations import (
     PartObservation,
     RematchChunk,
     Resamples,
+    SameTokenChunk,
     Studied,
 )
 from semconv.study.published_protocol import MEASURED, step_draws, variants
@@ -61,15 +62,17 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
             _check_end(row, n, f"draws of shuffle of {what}")
 
 
-def check_chunk(chunk: RematchChunk, n_shifts: int, what: str) -> None:
-    """Refuses shifts whose pairs are not where they are said to be.
+def check_chunk(chunk: RematchChunk, n_draws: int, what: str) -> None:
+    """Refuses draws whose pairs are not where they are said to be.
 
     Raises:
         InputError: as `check_observations`.
     """
-    _shape(chunk.passed, (n_shifts,), f"pairs that pass in {what}")
+    _shape(chunk.passed, (n_draws,), f"pairs that pass in {what}")
+    if isinstance(chunk, SameTokenChunk):
+        _shape(chunk.moved, (n_draws,), f"numbers of positions moved in {what}")
     ends = chunk.ends
-    _shape(ends, (n_shifts + 1,), f"ends in {what}")
+    _shape(ends, (n_draws + 1,), f"ends in {what}")
     if ends[0] != 0 or (np.diff(ends) < 0).any() or not ends[-1] == len(chunk.a) == len(chunk.b):
         raise InputError(f"the ends in {what} must rise from 0 to its {len(chunk.a)} pairs")
 
@@ -120,11 +123,12 @@ def _check_reasons(reasons: tuple[str, ...], scores: ndarray, what: str) -> None
 
 
 def _check_rematch(suite: SuiteConfig, studied: Studied, what: str) -> None:
-    rematch, n_measures, m = studied.rematch, len(suite.compare.measures), suite.null.n_rematch
-    if rematch is not None:
-        _shape(rematch.passed, (m,), f"shifts of {what}")
-        _shape(rematch.strongest, (n_measures,), f"scores of the strongest pairs of {what}")
-        _shape(rematch.scores, (m, n_measures), f"draws of rematch of {what}")
+    n_measures = len(suite.compare.measures)
+    for null, again in studied.matched_again.items():
+        m = suite.null.matched_again[null]
+        _shape(again.passed, (m,), f"draws of {null} of {what}")
+        _shape(again.strongest, (n_measures,), f"scores of the strongest pairs of {what}")
+        _shape(again.scores, (m, n_measures), f"draws of {null} of {what}")
 
 
 def _check_resamples(suite: SuiteConfig, found: Resamples, what: str) -> None:

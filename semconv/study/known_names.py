@@ -5,6 +5,7 @@ from __future__ import annotations
 from semconv.results.claim_paths import KnownNames
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.suite.config import ModelConfig, SuiteConfig
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
 from semconv.text.keywords import load_categories
 
@@ -19,10 +20,12 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     saes = [name for model in (suite.model_a, suite.model_b) for name in _names(model)]
     measures, controls = suite.compare.measures, [control.name for control in suite.controls]
     floors = [control.name for control in suite.controls if control.kind == "floor"]
-    nulls = (*PAIRING_NULLS, *(["rematch"] if suite.null.n_rematch else []))
+    again = suite.null.matched_again
+    nulls = (*PAIRING_NULLS, *again)
     parts = {"subspaces": suite.subspaces, "spans": suite.spans, "published": suite.published}
     absent = [name for name, settings in parts.items() if settings is None]
-    absent += [] if suite.null.n_rematch else ["*.rematch", "*.strongest_pairs_score"]
+    absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
+    absent += [] if again else ["*.strongest_pairs_score"]
     absent += [] if suite.null.n_bootstrap else ["*.interval", "*_interval"]
     categories = list(load_categories(suite.subspaces.categories).keywords) if suite.subspaces else []
     keys = {  # of the patterns that fit a place the first counts, and `*` stands for dots too

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from semconv.compare import Measure
 from semconv.core import ops
-from semconv.core.correlate import BestMatches, TopMatches
+from semconv.core.correlate import BestMatches, TopMatches, best_matches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
@@ -155,9 +156,21 @@ def score_strongest(measures: Sequence[Measure[Any]], a: Side, b: Side, pairs: P
     return scores_of(measures, a, b, pairs[0][:n][rows], pairs[1][:n][rows])
 
 
+class MatchedAgain(NamedTuple):
+    """Features matched again under some draws of a null.
+
+    Attributes:
+        passed: int64 [m], pairs that pass every filter.
+        ranked: the ranked pairs of every draw.
+    """
+
+    passed: Int[ndarray, " m"]
+    ranked: list[Pairs]
+
+
 def rematch(
     a: Side, b: Side, config: MatchConfig, starts: Int[ndarray, " D"], seed: int, numbers: Sequence[int]
-) -> tuple[Int[ndarray, " m"], list[Pairs]]:
+) -> MatchedAgain:
     """Shifts the text of one model against the other's by whole documents and matches again.
 
     This breaks the shared text and keeps firing rates, documents and the search for the best partner. So it tests the
@@ -172,21 +185,44 @@ def rematch(
         starts: first position of every document.
         seed: key of the shifts.
         numbers: which shifts of that key.
-
-    Returns:
-        Pairs that pass every filter int64 [m], and the ranked pairs of every shift.
     """
     n_a, n_b = a.acts.n_features, b.acts.n_features
     sides = [(side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b)]
     shifts = [document_shift(starts, seed, number) for number in numbers]
     k = needed_partners(config, n_a, n_b)
     found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
-    active = a.activity(config), b.activity(config)  # whole documents are shifted, so no shift changes it
-    passed, ranked = np.zeros(len(shifts), dtype=np.int64), list[Pairs]()
     nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and it is not read here
-    for i in range(len(shifts)):
-        directions = TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i])
-        matches = BestMatches(*directions, a.acts.n_tokens, nothing, nothing)
-        passed[i] = len(match_features(matches, a.tokens, b.tokens, config, *active))
+    each = (
+        BestMatches(
+            TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i]), a.n_tokens, nothing, nothing
+        )
+        for i in range(len(shifts))
+    )
+    return _matched_again(a, b, config, each)
+
+
+def same_token(a: Side, b: Side, config: MatchConfig, draws: Iterable[Int[ndarray, " n"]]) -> MatchedAgain:
+    """Exchanges B's activations between positions of the same token in different documents and matches again.
+
+    Every feature keeps its tokens and how often it is active on each; what it owes to the context is another
+    document's. So what is above the draws is what the two models share beyond the current token. Filters and scores
+    are as under `rematch`; features keep their top tokens and their numbers of documents.
+
+    Args:
+        a: one side.
+        b: the other, over the same tokens.
+        config: how features are matched.
+        draws: exchanges of positions (`TokenSwaps.draw`).
+    """
+    k = needed_partners(config, a.n_features, b.n_features)
+    each = (best_matches(a.acts, b.at(torch.from_numpy(positions)).acts, k).to("cpu") for positions in draws)
+    return _matched_again(a, b, config, each)
+
+
+def _matched_again(a: Side, b: Side, config: MatchConfig, each: Iterable[BestMatches]) -> MatchedAgain:
+    active = a.activity(config), b.activity(config)  # of the true text: no draw changes how often a feature is active
+    passed, ranked = list[int](), list[Pairs]()
+    for matches in each:
+        passed.append(len(match_features(matches, a.tokens, b.tokens, config, *active)))
         ranked.append(ranked_pairs(matches, a, b, config))
-    return passed, ranked
+    return MatchedAgain(np.array(passed, dtype=np.int64), ranked)

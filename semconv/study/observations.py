@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.suite.nulls import AgainNull
 from semconv.system.shape import STRICT, left_out
 
 
@@ -75,33 +76,44 @@ class NoFacts(Facts):
 
 @dataclass(frozen=True, eq=False)
 class RematchChunk:
-    """Two sides matched again under some shifts of the text.
+    """Two sides matched again under some draws of a null.
 
     Attributes:
         facts: none.
-        passed: int64 [shifts], feature pairs that pass every filter.
-        ends: int64 [shifts + 1], where the ranked pairs of each shift begin and end in `a` and `b`.
-        a: int64 [k], A features of the ranked pairs of all shifts, one shift after the other; of each at most as many
+        passed: int64 [draws], feature pairs that pass every filter.
+        ends: int64 [draws + 1], where the ranked pairs of each draw begin and end in `a` and `b`.
+        a: int64 [k], A features of the ranked pairs of all draws, one draw after the other; of each at most as many
             as pass every filter on the true text.
         b: int64 [k], their B features.
     """
 
     facts: NoFacts
-    passed: Int64[ndarray, " shifts"]
+    passed: Int64[ndarray, " draws"]
     ends: Int64[ndarray, " ends"]
     a: Int64[ndarray, " k"]
     b: Int64[ndarray, " k"]
 
     @property
     def ranked(self) -> list[tuple[Int64[ndarray, " n"], Int64[ndarray, " n"]]]:
-        """The ranked pairs of each shift."""
+        """The ranked pairs of each draw."""
         cuts = self.ends[1:-1]
         return list(zip(np.split(self.a, cuts), np.split(self.b, cuts), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
+class SameTokenChunk(RematchChunk):
+    """Two sides matched again under some draws of `same_token`.
+
+    Attributes:
+        moved: int64 [draws], positions of B that were moved.
+    """
+
+    moved: Int64[ndarray, " draws"]
+
+
+@dataclass(frozen=True, eq=False)
 class StrongestScores:
-    """Scores of the strongest pairs: on the true text one row, and of shifts a row for each.
+    """Scores of the strongest pairs: on the true text one row, and of draws a row for each.
 
     Attributes:
         facts: none.
@@ -285,19 +297,21 @@ class StepObservation:
 
 @dataclass(frozen=True, eq=False)
 class Rematch:
-    """The null `rematch` of two SAEs.
+    """A null under which two SAEs are matched again.
 
     Attributes:
-        passed: int64 [m], feature pairs that pass every filter under each shift.
-        n: strongest pairs that were scored, as many under every shift as on the true text.
+        passed: int64 [m], feature pairs that pass every filter under each draw.
+        n: strongest pairs that were scored, as many under every draw of every such null as on the true text.
         strongest: float64 [measures], their scores on the true text.
-        scores: float64 [m, measures], under the shifts.
+        scores: float64 [m, measures], under the draws.
+        moved: int64 [m], positions of B that each moved; None where a draw moves the whole text.
     """
 
     passed: Int64[ndarray, " m"]
     n: int
     strongest: Float64[ndarray, " measures"]
     scores: Float64[ndarray, "m measures"]
+    moved: Int64[ndarray, " m"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,16 +320,16 @@ class Studied:
 
     Attributes:
         pair: matched and scored.
-        rematch: None where it was not drawn, or too few pairs are left.
+        matched_again: null -> its draws, in the order of `MATCHED_AGAIN`; none where too few pairs are left.
     """
 
     pair: PairObservation
-    rematch: Rematch | None
+    matched_again: dict[AgainNull, Rematch]
 
     def draws(self) -> dict[str, Float64[ndarray, "measures m"]]:
         """Returns null -> its draws of every measure, NaN where a measure has no score."""
         found: dict[str, Float64[ndarray, "measures m"]] = dict(zip(PAIRING_NULLS, self.pair.draws, strict=True))
-        return found if self.rematch is None else {**found, "rematch": self.rematch.scores.T}
+        return {**found, **{null: again.scores.T for null, again in self.matched_again.items()}}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from threading import Lock
+from typing import Any
 
 from semconv.compare import make_measures
 from semconv.runs.task_cache import TaskCache
@@ -24,7 +25,7 @@ from semconv.study.observations import (
     SpansObservation,
     StrongestScores,
 )
-from semconv.study.observe_pair import observe_pair, rematch_chunk, resamples, strongest_scores
+from semconv.study.observe_pair import observe_pair, rematch_chunk, resamples, same_token_chunk, strongest_scores
 from semconv.study.published_protocol import PublishedSides, observe_step, variants
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
@@ -39,6 +40,7 @@ from semconv.study.subspaces import (
     spans_of,
 )
 from semconv.suite.config import SpanConfig, SubspaceConfig, SuiteConfig
+from semconv.suite.nulls import AgainNull
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
@@ -174,8 +176,8 @@ def stages(
         one for one in studied if of.is_rematched(suite, kept.read_as(PairObservation, of.observed_task(one.tag)))
     ]
     if tested:
-        parts = of.chunks(suite.null.n_rematch)
-        yield "rematch", [_rematch_task(one, numbers, kept) for one in tested for numbers in parts]
+        parts = of.again_chunks(suite.null)
+        yield "rematch", [_rematch_task(one, null, numbers, kept) for one in tested for null, numbers in parts]
         yield "rematch scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
     if suite.null.n_bootstrap:
         parts = of.chunks(suite.null.n_bootstrap)
@@ -202,34 +204,44 @@ def _self_task(settings: StudySettings, name: str, side: AnySide) -> Task:
     return Task(of.self_task(name), (side,), "match", inputs, partial(self_match, settings))
 
 
-def _rematch_task(one: _Studied, numbers: range, kept: TaskCache) -> Task:
-    most = len(kept.read_as(PairObservation, of.observed_task(one.tag)).a)
-    inputs = one.settings.inputs(one.a, one.b, list(numbers), most)
+def _again_inputs(one: _Studied, null: AgainNull, *more: Any) -> list[Any]:
+    """Returns what a task under a null that matches again depends on: `same_token` on the tokens too."""
+    swaps = one.settings.swaps if null == "same_token" else None
+    return one.settings.inputs(one.a, one.b, *more, *([swaps.sha256] if swaps else []))
+
+
+def _rematch_task(one: _Studied, null: AgainNull, numbers: range, kept: TaskCache) -> Task:
+    most, swaps = _n_pairs(kept, one.tag), one.settings.swaps
 
     def make(a: Side, b: Side) -> RematchChunk:
-        return rematch_chunk(one.settings, a, b, numbers, most)
+        if null == "rematch":
+            return rematch_chunk(one.settings, a, b, numbers, most)
+        assert swaps is not None
+        return same_token_chunk(one.settings, swaps, a, b, numbers, most)
 
-    return Task(of.rematch_task(one.tag, numbers), (one.a, one.b), "match", inputs, make)
+    inputs = _again_inputs(one, null, list(numbers), most)
+    return Task(of.rematch_task(one.tag, null, numbers), (one.a, one.b), "match", inputs, make)
 
 
-def _score_tasks(one: _Studied, parts: list[range], kept: TaskCache) -> list[Task]:
-    """Returns the tasks that score the strongest pairs: as many on the true text as under every shift."""
+def _score_tasks(one: _Studied, parts: list[tuple[AgainNull, range]], kept: TaskCache) -> list[Task]:
+    """Returns the tasks that score the strongest pairs: as many on the true text as under every draw."""
     settings, a, b = one.settings, one.a, one.b
     pair = kept.read_as(PairObservation, of.observed_task(one.tag))
-    n = of.n_scored(pair, [kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)) for numbers in parts])
+    n = of.n_scored(pair, [kept.read_as(of.chunk_of(part[0]), of.rematch_task(one.tag, *part)) for part in parts])
 
     def true(of_a: Side, of_b: Side) -> StrongestScores:
         return strongest_scores(settings, of_a, of_b, [(pair.ranked_a, pair.ranked_b)], n)
 
-    def shifted(numbers: range, of_a: Side, of_b: Side) -> StrongestScores:
-        ranked = kept.read_as(RematchChunk, of.rematch_task(one.tag, numbers)).ranked
+    def again(part: tuple[AgainNull, range], of_a: Side, of_b: Side) -> StrongestScores:
+        ranked = kept.read_as(of.chunk_of(part[0]), of.rematch_task(one.tag, *part)).ranked
         return strongest_scores(settings, of_a, of_b, ranked, n)
 
-    names, needs = {of.shifted_scores_task(one.tag, numbers): numbers for numbers in parts}, (a, b)
-    return [
-        Task(of.strongest_task(one.tag), needs, "score", settings.inputs(a, b, n), true),
-        *(Task(k, needs, "score", settings.inputs(a, b, n, list(v)), partial(shifted, v)) for k, v in names.items()),
-    ]
+    tasks = [Task(of.strongest_task(one.tag), (a, b), "score", settings.inputs(a, b, n), true)]
+    for null, numbers in parts:
+        inputs = _again_inputs(one, null, n, list(numbers))
+        name = of.again_scores_task(one.tag, null, numbers)
+        tasks.append(Task(name, (a, b), "score", inputs, partial(again, (null, numbers))))
+    return tasks
 
 
 def _resample_task(one: _Studied, numbers: range) -> Task:

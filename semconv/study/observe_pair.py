@@ -15,12 +15,15 @@ from semconv.matching.filters import FeaturePairs, match_features, needed_partne
 from semconv.results.schema import SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.statistics.stopping import stopping_of
+from semconv.statistics.token_swaps import TokenSwaps
 from semconv.study.nulls import (
     PAIRING_NULLS,
+    MatchedAgain,
     Pairs,
     pairing_nulls,
     ranked_pairs,
     rematch,
+    same_token,
     score_beside_nulls,
     score_strongest,
 )
@@ -30,6 +33,7 @@ from semconv.study.observations import (
     PairObservation,
     RematchChunk,
     Resamples,
+    SameTokenChunk,
     StrongestScores,
 )
 from semconv.study.settings import StudySettings
@@ -61,7 +65,7 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     shape = len(PAIRING_NULLS), null.most_of([measure.name for measure in settings.measures])
     scored = score_beside_nulls(settings.measures, (a, b), pairs, config.min_pairs, draw, shape)
     nothing = np.zeros(0, dtype=np.int64)
-    ranked = ranked_pairs(matches, a, b, config) if null.n_rematch else (nothing, nothing)
+    ranked = ranked_pairs(matches, a, b, config) if null.matched_again else (nothing, nothing)
     facts = PairFacts(
         filters=pairs.counts,
         undefined_a=int((matches.a_to_b.index[:, 0] < 0).sum()),
@@ -102,11 +106,25 @@ def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> SplitHalf:
 
 def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range, most: int) -> RematchChunk:
     """Matches two sides again under some shifts of the text, and keeps the `most` strongest pairs of each."""
-    passed, found = rematch(a, b, settings.match, settings.starts, settings.null.seed, numbers)
-    ranked = [(of_a[:most], of_b[:most]) for of_a, of_b in found]
+    again = rematch(a, b, settings.match, settings.starts, settings.null.seed, numbers)
+    return RematchChunk(NoFacts(), again.passed, *_joined(again, most))
+
+
+def same_token_chunk(
+    settings: StudySettings, swaps: TokenSwaps, a: Side, b: Side, numbers: range, most: int
+) -> SameTokenChunk:
+    """The same where positions of the same token are exchanged."""
+    draws = [swaps.draw(settings.null.seed, number) for number in numbers]
+    again = same_token(a, b, settings.match, draws)
+    moved = [int((draw != np.arange(len(draw))).sum()) for draw in draws]
+    return SameTokenChunk(NoFacts(), again.passed, *_joined(again, most), np.array(moved, dtype=np.int64))
+
+
+def _joined(again: MatchedAgain, most: int) -> tuple[ndarray, ndarray, ndarray]:
+    """Returns where the `most` strongest pairs of every draw end, int64 [draws + 1], and their A and B features."""
+    ranked = [(of_a[:most], of_b[:most]) for of_a, of_b in again.ranked]
     ends = np.cumsum([0, *(len(pairs[0]) for pairs in ranked)])
-    joined = (np.concatenate([pairs[i] for pairs in ranked]) for i in range(2))
-    return RematchChunk(NoFacts(), passed, ends, *joined)
+    return ends, np.concatenate([a for a, _ in ranked]), np.concatenate([b for _, b in ranked])
 
 
 def strongest_scores(settings: StudySettings, a: Side, b: Side, ranked: Sequence[Pairs], n: int) -> StrongestScores:

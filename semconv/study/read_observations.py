@@ -13,8 +13,8 @@ from semconv.study.observations import (
     PairObservation,
     PartObservation,
     Rematch,
-    RematchChunk,
     Resamples,
+    SameTokenChunk,
     SelfObservation,
     SharedObservation,
     SpansObservation,
@@ -25,7 +25,10 @@ from semconv.study.observations import (
 from semconv.study.published_protocol import STEPS
 from semconv.study.task_names import (
     SPANS_TASK,
+    again_chunks,
+    again_scores_task,
     categories_task,
+    chunk_of,
     chunks,
     control_tag,
     floor_tag,
@@ -39,7 +42,6 @@ from semconv.study.task_names import (
     saes_of_grid,
     self_task,
     shared_task,
-    shifted_scores_task,
     sides_of,
     step_task,
     strongest_task,
@@ -47,20 +49,28 @@ from semconv.study.task_names import (
     trained_tag,
 )
 from semconv.suite.config import SuiteConfig
+from semconv.suite.nulls import AgainNull
 
 
 def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
     pair = tasks.read_as(PairObservation, observed_task(tag))
     if not is_rematched(suite, pair):
-        return Studied(pair, None)
-    parts = chunks(suite.null.n_rematch)
-    shifted = [tasks.read_as(RematchChunk, rematch_task(tag, numbers)) for numbers in parts]
-    scores = [tasks.read_as(StrongestScores, shifted_scores_task(tag, numbers)).scores for numbers in parts]
-    for numbers, chunk in zip(parts, shifted, strict=True):
-        check_chunk(chunk, len(numbers), rematch_task(tag, numbers))
-    passed = np.concatenate([chunk.passed for chunk in shifted])
-    strongest = tasks.read_as(StrongestScores, strongest_task(tag)).scores[0]
-    return Studied(pair, Rematch(passed, n_scored(pair, shifted), strongest, np.concatenate(scores)))
+        return Studied(pair, {})
+    parts = again_chunks(suite.null)
+    found = {part: tasks.read_as(chunk_of(part[0]), rematch_task(tag, *part)) for part in parts}
+    for (null, numbers), chunk in found.items():
+        check_chunk(chunk, len(numbers), rematch_task(tag, null, numbers))
+    n, strongest = n_scored(pair, [*found.values()]), tasks.read_as(StrongestScores, strongest_task(tag)).scores[0]
+
+    def drawn(null: AgainNull) -> Rematch:
+        chunks = [chunk for (name, _), chunk in found.items() if name == null]
+        passed = np.concatenate([chunk.passed for chunk in chunks])
+        moves = [chunk.moved for chunk in chunks if isinstance(chunk, SameTokenChunk)]
+        names = [again_scores_task(tag, *part) for part in parts if part[0] == null]
+        scores = np.concatenate([tasks.read_as(StrongestScores, name).scores for name in names])
+        return Rematch(passed, n, strongest, scores, np.concatenate(moves) if moves else None)
+
+    return Studied(pair, {null: drawn(null) for null in suite.null.matched_again})
 
 
 def _resamples(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Resamples:

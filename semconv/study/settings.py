@@ -11,9 +11,11 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from semconv.compare import Measure, make_measures
+from semconv.statistics.token_swaps import TokenSwaps
 from semconv.study.sides import AnySide
 from semconv.suite.config import MatchConfig, NullConfig, SuiteConfig
 from semconv.system.digests import sha256_of
+from semconv.text.token_blocks import TokenBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,12 +27,14 @@ class StudySettings:
         match: how features are paired.
         null: which nulls and intervals, and how many draws.
         starts: int64 [D] first position of every document.
+        swaps: which positions `same_token` exchanges; None where it is not drawn.
     """
 
     measures: tuple[Measure[Any], ...]
     match: MatchConfig
     null: NullConfig
     starts: Int[ndarray, " D"]
+    swaps: TokenSwaps | None = None
 
     @cached_property
     def starts_sha256(self) -> str:
@@ -44,7 +48,7 @@ class StudySettings:
             "draws": self.null.draws,
             "stop_after": self.null.stop_after,
             "stop_from": self.null.stop_from,
-            "rematch": self.null.n_rematch > 0,
+            "rematch": bool(self.null.matched_again),
             "n_strata": self.null.n_strata,
             "seed": self.null.seed,
         }
@@ -59,6 +63,16 @@ def suite_measures(suite: SuiteConfig) -> tuple[Measure[Any], ...]:
     return tuple(make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k))
 
 
-def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"]) -> StudySettings:
-    """Returns the settings of a suite over a text whose documents start at some positions, int64 [D]."""
-    return StudySettings(suite_measures(suite), suite.match, suite.null, starts)
+def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"], blocks: TokenBlocks) -> StudySettings:
+    """Returns the settings of a suite over a text.
+
+    Args:
+        suite: whose.
+        starts: int64 [D] where its documents start among what is compared, tokens or spans.
+        blocks: the text.
+
+    Raises:
+        InputError: `same_token` is asked for, and no token stands in two documents.
+    """
+    swaps = TokenSwaps.of(blocks) if suite.null.n_same_token else None
+    return StudySettings(suite_measures(suite), suite.match, suite.null, starts, swaps)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from semconv.study.observations import PairObservation, RematchChunk
-from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig, SuiteConfig
+from semconv.study.observations import PairObservation, RematchChunk, SameTokenChunk
+from semconv.suite.config import ControlConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
+from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 
 CHUNK = 20
@@ -45,14 +46,14 @@ def observed_task(tag: str) -> str:
     return f"{tag}.observed"
 
 
-def rematch_task(tag: str, numbers: range) -> str:
-    """Returns the name of the task that matches them again under some shifts."""
-    return f"{tag}.rematch.{numbers[0]}"
+def rematch_task(tag: str, null: str, numbers: range) -> str:
+    """Returns the name of the task that matches them again under some draws of a null."""
+    return f"{tag}.{null}.{numbers[0]}"
 
 
-def shifted_scores_task(tag: str, numbers: range) -> str:
-    """Returns the name of the task that scores the strongest pairs under some shifts."""
-    return f"{tag}.rematch-scores.{numbers[0]}"
+def again_scores_task(tag: str, null: str, numbers: range) -> str:
+    """Returns the name of the task that scores the strongest pairs under some draws of a null."""
+    return f"{tag}.{null}-scores.{numbers[0]}"
 
 
 def strongest_task(tag: str) -> str:
@@ -108,17 +109,27 @@ def step_task(name: str) -> str:
     return f"published.{name}"
 
 
-def n_scored(pair: PairObservation, shifted: list[RematchChunk]) -> int:
+def n_scored(pair: PairObservation, again: list[RematchChunk]) -> int:
     """Returns how many of the strongest pairs are scored: as many everywhere as there are anywhere.
 
     Scores of fewer pairs are not comparable with scores of more.
     """
-    return min(len(pair.a), len(pair.ranked_a), *(int(n) for chunk in shifted for n in np.diff(chunk.ends)))
+    return min(len(pair.a), len(pair.ranked_a), *(int(n) for chunk in again for n in np.diff(chunk.ends)))
+
+
+def chunk_of(null: str) -> type[RematchChunk]:
+    """Returns what a task under a null that matches again keeps."""
+    return SameTokenChunk if null == "same_token" else RematchChunk
+
+
+def again_chunks(null: NullConfig) -> list[tuple[AgainNull, range]]:
+    """Returns null and numbers of all draws that match again, cut into those that are kept together."""
+    return [(name, numbers) for name, n in null.matched_again.items() for numbers in chunks(n)]
 
 
 def is_rematched(suite: SuiteConfig, pair: PairObservation) -> bool:
-    """Whether `rematch` is drawn of a pair: the suite wants it, and enough feature pairs are left."""
-    return suite.null.n_rematch > 0 and len(pair.a) >= suite.match.min_pairs
+    """Whether a pair is matched again under nulls: the suite wants it, and enough feature pairs are left."""
+    return bool(suite.null.matched_again) and len(pair.a) >= suite.match.min_pairs
 
 
 def studied_floors(suite: SuiteConfig, counts: Mapping[str, int]) -> list[ControlConfig]:

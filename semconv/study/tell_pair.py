@@ -14,9 +14,10 @@ from semconv.statistics.permutation import ROUNDING, PermutationResult, p_value
 from semconv.statistics.stopping import Stopping, stopping_of
 from semconv.statistics.tail import fit_tail
 from semconv.study.nulls import UNDEFINED
-from semconv.study.observations import Studied
+from semconv.study.observations import Rematch, Studied
 from semconv.suite.config import NullConfig, SaeConfig
 from semconv.suite.hooks import hook_layer
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.shape import number
 
 
@@ -31,7 +32,8 @@ def tell_pair(
         saes: of A and of B.
         null: how much was drawn.
     """
-    pair, facts, rematch = studied.pair, studied.pair.facts, studied.rematch
+    pair, facts = studied.pair, studied.pair.facts
+    counts = {null: _counts(len(pair.a), again) for null, again in studied.matched_again.items()}
     plain = {name: value for name, value in vars(facts).items() if name not in ("reasons", "saturated")}
     sae_a, sae_b = saes
     return LayerPair(
@@ -43,14 +45,19 @@ def tell_pair(
         pairs=len(pair.a),
         mean_r=number(float(pair.r.mean())) if len(pair.r) else None,
         measures={name: _measure(studied, place, name, null) for place, name in enumerate(names)},
-        rematch=None
-        if rematch is None
-        else RematchCounts(
-            pairs_mean=float(rematch.passed.astype(np.float64).mean()),
-            pairs_max=int(rematch.passed.max()),
-            pairs_p=p_value(float(len(pair.a)), rematch.passed.astype(np.float64)),
-            scored_pairs=rematch.n,
-        ),
+        rematch=counts.get("rematch"),
+        same_token=counts.get("same_token"),
+    )
+
+
+def _counts(pairs: int, again: Rematch) -> RematchCounts:
+    passed = again.passed.astype(np.float64)
+    return RematchCounts(
+        pairs_mean=float(passed.mean()),
+        pairs_max=int(passed.max()),
+        pairs_p=p_value(float(pairs), passed),
+        scored_pairs=again.n,
+        moved_mean=None if again.moved is None else float(again.moved.astype(np.float64).mean()),
     )
 
 
@@ -116,14 +123,14 @@ def pairing_test(score: float, draws: Float[ndarray, " m"], measure: str, null: 
 
 
 def _measure(studied: Studied, place: int, name: str, null: NullConfig) -> Score | Reason:
-    pair, rematch = studied.pair, studied.rematch
+    pair = studied.pair
     if pair.facts.reasons[place]:
         return Reason(reason=pair.facts.reasons[place])
     score = float(pair.scores[place])
-    strongest = math.nan if rematch is None else float(rematch.strongest[place])
+    strongest = next((float(again.strongest[place]) for again in studied.matched_again.values()), math.nan)
     nulls = {
         name_of_null: null_test(strongest, draws[place])
-        if name_of_null == "rematch"
+        if name_of_null in MATCHED_AGAIN
         else pairing_test(score, draws[place], name, null)
         for name_of_null, draws in studied.draws().items()
     }

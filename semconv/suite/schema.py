@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from semconv.compare import MEASURES
-from semconv.compare.registry import DRAW_CLASSES, draw_class
 from semconv.suite import ranges
 from semconv.suite.models import ModelConfig
+from semconv.suite.nulls import NullConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.shape import Must, Strict, Texts, left_out, plain
@@ -189,63 +188,6 @@ class CompareConfig(Strict):
 
 
 @dataclass(frozen=True)
-class NullConfig(Strict):
-    """The null distributions every score is printed beside, and the intervals."""
-
-    n_permutations: int = 1000
-    """Permutations of the pairing (`shuffle` and `frequency`), for every measure that `draws` does not name."""
-    n_strata: int = 10
-    """Strata of equal size by activation frequency, for `frequency`."""
-    n_rematch: int = 0
-    """Shifts by whole documents, each matched again (`rematch`); 0 leaves it out."""
-    n_bootstrap: int = 0
-    """Resamples of the documents for the intervals, each matched again; 0 leaves them out."""
-    seed: int = 0
-    """Key of everything that is drawn."""
-    draws: Annotated[dict[str, int] | None, Must("a table of class = draws")] = left_out()
-    """Permutations of the pairing for the measures of a class, by what a draw costs: `scalars`, `products`, `orders`,
-    `singular_values` (`semconv.compare.registry.DRAW_CLASSES`)."""
-    stop_after: int | None = left_out()
-    """A null of the pairing ends once so many of its draws reach the observed score (Besag & Clifford 1991)."""
-    stop_from: int | None = left_out()
-    """Draws before which nothing ends, on which the best of the grid is tested; `stop_after` where it is not given."""
-    tail: Annotated[Texts | None, Must("a list of text")] = left_out()
-    """Classes of `draws` whose p, of a score above every draw, comes from a fitted tail (Knijnenburg et al. 2009)."""
-
-    def __post_init__(self) -> None:
-        ranges.draws("null.n_permutations", self.n_permutations, 1)
-        for name, number in (self.draws or {}).items():
-            ranges.choice("null.draws", name, tuple(DRAW_CLASSES))
-            ranges.draws(f"null.draws.{name}", number, 1)
-        if self.stop_after is not None:
-            ranges.at_least("null.stop_after", self.stop_after, 1, self.n_permutations)
-        if self.stop_from is not None:
-            if self.stop_after is None:
-                raise InputError(f"null.stop_from needs null.stop_after, got {self.stop_from} without it")
-            ranges.at_least("null.stop_from", self.stop_from, self.stop_after, self.n_permutations)
-        for name in self.tail or ():
-            ranges.choice("null.tail", name, tuple(DRAW_CLASSES))
-            drawn = (self.draws or {}).get(name, self.n_permutations)
-            ranges.at_least(f"draws of null.tail {name}", drawn, ranges.TAIL_DRAWS)
-        ranges.at_least("null.n_strata", self.n_strata, 1)
-        ranges.draws("null.n_rematch", self.n_rematch, 0)
-        ranges.draws("null.n_bootstrap", self.n_bootstrap, 0)
-        ranges.seed("null.seed", self.seed)
-
-    def most_draws(self, measure: str) -> int:
-        """Returns how many permutations of the pairing are drawn for a measure, by its name, at most."""
-        return (self.draws or {}).get(draw_class(measure) or "", self.n_permutations)
-
-    def most_of(self, measures: Sequence[str]) -> int:
-        """Returns the most permutations that are drawn for any of some measures: columns of a table of their draws."""
-        return max(map(self.most_draws, measures), default=self.n_permutations)
-
-    def has_tail(self, measure: str) -> bool:
-        """Whether a score of a measure above every permutation gets its p from a fitted tail."""
-        return draw_class(measure) in (self.tail or ())
-
-
-@dataclass(frozen=True)
 class ControlConfig(Strict):
     """A comparison whose outcome is known beforehand, beside which the others are read."""
 
@@ -361,10 +303,16 @@ class SuiteFile(Strict):
                 "align brings two tokenizers together and cannot stand beside controls, spans or published, "
                 "which need one"
             )
-        if self.match.separate_halves and (self.null.n_rematch or self.null.n_bootstrap):
+        null = self.null
+        if self.match.separate_halves and (null.matched_again or null.n_bootstrap):
             raise InputError(
-                "match.separate_halves needs null.n_rematch = 0 and null.n_bootstrap = 0, "
-                f"which match on all documents, got {self.null.n_rematch} and {self.null.n_bootstrap}"
+                "match.separate_halves needs null.n_rematch, null.n_same_token and null.n_bootstrap of 0, "
+                f"which match on all documents, got {null.n_rematch}, {null.n_same_token or 0} and {null.n_bootstrap}"
+            )
+        if self.align is not None and null.n_same_token:
+            raise InputError(
+                "align brings two tokenizers together and cannot stand beside null.n_same_token, "
+                "which needs tokens that both models read"
             )
         if self.published is not None:
             self.model_a.sae_at(self.published.layer_a)
@@ -380,7 +328,7 @@ class SuiteConfig(SuiteFile):
 
     def fast(self) -> SuiteConfig:
         """Returns the suite without what takes longest: no rematches, intervals, ceilings or published steps."""
-        null = replace(self.null, n_rematch=0, n_bootstrap=0)
+        null = replace(self.null, n_rematch=0, n_same_token=None, n_bootstrap=0)
         floors = tuple(control for control in self.controls if control.kind == "floor")
         return replace(self, null=null, controls=floors, published=None)
 

@@ -165,11 +165,11 @@ def models_case(text: Text, names: Sequence[str] = tuple(MEASURES)) -> Callable[
         pairs = match_sides(a, b, config)
         observed = scores_of(measures, a, b, pairs.a, pairs.b)
         ranked = ranked_pairs(best_matches(a.acts, b.acts), a, b, config)
-        passed, shifted = rematch(a, b, config, starts, seed, range(text.n_shifts))
-        n = min(len(pairs), len(ranked[0]), *(len(rows[0]) for rows in shifted))
+        again = rematch(a, b, config, starts, seed, range(text.n_shifts))
+        n = min(len(pairs), len(ranked[0]), *(len(rows[0]) for rows in again.ranked))
         strongest = score_strongest(measures, a, b, ranked, n)
-        null = np.stack([score_strongest(measures, a, b, rows, n) for rows in shifted])
-        out = {"rematch.pairs": p_and_u(float(len(pairs)), passed.astype(np.float64), rng)}
+        null = np.stack([score_strongest(measures, a, b, rows, n) for rows in again.ranked])
+        out = {"rematch.pairs": p_and_u(float(len(pairs)), again.passed.astype(np.float64), rng)}
         shuffled = permutation_ids(len(pairs), N_PERMUTATIONS, seed)
         for i, measure in enumerate(measures):
             out[f"rematch.{measure.name}"] = p_and_u(float(strongest[i]), null[:, i], rng)

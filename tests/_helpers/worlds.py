@@ -17,6 +17,7 @@ from semconv.results.schema import LayerPair, Reason, Score, SplitHalf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Workplace
 from semconv.statistics.resampling import document_starts
+from semconv.statistics.token_swaps import TokenSwaps
 from semconv.study import observations
 from semconv.study.observe import Encoded, Progress, observe
 from semconv.study.settings import StudySettings
@@ -67,11 +68,13 @@ class World:
         **null: Any,
     ) -> StudySettings:
         """Settings of few draws; `match` and `null` change them."""
+        nulls = NullConfig(**{"n_permutations": 19, "n_strata": 3, "seed": 5, **null})
         return StudySettings(
             tuple(make_measures(names, svcca_k=4, knn_k=3)) if measures is None else measures,
             replace(MATCH, **(match or {})),
-            NullConfig(**{"n_permutations": 19, "n_strata": 3, "seed": 5, **null}),
+            nulls,
             self.starts,
+            TokenSwaps.of(self.blocks) if nulls.n_same_token else None,
         )
 
 

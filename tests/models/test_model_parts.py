@@ -116,6 +116,16 @@ def test_a_model_larger_than_the_memory_is_mapped_from_its_files(
             load_model(where, dtype=dtype)
 
 
+def test_weights_that_are_used_twice_count_once(folder, monkeypatch: pytest.MonkeyPatch):
+    """As Gemma's embedding, which is its head too: a tenth of the 9B, for which a machine of 24 GiB was refused."""
+    model = load_model(folder("gemma2"))
+    assert model.config.tie_word_embeddings
+    held = sum(one.numel() for one in (*model.parameters(), *model.buffers()))
+    monkeypatch.setattr(model_activations, "free_memory", lambda device: 1000)
+    with pytest.raises(InputError, match=f"has {held} parameters by its config"):
+        load_model(folder("gemma2"), dtype=torch.bfloat16)
+
+
 def test_files_that_do_not_hold_the_weights_are_not_mapped(folder, tmp_path: Path):
     file = folder("llama") / "model.safetensors"
     assert is_mapped(folder("llama"), torch.float32, file.stat().st_size // 2)

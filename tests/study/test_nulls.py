@@ -14,7 +14,8 @@ from semconv.compare import make_measures
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
 from semconv.statistics.stopping import Stopping
-from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.statistics.token_swaps import TokenSwaps
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, same_token, score_strongest
 from semconv.study.sides import match_sides, pair_correlations, prepare_pairs
 from semconv.suite.config import MatchConfig
 from tests._helpers.worlds import MATCH, make_world
@@ -110,3 +111,48 @@ def test_shared_text_is_what_a_shift_breaks():
     assert (found > 0.1).sum() > 20
     assert any(shifted)
     assert passed[shifted].max() < 10
+
+
+def exchanged(positions: np.ndarray, config: MatchConfig) -> tuple[int, list[tuple[int, int]]]:
+    """One draw of `same_token` from NumPy alone: r of dense columns, the best A of every B, the best B of every A."""
+    x = WORLD.a.acts.to_dense().double().numpy()
+    y = WORLD.b.acts.to_dense().double().numpy()[positions]
+    with np.errstate(invalid="ignore"):
+        r = np.corrcoef(x.T, y.T)[: x.shape[1], x.shape[1] :]
+    r = np.nan_to_num(r, nan=-2.0)
+    kept = [(int(r[:, j].argmax()), j) for j in range(r.shape[1]) if r[:, j].max() > -2]
+    active = [(side.acts.to_dense() > 0).sum(0).numpy() for side in (WORLD.a, WORLD.b)]
+    kept = [(i, j) for i, j in kept if min(active[0][i], active[1][j]) >= config.min_activations]
+    best_of_a = {i: max((r[i, j], -j) for k, j in kept if k == i) for i in {i for i, _ in kept}}
+    pairs = [(i, j) for i, j in kept if best_of_a[i][1] == -j]  # one pair per A feature
+    return sum(r[i, j] > config.min_r for i, j in pairs), sorted(pairs, key=lambda pair: -r[pair])
+
+
+def test_same_token_is_matching_again_after_an_exchange_of_dense_rows():
+    config = replace(MATCH, min_r=0.05, need_shared_token=False, min_activations=10, min_documents=0)
+    swaps = TokenSwaps.of(WORLD.blocks)
+    draws = [swaps.draw(3, number) for number in range(6)]
+    passed, ranked = same_token(WORLD.a, WORLD.b, config, draws)
+    wanted = [exchanged(draw, config) for draw in draws]
+    assert passed.tolist() == [one[0] for one in wanted]
+    assert [sorted(zip(*map(np.ndarray.tolist, pairs), strict=True)) for pairs in ranked] == [
+        sorted(one[1]) for one in wanted
+    ]
+    assert len({tuple(pairs[0].tolist()) for pairs in ranked}) > 1
+
+
+def test_features_of_the_current_token_survive_an_exchange_and_those_of_the_context_do_not():
+    """The shared features of WORLD fire on token ids; to them come some that fire on the same positions at random."""
+    n = WORLD.a.n_tokens
+    rng = np.random.default_rng(0)
+    context = np.where(rng.random((n, 20)) < 0.1, rng.uniform(0.5, 2.0, (n, 20)), 0.0)
+    x, y = (torch.from_numpy(np.hstack([side.acts.to_dense().numpy(), context])).float() for side in (WORLD.a, WORLD.b))
+    draw = TokenSwaps.of(WORLD.blocks).draw(0, 0)
+    r = np.corrcoef(x.T.numpy(), y[draw].T.numpy())[: x.shape[1], x.shape[1] :]
+    matches = best_matches(
+        SparseActivations.from_dense(x), SparseActivations.from_dense(y).tokens(torch.from_numpy(draw))
+    )
+    found = matches.b_to_a.r[:, 0].numpy()
+    np.testing.assert_allclose(found, r.max(axis=0), atol=1e-3)
+    assert (found[: WORLD.b.n_features] > 0.4).sum() >= 24  # as many as are shared
+    assert found[WORLD.b.n_features :].max() < 0.2  # r was 1

@@ -22,7 +22,7 @@ from semconv.results.schema import FilterStep, LayerPair, NullTest, Reason, Rema
 from semconv.statistics.permutation import calibrated_score
 from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.statistics.stopping import Stopping
-from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, same_token, score_strongest
 from semconv.study.observe import Progress
 from semconv.study.observe_pair import observe_pair, resamples
 from semconv.study.settings import StudySettings
@@ -116,7 +116,7 @@ def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Pa
         assert found.nulls["rematch"] == null_test(float(strongest[place]), scores[:, place])
         others = {null: test for null, test in found.nulls.items() if null != "rematch"}
         measures[measure.name] = replace(found, strongest_pairs_score=None, nulls=others)
-    alone = replace(studied.observed, rematch=None)
+    alone = replace(studied.observed, matched_again={})
     assert as_json(Studied(alone, replace(pair, measures=measures, rematch=None))) == as_json(without)
 
 
@@ -257,6 +257,33 @@ def test_a_measure_that_refuses_or_has_no_score_gives_a_reason_beside_the_others
     json.dumps(plain(pair), allow_nan=False)
 
 
+def test_a_suite_may_draw_both_nulls_that_match_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(semconv.study.task_names, "CHUNK", 4)
+    alone = study(WORLD.settings(n_rematch=5), tmp_path / "0", WORLD.a, WORLD.b)
+    settings = WORLD.settings(n_rematch=5, n_same_token=6)
+    studied = study(settings, tmp_path / "1", WORLD.a, WORLD.b)
+    assert settings.swaps is not None
+    draws = [settings.swaps.draw(5, number) for number in range(6)]
+    passed, ranked = same_token(WORLD.a, WORLD.b, settings.match, draws)
+    counts, n = studied.pair.same_token, studied.observed.matched_again["same_token"].n
+    assert counts == RematchCounts(
+        pairs_mean=passed.mean(),
+        pairs_max=int(passed.max()),
+        pairs_p=(sum(int(p) >= studied.pair.pairs for p in passed) + 1) / 7,
+        scored_pairs=n,
+        moved_mean=float(np.mean([(draw != np.arange(len(draw))).sum() for draw in draws])),
+    )
+    scores = np.stack([score_strongest(settings.measures, WORLD.a, WORLD.b, pairs, n) for pairs in ranked])
+    assert (studied.observed.draws()["same_token"] == scores.T).all()
+    assert studied.pair.rematch == alone.pair.rematch
+    for name, before in alone.pair.measures.items():
+        after = score_of(studied.pair, name)
+        assert isinstance(before, Score)
+        assert {null: test for null, test in after.nulls.items() if null != "same_token"} == before.nulls
+        assert list(after.nulls) == ["shuffle", "frequency", "rematch", "same_token"]
+    assert score_of(studied.pair, "rsa").nulls["same_token"].p > 0.1  # WORLD's features fire on tokens
+
+
 def test_a_strongest_score_of_exactly_0_is_tested_as_it_is(tmp_path: Path):
     """Not taken for one that is missing, in whose place another would be tested."""
     counts = {"pairs": 0}
@@ -268,8 +295,7 @@ def test_a_strongest_score_of_exactly_0_is_tested_as_it_is(tmp_path: Path):
 
     settings = WORLD.settings(measures=(Halved(0.5, lambda m: np.zeros(m)),), n_rematch=2)
     studied = study(settings, tmp_path, WORLD.a, WORLD.b)
-    assert studied.observed.rematch is not None
-    assert studied.observed.rematch.strongest.tolist() == [0.0]
+    assert studied.observed.matched_again["rematch"].strongest.tolist() == [0.0]
     test = score_of(studied.pair, "told").nulls["rematch"]
     assert isinstance(test, NullTest)
     assert test.score == 0.0

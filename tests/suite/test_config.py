@@ -262,12 +262,14 @@ def test_bad_draws_are_refused(tiny_suite: Path, tmp_path: Path, key: str):
         load_suite(changed(tiny_suite, tmp_path, "[null]", f"[null]\n{key} = {least - 1}"))
 
 
-@pytest.mark.parametrize("key", ["n_rematch", "n_bootstrap"])
+@pytest.mark.parametrize("key", ["n_rematch", "n_same_token", "n_bootstrap"])
 def test_separate_halves_are_refused_beside_draws_that_match_on_everything(tiny_suite: Path, tmp_path: Path, key: str):
     path = changed(tiny_suite, tmp_path, "min_pairs = 10", "min_pairs = 10\nseparate_halves = true")
     assert load_suite(path).match.separate_halves
     path.write_text(path.read_text().replace("[null]", f"[null]\n{key} = 5"))
-    with pytest.raises(InputError, match="match.separate_halves needs null.n_rematch = 0 and null.n_bootstrap = 0"):
+    with pytest.raises(
+        InputError, match="match.separate_halves needs null.n_rematch, null.n_same_token and null.n_bootstrap of 0"
+    ):
         load_suite(path)
 
 

@@ -37,7 +37,7 @@ class NullTest(Part):
     """A score beside the draws of a null."""
 
     score: float
-    """The score that is tested; under `rematch` that of the strongest pairs."""
+    """The score that is tested; under `rematch` and `same_token` that of the strongest pairs."""
     mean: float | None
     """Of the draws."""
     sd: float | None
@@ -53,7 +53,7 @@ class NullTest(Part):
     q_by: float | None = left_out()
     """The same under any dependence (Benjamini & Yekutieli 2001)."""
     draws: Count | None = left_out()
-    """m, where it is not `null.n_permutations`, or for `rematch` `null.n_rematch`."""
+    """m, where it is not `null.n_permutations`, or under another null its own number in `null`."""
     p_from: Literal["sequential", "tail"] | None = left_out()
     """How p was got, unless counted from draws whose number was fixed: `sequential`, the draws ended once
     `null.stop_after` of them reached the score (Besag & Clifford 1991, exact); `tail`, an approximation, the p of
@@ -72,13 +72,14 @@ class Score(Part):
     score: float
     """Similarity of the paired decoder rows."""
     nulls: dict[str, TestOrReason]
-    """`shuffle`, `frequency`, `rematch` -> the test against it."""
+    """`shuffle`, `frequency`, `rematch`, `same_token` -> the test against it."""
     saturated: bool | None = left_out()
     """Whether the measure is near its top whatever the pairing, for there are few pairs for so many directions."""
     interval: Interval | None = left_out()
     """Over resampled documents."""
     strongest_pairs_score: float | None = left_out()
-    """Score of the strongest pairs without the filters that ask for agreement: what `rematch` is compared with."""
+    """Score of the strongest pairs without the filters that ask for agreement: what `rematch` and `same_token` are
+    compared with."""
 
 
 ScoreOrReason = Annotated[Annotated[Score, VALUE] | Annotated[Reason, REASON], EITHER]
@@ -112,16 +113,18 @@ class SplitHalf(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class RematchCounts(Part):
-    """How many feature pairs the filters leave when the text of one model is shifted."""
+    """How many feature pairs the filters leave under a null that matches again."""
 
     pairs_mean: float
-    """Mean over the shifts."""
+    """Mean over the draws."""
     pairs_max: Count
     """Largest."""
     pairs_p: float
     """p of the true number among them."""
     scored_pairs: Count
-    """Strongest pairs that were scored under every shift, and on the true text."""
+    """Strongest pairs that were scored under every draw, and on the true text."""
+    moved_mean: float | None = left_out()
+    """Positions that get B's activations of another one, mean over the draws; of `same_token`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +163,8 @@ class LayerPair(Part):
     """Scores."""
     rematch: RematchCounts | None = left_out()
     """Counts under shifts of the text."""
+    same_token: RematchCounts | None = left_out()
+    """Counts where positions of the same token are exchanged between documents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +178,8 @@ class BestOfGrid(Part):
     p: float
     """(b + 1) / (m + 1) over the best of every draw."""
     draws: Count | None = left_out()
-    """m, where it is not `null.n_permutations`, or for `rematch` `null.n_rematch`: draws that every layer pair has."""
+    """m, where it is not `null.n_permutations`, or under another null its own number in `null`: draws that every layer
+    pair has."""
 
 
 @dataclass(frozen=True, kw_only=True)

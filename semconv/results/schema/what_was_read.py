@@ -213,6 +213,8 @@ class NullSettings(Part):
     """Shifts of the text, each matched again (`rematch`)."""
     n_bootstrap: Count
     """Resamples of the documents, for intervals."""
+    n_same_token: Count | None = left_out()
+    """Exchanges of positions of the same token, each matched again (`same_token`)."""
     seed: Count
     """Key of everything that is drawn."""
     draws: dict[str, Count] | None = left_out()
