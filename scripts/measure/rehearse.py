@@ -4,9 +4,10 @@
     python scripts/measure/rehearse.py --scale full --out FOLDER    # Gemma-2-2B and 9B: 60 GB of disk, hours
 
 Writes the repositories that the suite names (`rehearsal_world.py`), serves them by the hub's protocol, and runs
-`semconv reproduce` on the suite, unchanged but for tokens and layers (`tiny` also takes few draws), then again, as
-somebody would whose run was interrupted at its end. What is told: seconds, processor seconds, memory and disk of every
-stage, as Markdown, and as JSON in FOLDER/rehearsal.json. Of the memory, `own` is what the process holds itself, and
+`semconv reproduce` on the suite, unchanged but for tokens and layers, then again, as somebody would whose run was
+interrupted at its end. `--draws` is how many of every null and interval are drawn at most; `tiny` takes few draws of
+fewer measures anyway. What is told: seconds, processor seconds, memory and disk of every stage, as Markdown, and as
+JSON in FOLDER/rehearsal.json. Of the memory, `own` is what the process holds itself, and
 `mapped` are pages of files, which the system takes back where it needs them. Random weights say nothing about features.
 
 Exit code 0 if semconv ended with 0 or 1 (claims about real models fail with random ones), else its code; 2 if there is
@@ -127,15 +128,21 @@ def disk_of(folder: Path) -> int:
     return found
 
 
-def suite_text(scale: Scale, tokens: int, layers: tuple[list[int], list[int]], wide: bool) -> str:
+def suite_text(
+    scale: Scale, tokens: int, layers: tuple[list[int], list[int]], wide: bool, draws: int | None = None
+) -> str:
     """Returns the suite `gemma2` with other tokens and layers; without its control of 65k features where that is not
-    wanted, and for a fast rehearsal with few draws of the cheap measures."""
+    wanted, with no more draws than are wanted, and for a fast rehearsal with few draws of the cheap measures."""
     text = (SUITES / "gemma2.toml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^max_tokens = .*", f"max_tokens = {tokens}", text)
     wanted = iter(layers)
     text = re.sub(r"(?m)^layers = \[.*\]$", lambda _: f"layers = {next(wanted)}", text)
     if not wide:
         text = re.sub(r"(?s)\[\[controls\]\].*?(?=\[subspaces\])", "", text)
+    if draws is not None:
+        fewer = r"(?m)^(n_permutations|n_rematch|n_bootstrap) = (\d+)$"
+        text = re.sub(fewer, lambda found: f"{found[1]} = {min(int(found[2]), draws)}", text)
+        text = re.sub(r"(?m)^(draws|tail) = .*\n", "", text)
     if scale.fast:
         text = re.sub(r"(?m)^n_permutations = .*", "n_permutations = 49", text)
         text = re.sub(r"(?m)^measures = .*\"procrustes\".*", 'measures = ["svcca_pc1", "rsa", "cka_unbiased"]', text)
@@ -217,9 +224,10 @@ def table(stages: list[Stage]) -> list[str]:
 
 def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig) -> str:
     """Returns the report as Markdown."""
+    fewer = f", {found['draws']} draws at most" if found["draws"] else ""
     lines = [
         f"Scale {found['scale']}: {', '.join(map(str, found['models']))}; layers {found['layers']}; "  # pyright: ignore
-        f"{found['tokens']} tokens; {found['processor']}, {found['threads']} threads; commit {found['commit']}.",
+        f"{found['tokens']} tokens{fewer}; {found['processor']}, {found['threads']} threads; commit {found['commit']}.",
         "",
         *table(runs[0]),
         "",
@@ -251,7 +259,9 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
     began = time.monotonic()
     write_world(folder / "world", scale, saes)
     world_seconds = time.monotonic() - began
-    (folder / "gemma2.toml").write_text(suite_text(scale, options.tokens, layers, wide), encoding="utf-8")
+    (folder / "gemma2.toml").write_text(
+        suite_text(scale, options.tokens, layers, wide, options.draws), encoding="utf-8"
+    )
     suite = load_suite(folder / "gemma2.toml")
     runs: list[list[Stage]] = []
     with serving() as hub:
@@ -267,6 +277,7 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
         "models": [shape.name for shape in scale.shapes],
         "layers": f"{layers[0]} x {layers[1]}",
         "tokens": options.tokens,
+        "draws": options.draws,
         "processor": processor(),
         "threads": int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count(),
         "commit": code_commit(),
@@ -288,6 +299,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scale", choices=list(SCALES), default="tiny", help="tiny, small or full (exact shapes)")
     parser.add_argument("--layers", type=int, help="layers of each model, of those that the suite names")
     parser.add_argument("--tokens", type=int, help="tokens that count, rounded up to whole rows")
+    parser.add_argument("--draws", type=int, help="of every null and interval, at most; no tail is fitted then")
     parser.add_argument("--wide", action="store_true", help="with the suite's control, an SAE of 65k features (2.4 GB)")
     parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "rehearsal", help="folder for everything")
@@ -302,6 +314,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--layers must be between 1 and {NUMBER_OF_LAYERS}, got {options.layers}")
     if not (options.tokens > 0 and math.isfinite(options.tokens)):
         parser.error(f"--tokens must be above 0, got {options.tokens}")
+    if options.draws is not None and options.draws < 2:
+        parser.error(f"--draws must be at least 2, got {options.draws}")
     return options
 
 

@@ -86,8 +86,8 @@ def test_saes_have_gemma_scopes_names_shapes_and_an_l0(tmp_path: Path):
 
 
 def test_the_suite_is_gemma2_but_for_tokens_and_layers(tmp_path: Path):
-    def suite_of(scale: str, tokens: int, n_layers: int, wide: bool):
-        text = rehearse.suite_text(SCALES[scale], tokens, layers_of(n_layers), wide)
+    def suite_of(scale: str, tokens: int, n_layers: int, wide: bool, draws: int | None = None):
+        text = rehearse.suite_text(SCALES[scale], tokens, layers_of(n_layers), wide, draws)
         (tmp_path / "gemma2.toml").write_text(text)
         return load_suite(tmp_path / "gemma2.toml")
 
@@ -107,6 +107,8 @@ def test_the_suite_is_gemma2_but_for_tokens_and_layers(tmp_path: Path):
         real.published,
     )
     assert suite_of("tiny", 100, 1, wide=False).null.n_permutations < 100
+    few = replace(real.null, n_permutations=15, n_rematch=15, n_bootstrap=10, draws=None, tail=None)
+    assert suite_of("full", 100, 1, wide=False, draws=15).null == few
 
 
 def test_too_little_disk_is_said_before_anything_is_written(
