@@ -17,6 +17,8 @@ from semconv.cli.terminal import (
     FastOption,
     JsonOption,
     MemoryOption,
+    RematchesOption,
+    SameTokenOption,
     StoresOption,
     SuiteArgument,
     app,
@@ -137,12 +139,8 @@ def compare(
     stop_tokens: Annotated[
         bool, typer.Option(help="Drop pairs with punctuation or a control token among the top tokens.")
     ] = True,
-    rematches: Annotated[
-        int | None,
-        typer.Option(
-            help="Shifts of the rematch null; 0 leaves it and intervals out (default: 20 a layer pair, at most 200)."
-        ),
-    ] = None,
+    rematches: RematchesOption = None,
+    same_token: SameTokenOption = 0,
     batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
     precision: Annotated[
         str, typer.Option(help="Precision of the SAEs: sae (what each was trained in), float32, ...")
@@ -186,6 +184,7 @@ def compare(
         sink_norm=sink_norm,
         stop_tokens=PUBLISHED_STOP_TOKENS if stop_tokens else (),
         rematches=rematches,
+        same_token=same_token,
     )
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:

@@ -79,6 +79,15 @@ MemoryOption = Annotated[
 FastOption = Annotated[
     bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
 ]
+RematchesOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Shifts of the rematch null; 0 leaves it and intervals out (default: 20 a layer pair, at most 200)."
+    ),
+]
+SameTokenOption = Annotated[
+    int, typer.Option(help="Exchanges of positions of the same token, the null same_token; 0 leaves it out.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
 ]

@@ -276,6 +276,8 @@ class PairOptions:
     """As in `MatchConfig`."""
     rematches: int | None = None
     """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes `needed_rematches` of them."""
+    same_token: int = 0
+    """Exchanges of the null `same_token`; 0 leaves it out."""
 
 
 MOST_REMATCHES = 200
@@ -333,6 +335,6 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
             stop_tokens=o.stop_tokens,
         ),
         compare=CompareConfig(("svcca_pc1", "svcca_fixed_k", "rsa", "cka_unbiased", "procrustes", "mutual_knn")),
-        null=NullConfig(n_rematch=rematches, n_bootstrap=10 if rematches else 0),
+        null=NullConfig(n_rematch=rematches, n_same_token=o.same_token or None, n_bootstrap=10 if rematches else 0),
         align=brought,
     )

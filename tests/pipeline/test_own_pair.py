@@ -37,12 +37,14 @@ def compare(folder: Path, *more: str):
 
 @pytest.mark.slow
 def test_a_pair_of_folders_is_compared(folder: Path):
-    done = compare(folder, "--tokens", "3000", "--context", "32", "--rematches", "3", "--out", "run")
+    done = compare(
+        folder, "--tokens", "3000", "--context", "32", "--rematches", "3", "--same-token", "2", "--out", "run"
+    )
     assert done.returncode == 0, done.stderr
     results = load_results(folder / "run")
     assert list(results["grid"]) == ["1x2"]
     assert (results["model_a"]["name"], results["model_b"]["name"]) == ("model_a", "model_b")
-    assert results["null"]["n_rematch"] == 3
+    assert (results["null"]["n_rematch"], results["null"]["n_same_token"]) == (3, 2)
     assert "Report: run/report.md" in done.stdout
     assert "**RSA, Spearman**" in done.stdout
     for name in ("pairs.csv", "pairs.parquet"):
@@ -110,6 +112,9 @@ def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: P
     _characters_for_b(folder)
     refused = compare(folder, *numbers)
     assert "let --align max pool features over spans" in refused.stderr
+    refused = compare(folder, *numbers, "--align", "max", "--same-token", "2", "--out", "none")
+    assert "align brings two tokenizers together and cannot stand beside null.n_same_token" in refused.stderr
+    assert refused.returncode == 2
     done = compare(folder, *numbers, "--align", "sum", "--no-stop-tokens", "--out", "other")
     assert done.returncode == 0, done.stderr
     other = load_results(folder / "other")

@@ -10,7 +10,7 @@ import pytest
 
 LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS = {
-    "semconv/cli/studies.py:compare": 115,
+    "semconv/cli/studies.py:compare": 112,
 }
 WIDE_FUNCTIONS: dict[str, int] = {}
 """Beyond the limits when they were set, with their numbers. Take out what you shorten; add nothing."""

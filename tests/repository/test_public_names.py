@@ -23,7 +23,7 @@ COMMANDS = {
 --tokens""",
     "compare": """--align --batch --bidirectional --bos --column --context --device --json --min-activations
 --memory --min-documents --model-precision --name-a --name-b --out --precision --rematches --rows
---sae-a --sae-b --sink-norm --skip-positions --stop-tokens --stores --text --tokenizer
+--same-token --sae-a --sae-b --sink-norm --skip-positions --stop-tokens --stores --text --tokenizer
 --tokenizer-b --tokens""",
     "correlate": """--device --k --out""",
     "dictionary": """--bos --column --context --device --directions --hook --kind --layer --out --rows --seed
