@@ -167,7 +167,8 @@ def test_a_run_without_sinks_is_not_that_with_them(planted: tuple[SuiteConfig, i
 def test_aligned_spans_that_hold_a_sink_are_left_out(planted: tuple[SuiteConfig, int], tmp_path: Path):
     suite, _ = planted
     align = AlignConfig(suite.corpus.tokenizer, how="max")
-    run = Run(replace(suite, controls=(), spans=None, published=None, align=align), tmp_path)
+    null = replace(suite.null, n_same_token=None)
+    run = Run(replace(suite, controls=(), spans=None, published=None, null=null, align=align), tmp_path)
     blocks = load_blocks(run)
     found = load_encoded(run, run.workplace(), blocks, encode_all(run, blocks))
     n_sinks = found.sinks.spans

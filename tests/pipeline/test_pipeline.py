@@ -110,7 +110,7 @@ def test_a_run_has_every_section(finished: Path):
     assert results["published"]["steps"][0]["step"] == "as published"
     assert len(results["published"]["steps"]) == 7
     for cell in results["grid"].values():
-        assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch"}
+        assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch", "same_token"}
         assert len(cell["pairs_interval"]) == 2
     report = (finished / "report.md").read_text()
     for title in ("Controls", "From the published protocol", "Semantic subspaces", "Multi-token subspaces"):
