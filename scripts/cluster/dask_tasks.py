@@ -4,9 +4,9 @@
     python scripts/cluster/dask_tasks.py SUITE --out FOLDER --workers 2        # a cluster of this machine
 
 The run folder must be on a disk that all workers share. Every worker runs `semconv run-tasks` once, which does tasks
-until none is left; one that is lost costs what it was doing, for the others take that over and Dask starts it again
-elsewhere. `semconv reproduce SUITE --out FOLDER` then tells the results. Needs `distributed` (pip install distributed);
-arguments that this script does not know go to `semconv run-tasks`.
+until none is left; one that is lost costs what it was doing, which the others take over. `semconv reproduce SUITE
+--out FOLDER` then tells the results. Needs `distributed` (pip install distributed); arguments that this script does not
+know go to `semconv run-tasks`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def main() -> int:
     where.add_argument("--scheduler", help="address of a Dask scheduler")
     where.add_argument("--workers", type=int, help="so many workers of one thread on this machine")
     asked, others = parser.parse_known_args()
+    if asked.workers is not None and asked.workers < 1:
+        parser.error(f"--workers must be at least 1, got {asked.workers}")
     try:
         from distributed import Client, LocalCluster
     except ImportError:
@@ -44,7 +46,12 @@ def main() -> int:
         return 2
     command = ["-m", "semconv", "run-tasks", asked.suite, "--out", str(asked.out.resolve()), *others]
     cluster = asked.scheduler or LocalCluster(n_workers=asked.workers, threads_per_worker=1, dashboard_address=None)
-    with Client(cluster) as client:
+    try:
+        connection = Client(cluster)
+    except OSError as error:
+        print(f"dask_tasks: no scheduler answers at {asked.scheduler}: {error}", file=sys.stderr)
+        return 2
+    with connection as client:
         workers = list(client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             print(f"dask_tasks: the cluster at {asked.scheduler} has no worker", file=sys.stderr)

@@ -13,12 +13,11 @@ from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
 from semconv.suite.config import SaeConfig, SuiteConfig
+from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 from semconv.text.token_blocks import TokenBlocks
 
-Kind = Literal[
-    "observe", "self", "rematch", "same_token", "scores", "resample", "categories", "shared", "cut", "spans", "step"
-]
+Kind = AgainNull | Literal["observe", "self", "scores", "resample", "categories", "shared", "cut", "spans", "step"]
 """What a task does; `shared` counts features in several categories, `cut` cuts the text into spans."""
 
 

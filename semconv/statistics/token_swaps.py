@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
@@ -38,7 +40,7 @@ class TokenSwaps:
         if not self.n_movable:
             raise InputError("null.n_same_token needs a token that stands in two documents, got none")
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """SHA-256 over both, whatever integers hold them."""
         return sha256_of(*(part.astype(np.int64) for part in (self.token, self.document)))
