@@ -19,8 +19,19 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     int64_t k);
 
-// The same for several circular shifts: token t of a is paired with token (t + shift) mod n_tokens of b, 0 <= shift <
-// n_tokens. Returns a_index int64 [n_shifts, F_a, k], a_r, b_index [n_shifts, F_b, k], b_r.
+// The same under several permutations, int32 [m, n_tokens]: token t of a is paired with token permutations[i, t] of b.
+// Returns a_index int64 [m, F_a, k], a_r, b_index [m, F_b, k], b_r.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_permuted_cpu(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    const at::Tensor& permutations, int64_t k);
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_permuted_cuda(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    const at::Tensor& permutations, int64_t k);
+
+// The same where the permutations are circular shifts: token t of a is paired with token (t + shift) mod n_tokens of b,
+// 0 <= shift < n_tokens.
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_shifted_cpu(
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,

@@ -83,6 +83,17 @@ inline void check_shifts(at::IntArrayRef shifts, int64_t n_tokens) {
   }
 }
 
+inline void check_permutations_shape(const at::Tensor& permutations, int64_t n) {
+  TORCH_CHECK_VALUE(permutations.dim() == 2 && permutations.size(1) == n && permutations.scalar_type() == at::kInt,
+                    "permutations must be int32 [m, ", n, "], got ", permutations.scalar_type(), " ",
+                    permutations.sizes());
+}
+
+[[noreturn]] inline void throw_no_permutation(int64_t item, int64_t n, int64_t row) {
+  TORCH_CHECK_VALUE(false, "permutations must be permutations of 0..", n - 1, ", got ", item,
+                    " out of range or twice in row ", row);
+}
+
 // The bytes that a tensor lies in, gaps between strides included.
 struct Extent {
   const char* begin;
@@ -223,14 +234,7 @@ inline void check_permuted_dot_shapes(const at::Tensor& x, const at::Tensor& y, 
                     x.sizes(), " and ", y.sizes());
   TORCH_CHECK_VALUE(x.scalar_type() == at::kDouble && y.scalar_type() == at::kDouble, "x and y must be float64, got ",
                     x.scalar_type(), " and ", y.scalar_type());
-  TORCH_CHECK_VALUE(permutations.dim() == 2 && permutations.size(1) == n && permutations.scalar_type() == at::kInt,
-                    "permutations must be int32 [m, ", n, "], got ", permutations.scalar_type(), " ",
-                    permutations.sizes());
-}
-
-[[noreturn]] inline void throw_no_permutation(int64_t item, int64_t n, int64_t row) {
-  TORCH_CHECK_VALUE(false, "permutations must be permutations of 0..", n - 1, ", got ", item,
-                    " out of range or twice in row ", row);
+  check_permutations_shape(permutations, n);
 }
 
 }  // namespace semconv

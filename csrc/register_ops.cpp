@@ -10,6 +10,10 @@ TORCH_LIBRARY(semconv, m) {
       "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, int k) -> "
       "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r, Tensor a_noise, Tensor b_noise)");
   m.def(
+      "best_matches_permuted(Tensor a_indptr, Tensor a_indices, Tensor a_values, int n_features_a, "
+      "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, Tensor permutations, int k) -> "
+      "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r)");
+  m.def(
       "best_matches_shifted(Tensor a_indptr, Tensor a_indices, Tensor a_values, int n_features_a, "
       "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, int[] shifts, int k) -> "
       "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r)");

@@ -41,7 +41,7 @@ build() {
   SEMCONV_CUDA=1 SEMCONV_CUDA_ARCHS="$arch" "$python" setup.py build_ext --inplace && "$python" - <<'PYTHON'
 import torch
 from semconv.core import ops
-names = ("compact_rows", "best_matches", "best_matches_shifted", "cross_moments_", "correlation_from_moments",
+names = ("compact_rows", "best_matches", "best_matches_permuted", "best_matches_shifted", "cross_moments_", "correlation_from_moments",
          "best_from_moments", "permuted_dot")
 lacking = [n for n in names if not torch._C._dispatch_has_kernel_for_dispatch_key(f"semconv::{n}", "CUDA")]
 assert not lacking, f"no CUDA kernel for {lacking}"

@@ -6,10 +6,12 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "../checks.h"
 #include "../quantize.h"
 #include "block_matcher.h"
+#include "checked_permutations.h"
 #include "for_each.h"
 #include "packed_csr.h"
 
@@ -35,48 +37,120 @@ struct Side {
   }
 };
 
-// One column block, for every shift.
+// Which token of B each token of A meets under circular shifts, int32 [shifts, n_tokens].
+at::Tensor circular_shifts(at::IntArrayRef shifts, const at::TensorOptions& options, int64_t n_tokens) {
+  at::Tensor out = at::empty({static_cast<int64_t>(shifts.size()), n_tokens}, options.dtype(at::kInt));
+  int32_t* partner = out.mutable_data_ptr<int32_t>();
+  for (const int64_t shift : shifts) {
+    for (int64_t t = 0; t < n_tokens; ++t) *partner++ = static_cast<int32_t>((t + shift) % n_tokens);
+  }
+  return out;
+}
+
+constexpr int64_t kSumsInCache = int64_t{1} << 24;  // bytes of the sums of all A-features with the columns of a block
+constexpr int64_t kRowsInCache = int64_t{1} << 22;  // bytes of the rows that are read again and again beside them
+
+// Copies the rows that the tokens of A meet, in the order of these tokens.
+RecordRows gathered(const RecordRows& rows, const std::vector<int64_t>& row_start) {
+  const auto n_tokens = static_cast<int64_t>(row_start.size());
+  RecordRows out{std::vector<int64_t>(n_tokens + 1, 0), {}};
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    out.offsets[t + 1] = out.offsets[t] + 1 + RecordRows::length(rows.records.data()[row_start[t]]);
+  }
+  out.records = HugePageArray<Record>(out.offsets.back());
+  at::parallel_for(0, n_tokens, 1024, [&](int64_t lo, int64_t hi) {
+    for (int64_t t = lo; t < hi; ++t) {
+      std::copy_n(rows.records.data() + row_start[t], out.offsets[t + 1] - out.offsets[t],
+                  out.records.data() + out.offsets[t]);
+    }
+  });
+  return out;
+}
+
+// The sums of every A-feature with every column, [F_a, padded], over one stretch of tokens after the other, so that the
+// rows of a stretch stay in cache while all features walk them: where the sums do too, this halves the time.
+std::vector<int64_t> all_sums(const Postings& postings, const RecordRows& rows, int64_t n_features, int64_t padded,
+                              const ColumnOrder& hot_first) {
+  std::vector<int64_t> sums(n_features * padded, 0), next(postings.offsets.begin(), postings.offsets.end() - 1);
+  const auto n_tokens = static_cast<int64_t>(rows.offsets.size()) - 1;
+  for (int64_t token = 0; token < n_tokens;) {
+    const int64_t stretch_end = rows.offsets[token] + kRowsInCache / static_cast<int64_t>(sizeof(Record));
+    while (token < n_tokens && rows.offsets[token] < stretch_end) ++token;
+    for_each(n_features, [&](int64_t, int64_t item) {
+      const int32_t feature = hot_first.feature[item];
+      const uint64_t* const entries = postings.entries.data();
+      const int64_t begin = next[feature];
+      const int64_t end = std::lower_bound(entries + begin, entries + postings.offsets[feature + 1],
+                                           static_cast<uint64_t>(token) << 16) -
+                          entries;
+      accumulate(postings, begin, end, rows, rows.offsets.data(), sums.data() + feature * padded);
+      next[feature] = end;
+    });
+  }
+  return sums;
+}
+
+// One column block, under every permutation, or as it is where there is none: B is packed once.
 void match_block(const Side& a, const Postings& postings, Side& b, const ColumnOrder& order, int64_t first,
-                 int64_t count, int64_t k, at::IntArrayRef shifts, const BestTensors& a_best,
+                 int64_t count, int64_t k, const at::Tensor& permutations, const BestTensors& a_best,
                  const BestTensors& b_best) {
   const RecordRows rows = pack_block(b.csr, order, first, count, b.moments);
   const ColumnOrder hot_first = order_by_frequency(a.csr);  // so that no thread is left with a hot feature at the end
   const Statistics a_statistics = a.statistics(), b_statistics = b.statistics();
-  for (size_t i = 0; i < shifts.size(); ++i) {
+  const int64_t n_features = a.csr.n_features, n_draws = a_best.index.size(0);
+  const int32_t* partner = permutations.defined() ? permutations.const_data_ptr<int32_t>() : nullptr;
+  std::vector<int64_t> row_start(rows.offsets.begin(), rows.offsets.end() - 1);
+  for (int64_t i = 0; i < n_draws; ++i) {
+    if (partner != nullptr) {
+      for (int64_t& start : row_start) start = rows.offsets[*partner++];
+    }
     const BestTensors a_found = a_best.select(i), b_found = b_best.select(i);
-    BlockMatcher matcher(a_statistics, b_statistics, order, first, count, k, n_workers(a.csr.n_features));
-    for_each(a.csr.n_features, [&](int64_t worker, int64_t item) {
+    BlockMatcher matcher(a_statistics, b_statistics, order, first, count, k, n_workers(n_features));
+    std::vector<int64_t> sums;
+    if (8 * n_features * matcher.padded() <= kSumsInCache) {
+      sums = partner == nullptr
+                 ? all_sums(postings, rows, n_features, matcher.padded(), hot_first)
+                 : all_sums(postings, gathered(rows, row_start), n_features, matcher.padded(), hot_first);
+    }
+    for_each(n_features, [&](int64_t worker, int64_t item) {
       const int32_t feature = hot_first.feature[item];
       if (!(a_statistics.variance[feature] > 0.0)) return;
-      accumulate(postings, feature, rows, shifts[i], matcher.accumulator(worker));
-      matcher.finish(worker, feature, a_found.row(feature));
+      int64_t* const row = sums.empty() ? matcher.accumulator(worker) : sums.data() + feature * matcher.padded();
+      if (sums.empty()) accumulate(postings, feature, rows, row_start.data(), row);
+      matcher.finish(worker, feature, row, a_found.row(feature));
     });
     matcher.join(b_found);
   }
 }
 
-// The six tensors of best_matches; index and r have a leading dimension for the shifts.
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> match_shifted(
-    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
-    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
-    at::IntArrayRef shifts, int64_t k) {
+void check_inputs(const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values,
+                  int64_t n_features_a, const at::Tensor& b_indptr, const at::Tensor& b_indices,
+                  const at::Tensor& b_values, int64_t n_features_b, int64_t k) {
   check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
   check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
   check_same_tokens(a_indptr, b_indptr);
-  check_shifts(shifts, a_indptr.numel() - 1);
   check_k(k, n_features_a, n_features_b);
   check_memory({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
+}
+
+// The six tensors of best_matches; index and r have a leading dimension for the permutations, or of 1 where there are
+// none. Inputs were checked.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> match_permuted(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    const at::Tensor& permutations, int64_t k) {
   // Contiguous copies live until the end of the call, because ScannedCsr points into them.
   const at::Tensor ai = a_indices.contiguous(), av = a_values.contiguous();
   const at::Tensor bi = b_indices.contiguous(), bv = b_values.contiguous();
   Side a(a_indptr, ai, av, n_features_a, "a"), b(b_indptr, bi, bv, n_features_b, "b");
   const ColumnOrder order = order_by_frequency(b.csr);
-  const auto n_shifts = static_cast<int64_t>(shifts.size());
+  const int64_t m = permutations.defined() ? permutations.size(0) : 1;
   const at::TensorOptions options = a_indptr.options();
-  const BestTensors a_best({n_shifts, n_features_a, k}, options), b_best({n_shifts, n_features_b, k}, options);
+  const BestTensors a_best({m, n_features_a, k}, options), b_best({m, n_features_b, k}, options);
   const Postings postings = transpose(a.csr, a.moments);
   for (int64_t first = 0; first < n_features_b; first += kBlockColumns) {
-    match_block(a, postings, b, order, first, std::min(kBlockColumns, n_features_b - first), k, shifts, a_best, b_best);
+    match_block(a, postings, b, order, first, std::min(kBlockColumns, n_features_b - first), k, permutations, a_best,
+                b_best);
   }
   return {a_best.index, a_best.r, b_best.index, b_best.r, a.noise(options), b.noise(options)};
 }
@@ -87,22 +161,41 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     int64_t k) {
-  auto [a_index, a_r, b_index, b_r, a_noise, b_noise] =
-      match_shifted(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, {0}, k);
+  check_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
+  auto [a_index, a_r, b_index, b_r, a_noise, b_noise] = match_permuted(
+      a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, at::Tensor(), k);
   return {a_index[0], a_r[0], b_index[0], b_r[0], a_noise, b_noise};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_permuted_cpu(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    const at::Tensor& permutations, int64_t k) {
+  check_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
+  check_permutations_shape(permutations, a_indptr.numel() - 1);
+  check_memory({a_indptr, permutations});
+  auto [a_index, a_r, b_index, b_r, a_noise, b_noise] =
+      match_permuted(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b,
+                     checked_permutations(permutations), k);
+  return {a_index, a_r, b_index, b_r};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_shifted_cpu(
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     at::IntArrayRef shifts, int64_t k) {
-  auto [a_index, a_r, b_index, b_r, a_noise, b_noise] = match_shifted(
-      a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, shifts, k);
+  check_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
+  const int64_t n_tokens = a_indptr.numel() - 1;
+  check_shifts(shifts, n_tokens);
+  auto [a_index, a_r, b_index, b_r, a_noise, b_noise] =
+      match_permuted(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b,
+                     circular_shifts(shifts, a_indptr.options(), n_tokens), k);
   return {a_index, a_r, b_index, b_r};
 }
 
 TORCH_LIBRARY_IMPL(semconv, CPU, m) {
   m.impl("best_matches", &best_matches_cpu);
+  m.impl("best_matches_permuted", &best_matches_permuted_cpu);
   m.impl("best_matches_shifted", &best_matches_shifted_cpu);
 }
 

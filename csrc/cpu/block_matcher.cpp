@@ -75,20 +75,19 @@ BlockMatcher::BlockMatcher(const Statistics& a, const Statistics& b, const Colum
   }
 }
 
-void BlockMatcher::finish(int64_t worker, int64_t feature, TopK row) {
+void BlockMatcher::finish(int64_t worker, int64_t feature, int64_t* accumulator, TopK row) {
   Worker& w = workers_[worker];
   const RowBound constants = row_bound(a_.sum[feature], a_.variance[feature]);
-  const int64_t padded = static_cast<int64_t>(gain_.size());
   float row_threshold = widened(row.threshold());
   for (int64_t start = 0;; start += kGroup) {
-    start = next_candidate_group(w.accumulator.data(), gain_.data(), drift_.data(), w.threshold.data(), constants,
-                                 row_threshold, start, padded);
-    if (start >= padded) return;
+    start = next_candidate_group(accumulator, gain_.data(), drift_.data(), w.threshold.data(), constants,
+                                 row_threshold, start, padded());
+    if (start >= padded()) return;
     for (int64_t c = start; c < std::min(start + kGroup, count_); ++c) {
-      const float bound = bound_of(w.accumulator[c], gain_[c], drift_[c], constants);
+      const float bound = bound_of(accumulator[c], gain_[c], drift_[c], constants);
       if (!(bound >= std::min(w.threshold[c], row_threshold))) continue;
       const int32_t partner = order_.feature[first_ + c];
-      const double r = pearson(a_.n_tokens, w.accumulator[c], a_.sum[feature], b_.sum[partner], a_.variance[feature],
+      const double r = pearson(a_.n_tokens, accumulator[c], a_.sum[feature], b_.sum[partner], a_.variance[feature],
                                b_.variance[partner]);
       row.insert(partner, r);
       row_threshold = widened(row.threshold());
@@ -96,7 +95,7 @@ void BlockMatcher::finish(int64_t worker, int64_t feature, TopK row) {
       best.insert(feature, r);
       w.threshold[c] = widened(best.threshold());
     }
-    std::fill_n(w.accumulator.data() + start, kGroup, 0);
+    std::fill_n(accumulator + start, kGroup, 0);
   }
 }
 

@@ -38,9 +38,11 @@ class BlockMatcher {
 
   int64_t* accumulator(int64_t worker) { return workers_[worker].accumulator.data(); }  // [count]
 
-  // Reads worker's row as the S_ab of one A-feature, offers every r to that feature's best and to the columns', and
-  // clears the row.
-  void finish(int64_t worker, int64_t feature, TopK row);
+  int64_t padded() const { return static_cast<int64_t>(gain_.size()); }  // entries that an accumulator row has
+
+  // Reads a row as the S_ab of one A-feature, offers every r to that feature's best and to the columns', and clears it.
+  void finish(int64_t worker, int64_t feature, int64_t* accumulator, TopK row);
+  void finish(int64_t worker, int64_t feature, TopK row) { finish(worker, feature, accumulator(worker), row); }
 
   // Offers what all workers found for the columns to the outputs of the B side.
   void join(const BestTensors& b_best) const;

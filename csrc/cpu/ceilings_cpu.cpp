@@ -106,8 +106,9 @@ Ceilings measure_ceilings_cpu(int64_t row_length) {
     const RecordRows rows = random_rows(kCachedRows, row_length);
     const Postings postings = random_postings(rows);
     std::vector<std::vector<int64_t>> accumulators(at::get_num_threads(), std::vector<int64_t>(kCachedColumns));
-    const double rate = calls_per_ns(
-        [&](int64_t thread, int64_t) { accumulate(postings, 0, rows, /*shift=*/0, accumulators[thread].data()); });
+    const double rate = calls_per_ns([&](int64_t thread, int64_t) {
+      accumulate(postings, 0, rows, rows.offsets.data(), accumulators[thread].data());
+    });
     ceilings.updates_per_ns = rate * static_cast<double>(kPostings * row_length);
   }
   const int64_t n_rows = std::max<int64_t>(1, kGatherBytes / ((row_length + 1) * static_cast<int64_t>(sizeof(Record))));

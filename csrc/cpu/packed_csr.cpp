@@ -309,18 +309,16 @@ Postings transpose(const ScannedCsr& a, Moments& moments) {
   return out;
 }
 
-void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t shift, int64_t* accumulator) {
+void accumulate(const Postings& a, int64_t begin, int64_t end, const RecordRows& b, const int64_t* row_start,
+                int64_t* accumulator) {
   const int64_t n_tokens = static_cast<int64_t>(b.offsets.size()) - 1;
   // A fixed number of lines: a loop that follows each row's length costs a mispredicted branch a row.
   const int64_t lines = std::min<int64_t>(b.offsets.back() / n_tokens / kRecordsPerLine + 1, kMaxPrefetchLines);
   const Record* rows[kRowsAtOnce];
-  for (int64_t begin = a.offsets[feature]; begin < a.offsets[feature + 1]; begin += kRowsAtOnce) {
+  for (; begin < end; begin += kRowsAtOnce) {
     const uint64_t* const entries = a.entries.data() + begin;
-    const int64_t n = std::min(kRowsAtOnce, a.offsets[feature + 1] - begin);
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t token = static_cast<int64_t>(entries[i] >> 16) + shift;
-      rows[i] = b.records.data() + b.offsets[token < n_tokens ? token : token - n_tokens];
-    }
+    const int64_t n = std::min(kRowsAtOnce, end - begin);
+    for (int64_t i = 0; i < n; ++i) rows[i] = b.records.data() + row_start[entries[i] >> 16];
     for (int64_t i = 0; i < n; ++i) {
       if (i + kPrefetchRows < n) {
         for (int64_t line = 0; line < lines; ++line)

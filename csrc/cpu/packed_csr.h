@@ -83,10 +83,15 @@ struct Postings {
 // length.
 Postings transpose(const ScannedCsr& a, Moments& moments);
 
-// Adds the products of one A-feature's codes with every column's: accumulator[c] += sum over tokens of q_a q_b. Token t
-// of A meets row (t + shift) mod n_tokens, 0 <= shift < n_tokens.
-void accumulate(const Postings& a, int64_t feature, const RecordRows& b, int64_t shift,
-                int64_t* accumulator);  // [n_columns]
+// Adds the products of one A-feature's codes with every column's, accumulator[c] += sum over tokens of q_a q_b, for the
+// postings [begin, end), which are all of that feature.
+void accumulate(const Postings& a, int64_t begin, int64_t end, const RecordRows& b,
+                const int64_t* row_start,  // [n_tokens] where the row that each token of A meets starts
+                int64_t* accumulator);     // [n_columns]
+inline void accumulate(const Postings& a, int64_t feature, const RecordRows& b, const int64_t* row_start,
+                       int64_t* accumulator) {
+  accumulate(a, a.offsets[feature], a.offsets[feature + 1], b, row_start, accumulator);
+}
 
 // Adds to counts[f] the entries of feature f that do not fit its scale and were stored as 65535. Throws ValueError
 // where indices changed so that they name no feature.

@@ -2,14 +2,11 @@
 #include "../permuted_dot.h"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/clone.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <vector>
-
 #include "../checks.h"
+#include "checked_permutations.h"
 #include "for_each.h"
 #include "read_once.h"
 #include "vector_clones.h"
@@ -34,27 +31,14 @@ SEMCONV_VECTOR_CLONES SEMCONV_READS_AS_IT_IS double permuted_dot_one(const doubl
   return total;
 }
 
-void check_permutations(const int32_t* permutations, int64_t m, int64_t n) {
-  std::vector<bool> seen(n);
-  for (int64_t row = 0; row < m; ++row) {
-    std::fill(seen.begin(), seen.end(), false);
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t item = permutations[row * n + i];
-      if (item < 0 || item >= n || seen[item]) throw_no_permutation(item, n, row);
-      seen[item] = true;
-    }
-  }
-}
-
 }  // namespace
 
 at::Tensor permuted_dot_cpu(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {
   check_permuted_dot_shapes(x, y, permutations);
   check_memory({x, y, permutations});
   const at::Tensor xc = x.contiguous(), yc = y.contiguous();
-  const at::Tensor pc = at::clone(permutations, at::MemoryFormat::Contiguous);  // what is checked is what is read
+  const at::Tensor pc = checked_permutations(permutations);
   const int64_t m = pc.size(0), n = pc.size(1);
-  check_permutations(pc.const_data_ptr<int32_t>(), m, n);
   at::Tensor out = at::empty({m}, x.options());
   double* result = out.mutable_data_ptr<double>();
   for_each(m, [&](int64_t, int64_t row) {

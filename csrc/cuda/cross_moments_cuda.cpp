@@ -23,7 +23,7 @@ void cross_moments_cuda_(at::Tensor s_ab, at::Tensor sums_a, at::Tensor sums_b, 
   for (int64_t first = 0; first < n_features_b; first += work.n_columns) {
     const ColumnRange columns{first, std::min(work.n_columns, n_features_b - first)};
     const PackedRows rows = pack_rows(b, columns, b_moments);
-    const Postings postings = make_postings(a, rows, /*shift=*/0, a_moments, /*wanted=*/first == 0);
+    const Postings postings = make_postings(a, rows, /*partner=*/nullptr, a_moments, /*wanted=*/first == 0);
     for (const QueuedLaunch& launch : queue(work, a, rows, postings, at::Tensor(), columns.count)) {
       launch_blocks(CrossMomentsKernel{launch.accumulation, s_ab.mutable_data_ptr<int64_t>(), n_features_b, first},
                     {work.workers(), work.limits.threads, shared_bytes(columns.count, work.limits.threads)});

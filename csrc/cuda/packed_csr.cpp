@@ -98,13 +98,13 @@ PackedRows pack_rows(const ScannedCsr& b, ColumnRange columns, const Moments& mo
   return out;
 }
 
-Postings make_postings(const ScannedCsr& a, const PackedRows& rows, int64_t shift, const Moments& moments,
+Postings make_postings(const ScannedCsr& a, const PackedRows& rows, const int32_t* partner, const Moments& moments,
                        bool wanted) {
   Postings out{offsets_of(a.stored), at::empty({a.view.nnz}, a.indptr.options())};
   static_assert(sizeof(Posting) == sizeof(int64_t));
   const at::Tensor next = out.offsets.clone();
   launch_each(
-      ScatterPostings{a.view, a.inverse_scale.const_data_ptr<double>(), rows.row_start.const_data_ptr<int64_t>(), shift,
+      ScatterPostings{a.view, a.inverse_scale.const_data_ptr<double>(), rows.row_start.const_data_ptr<int64_t>(), partner,
                       next.mutable_data_ptr<int64_t>(),
                       reinterpret_cast<Posting*>(out.entries.mutable_data_ptr<int64_t>()), moments.sums(wanted)},
       a.view.n_tokens * kTokenLanes);

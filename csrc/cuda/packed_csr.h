@@ -44,8 +44,9 @@ struct Postings {
   at::Tensor offsets;  // int64 [F + 1]
   at::Tensor entries;  // int64 [nnz], each a Posting
 };
-// Builds the posting lists of A for the rows of one column block, token t meeting row (t + shift) mod n_tokens; adds
-// the moments when they are `wanted`.
-Postings make_postings(const ScannedCsr& a, const PackedRows& rows, int64_t shift, const Moments& moments, bool wanted);
+// Builds the posting lists of A for the rows of one column block; adds the moments when they are `wanted`.
+Postings make_postings(const ScannedCsr& a, const PackedRows& rows,
+                       const int32_t* partner,  // [n_tokens] the row that each token meets; null for its own
+                       const Moments& moments, bool wanted);
 
 }  // namespace semconv::cuda

@@ -184,16 +184,16 @@ struct ScatterPostings {
   CsrView a;
   const double* inverse_scale;  // [F]
   const int64_t* row_start;     // [n_tokens + 1] in quads
-  int64_t shift;                // token t meets row (t + shift) mod n_tokens
+  const int32_t* partner;       // [n_tokens] the row that each token meets; null for its own
   int64_t* next;                // [F] where each list starts, before
   Posting* postings;            // [nnz]
   MomentSums moments;
 
   SEMCONV_HD void operator()(int64_t i) const {
     const int64_t token = i / kTokenLanes;
-    const int64_t partner = token + shift < a.n_tokens ? token + shift : token + shift - a.n_tokens;
-    const auto row = static_cast<uint32_t>(row_start[partner]);
-    const auto quads = static_cast<uint16_t>(row_start[partner + 1] - row_start[partner]);
+    const int64_t* const start = row_start + (partner == nullptr ? token : partner[token]);
+    const auto row = static_cast<uint32_t>(start[0]);
+    const auto quads = static_cast<uint16_t>(start[1] - start[0]);
     for (int64_t entry = a.indptr[token] + i % kTokenLanes; entry < a.indptr[token + 1]; entry += kTokenLanes) {
       const int32_t f = a.indices[entry];
       const uint16_t code = code_of(a.value(entry), inverse_scale[f]);

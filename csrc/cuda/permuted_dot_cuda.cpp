@@ -2,13 +2,11 @@
 #include "../permuted_dot.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 
 #include "../checks.h"
+#include "checked_permutations.h"
 #include "device.h"
 #include "launch.h"
 #include "permuted_dot_kernels.h"
@@ -20,27 +18,15 @@ using namespace cuda;
 
 constexpr int64_t kScratchBytes = int64_t{1} << 28;  // for the sums of rows: how many permutations go at once
 
-void check_permutations(const at::Tensor& permutations) {  // contiguous
-  const int64_t n = permutations.size(1);
-  const at::Tensor bad = at::full({1}, kNoError, permutations.options().dtype(at::kLong));
-  const at::Tensor seen = at::zeros_like(permutations);
-  launch_each(
-      CheckPermutations{permutations.const_data_ptr<int32_t>(), n,
-                        reinterpret_cast<uint32_t*>(seen.mutable_data_ptr<int32_t>()), bad.mutable_data_ptr<int64_t>()},
-      permutations.numel());
-  const auto place = bad.item<int64_t>();
-  if (place != kNoError) throw_no_permutation(permutations.view(-1)[place].item<int32_t>(), n, place / n);
-}
-
 }  // namespace
 
 at::Tensor permuted_dot_cuda(const at::Tensor& x, const at::Tensor& y, const at::Tensor& permutations) {
   check_permuted_dot_shapes(x, y, permutations);
   check_memory({x, y, permutations});
   const DeviceScope scope(x);
-  const at::Tensor xc = x.contiguous(), yc = y.contiguous(), pc = permutations.contiguous();
+  const at::Tensor xc = x.contiguous(), yc = y.contiguous(),
+                   pc = checked_permutations(permutations);
   const int64_t n = x.size(0), n_permutations = pc.size(0);
-  check_permutations(pc);
   const at::Tensor out = at::empty({n_permutations}, x.options());
   const int64_t at_once = std::max<int64_t>(1, kScratchBytes / (8 * n));
   for (int64_t first = 0; first < n_permutations; first += at_once) {

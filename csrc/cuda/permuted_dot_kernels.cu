@@ -3,7 +3,6 @@
 
 namespace semconv::cuda {
 
-template void launch_each(const CheckPermutations&, int64_t);
 template void launch_each(const SumRows&, int64_t);
 template void launch_blocks(const PermutedRows&, Grid);
 

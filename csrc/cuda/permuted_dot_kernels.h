@@ -6,19 +6,6 @@
 
 namespace semconv::cuda {
 
-// Marks the first place that is out of range or repeats an item; called once per entry.
-struct CheckPermutations {
-  const int32_t* permutations;  // [m, n]
-  int64_t n;
-  uint32_t* seen;      // [m, n] 0 before
-  int64_t* bad_place;  // [1] kNoError before
-
-  SEMCONV_HD void operator()(int64_t i) const {
-    const int64_t item = permutations[i];
-    if (item < 0 || item >= n || fetch_add(seen + i / n * n + item, 1u) > 0) lower_to(bad_place, i);
-  }
-};
-
 // The products of one row under one permutation, in kLanes partial sums; a block takes a few rows, kLanes threads each.
 struct PermutedRows {
   static constexpr int kMaxThreads = 256;

@@ -12,6 +12,7 @@
 TORCH_LIBRARY_IMPL(semconv, CUDA, m) {
   m.impl("compact_rows", &semconv::compact_rows_cuda);
   m.impl("best_matches", &semconv::best_matches_cuda);
+  m.impl("best_matches_permuted", &semconv::best_matches_permuted_cuda);
   m.impl("best_matches_shifted", &semconv::best_matches_shifted_cuda);
   m.impl("cross_moments_", &semconv::cross_moments_cuda_);
   m.impl("correlation_from_moments", &semconv::correlation_from_moments_cuda);

@@ -18,6 +18,7 @@ from semconv.cli.terminal import (
     JsonOption,
     MemoryOption,
     RematchesOption,
+    SameBigramOption,
     SameTokenOption,
     StoresOption,
     SuiteArgument,
@@ -141,6 +142,7 @@ def compare(
     ] = True,
     rematches: RematchesOption = None,
     same_token: SameTokenOption = 0,
+    same_bigram: SameBigramOption = 0,
     batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
     precision: Annotated[
         str, typer.Option(help="Precision of the SAEs: sae (what each was trained in), float32, ...")
@@ -185,6 +187,7 @@ def compare(
         stop_tokens=PUBLISHED_STOP_TOKENS if stop_tokens else (),
         rematches=rematches,
         same_token=same_token,
+        same_bigram=same_bigram,
     )
     suite = suite_of_pair(models, text, options)
     with progress_bar() as progress:

@@ -88,6 +88,9 @@ RematchesOption = Annotated[
 SameTokenOption = Annotated[
     int, typer.Option(help="Exchanges of positions of the same token, the null same_token; 0 leaves it out.")
 ]
+SameBigramOption = Annotated[
+    int, typer.Option(help="Exchanges of positions of the same two tokens, the null same_bigram; 0 leaves it out.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
 ]

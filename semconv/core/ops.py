@@ -133,6 +133,36 @@ def best_matches(
     return RawMatches(*_call("best_matches", *a, n_features_a, *b, n_features_b, k))
 
 
+def best_matches_permuted(
+    a: tuple[Tensor, Tensor, Tensor],
+    n_features_a: int,
+    b: tuple[Tensor, Tensor, Tensor],
+    n_features_b: int,
+    permutations: Tensor,
+    k: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`best_matches` under permutations of the tokens of b, sharing all work that does not depend on them.
+
+    Args:
+        a: indptr int64 [n_tokens + 1], indices int32 [nnz], values float16 or float32 [nnz].
+        n_features_a: F_a.
+        b: the same for the other side.
+        n_features_b: F_b.
+        permutations: int32 [m, n_tokens], on the device of a and b: token t of a is paired with token
+            `permutations[i, t]` of b.
+        k: partners kept per feature, 1 <= k <= min(F_a, F_b).
+
+    Returns:
+        a_index int64 [m, F_a, k], a_r float64 [m, F_a, k], b_index and b_r [m, F_b, k].
+
+    Raises:
+        InputError: a tensor of another shape or dtype than above, indptr or indices out of order or out of range,
+            values that are negative or not finite, k out of range, a row that is no permutation of 0..n_tokens-1, or
+            tensors on more than one device.
+    """
+    return _call("best_matches_permuted", *a, n_features_a, *b, n_features_b, permutations, k)
+
+
 def best_matches_shifted(
     a: tuple[Tensor, Tensor, Tensor],
     n_features_a: int,
@@ -141,7 +171,7 @@ def best_matches_shifted(
     shifts: list[int],
     k: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`best_matches` under circular shifts of the tokens, sharing all work that does not depend on the shift.
+    """`best_matches_permuted` under circular shifts of the tokens.
 
     Args:
         a: indptr int64 [n_tokens + 1], indices int32 [nnz], values float16 or float32 [nnz].
@@ -267,10 +297,10 @@ def _empty_matches(like: Tensor, n_features_a: int, n_features_b: int, k: int) -
     return tuple(like.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
 
 
-def _fake_best_matches_shifted(*given: Any) -> tuple[Tensor, ...]:
-    *of_both, shifts, k = given
+def _fake_best_matches_again(*given: Any) -> tuple[Tensor, ...]:
+    *of_both, draws, k = given  # permutations, or shifts
     found = _fake_best_matches(*of_both, k)[:4]
-    return tuple(t.new_empty((len(shifts), *t.shape)) for t in found)
+    return tuple(t.new_empty((len(draws), *t.shape)) for t in found)
 
 
 def _fake_cross_moments_(*_: object) -> None:
@@ -305,7 +335,8 @@ if _core is not None:
     for _name, _fake in (
         ("compact_rows", _fake_compact_rows),
         ("best_matches", _fake_best_matches),
-        ("best_matches_shifted", _fake_best_matches_shifted),
+        ("best_matches_permuted", _fake_best_matches_again),
+        ("best_matches_shifted", _fake_best_matches_again),
         ("cross_moments_", _fake_cross_moments_),
         ("correlation_from_moments", _fake_correlation_from_moments),
         ("best_from_moments", _fake_best_from_moments),

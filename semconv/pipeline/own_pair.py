@@ -278,6 +278,8 @@ class PairOptions:
     """Shifts of the `rematch` null; 0 leaves it and the intervals out; None takes `needed_rematches` of them."""
     same_token: int = 0
     """Exchanges of the null `same_token`; 0 leaves it out."""
+    same_bigram: int = 0
+    """Exchanges of the null `same_bigram`; 0 leaves it out."""
 
 
 MOST_REMATCHES = 200
@@ -335,6 +337,11 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
             stop_tokens=o.stop_tokens,
         ),
         compare=CompareConfig(("svcca_pc1", "svcca_fixed_k", "rsa", "cka_unbiased", "procrustes", "mutual_knn")),
-        null=NullConfig(n_rematch=rematches, n_same_token=o.same_token or None, n_bootstrap=10 if rematches else 0),
+        null=NullConfig(
+            n_rematch=rematches,
+            n_same_token=o.same_token or None,
+            n_same_bigram=o.same_bigram or None,
+            n_bootstrap=10 if rematches else 0,
+        ),
         align=brought,
     )

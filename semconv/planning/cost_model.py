@@ -170,13 +170,9 @@ class CostModel:
             (side,) = task.sides
             scale = min(side.sae.n_features, SCORED) / min(self._largest, SCORED)
             return self._match(side, side) + self.rates.self_set.at(scale ** (1 / 3))
-        if task.kind == "rematch":
+        if task.kind in MATCHED_AGAIN:
             a, b = task.sides
             of_one = self._line(self.rates.shift, a, b, 1.0) + 2 * self.rates.filters * b.sae.n_features
-            return task.amount * of_one
-        if task.kind == "same_token":
-            a, b = task.sides
-            of_one = self.rates.cut * b.entries + self._match(a, b) + 2 * self.rates.filters * b.sae.n_features
             return task.amount * of_one
         if task.kind == "scores":
             return task.amount * self._score_set(*task.sides)

@@ -51,6 +51,7 @@ NULL_COLOURS = {
     "frequency": "var(--null2)",
     "rematch": "var(--null3)",
     "same_token": "var(--null4)",
+    "same_bigram": "var(--null5)",
 }
 
 

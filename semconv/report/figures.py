@@ -148,7 +148,7 @@ def draw_controls(results: Results, path: Path) -> None:
             ax.barh(place, on_scale(score or 0.0), color=_KINDS[kind], height=0.6)
             if score is None:
                 ax.text(0, place, " too few pairs", va="center", fontsize=7)
-            for null, mark in (("shuffle", "|"), ("rematch", "x"), ("same_token", "+")):
+            for null, mark in (("shuffle", "|"), ("rematch", "x"), ("same_token", "+"), ("same_bigram", "*")):
                 mean = value_of(pair, measure, f"{null}.mean")
                 if mean is not None:
                     ax.plot(

@@ -74,6 +74,8 @@ def _nulls_text(results: Results) -> str:
         "matched again.",
         "same_token": f"`same_token` ({null.n_same_token} exchanges): B's activations exchanged between positions of "
         "the same token in different documents, everything matched again: what the current token explains.",
+        "same_bigram": f"`same_bigram` ({null.n_same_bigram} exchanges): the same where the token before is the same "
+        "too: what two tokens explain.",
     }
     said = [*(parts[name] for name in null_names(results)), draws_text(results), "See docs/statistics.md."]
     return " ".join(filter(None, said))

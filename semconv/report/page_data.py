@@ -139,7 +139,7 @@ def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreDat
 
 
 def _cell(pair: LayerPair) -> CellData:
-    again = {"rematch": pair.rematch, "same_token": pair.same_token}
+    again = {"rematch": pair.rematch, "same_token": pair.same_token, "same_bigram": pair.same_bigram}
     return {
         "a": pair.sae_a,
         "b": pair.sae_b,

@@ -23,6 +23,7 @@ def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]
     draws = f"{null.n_permutations:,} permutations"
     draws += f", {null.n_rematch:,} shifts of the text" if null.n_rematch else ""
     draws += f", {null.n_same_token:,} exchanges of positions of the same token" if null.n_same_token else ""
+    draws += f", {null.n_same_bigram:,} of the same two tokens" if null.n_same_bigram else ""
     draws = ". ".join(filter(None, (draws, draws_text(results).removesuffix("."))))
     found = [
         ("Model A", f"{results.model_a.name}, {len(results.model_a.saes)} SAEs"),

@@ -173,6 +173,9 @@ def compared_floor(results: Results) -> str | None:
 
 def null_of_strongest(results: Results) -> str:
     """Returns the null that the strongest pairs of twins and trained models are held against."""
-    if results.null.n_rematch:
-        return "rematch"
-    return "same_token" if results.null.n_same_token else "shuffle"
+    drawn = {
+        "rematch": results.null.n_rematch,
+        "same_token": results.null.n_same_token,
+        "same_bigram": results.null.n_same_bigram,
+    }
+    return next((null for null, n in drawn.items() if n), "shuffle")

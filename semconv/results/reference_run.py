@@ -111,10 +111,17 @@ class _Missing:
 
 MISSING = _Missing()
 _EQUAL = Tolerance(())
-_FAST_SETTINGS = ("fast", "suite_sha256", "null.n_rematch", "null.n_same_token", "null.n_bootstrap")
+_FAST_SETTINGS = (
+    "fast",
+    "suite_sha256",
+    "null.n_rematch",
+    "null.n_same_token",
+    "null.n_same_bigram",
+    "null.n_bootstrap",
+)
 _FAST_LEAVES_OUT = (
     *("published", "published.*", "*.interval*", "*_interval*"),
-    *("*.rematch.*", "*.same_token.*", "*.strongest_pairs_score"),
+    *("*.rematch.*", "*.same_token.*", "*.same_bigram.*", "*.strongest_pairs_score"),
     *("controls.against.*.ceiling", "controls.against.*.below_ceiling"),
 )
 

@@ -16,8 +16,8 @@ from semconv.study.observations import (
     PartObservation,
     RematchChunk,
     Resamples,
-    SameTokenChunk,
     Studied,
+    SwappedChunk,
 )
 from semconv.study.published_protocol import MEASURED, step_draws, variants
 from semconv.suite.config import NullConfig, SuiteConfig
@@ -69,7 +69,7 @@ def check_chunk(chunk: RematchChunk, n_draws: int, what: str) -> None:
         InputError: as `check_observations`.
     """
     _shape(chunk.passed, (n_draws,), f"pairs that pass in {what}")
-    if isinstance(chunk, SameTokenChunk):
+    if isinstance(chunk, SwappedChunk):
         _shape(chunk.moved, (n_draws,), f"numbers of positions moved in {what}")
     ends = chunk.ends
     _shape(ends, (n_draws + 1,), f"ends in {what}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from semconv.compare import Measure
 from semconv.core import ops
-from semconv.core.correlate import BestMatches, TopMatches, best_matches
+from semconv.core.correlate import BestMatches, TopMatches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
@@ -186,43 +187,42 @@ def rematch(
         seed: key of the shifts.
         numbers: which shifts of that key.
     """
-    n_a, n_b = a.acts.n_features, b.acts.n_features
-    sides = [(side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b)]
     shifts = [document_shift(starts, seed, number) for number in numbers]
-    k = needed_partners(config, n_a, n_b)
-    found = [t.cpu() for t in ops.best_matches_shifted(sides[0], n_a, sides[1], n_b, shifts, k)]
-    nothing = found[0].new_zeros(0)  # a shift changes no feature's quantisation noise, and it is not read here
-    each = (
-        BestMatches(
-            TopMatches(found[0][i], found[1][i]), TopMatches(found[2][i], found[3][i]), a.n_tokens, nothing, nothing
-        )
-        for i in range(len(shifts))
-    )
-    return _matched_again(a, b, config, each)
+    k = needed_partners(config, a.n_features, b.n_features)
+    found = ops.best_matches_shifted(_csr(a), a.n_features, _csr(b), b.n_features, shifts, k)
+    return _matched_again(a, b, config, found)
 
 
-def same_token(a: Side, b: Side, config: MatchConfig, draws: Iterable[Int[ndarray, " n"]]) -> MatchedAgain:
+def swapped(a: Side, b: Side, config: MatchConfig, draws: Int[ndarray, "m n"]) -> MatchedAgain:
     """Exchanges B's activations between positions of the same token in different documents and matches again.
 
-    Every feature keeps its tokens and how often it is active on each; what it owes to the context is another
-    document's. So what is above the draws is what the two models share beyond the current token. Filters and scores
-    are as under `rematch`; features keep their top tokens and their numbers of documents.
+    This is `same_token`: every feature keeps its tokens and how often it is active on each; what it owes to the context
+    is another document's. So what is above the draws is what the two models share beyond the current token. Where the
+    exchanged positions follow the same token too it is `same_bigram`, and what is above it is shared beyond two tokens.
+    Filters and scores are as under `rematch`; features keep their top tokens and their numbers of documents.
 
     Args:
         a: one side.
         b: the other, over the same tokens.
         config: how features are matched.
-        draws: exchanges of positions (`TokenSwaps.draw`).
+        draws: exchanges of positions (`TokenSwaps.draws`), int32 [m, n].
     """
-    k = needed_partners(config, a.n_features, b.n_features)
-    each = (best_matches(a.acts, b.at(torch.from_numpy(positions)).acts, k).to("cpu") for positions in draws)
-    return _matched_again(a, b, config, each)
+    k, moved = needed_partners(config, a.n_features, b.n_features), torch.from_numpy(draws).to(b.acts.device)
+    found = ops.best_matches_permuted(_csr(a), a.n_features, _csr(b), b.n_features, moved, k)
+    return _matched_again(a, b, config, found)
 
 
-def _matched_again(a: Side, b: Side, config: MatchConfig, each: Iterable[BestMatches]) -> MatchedAgain:
+def _csr(side: Side) -> tuple[Tensor, Tensor, Tensor]:
+    return side.acts.indptr, side.acts.indices, side.acts.values
+
+
+def _matched_again(a: Side, b: Side, config: MatchConfig, found: tuple[Tensor, Tensor, Tensor, Tensor]) -> MatchedAgain:
+    """Pairs the features under every draw; `found` is what the op returns for all of them."""
     active = a.activity(config), b.activity(config)  # of the true text: no draw changes how often a feature is active
     passed, ranked = list[int](), list[Pairs]()
-    for matches in each:
+    nothing = found[0].new_zeros(0)  # a draw changes no feature's quantisation noise, and it is not read here
+    for a_index, a_r, b_index, b_r in zip(*(t.cpu() for t in found), strict=True):
+        matches = BestMatches(TopMatches(a_index, a_r), TopMatches(b_index, b_r), a.n_tokens, nothing, nothing)
         passed.append(len(match_features(matches, a.tokens, b.tokens, config, *active)))
         ranked.append(ranked_pairs(matches, a, b, config))
     return MatchedAgain(np.array(passed, dtype=np.int64), ranked)

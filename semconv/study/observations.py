@@ -101,8 +101,8 @@ class RematchChunk:
 
 
 @dataclass(frozen=True, eq=False)
-class SameTokenChunk(RematchChunk):
-    """Two sides matched again under some draws of `same_token`.
+class SwappedChunk(RematchChunk):
+    """Two sides matched again under some exchanges of positions, of `same_token` or `same_bigram`.
 
     Attributes:
         moved: int64 [draws], positions of B that were moved.

@@ -25,7 +25,7 @@ from semconv.study.observations import (
     SpansObservation,
     StrongestScores,
 )
-from semconv.study.observe_pair import observe_pair, rematch_chunk, resamples, same_token_chunk, strongest_scores
+from semconv.study.observe_pair import observe_pair, rematch_chunk, resamples, strongest_scores, swapped_chunk
 from semconv.study.published_protocol import PublishedSides, observe_step, variants
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
@@ -177,7 +177,8 @@ def stages(
     ]
     if tested:
         parts = of.again_chunks(suite.null)
-        yield "rematch", [_rematch_task(one, null, numbers, kept) for one in tested for null, numbers in parts]
+        # Layer pairs under the same draws stand side by side: an exchange of positions is drawn once for all.
+        yield "rematch", [_rematch_task(one, null, numbers, kept) for null, numbers in parts for one in tested]
         yield "rematch scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
     if suite.null.n_bootstrap:
         parts = of.chunks(suite.null.n_bootstrap)
@@ -205,19 +206,18 @@ def _self_task(settings: StudySettings, name: str, side: AnySide) -> Task:
 
 
 def _again_inputs(one: _Studied, null: AgainNull, *more: Any) -> list[Any]:
-    """Returns what a task under a null that matches again depends on: `same_token` on the tokens too."""
-    swaps = one.settings.swaps if null == "same_token" else None
+    """Returns what a task under a null that matches again depends on: one that exchanges tokens on these too."""
+    swaps = one.settings.swaps.get(null)
     return one.settings.inputs(one.a, one.b, *more, *([swaps.sha256] if swaps else []))
 
 
 def _rematch_task(one: _Studied, null: AgainNull, numbers: range, kept: TaskCache) -> Task:
-    most, swaps = _n_pairs(kept, one.tag), one.settings.swaps
+    most, swaps = _n_pairs(kept, one.tag), one.settings.swaps.get(null)
 
     def make(a: Side, b: Side) -> RematchChunk:
-        if null == "rematch":
+        if swaps is None:
             return rematch_chunk(one.settings, a, b, numbers, most)
-        assert swaps is not None
-        return same_token_chunk(one.settings, swaps, a, b, numbers, most)
+        return swapped_chunk(one.settings, swaps, a, b, numbers, most)
 
     inputs = _again_inputs(one, null, list(numbers), most)
     return Task(of.rematch_task(one.tag, null, numbers), (one.a, one.b), "match", inputs, make)

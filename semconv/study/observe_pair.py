@@ -23,9 +23,9 @@ from semconv.study.nulls import (
     pairing_nulls,
     ranked_pairs,
     rematch,
-    same_token,
     score_beside_nulls,
     score_strongest,
+    swapped,
 )
 from semconv.study.observations import (
     NoFacts,
@@ -33,8 +33,8 @@ from semconv.study.observations import (
     PairObservation,
     RematchChunk,
     Resamples,
-    SameTokenChunk,
     StrongestScores,
+    SwappedChunk,
 )
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, scores_of
@@ -110,14 +110,14 @@ def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range, mos
     return RematchChunk(NoFacts(), again.passed, *_joined(again, most))
 
 
-def same_token_chunk(
+def swapped_chunk(
     settings: StudySettings, swaps: TokenSwaps, a: Side, b: Side, numbers: range, most: int
-) -> SameTokenChunk:
-    """The same where positions of the same token are exchanged."""
-    draws = [swaps.draw(settings.null.seed, number) for number in numbers]
-    again = same_token(a, b, settings.match, draws)
-    moved = [int((draw != np.arange(len(draw))).sum()) for draw in draws]
-    return SameTokenChunk(NoFacts(), again.passed, *_joined(again, most), np.array(moved, dtype=np.int64))
+) -> SwappedChunk:
+    """The same where positions are exchanged."""
+    draws = swaps.draws(settings.null.seed, numbers)
+    again = swapped(a, b, settings.match, draws)
+    moved = (draws != np.arange(draws.shape[1])).sum(axis=1, dtype=np.int64)
+    return SwappedChunk(NoFacts(), again.passed, *_joined(again, most), moved)
 
 
 def _joined(again: MatchedAgain, most: int) -> tuple[ndarray, ndarray, ndarray]:

@@ -14,13 +14,13 @@ from semconv.study.observations import (
     PartObservation,
     Rematch,
     Resamples,
-    SameTokenChunk,
     SelfObservation,
     SharedObservation,
     SpansObservation,
     StepObservation,
     StrongestScores,
     Studied,
+    SwappedChunk,
 )
 from semconv.study.published_protocol import STEPS
 from semconv.study.task_names import (
@@ -65,7 +65,7 @@ def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
     def drawn(null: AgainNull) -> Rematch:
         chunks = [chunk for (name, _), chunk in found.items() if name == null]
         passed = np.concatenate([chunk.passed for chunk in chunks])
-        moves = [chunk.moved for chunk in chunks if isinstance(chunk, SameTokenChunk)]
+        moves = [chunk.moved for chunk in chunks if isinstance(chunk, SwappedChunk)]
         names = [again_scores_task(tag, *part) for part in parts if part[0] == null]
         scores = np.concatenate([tasks.read_as(StrongestScores, name).scores for name in names])
         return Rematch(passed, n, strongest, scores, np.concatenate(moves) if moves else None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +15,7 @@ from semconv.compare import Measure, make_measures
 from semconv.statistics.token_swaps import TokenSwaps
 from semconv.study.sides import AnySide
 from semconv.suite.config import MatchConfig, NullConfig, SuiteConfig
+from semconv.suite.nulls import AgainNull
 from semconv.system.digests import sha256_of
 from semconv.text.token_blocks import TokenBlocks
 
@@ -27,14 +29,14 @@ class StudySettings:
         match: how features are paired.
         null: which nulls and intervals, and how many draws.
         starts: int64 [D] first position of every document.
-        swaps: which positions `same_token` exchanges; None where it is not drawn.
+        swaps: null that exchanges positions, and is drawn -> which positions.
     """
 
     measures: tuple[Measure[Any], ...]
     match: MatchConfig
     null: NullConfig
     starts: Int[ndarray, " D"]
-    swaps: TokenSwaps | None = None
+    swaps: Mapping[AgainNull, TokenSwaps] = field(default_factory=dict[AgainNull, TokenSwaps])
 
     @cached_property
     def starts_sha256(self) -> str:
@@ -72,7 +74,11 @@ def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"], blocks: TokenBlo
         blocks: the text.
 
     Raises:
-        InputError: `same_token` is asked for, and no token stands in two documents.
+        InputError: `same_token` is asked for, and no token stands in two documents; or `same_bigram`, and no bigram.
     """
-    swaps = TokenSwaps.of(blocks) if suite.null.n_same_token else None
+    of: dict[AgainNull, Callable[[TokenBlocks], TokenSwaps]] = {
+        "same_token": TokenSwaps.of,
+        "same_bigram": TokenSwaps.of_bigrams,
+    }
+    swaps: dict[AgainNull, TokenSwaps] = {null: of[null](blocks) for null in suite.null.matched_again if null in of}
     return StudySettings(suite_measures(suite), suite.match, suite.null, starts, swaps)

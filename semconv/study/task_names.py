@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from semconv.study.observations import PairObservation, RematchChunk, SameTokenChunk
+from semconv.study.observations import PairObservation, RematchChunk, SwappedChunk
 from semconv.suite.config import ControlConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
@@ -119,7 +119,7 @@ def n_scored(pair: PairObservation, again: list[RematchChunk]) -> int:
 
 def chunk_of(null: str) -> type[RematchChunk]:
     """Returns what a task under a null that matches again keeps."""
-    return SameTokenChunk if null == "same_token" else RematchChunk
+    return RematchChunk if null == "rematch" else SwappedChunk
 
 
 def again_chunks(null: NullConfig) -> list[tuple[AgainNull, range]]:

@@ -47,6 +47,7 @@ def tell_pair(
         measures={name: _measure(studied, place, name, null) for place, name in enumerate(names)},
         rematch=counts.get("rematch"),
         same_token=counts.get("same_token"),
+        same_bigram=counts.get("same_bigram"),
     )
 
 

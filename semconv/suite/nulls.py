@@ -11,7 +11,7 @@ from semconv.suite import ranges
 from semconv.system.errors import InputError
 from semconv.system.shape import Must, Strict, Texts, left_out
 
-AgainNull = Literal["rematch", "same_token"]
+AgainNull = Literal["rematch", "same_token", "same_bigram"]
 MATCHED_AGAIN: tuple[AgainNull, ...] = get_args(AgainNull)
 """Nulls under which all features are matched again and the strongest pairs are scored, the easier first."""
 
@@ -31,6 +31,8 @@ class NullConfig(Strict):
     n_same_token: int | None = left_out()
     """Exchanges of positions of the same token between documents, each matched again (`same_token`); left out by
     default."""
+    n_same_bigram: int | None = left_out()
+    """The same where a position keeps the token before it too (`same_bigram`); left out by default."""
     seed: int = 0
     """Key of everything that is drawn."""
     draws: Annotated[dict[str, int] | None, Must("a table of class = draws")] = left_out()
@@ -60,15 +62,20 @@ class NullConfig(Strict):
             ranges.at_least(f"draws of null.tail {name}", drawn, ranges.TAIL_DRAWS)
         ranges.at_least("null.n_strata", self.n_strata, 1)
         ranges.draws("null.n_rematch", self.n_rematch, 0)
-        if self.n_same_token is not None:
-            ranges.draws("null.n_same_token", self.n_same_token, 0)
+        for name, number in (("same_token", self.n_same_token), ("same_bigram", self.n_same_bigram)):
+            if number is not None:
+                ranges.draws(f"null.n_{name}", number, 0)
         ranges.draws("null.n_bootstrap", self.n_bootstrap, 0)
         ranges.seed("null.seed", self.seed)
 
     @property
     def matched_again(self) -> dict[AgainNull, int]:
         """Those of `MATCHED_AGAIN` that are drawn -> how many draws."""
-        drawn: dict[AgainNull, int] = {"rematch": self.n_rematch, "same_token": self.n_same_token or 0}
+        drawn: dict[AgainNull, int] = {
+            "rematch": self.n_rematch,
+            "same_token": self.n_same_token or 0,
+            "same_bigram": self.n_same_bigram or 0,
+        }
         return {null: n for null, n in drawn.items() if n}
 
     def most_draws(self, measure: str) -> int:

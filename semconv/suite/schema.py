@@ -306,12 +306,14 @@ class SuiteFile(Strict):
         null = self.null
         if self.match.separate_halves and (null.matched_again or null.n_bootstrap):
             raise InputError(
-                "match.separate_halves needs null.n_rematch, null.n_same_token and null.n_bootstrap of 0, "
-                f"which match on all documents, got {null.n_rematch}, {null.n_same_token or 0} and {null.n_bootstrap}"
+                "match.separate_halves needs null.n_rematch, null.n_same_token, null.n_same_bigram and "
+                "null.n_bootstrap of 0, which match on all documents, got "
+                f"{null.n_rematch}, {null.n_same_token or 0}, {null.n_same_bigram or 0} and {null.n_bootstrap}"
             )
-        if self.align is not None and null.n_same_token:
+        swapped = "null.n_same_token" if null.n_same_token else "null.n_same_bigram" if null.n_same_bigram else ""
+        if self.align is not None and swapped:
             raise InputError(
-                "align brings two tokenizers together and cannot stand beside null.n_same_token, "
+                f"align brings two tokenizers together and cannot stand beside {swapped}, "
                 "which needs tokens that both models read"
             )
         if self.published is not None:
@@ -328,7 +330,7 @@ class SuiteConfig(SuiteFile):
 
     def fast(self) -> SuiteConfig:
         """Returns the suite without what takes longest: no rematches, intervals, ceilings or published steps."""
-        null = replace(self.null, n_rematch=0, n_same_token=None, n_bootstrap=0)
+        null = replace(self.null, n_rematch=0, n_same_token=None, n_same_bigram=None, n_bootstrap=0)
         floors = tuple(control for control in self.controls if control.kind == "floor")
         return replace(self, null=null, controls=floors, published=None)
 

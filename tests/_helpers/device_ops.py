@@ -65,6 +65,9 @@ def bad_inputs():
         yield "best_matches", (*good, 20, *bad, 20, 1)
         yield "cross_moments_", (*new_state(20, 20), *good, *bad, 2)
     yield "best_matches", (*good, 20, *good, 20, 21)
+    order = torch.arange(30, dtype=torch.int32)
+    for permutation in (changed(order, 3, 4), changed(order, 3, 30), changed(order, 3, -1), order.long(), order[:29]):
+        yield "best_matches_permuted", (*good, 20, *good, 20, permutation[None], 1)
     yield "cross_moments_", (*new_state(20, 19), *good, *good, 2)
     yield "cross_moments_", (*new_state(20, 20), *good, *good, 16)
     state = new_state(4, 4)

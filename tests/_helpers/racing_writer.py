@@ -86,9 +86,13 @@ def races() -> dict[str, Counter[str]]:
 
     x, y = a.to_dense(), torch.rand(200, 200, dtype=torch.float64)
     permutations = torch.stack([torch.randperm(200) for _ in range(50)]).int()
+    moved = torch.randperm(3000).int()[None]
     ops.cross_moments_(*(sums := [part.clone() for part in state])[:3], left, right, 2)
     return {
         "best_matches": race(lambda: ops.best_matches(left, 200, right, 300, 2), [*left, *right], True),
+        "best_matches_permuted": race(
+            lambda: ops.best_matches_permuted(left, 200, right, 300, moved, 2), [*left, *right, moved], True
+        ),
         "cross_moments_": race(stream, [*left, *right], True),
         "compact_rows": race(lambda: ops.compact_rows(x, torch.float16), [x], False),
         "permuted_dot": race(lambda: [ops.permuted_dot(y, y, permutations)], [y, permutations], False),

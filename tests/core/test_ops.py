@@ -68,6 +68,64 @@ def test_shifted_matches_are_those_of_shifted_tokens(k: int):
             assert_same_bits(mine[i], theirs)
 
 
+@pytest.mark.parametrize("k", [1, 3])
+def test_permuted_matches_are_those_of_permuted_tokens(k: int):
+    a, b = random_activations(1, 50, 30), random_activations(2, 50, 40)
+    rng = np.random.default_rng(0)
+    permutations = torch.from_numpy(
+        np.stack([np.arange(50), *(rng.permutation(50) for _ in range(3))]).astype(np.int32)
+    )
+    found = ops.best_matches_permuted(csr(a), 30, csr(b), 40, permutations, k)
+    for i, permutation in enumerate(permutations):
+        moved = b.tokens(permutation.long())
+        for mine, theirs in zip(found, ops.best_matches(csr(a), 30, csr(moved), 40, k)[:4], strict=True):
+            assert_same_bits(mine[i], theirs)
+    of_none = ops.best_matches_permuted(csr(a), 30, csr(b), 40, permutations[:0], k)
+    assert [t.shape for t in of_none] == [(0, 30, k)] * 2 + [(0, 40, k)] * 2
+
+
+@pytest.mark.parametrize(
+    ("permutations", "expected"),
+    [
+        (
+            torch.arange(50, dtype=torch.int32).roll(3)[None].repeat(2, 1).fill_(7),
+            "got 7 out of range or twice in row 0",
+        ),
+        (torch.arange(1, 51, dtype=torch.int32)[None], "got 50 out of range"),
+        (torch.arange(-1, 49, dtype=torch.int32)[None], "got -1 out of range"),
+        (torch.arange(50)[None], "must be int32"),
+        (torch.arange(49, dtype=torch.int32)[None], r"must be int32 \[m, 50\]"),
+        (torch.arange(50, dtype=torch.int32), "must be int32"),
+    ],
+)
+def test_what_is_no_permutation_of_the_tokens_is_refused(permutations: torch.Tensor, expected: str):
+    a = random_activations(1, 50, 30)
+    with pytest.raises(InputError, match=expected):
+        ops.best_matches_permuted(csr(a), 30, csr(a), 30, permutations, 1)
+
+
+@pytest.mark.slow
+def test_stretches_of_tokens_cannot_be_seen():
+    """Where the sums of all features fit into the cache the text is walked in stretches, else feature by feature."""
+    a, b = random_activations(1, 20_000, 120, 0.5), random_activations(2, 20_000, 120, 0.5)
+    assert 4 * b.nnz > 2**22  # two stretches
+    wide = SparseActivations(b.indptr, b.indices, b.values, 20_000)  # silent features, which match nothing
+    assert 8 * 120 * 20_000 > 2**24
+    permutation = torch.from_numpy(np.random.default_rng(0).permutation(20_000).astype(np.int32))[None]
+    narrow = (
+        ops.best_matches(csr(a), 120, csr(b), 120, 3),
+        ops.best_matches_permuted(csr(a), 120, csr(b), 120, permutation, 3),
+    )
+    of_wide = (
+        ops.best_matches(csr(a), 120, csr(wide), 20_000, 3),
+        ops.best_matches_permuted(csr(a), 120, csr(wide), 20_000, permutation, 3),
+    )
+    for mine, theirs in zip(narrow, of_wide, strict=True):
+        for place in range(2):
+            assert_same_bits(mine[place], theirs[place])
+            assert_same_bits(mine[2 + place], theirs[2 + place][..., :120, :])
+
+
 @pytest.mark.parametrize("shifts", [[], [-1], [50]])
 def test_impossible_shifts_are_refused(shifts: list[int]):
     a = random_activations(1, 50, 30)
@@ -475,6 +533,9 @@ def test_opcheck():
     torch.library.opcheck(torch.ops.semconv.best_matches.default, (*csr(a), 8, *csr(b), 9, 2), test_utils=tests)
     shifted = (*csr(a), 8, *csr(b), 9, [0, 3], 2)
     torch.library.opcheck(torch.ops.semconv.best_matches_shifted.default, shifted, test_utils=tests)
+    reversed_tokens = torch.arange(19, -1, -1, dtype=torch.int32)[None]
+    permuted = (*csr(a), 8, *csr(b), 9, reversed_tokens, 2)
+    torch.library.opcheck(torch.ops.semconv.best_matches_permuted.default, permuted, test_utils=tests)
     torch.library.opcheck(torch.ops.semconv.compact_rows.default, (a.to_dense(), torch.float16), test_utils=tests)
     state = (torch.zeros(8, 9, dtype=torch.int64), *(torch.zeros(5, n, dtype=torch.int64) for n in (8, 9)))
     for sums in state[1:]:  # scales not fixed yet; NaN, of features that round away, would not compare equal

@@ -63,6 +63,13 @@ def cases(device: str) -> Iterator[tuple[str, Callable[[], tuple[Tensor, ...]]]]
             f"best_matches_shifted, {name}",
             lambda a=a, b=b, f=(f_a, f_b), s=shifts: ops.best_matches_shifted(*a, f[0], *b, f[1], s, 1),
         )
+        draws = torch.from_numpy(
+            np.stack([np.arange(n_tokens)[::-1], np.roll(np.arange(n_tokens), 1)]).astype(np.int32)
+        )
+        yield (
+            f"best_matches_permuted, {name}",
+            lambda a=a, b=b, f=(f_a, f_b), p=draws: ops.best_matches_permuted(*a, f[0], *b, f[1], p.to(device), 1),
+        )
         if f_a * f_b <= 200_000:
             yield f"stream, {name}", lambda a=a, b=b, f=(f_a, f_b), n=n_tokens: _stream(a, b, f, n, device)
     rng = np.random.Generator(np.random.Philox(key=np.array([3, 7], dtype=np.uint64)))

@@ -20,6 +20,7 @@
 #include "../../csrc/cuda/match_row_kernels.h"
 #include "../../csrc/cuda/naive_kernels.h"
 #include "../../csrc/cuda/pearson_kernels.h"
+#include "../../csrc/cuda/permutation_kernels.h"
 #include "../../csrc/cuda/permuted_dot_kernels.h"
 #include "../../csrc/device_ceilings.h"
 #include "../../csrc/naive_cross_moments.h"
@@ -185,6 +186,7 @@ at::Tensor floats_of(const at::Tensor& bits) {  // bits of float16 -> float32
 TORCH_LIBRARY(semconv_emulated, m) {
   m.def("compact_rows", &semconv::compact_rows_cuda);
   m.def("best_matches", &semconv::best_matches_cuda);
+  m.def("best_matches_permuted", &semconv::best_matches_permuted_cuda);
   m.def(
       "best_matches_shifted(Tensor a, Tensor b, Tensor c, int d, Tensor e, Tensor f, Tensor g, int h, int[] shifts, "
       "int k)"

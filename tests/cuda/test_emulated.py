@@ -60,6 +60,19 @@ def test_shifts_equal_the_cpu(emulated, limits):
     assert_same(*(library.best_matches_shifted(*arguments) for library in (emulated, cpu)))
 
 
+@pytest.mark.parametrize("limits", LIMITS)
+def test_permutations_equal_the_cpu(emulated, limits):
+    emulated.set_limits(*limits)
+    a, b = random_activations(1, 50, 30), random_activations(2, 50, 40)
+    rng = np.random.default_rng(0)
+    permutations = torch.from_numpy(np.stack([rng.permutation(50) for _ in range(3)]).astype(np.int32))
+    arguments = (*csr(a), 30, *csr(b), 40, permutations, 2)
+    assert_same(*(library.best_matches_permuted(*arguments) for library in (emulated, cpu)))
+    permutations[1, 3] = permutations[1, 4]
+    with pytest.raises(ValueError, match=r"permutations of 0\.\.49, got \d+ out of range or twice in row 1"):
+        emulated.best_matches_permuted(*arguments)
+
+
 def test_full_limbs_do_not_overflow(emulated):
     """The largest codes on every token of the longest list that one block adds in one go."""
     emulated.set_limits(1, 100_000, 64, 2**20)

@@ -130,6 +130,12 @@ const auto& best_matches() {
   static const auto found = op<Matches(T, T, T, int64_t, T, T, T, int64_t, int64_t)>("semconv::best_matches");
   return found;
 }
+using Partners = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+const auto& best_matches_permuted() {
+  static const auto found =
+      op<Partners(T, T, T, int64_t, T, T, T, int64_t, T, int64_t)>("semconv::best_matches_permuted");
+  return found;
+}
 const auto& cross_moments() {
   static const auto found =
       op<void(at::Tensor, at::Tensor, at::Tensor, T, T, T, T, T, T, int64_t)>("semconv::cross_moments_");
@@ -283,6 +289,44 @@ void fuzz_best_matches(FuzzedDataProvider& data) {
           "cross_moments_ gave other partners than best_matches");
 }
 
+// Permutations of n items, one in eight of them spoilt.
+at::Tensor make_permutations(FuzzedDataProvider& data, int64_t m, int64_t n) {
+  at::Tensor out = at::zeros({m, n}, at::kInt);
+  for (int64_t row = 0; row < m; ++row) {
+    std::vector<int32_t> items(n);
+    for (int64_t i = 0; i < n; ++i) items[i] = static_cast<int32_t>(i);
+    for (int64_t i = n - 1; i > 0; --i) std::swap(items[i], items[data.ConsumeIntegralInRange<int64_t>(0, i)]);
+    if (n > 0 && data.ConsumeIntegralInRange<int>(0, 7) == 0) items[0] = data.ConsumeIntegral<int32_t>();
+    std::copy(items.begin(), items.end(), out.mutable_data_ptr<int32_t>() + row * n);
+  }
+  return out;
+}
+
+void fuzz_permuted_matches(FuzzedDataProvider& data) {
+  const int64_t n_tokens = data.ConsumeIntegralInRange<int64_t>(1, 6);
+  Side a = make_side(data, n_tokens), b = make_side(data, n_tokens);
+  const int64_t m = data.ConsumeIntegralInRange<int64_t>(0, 3), k = data.ConsumeIntegralInRange<int64_t>(0, 4);
+  at::Tensor permutations =
+      make_permutations(data, m, data.ConsumeIntegralInRange<int>(0, 15) == 0 ? n_tokens + 1 : n_tokens);
+  const Layout layout =
+      maybe_change_one(data, {&a.indptr, &a.indices, &a.values, &b.indptr, &b.indices, &b.values, &permutations});
+  Partners out;
+  if (!accepted([&] {
+        out = best_matches_permuted().call(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices, b.values,
+                                           b.n_features, permutations, k);
+      }))
+    return;
+  require(!is_unreadable(layout), "best_matches_permuted read a tensor without data");
+  if (a.n_features > 100 || b.n_features > 100) return;
+  const auto x = codes_of(a), y = codes_of(b);
+  for (int64_t i = 0; i < m; ++i) {
+    auto moved = y;
+    for (int64_t t = 0; t < n_tokens; ++t) moved[t] = y[permutations[i][t].item<int64_t>()];
+    check_direction(x, moved, a.n_features, b.n_features, std::get<0>(out)[i], std::get<1>(out)[i]);
+    check_direction(moved, x, b.n_features, a.n_features, std::get<2>(out)[i], std::get<3>(out)[i]);
+  }
+}
+
 void fuzz_moments(FuzzedDataProvider& data) {
   const int64_t n_a = data.ConsumeIntegralInRange<int64_t>(0, 4), n_b = data.ConsumeIntegralInRange<int64_t>(0, 4);
   const auto tensor = [&](int64_t rows, int64_t columns) {
@@ -404,14 +448,7 @@ void fuzz_permuted_dot(FuzzedDataProvider& data) {
     return at::add(x, x.t());
   };
   at::Tensor x = matrix(), y = matrix();
-  at::Tensor permutations = at::zeros({m, n}, at::kInt);
-  for (int64_t row = 0; row < m; ++row) {
-    std::vector<int32_t> items(n);
-    for (int64_t i = 0; i < n; ++i) items[i] = static_cast<int32_t>(i);
-    for (int64_t i = n - 1; i > 0; --i) std::swap(items[i], items[data.ConsumeIntegralInRange<int64_t>(0, i)]);
-    if (n > 0 && data.ConsumeIntegralInRange<int>(0, 7) == 0) items[0] = data.ConsumeIntegral<int32_t>();
-    std::copy(items.begin(), items.end(), permutations.mutable_data_ptr<int32_t>() + row * n);
-  }
+  at::Tensor permutations = make_permutations(data, m, n);
   const Layout layout = maybe_change_one(data, {&x, &y, &permutations});
   at::Tensor out;
   if (!accepted([&] { out = permuted_dot().call(x, y, permutations); })) return;
@@ -432,7 +469,7 @@ void fuzz_permuted_dot(FuzzedDataProvider& data) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   FuzzedDataProvider data(bytes, size);
-  switch (data.ConsumeIntegralInRange<int>(0, 5)) {
+  switch (data.ConsumeIntegralInRange<int>(0, 6)) {
     case 0:
       fuzz_compact_rows(data);
       break;
@@ -445,6 +482,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       } else {
         fuzz_moments(data);
       }
+      break;
+    case 3:
+      fuzz_permuted_matches(data);
       break;
     default:
       fuzz_best_matches(data);

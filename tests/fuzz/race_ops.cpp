@@ -172,16 +172,40 @@ Tensors list(const Tuple& tuple) {
   return std::apply([](const auto&... t) { return Tensors{t...}; }, tuple);
 }
 
-Case matches_case(std::string name, const Side& a, const Side& b, bool shifted) {
+Case matches_case(std::string name, const Side& a, const Side& b) {
   const auto call = [=] {
-    if (shifted) {
-      return list(semconv::best_matches_shifted_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices,
-                                                    b.values, b.n_features, {0, 3, 7}, 2));
-    }
     return list(semconv::best_matches_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices, b.values,
                                           b.n_features, 2));
   };
   return {std::move(name), call, {a.indptr, a.indices, a.values, b.indptr, b.indices, b.values}, true};
+}
+
+Case shifted_case(const Side& a, const Side& b) {
+  const auto call = [=] {
+    return list(semconv::best_matches_shifted_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices,
+                                                  b.values, b.n_features, {0, 3, 7}, 2));
+  };
+  return {"best_matches_shifted", call, {a.indptr, a.indices, a.values, b.indptr, b.indices, b.values}, true};
+}
+
+at::Tensor random_permutations(Random& random, int64_t m, int64_t n) {
+  std::vector<int64_t> items;
+  for (int64_t row = 0; row < m; ++row) {
+    std::vector<int64_t> one(n);
+    for (int64_t i = 0; i < n; ++i) one[i] = i;
+    std::shuffle(one.begin(), one.end(), random);
+    items.insert(items.end(), one.begin(), one.end());
+  }
+  return at::tensor(items, at::kLong).to(at::kInt).view({m, n});
+}
+
+Case permuted_case(const Side& a, const Side& b, const at::Tensor& permutations) {
+  const auto call = [=] {
+    return list(semconv::best_matches_permuted_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices,
+                                                   b.values, b.n_features, permutations, 2));
+  };
+  return {
+      "best_matches_permuted", call, {a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, permutations}, true};
 }
 
 // State of a stream that has seen smaller values, so that some of the next chunk saturate.
@@ -224,9 +248,10 @@ std::vector<Case> all_cases(uint64_t seed) {
   std::vector<Case> cases;
   const Side a = make_side(random, 400, 40, 10, true), b = make_side(random, 400, 60, 12, false);
   const Side wide = make_side(random, 400, 66'000, 12, true);  // two column blocks
-  cases.push_back(matches_case("best_matches", a, b, false));
-  cases.push_back(matches_case("best_matches_shifted", a, b, true));
-  cases.push_back(matches_case("best_matches, wide", a, wide, false));
+  cases.push_back(matches_case("best_matches", a, b));
+  cases.push_back(shifted_case(a, b));
+  cases.push_back(permuted_case(a, b, random_permutations(random, 3, 400)));
+  cases.push_back(matches_case("best_matches, wide", a, wide));
   cases.push_back(stream_case("cross_moments_", a, b));
   cases.push_back(stream_case("cross_moments_, wide", a, wide));
 
@@ -240,14 +265,7 @@ std::vector<Case> all_cases(uint64_t seed) {
   cases.push_back(compact_case("compact_rows, bf16 ov.", x.to(at::kBFloat16), at::kHalf, threshold));
 
   const int64_t n = 90, m = 40;
-  std::vector<int64_t> items;
-  for (int64_t row = 0; row < m; ++row) {
-    std::vector<int64_t> one(n);
-    for (int64_t i = 0; i < n; ++i) one[i] = i;
-    std::shuffle(one.begin(), one.end(), random);
-    items.insert(items.end(), one.begin(), one.end());
-  }
-  const at::Tensor permutations = at::tensor(items, at::kLong).to(at::kInt).view({m, n});
+  const at::Tensor permutations = random_permutations(random, m, n);
   std::vector<double> square(n * n);
   for (double& v : square) v = static_cast<double>(random() % 100);
   const at::Tensor y = at::tensor(square, at::kDouble).view({n, n}), z = y.t().contiguous();

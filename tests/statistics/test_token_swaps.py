@@ -72,3 +72,30 @@ def test_positions_that_count_are_exchanged_alone():
     assert swaps.token.tolist() == [7, 7, 9, 7, 7, 9]
     assert swaps.n_movable == 6
     assert sorted(swaps.draw(0, 0).tolist()) == list(range(6))
+
+
+def test_bigrams_keep_the_token_before():
+    ids = torch.tensor([[5, 7, 7, 9], [7, 7, 9, 9], [7, 7, 5, 7]], dtype=torch.int32)
+    mask = torch.tensor([[False, True, True, True], [True, True, True, True], [True, True, False, True]])
+    document = torch.where(mask, torch.tensor([[0], [1], [2]]), -1).int()
+    swaps = TokenSwaps.of_bigrams(TokenBlocks(ids, mask, document))
+    # 57 77 79 | ^7 77 79 99 | ^7 77 57: what comes before may be a position that does not count
+    first, second, third = swaps.token[:3], swaps.token[3:7], swaps.token[7:]
+    assert first[1] == second[1] == third[1]
+    assert first[0] == third[2]
+    assert first[2] == second[2]
+    assert second[0] == third[0]
+    assert len(set(swaps.token.tolist())) == 5
+    assert swaps.n_movable == 9  # all but 99
+    moved = swaps.draw(0, 0)
+    assert np.array_equal(swaps.token[moved], swaps.token)
+    with pytest.raises(InputError, match="n_same_bigram needs a bigram that stands in two documents, got none"):
+        TokenSwaps.of_bigrams(TokenBlocks(ids[:1], mask[:1], document[:1]))
+
+
+def test_the_same_draws_are_drawn_once():
+    swaps = TokenSwaps(np.zeros(6, dtype=int), np.arange(6))
+    draws = swaps.draws(3, range(4))
+    assert draws is swaps.draws(3, [0, 1, 2, 3])
+    assert np.array_equal(draws, np.stack([swaps.draw(3, number) for number in range(4)]))
+    assert not np.array_equal(draws, swaps.draws(4, range(4)))

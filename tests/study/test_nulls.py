@@ -15,7 +15,7 @@ from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
 from semconv.statistics.stopping import Stopping
 from semconv.statistics.token_swaps import TokenSwaps
-from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, same_token, score_strongest
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest, swapped
 from semconv.study.sides import match_sides, pair_correlations, prepare_pairs
 from semconv.suite.config import MatchConfig
 from tests._helpers.worlds import MATCH, make_world
@@ -131,8 +131,8 @@ def exchanged(positions: np.ndarray, config: MatchConfig) -> tuple[int, list[tup
 def test_same_token_is_matching_again_after_an_exchange_of_dense_rows():
     config = replace(MATCH, min_r=0.05, need_shared_token=False, min_activations=10, min_documents=0)
     swaps = TokenSwaps.of(WORLD.blocks)
-    draws = [swaps.draw(3, number) for number in range(6)]
-    passed, ranked = same_token(WORLD.a, WORLD.b, config, draws)
+    draws = swaps.draws(3, range(6))
+    passed, ranked = swapped(WORLD.a, WORLD.b, config, draws)
     wanted = [exchanged(draw, config) for draw in draws]
     assert passed.tolist() == [one[0] for one in wanted]
     assert [sorted(zip(*map(np.ndarray.tolist, pairs), strict=True)) for pairs in ranked] == [

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 from semconv import SparseActivations, best_matches
 from semconv.compare import make_measures
 from semconv.statistics.token_swaps import TokenSwaps
-from semconv.study.nulls import ranked_pairs, rematch, same_token, score_strongest
+from semconv.study.nulls import ranked_pairs, rematch, score_strongest, swapped
 from semconv.study.sides import Side, match_sides
 from semconv.suite.config import MatchConfig
 from semconv.text.top_tokens import TopTokens
@@ -47,7 +47,7 @@ def p_values(rng: np.random.Generator, context: float = 0.0) -> dict[str, tuple[
     pairs, ranked = match_sides(a, b, MATCH), ranked_pairs(best_matches(a.acts, b.acts), a, b, MATCH)
     swaps = TokenSwaps(ids, document)
     found = {
-        "same_token": same_token(a, b, MATCH, [swaps.draw(1, number) for number in range(DRAWS)]),
+        "same_token": swapped(a, b, MATCH, swaps.draws(1, range(DRAWS))),
         "rematch": rematch(a, b, MATCH, np.arange(DOCUMENTS) * LENGTH, 1, range(DRAWS)),
     }
     out = dict[str, tuple[float, float]]()

@@ -37,7 +37,7 @@ class NullTest(Part):
     """A score beside the draws of a null."""
 
     score: float
-    """The score that is tested; under `rematch` and `same_token` that of the strongest pairs."""
+    """The score that is tested; under a null that matches again that of the strongest pairs."""
     mean: float | None
     """Of the draws."""
     sd: float | None
@@ -72,13 +72,13 @@ class Score(Part):
     score: float
     """Similarity of the paired decoder rows."""
     nulls: dict[str, TestOrReason]
-    """`shuffle`, `frequency`, `rematch`, `same_token` -> the test against it."""
+    """`shuffle`, `frequency`, and those that match again, `rematch`, `same_token`, `same_bigram` -> the test."""
     saturated: bool | None = left_out()
     """Whether the measure is near its top whatever the pairing, for there are few pairs for so many directions."""
     interval: Interval | None = left_out()
     """Over resampled documents."""
     strongest_pairs_score: float | None = left_out()
-    """Score of the strongest pairs without the filters that ask for agreement: what `rematch` and `same_token` are
+    """Score of the strongest pairs without the filters that ask for agreement: what nulls that match again are
     compared with."""
 
 
@@ -124,7 +124,7 @@ class RematchCounts(Part):
     scored_pairs: Count
     """Strongest pairs that were scored under every draw, and on the true text."""
     moved_mean: float | None = left_out()
-    """Positions that get B's activations of another one, mean over the draws; of `same_token`."""
+    """Positions that get B's activations of another one, mean over the draws; not under `rematch`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +165,8 @@ class LayerPair(Part):
     """Counts under shifts of the text."""
     same_token: RematchCounts | None = left_out()
     """Counts where positions of the same token are exchanged between documents."""
+    same_bigram: RematchCounts | None = left_out()
+    """Counts where positions of the same token after the same token are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,6 +215,8 @@ class NullSettings(Part):
     """Resamples of the documents, for intervals."""
     n_same_token: Count | None = left_out()
     """Exchanges of positions of the same token, each matched again (`same_token`)."""
+    n_same_bigram: Count | None = left_out()
+    """Exchanges of positions of the same token after the same token, each matched again (`same_bigram`)."""
     seed: Count
     """Key of everything that is drawn."""
     draws: dict[str, Count] | None = left_out()
