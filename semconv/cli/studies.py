@@ -137,6 +137,9 @@ def compare(
     ] = 10.0,
     min_activations: Annotated[int, typer.Option(help="Tokens on which both features of a pair must be active.")] = 20,
     min_documents: Annotated[int, typer.Option(help="Documents in which both features of a pair must be active.")] = 3,
+    without_strongest: Annotated[
+        int, typer.Option(help="Strongest positions of a pair without which r must be above 0.1 too; 0 does not ask.")
+    ] = 10,
     stop_tokens: Annotated[
         bool, typer.Option(help="Drop pairs with punctuation or a control token among the top tokens.")
     ] = True,
@@ -183,6 +186,7 @@ def compare(
         model_precision=model_precision,  # pyright: ignore[reportArgumentType]
         min_activations=min_activations,
         min_documents=min_documents,
+        without_strongest=without_strongest,
         sink_norm=sink_norm,
         stop_tokens=PUBLISHED_STOP_TOKENS if stop_tokens else (),
         rematches=rematches,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semconv.core.correlate import BestMatches, best_matches
 from semconv.core.sparse import SparseActivations
+from semconv.matching.influence import FeatureColumns, r_without_strongest
 from semconv.matching.strategies import Candidates, best_candidates, greedy, mutual, optimal, top_candidates
 from semconv.results.schema import FilterStep
 from semconv.suite.config import MatchConfig
@@ -24,6 +25,10 @@ _STRATEGY_STEPS = {
     "greedy": "one-to-one by falling r",
     "optimal": "one-to-one of the highest total r",
 }
+
+
+RWithout = Callable[[Int[ndarray, " n"], Int[ndarray, " n"]], Float[ndarray, " n"]]
+"""From A and B features of pairs to their r without the strongest positions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +90,7 @@ def match_features(
     config: MatchConfig,
     active_a: Activity = Activity(),
     active_b: Activity = Activity(),
+    r_without: RWithout | None = None,
 ) -> FeaturePairs:
     """Pairs features by the strategy of the config, then applies the published filters in their published order.
 
@@ -96,10 +102,11 @@ def match_features(
         config: strategy and filters, with their settings; a filter that is off is not listed in the counts.
         active_a: how often each A feature is active.
         active_b: the same for B.
+        r_without: gives r of some pairs without their strongest positions; needed by `without_strongest`.
 
     Raises:
         InputError: token lists or activation counts that do not cover every feature, tables that do not belong to each
-            other or to the config, or too few partners in `matches`.
+            other or to the config, too few partners in `matches`, or `r_without` missing.
     """
     n_a, n_b = len(matches.a_to_b.index), len(matches.b_to_a.index)
     tokens_a, tokens_b = _token_tables(top_tokens_a, top_tokens_b, config)
@@ -128,9 +135,28 @@ def match_features(
     if config.one_to_one:
         apply("one pair per A feature", _best_of_each)
     apply(f"r > {config.min_r:g}", lambda p: p.r > config.min_r)
+    if config.without_strongest:
+        if r_without is None:
+            raise InputError("match.without_strongest needs a function that gives r without positions, got none")
+        apply(
+            f"r > {config.min_r:g} without its {config.without_strongest} strongest positions",
+            lambda p: r_without(p.a, p.b) > config.min_r,  # NaN, where nothing varies without them, is not
+        )
     if config.strongest:
         apply(f"the {config.strongest} strongest", lambda p: _strongest(p, config.strongest))
     return FeaturePairs(pairs.a, pairs.b, pairs.r, tuple(counts))
+
+
+def r_without_of(a: SparseActivations, b: SparseActivations, config: MatchConfig) -> RWithout | None:
+    """Returns what gives r of pairs of two sides without their strongest positions; None where nothing asks for it."""
+    if not config.without_strongest:
+        return None
+
+    def r_without(features_a: Int[ndarray, " n"], features_b: Int[ndarray, " n"]) -> Float[ndarray, " n"]:
+        columns = FeatureColumns(a, features_a), FeatureColumns(b, features_b)
+        return r_without_strongest(*columns, features_a, features_b, config.without_strongest)
+
+    return r_without
 
 
 def match_subset(
@@ -172,14 +198,16 @@ def match_subset(
         top_tokens_a.take(numbers_a),
         top_tokens_b.take(numbers_b),
         config,
-        *(
-            Activity(
-                part.active_counts().numpy(), None if documents is None else part.document_counts(documents).numpy()
-            )
-            for part in (part_a, part_b)
-        ),
+        _activity(part_a, documents),
+        _activity(part_b, documents),
+        r_without_of(part_a, part_b, config),
     )
     return FeaturePairs(numbers_a[pairs.a], numbers_b[pairs.b], pairs.r, pairs.counts)
+
+
+def _activity(part: SparseActivations, documents: Tensor | None) -> Activity:
+    counted = None if documents is None else part.document_counts(documents).numpy()
+    return Activity(part.active_counts().numpy(), counted)
 
 
 def _token_tables(

@@ -79,6 +79,7 @@ def matched_pairs(suite: SuiteConfig, encoded: Encoded, observations: Observatio
             a=observations.grid[key].pair.a,
             b=observations.grid[key].pair.b,
             r=observations.grid[key].pair.r,
+            influence=observations.grid[key].pair.influence,
             tokens_a=a.tokens,
             tokens_b=b.tokens,
             neuronpedia_a=neuronpedia_id(saes_a[a.label]),

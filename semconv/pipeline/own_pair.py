@@ -270,6 +270,8 @@ class PairOptions:
     """Tokens on which both features of a pair must be active."""
     min_documents: int = 3
     """Documents in which both features of a pair must be active."""
+    without_strongest: int = 10
+    """As in `MatchConfig`."""
     sink_norm: float = 10.0
     """As in `MatchConfig`."""
     stop_tokens: tuple[str, ...] = PUBLISHED_STOP_TOKENS
@@ -333,6 +335,7 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
         match=MatchConfig(
             min_activations=o.min_activations,
             min_documents=o.min_documents,
+            without_strongest=o.without_strongest,
             sink_norm=o.sink_norm,
             stop_tokens=o.stop_tokens,
         ),

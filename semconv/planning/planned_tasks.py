@@ -142,8 +142,8 @@ def _layer_pairs(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterat
             yield PlannedTask(stage, of.observed_task(tag_of(name)), "observe", pair, grid=False)
             studied[tag_of(name)] = pair
     parts = of.again_chunks(suite.null)
-    for tag, pair in studied.items():
-        for null, numbers in parts:
+    for null, numbers in parts:
+        for tag, pair in studied.items():
             name = of.rematch_task(tag, null, numbers)
             yield PlannedTask("rematch", name, null, pair, len(numbers), tag in tags)
     for tag, pair in studied.items() if parts else ():

@@ -11,6 +11,7 @@ from typing import Any
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from semconv.matching.influence import INFLUENCES
 from semconv.system.errors import InputError
 from semconv.system.files import check_target, write_atomically
 from semconv.system.parquet import read_batches, read_table, write_tables
@@ -18,9 +19,10 @@ from semconv.text.top_tokens import TopTokens
 
 COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
+    *INFLUENCES,
     *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
 )
-_OPTIONAL = ("link_a", "link_b")
+_OPTIONAL = (*INFLUENCES, "link_a", "link_b")
 NEURONPEDIA = "https://www.neuronpedia.org"
 
 
@@ -36,6 +38,8 @@ class MatchedPairs:
         a: int64 [n] features of A.
         b: int64 [n] features of B.
         r: float64 [n].
+        influence: float64 [n, influences] what r rests on (`semconv.matching.influence.INFLUENCES`), NaN where that is
+            not defined.
         tokens_a: table of the top-activating tokens of all A features.
         tokens_b: of B.
         neuronpedia_a: what Neuronpedia calls A's SAE, empty where it has none.
@@ -49,6 +53,7 @@ class MatchedPairs:
     a: Int[ndarray, " n"]
     b: Int[ndarray, " n"]
     r: Float[ndarray, " n"]
+    influence: Float[ndarray, "n influences"]
     tokens_a: TopTokens
     tokens_b: TopTokens
     neuronpedia_a: str = ""
@@ -83,6 +88,7 @@ def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
                 g.a,
                 g.b,
                 g.r,
+                *(pa.array(column, from_pandas=True) for column in g.influence.T),  # NaN becomes null
                 _tokens(g.tokens_a, g.a),
                 _tokens(g.tokens_b, g.b),
                 _links(g.neuronpedia_a, g.a),
@@ -100,7 +106,8 @@ def pairs_schema() -> Any:
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
-    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), pa.float64(), texts, texts, text, text)
+    numbers = [pa.float64()] * (1 + len(INFLUENCES))
+    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy import ndarray
 
+from semconv.matching.influence import INFLUENCES
 from semconv.statistics.stopping import stopping_of
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import (
@@ -89,6 +90,7 @@ def _shape(array: ndarray, wanted: tuple[int, ...], what: str) -> None:
 def _check_pair(suite: SuiteConfig, pair: PairObservation, what: str) -> None:
     n_measures, facts = len(suite.compare.measures), pair.facts
     _same((len(pair.b), len(pair.r)), (len(pair.a), len(pair.a)), f"B features and r of {what}")
+    _shape(pair.influence, (len(pair.a), len(INFLUENCES)), f"influences of {what}")
     _same(len(pair.ranked_b), len(pair.ranked_a), f"ranked B features of {what}")
     _same((len(facts.reasons), len(facts.saturated)), (n_measures, n_measures), f"reasons and saturated of {what}")
     _shape(pair.scores, (n_measures,), f"scores of {what}")

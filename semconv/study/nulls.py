@@ -17,6 +17,7 @@ from semconv.compare import Measure
 from semconv.core import ops
 from semconv.core.correlate import BestMatches, TopMatches
 from semconv.matching.filters import FeaturePairs, match_features, needed_partners
+from semconv.matching.influence import FeatureColumns, r_without_strongest
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
 from semconv.statistics.stopping import Stopping
@@ -140,7 +141,7 @@ Pairs = tuple[Int[ndarray, " n"], Int[ndarray, " n"]]
 
 def without_agreement(config: MatchConfig) -> MatchConfig:
     """Returns the same matching without the filters that ask for agreement: r, and a shared top token."""
-    return replace(config, need_shared_token=False, min_r=-1.0)
+    return replace(config, need_shared_token=False, min_r=-1.0, without_strongest=0)
 
 
 def ranked_pairs(matches: BestMatches, a: Side, b: Side, config: MatchConfig) -> Pairs:
@@ -190,7 +191,8 @@ def rematch(
     shifts = [document_shift(starts, seed, number) for number in numbers]
     k = needed_partners(config, a.n_features, b.n_features)
     found = ops.best_matches_shifted(_csr(a), a.n_features, _csr(b), b.n_features, shifts, k)
-    return _matched_again(a, b, config, found)
+    tokens = np.arange(a.n_tokens)
+    return _matched_again(a, b, config, found, lambda draw: (tokens + shifts[draw]) % a.n_tokens)
 
 
 def swapped(a: Side, b: Side, config: MatchConfig, draws: Int[ndarray, "m n"]) -> MatchedAgain:
@@ -209,20 +211,44 @@ def swapped(a: Side, b: Side, config: MatchConfig, draws: Int[ndarray, "m n"]) -
     """
     k, moved = needed_partners(config, a.n_features, b.n_features), torch.from_numpy(draws).to(b.acts.device)
     found = ops.best_matches_permuted(_csr(a), a.n_features, _csr(b), b.n_features, moved, k)
-    return _matched_again(a, b, config, found)
+    return _matched_again(a, b, config, found, lambda draw: draws[draw])
 
 
 def _csr(side: Side) -> tuple[Tensor, Tensor, Tensor]:
     return side.acts.indptr, side.acts.indices, side.acts.values
 
 
-def _matched_again(a: Side, b: Side, config: MatchConfig, found: tuple[Tensor, Tensor, Tensor, Tensor]) -> MatchedAgain:
-    """Pairs the features under every draw; `found` is what the op returns for all of them."""
+def _matched_again(
+    a: Side,
+    b: Side,
+    config: MatchConfig,
+    found: tuple[Tensor, Tensor, Tensor, Tensor],
+    partner: Callable[[int], Int[ndarray, " n"]],
+) -> MatchedAgain:
+    """Pairs the features under every draw.
+
+    Args:
+        a: one side.
+        b: the other.
+        config: how features are matched.
+        found: what the op returns for all draws.
+        partner: of a draw, which token of B each token of A meets.
+    """
     active = a.activity(config), b.activity(config)  # of the true text: no draw changes how often a feature is active
-    passed, ranked = list[int](), list[Pairs]()
     nothing = found[0].new_zeros(0)  # a draw changes no feature's quantisation noise, and it is not read here
-    for a_index, a_r, b_index, b_r in zip(*(t.cpu() for t in found), strict=True):
-        matches = BestMatches(TopMatches(a_index, a_r), TopMatches(b_index, b_r), a.n_tokens, nothing, nothing)
-        passed.append(len(match_features(matches, a.tokens, b.tokens, config, *active)))
-        ranked.append(ranked_pairs(matches, a, b, config))
-    return MatchedAgain(np.array(passed, dtype=np.int64), ranked)
+    draws = [
+        BestMatches(TopMatches(a_index, a_r), TopMatches(b_index, b_r), a.n_tokens, nothing, nothing)
+        for a_index, a_r, b_index, b_r in zip(*(t.cpu() for t in found), strict=True)
+    ]
+    agreeing = replace(config, without_strongest=0, strongest=0)
+    pairs = [match_features(matches, a.tokens, b.tokens, agreeing, *active) for matches in draws]
+    if config.without_strongest:  # the columns of all draws are made at once
+        columns = (
+            FeatureColumns(a.acts, np.concatenate([one.a for one in pairs])),
+            FeatureColumns(b.acts, np.concatenate([one.b for one in pairs])),
+        )
+        for draw, one in enumerate(pairs):
+            r = r_without_strongest(*columns, one.a, one.b, config.without_strongest, partner(draw))
+            pairs[draw] = one.filtered(r > config.min_r, one.r[r > config.min_r], "r without the strongest positions")
+    passed = [min(len(one), config.strongest or len(one)) for one in pairs]
+    return MatchedAgain(np.array(passed, dtype=np.int64), [ranked_pairs(matches, a, b, config) for matches in draws])

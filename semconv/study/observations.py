@@ -51,6 +51,8 @@ class PairObservation:
         a: int64 [n], A features of the feature pairs.
         b: int64 [n], their B features.
         r: float64 [n].
+        influence: float64 [n, influences], what r rests on (`semconv.matching.influence.INFLUENCES`), NaN where that is
+            not defined.
         scores: float64 [measures], NaN where there is none.
         draws: float64 [nulls, measures, m], scores under the nulls of `PAIRING_NULLS`; NaN where there is none, and
             after the last draw of a row that the suite ends before m (`semconv.statistics.stopping`).
@@ -63,6 +65,7 @@ class PairObservation:
     a: Int64[ndarray, " n"]
     b: Int64[ndarray, " n"]
     r: Float64[ndarray, " n"]
+    influence: Float64[ndarray, "n influences"]
     scores: Float64[ndarray, " measures"]
     draws: Float64[ndarray, "nulls measures m"]
     ranked_a: Int64[ndarray, " k"]

@@ -196,7 +196,7 @@ def _n_pairs(kept: TaskCache, tag: str) -> int:
 
 
 def _observed_task(one: _Studied) -> Task:
-    inputs = one.settings.inputs(one.a, one.b)
+    inputs = one.settings.inputs(one.a, one.b, one.settings.tokens_sha256)
     return Task(of.observed_task(one.tag), (one.a, one.b), "match", inputs, partial(observe_pair, one.settings))
 
 

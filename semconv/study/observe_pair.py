@@ -11,7 +11,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from semconv.core.correlate import best_matches
-from semconv.matching.filters import FeaturePairs, match_features, needed_partners
+from semconv.matching.filters import FeaturePairs, needed_partners
+from semconv.matching.influence import FeatureColumns, influences
 from semconv.results.schema import SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.statistics.stopping import stopping_of
@@ -51,10 +52,7 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     config = settings.match
     matches = best_matches(a.acts, b.acts, needed_partners(config, a.acts.n_features, b.acts.n_features)).to("cpu")
     at = halves(settings.starts, a.acts.n_tokens, settings.null.seed)
-    if config.separate_halves:
-        pairs = _matched_on_one_half(a, b, config, at)
-    else:
-        pairs = match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
+    pairs = _matched_on_one_half(a, b, config, at) if config.separate_halves else match_sides(a, b, config, matches)
     null, counts_b = settings.null, b.active_counts()[pairs.b]
 
     def draw(prepared: Prepared) -> list[ndarray]:
@@ -77,7 +75,9 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
         saturated=scored.saturated,
         reasons=scored.reasons,
     )
-    return PairObservation(facts, pairs.a, pairs.b, pairs.r, scored.scores, scored.draws, *ranked)
+    columns = FeatureColumns(a.acts, pairs.a), FeatureColumns(b.acts, pairs.b)
+    rests_on = influences(*columns, pairs.a, pairs.b, settings.documents(a.n_tokens), settings.tokens)
+    return PairObservation(facts, pairs.a, pairs.b, pairs.r, rests_on, scored.scores, scored.draws, *ranked)
 
 
 def _matched_on_one_half(a: Side, b: Side, config: MatchConfig, at: tuple[Tensor, Tensor]) -> FeaturePairs:

@@ -31,6 +31,7 @@ class Departures:
         all_positions: BOS, EOS and padding count in the correlations.
         shrunk_r: r is (N - 1) / N of Pearson's.
         no_concept_filters: the filters on top tokens have no effect.
+        few_positions: pairs stay whose r is above the bar by a few positions alone.
         few_shuffles: ten shuffles, p their share at or above the score, which can be 0.
         one_component: SVCCA keeps one component.
     """
@@ -39,6 +40,7 @@ class Departures:
     all_positions: bool = True
     shrunk_r: bool = True
     no_concept_filters: bool = True
+    few_positions: bool = True
     few_shuffles: bool = True
     one_component: bool = True
 
@@ -48,6 +50,7 @@ STEPS = {
     "all_positions": "BOS, EOS and padding left out",
     "shrunk_r": "exact Pearson r",
     "no_concept_filters": "filters on top tokens in effect",
+    "few_positions": "pairs that rest on few positions left out",
     "few_shuffles": "all shuffles, p = (b + 1) / (m + 1)",
     "one_component": "SVCCA on {threshold:g}% of the variance",
 }
@@ -129,4 +132,4 @@ def _match_config(config: MatchConfig, departures: Departures, n_tokens: int) ->
         config = replace(config, min_r=config.min_r * n_tokens / (n_tokens - 1))
     if departures.no_concept_filters:
         config = replace(config, need_shared_token=False, stop_tokens=())
-    return config
+    return replace(config, without_strongest=0) if departures.few_positions else config

@@ -29,6 +29,7 @@ class StudySettings:
         match: how features are paired.
         null: which nulls and intervals, and how many draws.
         starts: int64 [D] first position of every document.
+        tokens: int32 [n] which token stands at every position that is compared; None where what is compared are spans.
         swaps: null that exchanges positions, and is drawn -> which positions.
     """
 
@@ -36,12 +37,22 @@ class StudySettings:
     match: MatchConfig
     null: NullConfig
     starts: Int[ndarray, " D"]
+    tokens: Int[ndarray, " n"] | None = None
     swaps: Mapping[AgainNull, TokenSwaps] = field(default_factory=dict[AgainNull, TokenSwaps])
 
     @cached_property
     def starts_sha256(self) -> str:
         """SHA-256 of the first positions of the documents."""
         return sha256_of(np.asarray(self.starts, dtype=np.int64))
+
+    @cached_property
+    def tokens_sha256(self) -> str:
+        """SHA-256 of the tokens; empty without them."""
+        return sha256_of(np.asarray(self.tokens, dtype=np.int64)) if self.tokens is not None else ""
+
+    def documents(self, n: int) -> Int[ndarray, " n"]:
+        """Returns which document each of n positions is from, numbered from 0, int64 [n]."""
+        return np.repeat(np.arange(len(self.starts)), np.diff(np.append(self.starts, n)))
 
     def inputs(self, a: AnySide, b: AnySide, *more: Any) -> list[Any]:
         """Returns all that a task on two sides depends on, as plain values."""
@@ -65,6 +76,19 @@ def suite_measures(suite: SuiteConfig) -> tuple[Measure[Any], ...]:
     return tuple(make_measures(compare.measures, compare.svcca_threshold, compare.svcca_k, compare.knn_k))
 
 
+def swaps_of(null: NullConfig, blocks: TokenBlocks) -> dict[AgainNull, TokenSwaps]:
+    """Returns what the nulls that exchange positions of a text, and are drawn, exchange.
+
+    Raises:
+        InputError: `same_token` is asked for, and no token stands in two documents; or `same_bigram`, and no bigram.
+    """
+    of: dict[AgainNull, Callable[[TokenBlocks], TokenSwaps]] = {
+        "same_token": TokenSwaps.of,
+        "same_bigram": TokenSwaps.of_bigrams,
+    }
+    return {name: of[name](blocks) for name in null.matched_again if name in of}
+
+
 def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"], blocks: TokenBlocks) -> StudySettings:
     """Returns the settings of a suite over a text.
 
@@ -74,11 +98,7 @@ def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"], blocks: TokenBlo
         blocks: the text.
 
     Raises:
-        InputError: `same_token` is asked for, and no token stands in two documents; or `same_bigram`, and no bigram.
+        InputError: as `swaps_of`.
     """
-    of: dict[AgainNull, Callable[[TokenBlocks], TokenSwaps]] = {
-        "same_token": TokenSwaps.of,
-        "same_bigram": TokenSwaps.of_bigrams,
-    }
-    swaps: dict[AgainNull, TokenSwaps] = {null: of[null](blocks) for null in suite.null.matched_again if null in of}
-    return StudySettings(suite_measures(suite), suite.match, suite.null, starts, swaps)
+    tokens = blocks.ids[blocks.mask].numpy() if suite.align is None else None
+    return StudySettings(suite_measures(suite), suite.match, suite.null, starts, tokens, swaps_of(suite.null, blocks))

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from semconv.compare import Measure, SharedRows
 from semconv.compare.measure import RowSubsets, collected_saturation
-from semconv.core.correlate import best_matches
+from semconv.core.correlate import BestMatches, best_matches
 from semconv.core.sparse import SparseActivations
 from semconv.core.streaming import StreamingCorrelation
-from semconv.matching.filters import Activity, FeaturePairs, match_features, needed_partners
+from semconv.matching.filters import Activity, FeaturePairs, match_features, needed_partners, r_without_of
 from semconv.suite.config import MatchConfig
 from semconv.suite.sae_labels import pair_key
 from semconv.system.digests import sha256_of
@@ -241,11 +241,19 @@ def key_of(a: AnySide, b: AnySide) -> str:
     return pair_key(a.label, b.label)
 
 
-def match_sides(a: Side, b: Side, config: MatchConfig) -> FeaturePairs:
-    """Correlates and pairs the features of two sides over the same tokens."""
-    k = needed_partners(config, a.acts.n_features, b.acts.n_features)
-    matches = best_matches(a.acts, b.acts, k).to("cpu")
-    return match_features(matches, a.tokens, b.tokens, config, a.activity(config), b.activity(config))
+def match_sides(a: Side, b: Side, config: MatchConfig, matches: BestMatches | None = None) -> FeaturePairs:
+    """Correlates and pairs the features of two sides over the same tokens.
+
+    Args:
+        a: one side.
+        b: the other.
+        config: how they are paired.
+        matches: their best partners, where they are known already.
+    """
+    if matches is None:
+        matches = best_matches(a.acts, b.acts, needed_partners(config, a.n_features, b.n_features)).to("cpu")
+    active, r_without = (a.activity(config), b.activity(config)), r_without_of(a.acts, b.acts, config)
+    return match_features(matches, a.tokens, b.tokens, config, *active, r_without)
 
 
 @dataclass(frozen=True, eq=False)

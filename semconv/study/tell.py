@@ -69,19 +69,20 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
     """
     names = suite.compare.measures
     saes = saes_of_grid(suite)
-    pairs = {key: tell_pair(one, names, saes[key], suite.null) for key, one in observations.grid.items()}
+    min_r = suite.match.min_r
+    pairs = {key: tell_pair(one, names, saes[key], suite.null, min_r) for key, one in observations.grid.items()}
     measures = corrected({key: pair.measures for key, pair in pairs.items()})
     grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
     grid = with_intervals(grid, observations.resamples)
     draws = {key: one.draws() for key, one in observations.grid.items()}
     of_controls = {c.name: (c.model_a.saes[0], c.model_b.saes[0]) for c in suite.controls}
     controls = {
-        name: tell_pair(one, names, of_controls[name], suite.null) for name, one in observations.controls.items()
+        name: tell_pair(one, names, of_controls[name], suite.null, min_r) for name, one in observations.controls.items()
     }
     strongest = {
         c.name: (
-            tell_pair(observations.floors[c.name], names, of_controls[c.name], suite.null),
-            tell_pair(observations.trained[c.name], names, saes[key_of_control(c)], suite.null),
+            tell_pair(observations.floors[c.name], names, of_controls[c.name], suite.null, min_r),
+            tell_pair(observations.trained[c.name], names, saes[key_of_control(c)], suite.null, min_r),
         )
         for c in suite.controls
         if c.name in observations.floors

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.results.schema import LayerPair, NullTest, Reason, RematchCounts, Score, Tail
+from semconv.matching.influence import INFLUENCES
+from semconv.results.schema import Influence, LayerPair, NullTest, Reason, RematchCounts, Score, Tail
 from semconv.statistics.permutation import ROUNDING, PermutationResult, p_value
 from semconv.statistics.stopping import Stopping, stopping_of
 from semconv.statistics.tail import fit_tail
@@ -22,7 +23,7 @@ from semconv.system.shape import number
 
 
 def tell_pair(
-    studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, SaeConfig], null: NullConfig
+    studied: Studied, names: tuple[str, ...], saes: tuple[SaeConfig, SaeConfig], null: NullConfig, min_r: float
 ) -> LayerPair:
     """Returns what the results say of two SAEs, before anything is corrected over a table.
 
@@ -31,6 +32,7 @@ def tell_pair(
         names: of the measures, in order.
         saes: of A and of B.
         null: how much was drawn.
+        min_r: above which r of a pair must be (`match.min_r`).
     """
     pair, facts = studied.pair, studied.pair.facts
     counts = {null: _counts(len(pair.a), again) for null, again in studied.matched_again.items()}
@@ -44,10 +46,33 @@ def tell_pair(
         sae_b=sae_b.label,
         pairs=len(pair.a),
         mean_r=number(float(pair.r.mean())) if len(pair.r) else None,
+        influence=_influence(pair.influence, min_r) if len(pair.a) else None,
         measures={name: _measure(studied, place, name, null) for place, name in enumerate(names)},
         rematch=counts.get("rematch"),
         same_token=counts.get("same_token"),
         same_bigram=counts.get("same_bigram"),
+    )
+
+
+def _influence(influence: Float[ndarray, "n influences"], min_r: float) -> Influence:
+    of = dict(zip(INFLUENCES, influence.T, strict=True))
+
+    def median(name: str) -> float | None:
+        defined = of[name][np.isfinite(of[name])]
+        return float(np.median(defined)) if len(defined) else None
+
+    def above(name: str, least: float) -> int | None:
+        return int((of[name] > least).sum()) if median(name) is not None else None
+
+    return Influence(
+        strongest_share=median("strongest_share"),
+        document_share=median("document_share"),
+        pairs_of_one_document=above("document_share", 0.5) or 0,
+        token_share=median("token_share"),
+        pairs_of_one_token=above("token_share", 0.5),
+        within_token_share=median("within_token_share"),
+        r_within_token=median("r_within_token"),
+        pairs_within_token=above("r_within_token", min_r),
     )
 
 

@@ -128,6 +128,9 @@ class MatchConfig(Strict):
     """Keep only the best pair of every A feature."""
     min_r: Number = 0.1
     """A pair is dropped when r is not above this."""
+    without_strongest: int = 0
+    """A pair is dropped when r is not above min_r without the so many positions that add most to its covariance; 0 does
+    not ask."""
     min_pairs: int = 50
     """With fewer pairs left nothing is compared and the reason is stated."""
     separate_halves: bool = False
@@ -156,6 +159,7 @@ class MatchConfig(Strict):
         ranges.at_least("match.candidates", self.candidates, 1, 10_000)
         ranges.at_least("match.min_activations", self.min_activations, 0)
         ranges.at_least("match.min_documents", self.min_documents, 0)
+        ranges.at_least("match.without_strongest", self.without_strongest, 0, 10_000)
         if self.sink_norm and not self.sink_norm > 1:
             raise InputError(f"match.sink_norm must be 0 or above 1 (times the median), got {self.sink_norm}")
         ranges.at_least("match.min_pairs", self.min_pairs, 3)
@@ -175,6 +179,8 @@ class CompareConfig(Strict):
     """Directions kept by `svcca_fixed_k`."""
     knn_k: int = 10
     """Neighbours of `mutual_knn`."""
+    primary: str | None = left_out()
+    """The measure whose tests under the nulls that match again are the primary end point; all else is exploratory."""
 
     def __post_init__(self) -> None:
         if not self.measures or len(set(self.measures)) != len(self.measures):
@@ -185,6 +191,8 @@ class CompareConfig(Strict):
             raise InputError(f"compare.svcca_threshold must be in (0, 1], got {self.svcca_threshold}")
         ranges.at_least("compare.svcca_k", self.svcca_k, 1)
         ranges.at_least("compare.knn_k", self.knn_k, 1)
+        if self.primary is not None:
+            ranges.choice("compare.primary", self.primary, self.measures)
 
 
 @dataclass(frozen=True)

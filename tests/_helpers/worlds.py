@@ -17,10 +17,9 @@ from semconv.results.schema import LayerPair, Reason, Score, SplitHalf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Workplace
 from semconv.statistics.resampling import document_starts
-from semconv.statistics.token_swaps import TokenSwaps
 from semconv.study import observations
 from semconv.study.observe import Encoded, Progress, observe
-from semconv.study.settings import StudySettings
+from semconv.study.settings import StudySettings, swaps_of
 from semconv.study.sides import Side
 from semconv.study.tell_pair import tell_pair
 from semconv.suite.config import (
@@ -74,7 +73,8 @@ class World:
             replace(MATCH, **(match or {})),
             nulls,
             self.starts,
-            TokenSwaps.of(self.blocks) if nulls.n_same_token else None,
+            self.blocks.ids[self.blocks.mask].numpy(),
+            swaps_of(nulls, self.blocks),
         )
 
 
@@ -110,7 +110,7 @@ def study(settings: StudySettings, folder: Path, a: Side, b: Side, progress: Pro
     saes = suite.model_a.saes[0], suite.model_b.saes[0]
     (observed,) = observe(suite, settings, encoded, Workplace(TaskCache(folder)), progress).grid.values()
     names = tuple(measure.name for measure in settings.measures)
-    return Studied(observed, tell_pair(observed, names, saes, settings.null))
+    return Studied(observed, tell_pair(observed, names, saes, settings.null, settings.match.min_r))
 
 
 def pair_of(score: Score | Reason) -> LayerPair:

@@ -178,7 +178,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     more_draws = planned(planner, null=replace(mini.null, n_permutations=2000))
     assert seconds(more_draws, "compare") > seconds(usual, "compare")
     assert seconds(more_draws, "rematch") == seconds(usual, "rematch")
-    without = planned(planner, null=replace(mini.null, n_rematch=0, n_bootstrap=0))
+    without = planned(planner, null=replace(mini.null, n_rematch=0, n_same_token=None, n_bootstrap=0))
     assert not {"rematch", "rematch scores", "bootstrap"} & {stage.name for stage in without.stages}
     assert planned(planner, machine=replace(HERE, cores=8)).seconds < usual.seconds  # type: ignore[operator]
     shared = planned(planner, machine=replace(HERE, workers=4))

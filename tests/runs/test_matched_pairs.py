@@ -25,6 +25,7 @@ GROUP = MatchedPairs(
     a=np.array([2, 0]),
     b=np.array([0, 1]),
     r=R,
+    influence=np.array([[0.4] * 7, [0.1, 0.2, np.nan, 0.3, 0.4, 0.5, -0.1]]),
     tokens_a=TOKENS_A,
     tokens_b=TOKENS_B,
     neuronpedia_b="m/5-res",
@@ -33,7 +34,8 @@ NONE = np.array([], dtype="l")
 
 
 def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
-    nothing = replace(GROUP, layer_b=6, sae_b="6", a=NONE, b=NONE, r=np.array([], dtype="f"), neuronpedia_b="")
+    nothing = replace(GROUP, layer_b=6, sae_b="6", a=NONE, b=NONE, r=np.array([], dtype="f"))
+    nothing = replace(nothing, influence=np.zeros((0, 7)), neuronpedia_b="")
     write_pairs(tmp_path / "pairs.parquet", [GROUP, nothing])
     rows = read_pairs(tmp_path).to_pylist()
     assert [list(row) for row in rows] == [list(COLUMNS)] * 2
@@ -45,6 +47,13 @@ def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
         "feature_a": 0,
         "feature_b": 1,
         "r": 0.1234567890123456,
+        "r_without_strongest": 0.1,
+        "r_ranks": 0.2,
+        "r_within_token": None,
+        "strongest_share": 0.3,
+        "document_share": 0.4,
+        "token_share": 0.5,
+        "within_token_share": -0.1,
         "top_tokens_a": ["x", "y"],
         "top_tokens_b": ["v,w"],
         "link_a": None,

@@ -114,7 +114,7 @@ def test_as_published_by_hand():
 def test_sides_are_those_that_the_departures_say():
     assert list(variants()) == ["as_published", *STEPS]
     found = [SIDES.of(departures) for departures in variants().values()]
-    assert found == [SIDES.shifted, SIDES.everywhere, *[SIDES.corrected] * 5]
+    assert found == [SIDES.shifted, SIDES.everywhere, *[SIDES.corrected] * 6]
 
 
 def test_what_each_switch_leaves_alone():
@@ -126,6 +126,7 @@ def test_what_each_switch_leaves_alone():
     assert after("no_concept_filters")["pairs"] < plain["pairs"]
     filters, few, one = after("no_concept_filters"), after("few_shuffles"), after("one_component")
     assert few["pairs"] == one["pairs"] == filters["pairs"]
+    assert after("few_positions") == filters  # these settings do not ask
     for column in ("svcca", "rsa"):
         assert few[column]["score"] == filters[column]["score"]
         assert few[column]["null_mean"] != filters[column]["null_mean"]
@@ -150,6 +151,15 @@ def test_the_concept_filters_drop_exactly_the_pairs_they_name():
     assert 0 < sum(stopped) < len(kept) - sum(kept)  # either filter drops some that the other does not
     assert by_hand(rows, "shrunk_r")["pairs"] == len(kept)
     assert by_hand(rows, "no_concept_filters")["pairs"] == sum(kept) < len(kept)
+
+
+def test_pairs_that_rest_on_few_positions_are_left_out_by_a_step_of_its_own():
+    settings = settings_of(without_strongest=40)
+    rows = step_by_step(settings, COMPARE, SAME)
+    corrected = len(match_sides(WORLD.a, WORLD.b, settings.match))
+    loose = len(match_sides(WORLD.a, WORLD.b, replace(settings.match, without_strongest=0)))
+    assert by_hand(rows, "no_concept_filters")["pairs"] == loose > corrected
+    assert by_hand(rows, "few_positions")["pairs"] == rows[-1]["pairs"] == corrected
 
 
 def test_a_shrunk_r_moves_the_bar_only():
@@ -185,7 +195,7 @@ def test_ten_shuffles_without_plus_one_print_a_p_of_0(monkeypatch: pytest.Monkey
     assert rows[0]["rsa"]["p"] == 0.0
     assert by_hand(rows, "no_concept_filters")["rsa"]["p"] == 0.0
     assert by_hand(rows, "few_shuffles")["rsa"]["p"] == 1 / 50
-    assert drawn == [10] * 10 + [49] * 4
+    assert drawn == [10] * 12 + [49] * 4
 
 
 @pytest.mark.parametrize(

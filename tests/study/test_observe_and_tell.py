@@ -304,7 +304,7 @@ def test_the_sections_and_the_stages(compared: Compared):
         "bootstrap": 2,
         "subspaces": 2 + 3,
         "spans": 1 + 2,
-        "published": 7,
+        "published": 8,
     }
     assert 4 <= stages["rematch"][0][1] <= 5
     assert all(done == [(i + 1, len(done)) for i in range(len(done))] for done in stages.values())

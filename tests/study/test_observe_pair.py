@@ -22,7 +22,7 @@ from semconv.results.schema import FilterStep, LayerPair, NullTest, Reason, Rema
 from semconv.statistics.permutation import calibrated_score
 from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.statistics.stopping import Stopping
-from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, same_token, score_strongest
+from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest, swapped
 from semconv.study.observe import Progress
 from semconv.study.observe_pair import observe_pair, resamples
 from semconv.study.settings import StudySettings
@@ -262,9 +262,8 @@ def test_a_suite_may_draw_both_nulls_that_match_again(tmp_path: Path, monkeypatc
     alone = study(WORLD.settings(n_rematch=5), tmp_path / "0", WORLD.a, WORLD.b)
     settings = WORLD.settings(n_rematch=5, n_same_token=6)
     studied = study(settings, tmp_path / "1", WORLD.a, WORLD.b)
-    assert settings.swaps is not None
-    draws = [settings.swaps.draw(5, number) for number in range(6)]
-    passed, ranked = same_token(WORLD.a, WORLD.b, settings.match, draws)
+    draws = settings.swaps["same_token"].draws(5, range(6))
+    passed, ranked = swapped(WORLD.a, WORLD.b, settings.match, draws)
     counts, n = studied.pair.same_token, studied.observed.matched_again["same_token"].n
     assert counts == RematchCounts(
         pairs_mean=passed.mean(),

@@ -30,7 +30,9 @@ def write_both(folder: Path) -> None:
 
     at, r = np.array([0, 1]), np.array([0.5, 0.25])
     layers: dict[str, Any] = {"layer_a": 3, "layer_b": 5, "sae_a": "3", "sae_b": "5", "neuronpedia_b": "m/5-res"}
-    pairs = MatchedPairs(**layers, a=at, b=at, r=r, tokens_a=SIDES[0], tokens_b=SIDES[1])
+    pairs = MatchedPairs(
+        **layers, a=at, b=at, r=r, influence=np.zeros((len(r), 7)), tokens_a=SIDES[0], tokens_b=SIDES[1]
+    )
     write_pairs(folder / "pairs.parquet", [pairs])
     ids = torch.arange(4, dtype=torch.int32)[None]
     text = ReadText(TokenBlocks(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros_like(ids)), list("abcd"))
@@ -61,7 +63,7 @@ CASES = [
     ("pairs", emptied("r"), "column r of .* must have a value in every row"),
     (
         "pairs",
-        lambda t: t.set_column(7, t.schema.field(7), pa.array([["x"], [None]])),
+        lambda t: t.set_column(14, t.schema.field(14), pa.array([["x"], [None]])),
         "column top_tokens_a of .* must have a value in every row",
     ),
 ]

@@ -11,6 +11,7 @@ from semconv.results.schema.controls import Against, ControlPair, Controls, Self
 from semconv.results.schema.layer_pairs import (
     BestOfGrid,
     FilterStep,
+    Influence,
     LayerPair,
     Measures,
     NullOverGrid,
@@ -63,6 +64,7 @@ __all__ = [
     "FilterStep",
     "Fit",
     "FitOrReason",
+    "Influence",
     "Interval",
     "LayerPair",
     "Loss",

@@ -128,6 +128,28 @@ class RematchCounts(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Influence(Part):
+    """What the correlation of the pairs rests on; shares are of a pair's covariance, and of all pairs the median."""
+
+    strongest_share: float | None
+    """Share of the ten positions that add most."""
+    document_share: float | None
+    """Share of the document that adds most."""
+    pairs_of_one_document: Count
+    """Pairs of which one document adds more than half."""
+    token_share: float | None = left_out()
+    """Share of the token that adds most; this and what follows not where spans are compared."""
+    pairs_of_one_token: Count | None = left_out()
+    """Pairs of which one token adds more than half."""
+    within_token_share: float | None = left_out()
+    """Share that is left when the mean of each token is taken off both features."""
+    r_within_token: float | None = left_out()
+    """r of what is left."""
+    pairs_within_token: Count | None = left_out()
+    """Pairs of which that r is above `match.min_r` too."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LayerPair(Part):
     """One SAE of A and one of B: their feature pairs, and every measure."""
 
@@ -147,6 +169,8 @@ class LayerPair(Part):
     """Mean r of the pairs; null where there is none."""
     filters: Many[FilterStep]
     """What each filter left, in order."""
+    influence: Influence | None = left_out()
+    """What their r rests on; not without pairs."""
     undefined_a: Count
     """A features that never vary over the text."""
     undefined_b: Count
