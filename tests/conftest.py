@@ -157,6 +157,7 @@ stop_tokens = ["."]
 min_pairs = 10
 min_activations = 5
 min_documents = 3
+without_strongest = 2
 [compare]
 svcca_k = 4
 [null]

@@ -47,11 +47,12 @@ class FeatureData(NamedTuple):
 
 
 class PairData(NamedTuple):
-    """A pair: places in `a` and `b` of `ExplorerData`, and r."""
+    """A pair: places in `a` and `b` of `ExplorerData`, r, and r within tokens where that is known."""
 
     a: int
     b: int
     r: float
+    within: float | None
 
 
 class ExplorerData(TypedDict):
@@ -163,6 +164,7 @@ def _data(tables: Tables, pairs: list[PairRow], contexts: dict[Feature, list[Con
             place(Feature("a", pair["sae_a"], pair["feature_a"]), pair["top_tokens_a"], pair["link_a"]),
             place(Feature("b", pair["sae_b"], pair["feature_b"]), pair["top_tokens_b"], pair["link_b"]),
             round(pair["r"], 4),
+            None if (within := pair.get("r_within_token")) is None else round(within, 4),
         )
         for pair in pairs
     ]

@@ -43,6 +43,7 @@ class PairRow(TypedDict):
     feature_a: int
     feature_b: int
     r: float
+    r_within_token: float | None
     top_tokens_a: list[str]
     top_tokens_b: list[str]
     link_a: str | None

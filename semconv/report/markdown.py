@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semconv.report import sections
+from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
@@ -84,6 +85,8 @@ def _nulls_text(results: Results) -> str:
 def _optional_sections(results: Results) -> list[str]:
     """Returns title and section of every part of the results that not every run has."""
     parts: list[str] = []
+    if results.depths:
+        parts += ["## Over the depths", sections.depths_section(results.depths)]
     if results.published:
         title = "## From the published protocol to the corrected one"
         parts += [title, sections.published_section(results, results.published)]
@@ -106,6 +109,7 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path) -> 
     parts = [
         f"# {a} (A) and {b} (B): semconv report, suite {results.suite}",
         *warnings_section(results),
+        beyond_tokens(results),
         floor_verdict(results),
         f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {seed}. Nulls: {nulls}",
         "## What was found",

@@ -241,8 +241,10 @@
       el("small", {}, `document ${document_}, ${share}% of its strongest activation`)));
     return el("div", {}, title, items.length ? el("ol", {}, ...items) : el("p", { class: "axis" }, "No context is kept for this feature."));
   };
-  const item = ([a, b, r]) => {
-    const summary = el("summary", {}, el("span", { class: "r" }, r.toFixed(3)), ofSide("a", explorer.a[a]), ofSide("b", explorer.b[b]));
+  const item = ([a, b, r, within]) => {
+    const both = el("span", { class: "r" }, r.toFixed(3));
+    if (within !== null) both.append(el("small", {}, ` ${within.toFixed(2)} within`));
+    const summary = el("summary", {}, both, ofSide("a", explorer.a[a]), ofSide("b", explorer.b[b]));
     const details = el("details", { class: "pair" }, summary);
     details.addEventListener("toggle", () => {
       if (details.childElementCount === 1) details.append(el("div", { class: "both" }, column("a", explorer.a[a]), column("b", explorer.b[b])));
@@ -273,6 +275,7 @@
       return hasText && where.some((texts) => texts.a[a].includes(query) || texts.b[b].includes(query));
     });
     if (fields.order.value === "up") found = found.toReversed();
+    if (fields.order.value === "within") found = found.toSorted((one, other) => (other[3] ?? -2) - (one[3] ?? -2));
     byId("count").textContent = `${found.length.toLocaleString("en")} of ${explorer.pairs.length.toLocaleString("en")} pairs${found.length ? "" : ": nothing matches; try fewer letters or a wider range"}`;
     list.replaceChildren();
     shown = 0;

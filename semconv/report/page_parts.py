@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from semconv.report import charts, page_heat_maps, page_tables, rows, texts, what_was_read
+from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.histograms import Draws
 from semconv.report.result_values import title_of
 from semconv.report.table_cells import Rows
@@ -36,6 +37,7 @@ class ShownVerdict:
 
     lead: Markup
     more: Markup
+    beyond_tokens: Markup
     above: Sequence[str]
     warning: Markup
     chart: str | None
@@ -73,7 +75,9 @@ class PageTables:
     controls: Rows
     split_half: Rows | None
     filters: Rows | None
+    influence: Rows | None
     saes: Rows
+    depths: Rows | None = None
     published: Rows | None = None
     published_text: str = ""
     category_maps: Sequence[page_heat_maps.HeatMap] = ()
@@ -100,6 +104,7 @@ def shown_verdict(results: Results) -> ShownVerdict:
     return ShownVerdict(
         inline(found.opening or statement),
         inline(statement if found.opening else ""),
+        inline(beyond_tokens(results)),
         found.above,
         inline(found.warning),
         charts.verdict_chart(results),
@@ -140,6 +145,8 @@ def shown_tables(results: Results) -> PageTables:
         controls=rows.controls_rows(results),
         split_half=rows.split_half_rows(results) if small else None,
         filters=rows.filter_rows(results) if small else None,
+        influence=rows.influence_rows(results) if small else None,
+        depths=rows.depth_rows(results.depths) if results.depths else None,
         saes=what_was_read.sae_rows(results),
     )
     if results.published:

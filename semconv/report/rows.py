@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from semconv.report.result_values import (
@@ -19,6 +20,8 @@ from semconv.report.table_cells import Rows, interval, percent
 from semconv.report.texts import counted_alone, p_told, tail_note
 from semconv.results.schema import (
     BestOfGrid,
+    Depths,
+    DepthTest,
     NullTest,
     Published,
     Reason,
@@ -205,6 +208,43 @@ def span_rows(results: Results, spans: SpansGrid) -> Rows:
             row.append(f"{show(score and score.score)} (q {show(_q_of(test))})")
         rows.append([*row, _span_note(cell)])
     return Rows(["A x B layer", "pairs", *map(title_of, results.summary), "note"], rows)
+
+
+def influence_rows(results: Results) -> Rows:
+    """Returns what the correlation of the feature pairs of every layer pair rests on."""
+    rows = list[list[object]]()
+    for key, pair in results.grid.items():
+        of, told = pair.influence, list[object]([None] * 7)
+        if of is not None:
+            told = [of.strongest_share, of.document_share, of.token_share, of.r_within_token]
+            told += [of.pairs_of_one_document, of.pairs_of_one_token, of.pairs_within_token]
+        rows.append([key, pair.pairs, pair.mean_r, *told])
+    medians = ["share of ten positions", "of one document", "of one token", "r within tokens"]
+    counted = ["pairs of one document", "pairs of one token", "pairs within tokens"]
+    return Rows(["A x B layer", "pairs", "mean r", *(f"median {name}" for name in medians), *counted], rows)
+
+
+def depth_rows(depths: Mapping[str, Depths]) -> Rows:
+    """Returns how the scores of every measure lie over the depths."""
+    categories = sorted({name for of in depths.values() for name in of.by_category or {}})
+    spans = any(of.over_spans for of in depths.values())
+    rows = list[list[object]]()
+    for measure, of in depths.items():
+        middle = of.middle_above_ends
+        within = middle.interval if isinstance(middle, DepthTest) else None
+        row: list[object] = [title_of(measure), _depth(middle), interval(within) if within else None]
+        row.append(_depth(of.correspondence))
+        row += [_depth(of.over_spans)] if spans else []
+        rows.append(row + [_depth((of.by_category or {}).get(name)) for name in categories])
+    header = ["measure", "middle above ends", "its interval", "score and closeness in depth, rho"]
+    more = [*(["tokens and spans, rho"] if spans else []), *(f"{name}, rho" for name in categories)]
+    return Rows([*header, *more], rows)
+
+
+def _depth(found: DepthTest | Reason | None) -> str | None:
+    if found is None or isinstance(found, Reason):
+        return None if found is None else found.reason
+    return f"{show(found.statistic)} (p {show(found.p)})"
 
 
 def filter_rows(results: Results) -> Rows:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from semconv.report import rows, texts, what_was_read
 from semconv.report.result_values import title_of
 from semconv.report.table_cells import Rows
-from semconv.results.schema import Published, Results, SpansGrid, Subspaces
+from semconv.results.schema import Depths, Published, Results, SpansGrid, Subspaces
 from semconv.system.markdown import table
 
 
@@ -52,8 +54,14 @@ def spans_section(results: Results, spans: SpansGrid) -> str:
 
 
 def filters_section(results: Results) -> str:
-    """Returns what every filter leaves."""
-    return _table(rows.filter_rows(results))
+    """Returns what every filter leaves, and what the correlation of the pairs rests on."""
+    parts = [_table(rows.filter_rows(results)), texts.INFLUENCE_TEXT, _table(rows.influence_rows(results))]
+    return "\n\n".join(parts)
+
+
+def depths_section(depths: Mapping[str, Depths]) -> str:
+    """Returns how the scores lie over the depths."""
+    return f"{texts.DEPTHS_TEXT}\n\n{_table(rows.depth_rows(depths))}"
 
 
 def read_section(results: Results) -> str:

@@ -19,6 +19,18 @@ RELATIONS_TEXT = (
     "How the categories relate: Spearman between the category-by-category similarities of the two models, p "
     "from permuted labels."
 )
+INFLUENCE_TEXT = (
+    "What the correlation of the pairs rests on: how much of a pair's covariance its ten strongest positions add, its "
+    "strongest document and its strongest token; and r when the mean of each token is taken off both features. Counted "
+    "are pairs of which one document, or one token, adds more than half, and pairs whose r within tokens is above the "
+    "bar too. Every pair's own numbers are columns of `pairs.parquet`."
+)
+DEPTHS_TEXT = (
+    "Where scores are high. Middle above ends: the mean over layer pairs in the middle third of both models less the "
+    "mean of early with early and late with late ones. Closeness in depth: the rank correlation of the score with the "
+    "closeness of the relative depths, given the number of feature pairs. Then the rank correlations with the same "
+    "grid over spans, and by category. Every p comes of permuting which depth is which in both models."
+)
 
 
 def text_compared(results: Results) -> str:

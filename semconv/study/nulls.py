@@ -249,6 +249,6 @@ def _matched_again(
         )
         for draw, one in enumerate(pairs):
             r = r_without_strongest(*columns, one.a, one.b, config.without_strongest, partner(draw))
-            pairs[draw] = one.filtered(r > config.min_r, one.r[r > config.min_r], "r without the strongest positions")
+            pairs[draw] = one.filtered(r > config.min_r, one.r, "r without the strongest positions")
     passed = [min(len(one), config.strongest or len(one)) for one in pairs]
     return MatchedAgain(np.array(passed, dtype=np.int64), [ranked_pairs(matches, a, b, config) for matches in draws])

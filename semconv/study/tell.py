@@ -30,6 +30,7 @@ from semconv.study.published_protocol import Departures, published_p, step_draws
 from semconv.study.result_warnings import warnings_of
 from semconv.study.task_names import key_of_control, saes_of_grid
 from semconv.study.tell_controls import tell_controls
+from semconv.study.tell_depths import tell_depths
 from semconv.study.tell_grid import corrected, summarise, with_intervals
 from semconv.study.tell_pair import null_test, pairing_test, tell_pair
 from semconv.suite.config import NullConfig, SuiteConfig
@@ -87,6 +88,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         for c in suite.controls
         if c.name in observations.floors
     }
+    spans, subspaces = _spans(observations, suite), _subspaces(observations, suite)
     results = Results(
         suite=suite.name,
         suite_sha256=stated.suite_sha256,
@@ -98,9 +100,11 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         read=stated.read,
         grid=grid,
         summary={name: summarise(grid, draws, name, place, suite.null) for place, name in enumerate(names)},
+        primary=suite.compare.primary,
+        depths=tell_depths(grid, observations.resamples, spans, subspaces, suite.null) or None,
         controls=tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
-        subspaces=_subspaces(observations, suite),
-        spans=_spans(observations, suite),
+        subspaces=subspaces,
+        spans=spans,
         published=_published(observations, suite),
     )
     return replace(results, warnings=warnings_of(in_order(results)))

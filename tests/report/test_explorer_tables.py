@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from semconv import InputError
+from semconv.matching.influence import INFLUENCES
 from semconv.report import explorer_data as explorer_module
 from semconv.report import explorer_tables as module
 from semconv.report.explorer_data import Explorer, explorer_data
@@ -19,6 +20,9 @@ from tests._helpers.made_up_page import contexts, pairs
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+
+
+NOT_KNOWN: dict[str, Any] = dict.fromkeys(INFLUENCES)
 
 
 def write(folder: Path, of_pairs: list[PairRow], of_contexts: list[Any] | None = None) -> None:
@@ -39,9 +43,16 @@ def shown(folder: Path) -> Explorer:
 
 def many(n: int, layer_pairs: int) -> list[PairRow]:
     """Pairs of several layer pairs whose r often are the same, in an order of no meaning."""
-    rng, (one, *_) = np.random.default_rng(0), pairs(5)[4:]
+    rng, one = np.random.default_rng(0), {**pairs(5)[4], **NOT_KNOWN}
     return [
-        {**one, "sae_a": str(place), "layer_a": int(place), "feature_a": int(a), "feature_b": number, "r": float(r)}
+        {
+            **one,
+            "sae_a": str(place),
+            "layer_a": int(place),
+            "feature_a": int(a),
+            "feature_b": number,
+            "r": float(r),
+        }
         for number, (place, a, r) in enumerate(
             zip(rng.integers(layer_pairs, size=n), rng.integers(99, size=n), rng.integers(50, size=n) / 50, strict=True)
         )
@@ -73,7 +84,7 @@ def test_of_a_large_run_the_page_has_the_strongest_of_every_layer_pair(tmp_path:
 def test_a_run_that_is_not_large_is_shown_whole(tmp_path: Path):
     write(tmp_path, pairs(40), contexts(40))
     tables = Tables.of_run(tmp_path)
-    assert tables.pairs == sorted(pairs(40), key=strongest_first)
+    assert tables.pairs == [{**row, **NOT_KNOWN} for row in sorted(pairs(40), key=strongest_first)]
     assert (tables.total, tables.of_each) == (40, None)
     assert tables.contexts == [{"layer": 0, **row} for row in contexts(40)]
     assert shown(tmp_path).notes == ()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.markdown import claims_table, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
@@ -206,10 +207,10 @@ def written(made: Results, tmp_path: Path) -> str:
     return (tmp_path / "report.md").read_text()
 
 
-def test_the_verdict_on_the_floor_is_the_first_paragraph_and_every_part_is_there(tmp_path: Path):
+def test_the_answer_and_the_verdict_on_the_floor_come_first_and_every_part_is_there(tmp_path: Path):
     made = results(0.34, 4.0, 0.61, 9.0)
     text = written(made, tmp_path)
-    assert text.split("\n\n")[1] == floor_verdict(made)
+    assert text.split("\n\n")[1:3] == [beyond_tokens(made), floor_verdict(made)]
     for part in (
         "over 123,456 tokens of 1,789 documents. Seed 99",
         "1234 permutations",

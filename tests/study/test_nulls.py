@@ -125,11 +125,25 @@ def exchanged(positions: np.ndarray, config: MatchConfig) -> tuple[int, list[tup
     kept = [(i, j) for i, j in kept if min(active[0][i], active[1][j]) >= config.min_activations]
     best_of_a = {i: max((r[i, j], -j) for k, j in kept if k == i) for i in {i for i, _ in kept}}
     pairs = [(i, j) for i, j in kept if best_of_a[i][1] == -j]  # one pair per A feature
-    return sum(r[i, j] > config.min_r for i, j in pairs), sorted(pairs, key=lambda pair: -r[pair])
+    passed = [(i, j) for i, j in pairs if r[i, j] > config.min_r]
+    if config.without_strongest:
+        passed = [(i, j) for i, j in passed if r_left(x[:, i], y[:, j], config.without_strongest) > config.min_r]
+    return len(passed), sorted(pairs, key=lambda pair: -r[pair])
 
 
-def test_same_token_is_matching_again_after_an_exchange_of_dense_rows():
+def r_left(x: np.ndarray, y: np.ndarray, k: int) -> float:
+    """r without the k co-active positions that add most."""
+    both = np.flatnonzero((x > 0) & (y > 0))
+    added = ((x - x.mean()) * (y - y.mean()))[both]
+    rest = np.delete(np.arange(len(x)), both[np.argsort(-added, kind="stable")[:k]])
+    with np.errstate(invalid="ignore"):
+        return float(np.corrcoef(x[rest], y[rest])[0, 1])
+
+
+@pytest.mark.parametrize("without_strongest", [0, 4, 25])
+def test_same_token_is_matching_again_after_an_exchange_of_dense_rows(without_strongest: int):
     config = replace(MATCH, min_r=0.05, need_shared_token=False, min_activations=10, min_documents=0)
+    config = replace(config, without_strongest=without_strongest)
     swaps = TokenSwaps.of(WORLD.blocks)
     draws = swaps.draws(3, range(6))
     passed, ranked = swapped(WORLD.a, WORLD.b, config, draws)
@@ -139,6 +153,18 @@ def test_same_token_is_matching_again_after_an_exchange_of_dense_rows():
         sorted(one[1]) for one in wanted
     ]
     assert len({tuple(pairs[0].tolist()) for pairs in ranked}) > 1
+    if without_strongest == 25:
+        plain = swapped(WORLD.a, WORLD.b, replace(config, without_strongest=0), draws).passed
+        assert (passed <= plain).all()
+        assert passed.sum() < plain.sum()
+
+
+def test_a_shift_leaves_out_the_strongest_positions_of_the_shifted_text():
+    config = replace(MATCH, min_r=0.02, need_shared_token=False, without_strongest=3, min_activations=0)
+    shift = document_shift(WORLD.starts, 3, 1)
+    positions = (np.arange(WORLD.a.n_tokens) + shift) % WORLD.a.n_tokens
+    passed, _ = rematch(WORLD.a, WORLD.b, replace(config, min_documents=0), WORLD.starts, 3, [1])
+    assert passed.tolist() == [exchanged(positions, config)[0]]
 
 
 def test_features_of_the_current_token_survive_an_exchange_and_those_of_the_context_do_not():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from semconv.results.schema.base import Count, Interval, Many, Part, Reason
 from semconv.results.schema.controls import Against, ControlPair, Controls, SelfMatch, StrongestPairs
+from semconv.results.schema.depths import Depths, DepthTest
 from semconv.results.schema.layer_pairs import (
     BestOfGrid,
     FilterStep,
@@ -61,6 +62,8 @@ __all__ = [
     "Controls",
     "Corpus",
     "Count",
+    "DepthTest",
+    "Depths",
     "FilterStep",
     "Fit",
     "FitOrReason",

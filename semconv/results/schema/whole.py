@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from semconv.results.schema.base import Many, Part
 from semconv.results.schema.controls import Controls
+from semconv.results.schema.depths import Depths
 from semconv.results.schema.layer_pairs import LayerPair, Summary
 from semconv.results.schema.sections import Published, SpansGrid, Subspaces
 from semconv.results.schema.what_was_read import Corpus, Model, NullSettings, Read
@@ -36,6 +37,11 @@ class Results(Part):
     """Layer pair, such as `0x2` -> what was found."""
     summary: dict[str, Summary]
     """Measure -> the whole grid."""
+    primary: str | None = left_out()
+    """The measure whose tests under the nulls that match again are the primary end point, by the suite; all else is
+    exploratory."""
+    depths: dict[str, Depths] | None = left_out()
+    """Measure -> how its scores lie over the depths; not where a block has several SAEs."""
     controls: Controls
     """What the scores are where the answer is known."""
     subspaces: Subspaces | None = left_out()

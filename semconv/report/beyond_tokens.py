@@ -1,0 +1,89 @@
+"""The answer of a run in plain words: what two models share beyond the token read, for each third of the depths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from semconv.report.result_values import test_of, title_of
+from semconv.results.schema import LayerPair, Results
+from semconv.statistics.depth import Thirds
+from semconv.statistics.permutation import LEVEL
+
+_THIRDS = ("early", "middle", "late")
+NOT_DRAWN = (
+    "**Beyond the current token.** The null that keeps every token where it is (`null.n_same_token`) was not drawn, so "
+    "nothing here says whether the models share more than which token they are at."
+)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some layer pairs: those of one third of the depths in both models, or the others."""
+
+    name: str
+    pairs: list[LayerPair]
+
+
+def beyond_tokens(results: Results) -> str:
+    """Returns how many layer pairs lie above `same_token`, and how many feature pairs agree within tokens."""
+    if not results.null.n_same_token or not results.summary:
+        return NOT_DRAWN
+    measure = results.primary or next(iter(results.summary))
+    of = f"By {title_of(measure)}" + (", the primary end point," if results.primary else "")
+    parts = _parts([*results.grid.values()])
+    tested = [part for part in parts if any(test_of(pair, measure, "same_token") for pair in part.pairs)]
+    if not tested:
+        return f"**Beyond the current token.** {of} no layer pair left enough feature pairs to be tested."
+    counts = _and([_above(part, measure) for part in tested])
+    said = (
+        f"**Beyond the current token.** {of} the models agree more than what the current token explains in {counts} "
+        f"(above `same_token`, q < {LEVEL:g}). Elsewhere nothing is shown beyond which token is read, which is no "
+        "evidence that there is nothing."
+    )
+    return f"{said} {_within(parts)}".strip()
+
+
+def _parts(pairs: Sequence[LayerPair]) -> list[_Part]:
+    """The layer pairs by third of the depths, where each model has three depths or more; else all of them."""
+    layers = [sorted({pair.layer_a for pair in pairs}), sorted({pair.layer_b for pair in pairs})]
+    if min(map(len, layers)) < len(_THIRDS):
+        return [_Part("", list(pairs))]
+    third = [
+        {layer: int(np.argmax([t.early[i], t.middle[i], t.late[i]])) for i, layer in enumerate(of_side)}
+        for of_side, t in zip(layers, (Thirds.of(len(of_side)) for of_side in layers), strict=True)
+    ]
+    found = [_Part(name, []) for name in (*_THIRDS, "other")]
+    for pair in pairs:
+        a, b = third[0][pair.layer_a], third[1][pair.layer_b]
+        found[a if a == b else -1].pairs.append(pair)
+    return [part for part in found if part.pairs]
+
+
+def _above(part: _Part, measure: str) -> str:
+    tests = [test_of(pair, measure, "same_token") for pair in part.pairs]
+    q = [test.q for test in tests if test is not None and test.q is not None]
+    above = sum(value < LEVEL for value in q)
+    if part.name == "other":
+        return f"{above} of {len(q)} of layers from different thirds"
+    return f"{above} of {len(q)} {part.name} layer pairs".replace("  ", " ")
+
+
+def _within(parts: Sequence[_Part]) -> str:
+    """What share of the feature pairs keeps an r above the bar when each token's mean is taken off."""
+    told = list[str]()
+    for part in parts:
+        found = [(pair.influence.pairs_within_token, pair.pairs) for pair in part.pairs if pair.influence is not None]
+        kept = [(within, n) for within, n in found if within is not None]
+        if kept and part.name != "other":
+            share = sum(within for within, _ in kept) / sum(n for _, n in kept)
+            told.append(f"{share:.0%}" + (f" of the {part.name} ones" if part.name else ""))
+    if not told:
+        return ""
+    return f"Of the feature pairs, so many correlate among positions of one token, too (r above the bar): {_and(told)}."
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
