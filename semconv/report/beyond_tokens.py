@@ -32,7 +32,7 @@ def beyond_tokens(results: Results) -> str:
     if not results.null.n_same_token or not results.summary:
         return NOT_DRAWN
     measure = results.primary or next(iter(results.summary))
-    of = f"By {title_of(measure)}" + (", the primary end point," if results.primary else "")
+    of = f"By {title_of(measure)}" + (" (the primary end point)" if results.primary else "")
     parts = _parts([*results.grid.values()])
     tested = [part for part in parts if any(test_of(pair, measure, "same_token") for pair in part.pairs)]
     if not tested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from threading import Lock
 
 import numpy as np
@@ -19,7 +19,7 @@ from semconv.text.token_blocks import TokenBlocks
 _SWAPS = 4  # stream of the generator, beside those of `resampling`
 
 
-_KEPT = 4  # groups of draws that the layer pairs of a grid share, a few threads at a time
+_KEPT_BYTES = 2**28  # of draws that the layer pairs of a grid share
 
 
 class TokenSwaps:
@@ -50,7 +50,7 @@ class TokenSwaps:
         self.n_movable = int(widespread[token].sum())
         if not self.n_movable:
             raise InputError(f"null.n_same_{what} needs a {what} that stands in two documents, got none")
-        self._lock, self._draws = Lock(), lru_cache(_KEPT)(self._drawn)
+        self._lock, self._kept = Lock(), dict[tuple[int, int], Int[ndarray, " n"]]()
 
     @cached_property
     def sha256(self) -> str:
@@ -74,12 +74,17 @@ class TokenSwaps:
         return cls(np.unique(bigram, return_inverse=True)[1], blocks.document[blocks.mask].numpy(), "bigram")
 
     def draws(self, seed: int, numbers: Sequence[int]) -> Int[ndarray, "m n"]:
-        """Returns several exchanges, int32 [m, n], not to be written to: who asks for the same soon gets the same."""
-        with self._lock:  # tasks run side by side, and each set is drawn once
-            return self._draws(seed, tuple(numbers))
+        """Returns several exchanges, int32 [m, n]; as many as fit into 256 MiB are kept for who asks again."""
+        return np.stack([self._once(seed, number) for number in numbers])
 
-    def _drawn(self, seed: int, numbers: tuple[int, ...]) -> Int[ndarray, "m n"]:
-        return np.stack([self.draw(seed, number) for number in numbers])
+    def _once(self, seed: int, number: int) -> Int[ndarray, " n"]:
+        with self._lock:  # tasks run side by side, and each exchange is drawn once
+            found = self._kept.get((seed, number))
+            if found is None:
+                found = self.draw(seed, number)
+                if (len(self._kept) + 1) * found.nbytes <= _KEPT_BYTES:
+                    self._kept[seed, number] = found
+            return found
 
     def draw(self, seed: int, number: int) -> Int[ndarray, " n"]:
         """Returns exchange `number`, int32 [n]: position i gets what stood at position `draw[i]`.

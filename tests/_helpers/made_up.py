@@ -89,6 +89,7 @@ class _Maker:
                 schema.FilterStep(step="both features vary", before=512, after=vary),
                 schema.FilterStep(step="r > 0.1", before=vary, after=pairs),
             ),
+            influence=self.influence(),
             undefined_a=11,
             undefined_b=12,
             noisy_features_a=13,
@@ -98,6 +99,22 @@ class _Maker:
                 features=431, same_partner=round(1 - self.number(), 4), r_reliability=self.number()
             ),
             measures=self.scores(value, z),
+        )
+
+    def influence(self) -> schema.Influence:
+        shares = ("strongest_share", "document_share", "token_share", "within_token_share", "r_within_token")
+        counts = {"pairs_of_one_document": 17, "pairs_of_one_token": 118, "pairs_within_token": 119}
+        return schema.Influence(**{name: self.number() for name in shares}, **counts)
+
+    def depths(self) -> schema.Depths:
+        def test() -> schema.DepthTest:
+            return schema.DepthTest(statistic=self.number(), p=self.number(), exact=True, interval=self.two())
+
+        return schema.Depths(
+            middle_above_ends=Reason(reason="thirds of the depths need three of each model, got 2 and 2"),
+            correspondence=test(),
+            over_spans=test(),
+            by_category={"Time": test()},
         )
 
     def control(
@@ -283,6 +300,8 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         ),
         grid=grid,
         summary={name: make.summary(score) for name in MEASURES},
+        primary="rsa",
+        depths={name: make.depths() for name in MEASURES},
         controls=make.controls(floor_score, floor_z),
         subspaces=make.subspaces(),
         spans=make.spans(),

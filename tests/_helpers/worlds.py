@@ -13,7 +13,7 @@ import torch
 from semconv import SparseActivations, TokenBlocks
 from semconv.compare import make_measures
 from semconv.compare.measure import Measure
-from semconv.results.schema import LayerPair, Reason, Score, SplitHalf
+from semconv.results.schema import LayerPair, NullTest, Reason, Score, SplitHalf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Workplace
 from semconv.statistics.resampling import document_starts
@@ -183,3 +183,9 @@ class ByNumber(Measure[np.ndarray]):
 
     def null_scores(self, x: np.ndarray, y: np.ndarray, permutations: np.ndarray) -> np.ndarray:
         return self._null(len(permutations))
+
+
+def null_test_of(**values: float | None) -> NullTest:
+    """A test of which only these numbers matter."""
+    names = ("score", "mean", "sd", "z", "calibrated", "p", "q", "q_by")
+    return NullTest(**{**dict.fromkeys(names, 0.5), **values})  # pyright: ignore[reportArgumentType]

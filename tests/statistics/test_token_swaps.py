@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import semconv.statistics.token_swaps
 from semconv.statistics.token_swaps import TokenSwaps
 from semconv.system.errors import InputError
 from semconv.text.token_blocks import TokenBlocks
@@ -93,9 +94,18 @@ def test_bigrams_keep_the_token_before():
         TokenSwaps.of_bigrams(TokenBlocks(ids[:1], mask[:1], document[:1]))
 
 
-def test_the_same_draws_are_drawn_once():
+def test_draws_are_drawn_once_as_long_as_they_fit(monkeypatch: pytest.MonkeyPatch):
     swaps = TokenSwaps(np.zeros(6, dtype=int), np.arange(6))
-    draws = swaps.draws(3, range(4))
-    assert draws is swaps.draws(3, [0, 1, 2, 3])
-    assert np.array_equal(draws, np.stack([swaps.draw(3, number) for number in range(4)]))
-    assert not np.array_equal(draws, swaps.draws(4, range(4)))
+    drawn: list[tuple[int, int]] = []
+
+    def draw(seed: int, number: int) -> np.ndarray:
+        drawn.append((seed, number))
+        return TokenSwaps.draw(swaps, seed, number)
+
+    monkeypatch.setattr(swaps, "draw", draw)
+    monkeypatch.setattr(semconv.statistics.token_swaps, "_KEPT_BYTES", 4 * 6 * 4)
+    expected = np.stack([TokenSwaps.draw(swaps, 3, number) for number in range(5)])
+    for _ in range(2):
+        assert np.array_equal(swaps.draws(3, range(5)), expected)
+    assert drawn == [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 4)]  # four fit
+    assert not np.array_equal(swaps.draws(4, range(5)), expected)
