@@ -30,6 +30,7 @@ from semconv.validation.synthetic import (
     random_decoder,
     topical_activations,
 )
+from semconv.validation.token_cases import TokenText, token_case
 from semconv.validation.uniformity import Case, Tests, p_and_u
 
 N_PAIRS, D_A, D_B = 32, 8, 10  # more pairs than the directions of both spaces, which PWCCA needs
@@ -236,6 +237,24 @@ CASES = (
         (),
         models_case(Text(decoders="activations", labels=2), FEW),
         "as 'models, active geometry', and pairs must share a top token, one of two that topics draw at random",
+    ),
+    Case(
+        "tokens alone",
+        ("same_token", "same_bigram"),
+        token_case(TokenText()),
+        "models that share what the current token says and nothing else",
+    ),
+    Case(
+        "two tokens alone",
+        ("same_bigram",),
+        token_case(TokenText("bigram", 5)),
+        "models that share what the current token and the one before say",
+    ),
+    Case(
+        "beyond tokens",
+        (),
+        token_case(TokenText(common=0.05)),
+        "as 'tokens alone', and at 5% of the positions partners fire together for another reason",
     ),
 )
 """Null data sets; the place of a case is part of its seed."""
