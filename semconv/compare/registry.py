@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,6 +56,16 @@ DRAW_CLASSES = {
 def draw_class(measure: str) -> str | None:
     """Returns the key of `DRAW_CLASSES` that a measure belongs to; None of a measure that is not registered."""
     return next((name for name, measures in DRAW_CLASSES.items() if measure in measures), None)
+
+
+def score_range(measure: str) -> tuple[float, float]:
+    """Returns the least and the largest score that a measure can have; infinite where there is no bound, or it is
+    unknown."""
+    if measure not in MEASURES:
+        return -math.inf, math.inf
+    if measure == "cka_unbiased":
+        return -math.inf, 1.0
+    return (-1.0 if measure.startswith("rsa") else 0.0), 1.0
 
 
 def make_measures(

@@ -10,7 +10,7 @@ from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
-from semconv.report.texts import cannot_tell, counted_alone, draws_text, p_told, text_compared
+from semconv.report.texts import counted_alone, draws_text, lowest_q, p_told, text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, about, none_about
 from semconv.results.schema import BestOfGrid, NullOverGrid, Results
@@ -51,7 +51,7 @@ def headline(results: Results) -> str:
 
 
 def _beside_null(null: str, n: NullOverGrid) -> str:
-    beside = "".join(f"; {said}" for said in (cannot_tell(n), counted_alone(n)) if said)
+    beside = "".join(f"; {said}" for said in (lowest_q(n), counted_alone(n)) if said)
     best = n.best_of_grid
     p = f", p of the best of the grid {show(p_told(best.p, best.draws))}" if isinstance(best, BestOfGrid) else ""
     return (

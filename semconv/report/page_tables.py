@@ -12,7 +12,7 @@ from semconv.report.result_values import (
 )
 from semconv.report.scales import rounded
 from semconv.report.table_cells import Rows
-from semconv.report.texts import cannot_tell, counted_alone, draws_text, text_compared
+from semconv.report.texts import counted_alone, draws_text, lowest_q, text_compared
 from semconv.results.claims import Checked, about
 from semconv.results.schema import NullOverGrid, Results
 
@@ -63,5 +63,5 @@ def headline_rows(results: Results) -> Rows:
 def _above(found: NullOverGrid | None) -> str | None:
     if not found or not found.layer_pairs:
         return None
-    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", cannot_tell(found), counted_alone(found))))
+    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", lowest_q(found), counted_alone(found))))
     return f"{found.significant} of {found.layer_pairs} ({beside})"

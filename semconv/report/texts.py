@@ -46,14 +46,17 @@ def text_compared(results: Results) -> str:
     )
 
 
-def cannot_tell(summary: NullOverGrid) -> str:
-    """Returns what stands beside a count of layer pairs with q < 0.05 where one alone could not be among them.
+def lowest_q(summary: NullOverGrid) -> str:
+    """Returns what stands beside a count of layer pairs with q < 0.05: the lowest q that one alone could have.
 
     Args:
         summary: of one null of one measure.
     """
     smallest = summary.smallest_q
-    return "" if smallest is None or smallest < LEVEL else f"cannot tell one alone, whose q is {show(smallest)} at best"
+    if smallest is None:
+        return ""
+    beside = f"one alone has q {show(smallest)} at best"
+    return beside if smallest < LEVEL else f"{beside} and cannot be told"
 
 
 def counted_alone(summary: NullOverGrid) -> str:

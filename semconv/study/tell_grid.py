@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -10,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from semconv.compare.registry import score_range
 from semconv.results.schema import (
     BestOfGrid,
     Interval,
@@ -86,18 +88,24 @@ def with_intervals(grid: Mapping[str, LayerPair], resamples: Mapping[str, Resamp
 
     def with_interval(pair: LayerPair, drawn: Resamples) -> LayerPair:
         measures = {
-            name: replace(found, interval=interval(found.score, drawn.scores[:, at]))
+            name: replace(found, interval=interval(found.score, drawn.scores[:, at], score_range(name)))
             if isinstance(found, Score)
             else found
             for at, (name, found) in enumerate(pair.measures.items())
         }
-        return replace(pair, measures=measures, pairs_interval=interval(pair.pairs, drawn.counts.astype(np.float64)))
+        counted = interval(pair.pairs, drawn.counts.astype(np.float64), (0.0, math.inf))
+        return replace(pair, measures=measures, pairs_interval=counted)
 
     return {key: with_interval(pair, resamples[key]) for key, pair in grid.items()}
 
 
-def interval(observed: float, draws: Float[ndarray, " m"]) -> Interval | None:
+def interval(
+    observed: float, draws: Float[ndarray, " m"], within: tuple[float, float] = (-math.inf, math.inf)
+) -> Interval | None:
     """Returns the interval of a score at LEVEL from its resampled scores, or None where some have none.
+
+    None as well where it would leave the values `within` which the score must be: its shape is then not that of the
+    sampling distribution.
 
     Observed plus and minus the standard deviation of the draws times Student's t (Efron & Tibshirani 1993, 12.2), not
     the percentiles of the draws: a document drawn twice repeats its text, which raises the best of many correlations,
@@ -108,7 +116,8 @@ def interval(observed: float, draws: Float[ndarray, " m"]) -> Interval | None:
     if len(draws) < 2 or not np.isfinite(draws).all():
         return None
     half = float(t.ppf(1 - LEVEL / 2, len(draws) - 1) * draws.std(ddof=1))
-    return observed - half, observed + half
+    low, high = observed - half, observed + half
+    return (low, high) if within[0] <= low and high <= within[1] else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -14,6 +14,8 @@ import torch
 from statsmodels.stats.multitest import multipletests
 
 from semconv import SparseActivations
+from semconv.compare import MEASURES
+from semconv.compare.registry import score_range
 from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
 from semconv.planning.planned_tasks import planned_sides, planned_tasks
 from semconv.planning.shapes import SaeShape, Shapes
@@ -167,6 +169,14 @@ def test_intervals_by_hand():
     assert interval(0.2, np.array([0.1, np.nan, 0.3])) is None
     assert interval(0.2, np.array([0.1])) is None
     assert interval(0.25, np.full(5, 0.3)) == (0.25, 0.25)
+    assert interval(5.0, np.array([1.0, 2.0, 3.0]), (0.0, 10.0)) == (low, high)
+    assert interval(5.0, np.array([1.0, 2.0, 3.0]), (0.0, 9.0)) is None
+    assert interval(5.0, np.array([1.0, 2.0, 3.0]), (1.0, 10.0)) is None
+    ranges = {name: score_range(name) for name in (*MEASURES, "other")}
+    assert {name for name, (low, _) in ranges.items() if low == 0} == {
+        *("svcca_pc1", "svcca_variance", "svcca_fixed_k", "pwcca", "mean_squared_cc", "cka", "procrustes", "mutual_knn")
+    }
+    assert {high for name, (_, high) in ranges.items() if name != "other"} == {1.0}
 
 
 def test_an_interval_holds_the_truth_as_often_as_it_says_though_the_draws_are_shifted():
@@ -321,10 +331,10 @@ def test_the_grid_is_study_with_q_values_and_intervals(compared: Compared, tmp_p
         found, alone = grid[key], studied[i].pair
         assert found.pairs == alone.pairs
         draws = resamples(settings, encoded.sides_a[i].read(), b, range(4))
-        assert found.pairs_interval == interval(found.pairs, draws.counts.astype(np.float64))
+        assert found.pairs_interval == interval(found.pairs, draws.counts.astype(np.float64), (0.0, math.inf))
         for place, name in enumerate(suite.compare.measures):
             score = score_of(found.measures, name)
-            assert score.interval == interval(score.score, draws.scores[:, place])
+            assert score.interval == interval(score.score, draws.scores[:, place], score_range(name))
             for null in score_of(alone.measures, name).nulls:
                 of_grid = [p_of(one.pair.measures, name, null).p for one in studied]
                 test = p_of(found.measures, name, null)
