@@ -3,9 +3,10 @@
     python scripts/measure/null_speed.py runs/mini
 
 `shuffle`: 1000 permutations of every measure the package has, for every layer pair. `rematch`: 100 shifts for every
-layer pair, each matched again and scored by every measure of the suite. The straightforward loop starts afresh for
-every draw, with the library that a reader would reach for; it is timed on one layer pair, a few draws of it, checked
-against the package's value and multiplied up. Prints Markdown; exit code 1 if a value differs.
+layer pair, each matched again and scored by every measure of the suite; `same_token`: as many exchanges. The
+straightforward loop starts afresh for every draw, with the library that a reader would reach for; it is timed on one
+layer pair, a few draws of it, checked against the package's value and multiplied up. Prints Markdown; exit code 1 if a
+value differs.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from semconv.pipeline.reproduce import Run, load_corpus
 from semconv.pipeline.stored_saes import open_stores
 from semconv.statistics.permutation import permutation_ids
 from semconv.statistics.resampling import document_shift, document_starts
-from semconv.study.nulls import rematch, score_strongest
+from semconv.statistics.token_swaps import TokenSwaps
+from semconv.study.nulls import MatchedAgain, rematch, score_strongest, swapped
 from semconv.study.sides import Side, match_sides, prepare_pairs
 from semconv.suite.config import load_suite
 from semconv.system.errors import InputError
@@ -127,19 +129,25 @@ def shuffle_rows(cells: list[Cell], pairs: list[FeaturePairs], measures: list[Me
     return rows
 
 
-def rematch_rows(run: Run, cells: list[Cell], starts: ndarray, measures: list[Measure[Any]], m: int) -> list[list[str]]:
-    """Times m shifts of all cells, matched and scored, and one of the straightforward loop for the first cell."""
+def rematch_rows(
+    run: Run, cells: list[Cell], starts: ndarray, swaps: TokenSwaps, measures: list[Measure[Any]], m: int
+) -> list[list[str]]:
+    """Times m shifts of all cells, matched and scored, one of the straightforward loop for the first, m exchanges."""
     seed = run.suite.null.seed
 
-    def null(cell: Cell) -> None:
-        ranked = rematch(*cell, run.suite.match, starts, seed, range(m))[1]
-        n = min(len(pairs[0]) for pairs in ranked)
-        for pairs in ranked:
-            score_strongest(measures, *cell, pairs, n)
+    def timed(again: Callable[[Cell], MatchedAgain]) -> float:
+        def null(cell: Cell) -> None:
+            ranked = again(cell).ranked
+            n = min(len(pairs[0]) for pairs in ranked)
+            for pairs in ranked:
+                score_strongest(measures, *cell, pairs, n)
 
-    began = time.perf_counter()
-    side_by_side([partial(null, cell) for cell in cells], True)
-    seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        side_by_side([partial(null, cell) for cell in cells], True)
+        return time.perf_counter() - began
+
+    seconds = timed(lambda cell: rematch(*cell, run.suite.match, starts, seed, range(m)))
+    exchanged = timed(lambda cell: swapped(*cell, run.suite.match, swaps.draws(seed, range(m))))
     shift = document_shift(starts, seed, 0)
     ranked = rematch(*cells[0], run.suite.match, starts, seed, [0])[1][0]
     began = time.perf_counter()
@@ -157,7 +165,8 @@ def rematch_rows(run: Run, cells: list[Cell], starts: ndarray, measures: list[Me
             "SciPy CSR product, dense r, scores from scratch",
             f"{plain:.0f}",
             f"{plain / seconds:.0f}",
-        ]
+        ],
+        ["same_token", f"{exchanged:.0f}", "", "", f"{exchanged / seconds:.2f} of rematch"],
     ]
 
 
@@ -179,7 +188,8 @@ def main() -> None:
     settings = (suite.compare.svcca_threshold, suite.compare.svcca_k, suite.compare.knn_k)
     rows = shuffle_rows(cells, pairs, make_measures(tuple(MEASURES), *settings), options.permutations)
     starts = document_starts(blocks)
-    rows += rematch_rows(run, cells, starts, make_measures(suite.compare.measures, *settings), options.shifts)
+    of_suite = make_measures(suite.compare.measures, *settings)
+    rows += rematch_rows(run, cells, starts, TokenSwaps.of(blocks), of_suite, options.shifts)
     columns = ["null", "s", "straightforward loop", "s, multiplied up", "ratio"]
     fewest, most = min(map(len, pairs)), max(map(len, pairs))
     print(

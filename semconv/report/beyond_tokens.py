@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semconv.report.result_values import test_of, title_of
+from semconv.report.scales import rounded
 from semconv.results.schema import LayerPair, Results
 from semconv.statistics.depth import Thirds
 from semconv.statistics.permutation import LEVEL
@@ -43,7 +44,7 @@ def beyond_tokens(results: Results) -> str:
         f"(above `same_token`, q < {LEVEL:g}). Elsewhere nothing is shown beyond which token is read, which is no "
         "evidence that there is nothing."
     )
-    return f"{said} {_within(parts)}".strip()
+    return " ".join(filter(None, (said, _sizes(tested, measure), _within(parts))))
 
 
 def _parts(pairs: Sequence[LayerPair]) -> list[_Part]:
@@ -69,6 +70,19 @@ def _above(part: _Part, measure: str) -> str:
     if part.name == "other":
         return f"{above} of {len(q)} of layers from different thirds"
     return f"{above} of {len(q)} {part.name} layer pairs".replace("  ", " ")
+
+
+def _sizes(parts: Sequence[_Part], measure: str) -> str:
+    """How far the scores are from what the current token explains, on average."""
+    told = list[str]()
+    for part in parts:
+        tests = [test_of(pair, measure, "same_token") for pair in part.pairs]
+        both = [(test.score, test.mean) for test in tests if test is not None and test.mean is not None]
+        if both and part.name != "other":
+            score, mean = np.mean(both, axis=0)
+            third = f" ({part.name})" if part.name else ""
+            told.append(f"{rounded(float(score))} against {rounded(float(mean))}{third}")
+    return f"The mean score is, against that under the null, {_and(told)}." if told else ""
 
 
 def _within(parts: Sequence[_Part]) -> str:

@@ -18,8 +18,9 @@ def pair(a: int, b: int, q: float | None, pairs: int, within: int | None) -> Lay
     """A layer pair with a q of RSA under `same_token`, none if it was not tested."""
     one = MADE.grid["1x2"]
     assert one.influence is not None
+    tested = Score(score=0.1, nulls={"same_token": null_test_of(q=q, mean=0.25)})
     measures = {
-        "rsa": Reason(reason="too few") if q is None else Score(score=0.1, nulls={"same_token": null_test_of(q=q)}),
+        "rsa": Reason(reason="too few") if q is None else tested,
         "svcca_pc1": Score(score=0.2, nulls={"same_token": null_test_of(q=1.0)}),
     }
     influence = replace(one.influence, pairs_within_token=within)
@@ -50,6 +51,7 @@ def test_every_third_of_the_depths_is_told():
         "0 of 1 early layer pairs, 1 of 1 middle layer pairs, 1 of 1 late layer pairs and "
         "1 of 6 of layers from different thirds (above `same_token`, q < 0.05)"
     ) in text
+    assert "The mean score is, against that under the null, 0.500 against 0.250 (early), 0.500 against 0.250 (m" in text
     assert text.endswith(
         "too (r above the bar): 5% of the early ones, 40% of the middle ones and 77% of the late ones."
     )
