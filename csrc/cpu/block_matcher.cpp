@@ -80,8 +80,8 @@ void BlockMatcher::finish(int64_t worker, int64_t feature, int64_t* accumulator,
   const RowBound constants = row_bound(a_.sum[feature], a_.variance[feature]);
   float row_threshold = widened(row.threshold());
   for (int64_t start = 0;; start += kGroup) {
-    start = next_candidate_group(accumulator, gain_.data(), drift_.data(), w.threshold.data(), constants,
-                                 row_threshold, start, padded());
+    start = next_candidate_group(accumulator, gain_.data(), drift_.data(), w.threshold.data(), constants, row_threshold,
+                                 start, padded());
     if (start >= padded()) return;
     for (int64_t c = start; c < std::min(start + kGroup, count_); ++c) {
       const float bound = bound_of(accumulator[c], gain_[c], drift_[c], constants);

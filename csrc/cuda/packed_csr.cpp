@@ -104,8 +104,8 @@ Postings make_postings(const ScannedCsr& a, const PackedRows& rows, const int32_
   static_assert(sizeof(Posting) == sizeof(int64_t));
   const at::Tensor next = out.offsets.clone();
   launch_each(
-      ScatterPostings{a.view, a.inverse_scale.const_data_ptr<double>(), rows.row_start.const_data_ptr<int64_t>(), partner,
-                      next.mutable_data_ptr<int64_t>(),
+      ScatterPostings{a.view, a.inverse_scale.const_data_ptr<double>(), rows.row_start.const_data_ptr<int64_t>(),
+                      partner, next.mutable_data_ptr<int64_t>(),
                       reinterpret_cast<Posting*>(out.entries.mutable_data_ptr<int64_t>()), moments.sums(wanted)},
       a.view.n_tokens * kTokenLanes);
   return out;

@@ -24,8 +24,7 @@ at::Tensor permuted_dot_cuda(const at::Tensor& x, const at::Tensor& y, const at:
   check_permuted_dot_shapes(x, y, permutations);
   check_memory({x, y, permutations});
   const DeviceScope scope(x);
-  const at::Tensor xc = x.contiguous(), yc = y.contiguous(),
-                   pc = checked_permutations(permutations);
+  const at::Tensor xc = x.contiguous(), yc = y.contiguous(), pc = checked_permutations(permutations);
   const int64_t n = x.size(0), n_permutations = pc.size(0);
   const at::Tensor out = at::empty({n_permutations}, x.options());
   const int64_t at_once = std::max<int64_t>(1, kScratchBytes / (8 * n));

@@ -20,8 +20,10 @@ from semconv.cli.terminal import (
     RematchesOption,
     SameBigramOption,
     SameTokenOption,
+    SinkNormOption,
     StoresOption,
     SuiteArgument,
+    WithoutStrongestOption,
     app,
     bytes_of,
     out,
@@ -131,15 +133,10 @@ def compare(
     skip_positions: Annotated[
         int, typer.Option(help="The first positions of text in every row that do not count.")
     ] = 0,
-    sink_norm: Annotated[
-        float,
-        typer.Option(help="Positions whose stream norm is above so many medians do not count; 0 keeps them."),
-    ] = 10.0,
+    sink_norm: SinkNormOption = 10.0,
     min_activations: Annotated[int, typer.Option(help="Tokens on which both features of a pair must be active.")] = 20,
     min_documents: Annotated[int, typer.Option(help="Documents in which both features of a pair must be active.")] = 3,
-    without_strongest: Annotated[
-        int, typer.Option(help="Strongest positions of a pair without which r must be above 0.1 too; 0 does not ask.")
-    ] = 10,
+    without_strongest: WithoutStrongestOption = 10,
     stop_tokens: Annotated[
         bool, typer.Option(help="Drop pairs with punctuation or a control token among the top tokens.")
     ] = True,

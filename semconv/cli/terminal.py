@@ -88,6 +88,12 @@ RematchesOption = Annotated[
 SameTokenOption = Annotated[
     int, typer.Option(help="Exchanges of positions of the same token, the null same_token; 0 leaves it out.")
 ]
+SinkNormOption = Annotated[
+    float, typer.Option(help="Positions whose stream norm is above so many medians do not count; 0 keeps them.")
+]
+WithoutStrongestOption = Annotated[
+    int, typer.Option(help="Strongest positions of a pair without which r must be above 0.1 too; 0 does not ask.")
+]
 SameBigramOption = Annotated[
     int, typer.Option(help="Exchanges of positions of the same two tokens, the null same_bigram; 0 leaves it out.")
 ]

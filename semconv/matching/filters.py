@@ -90,14 +90,14 @@ def match_features(
     config: MatchConfig,
     active_a: Activity = Activity(),
     active_b: Activity = Activity(),
+    *,
     r_without: RWithout | None = None,
 ) -> FeaturePairs:
-    """Pairs features by the strategy of the config, then applies the published filters in their published order.
+    """Pairs features by the strategy of the config, then applies its filters, the published in their published order.
 
     Args:
         matches: the `needed_partners` best partners in both directions.
-        top_tokens_a: [F_a] lists of top-activating tokens, or a table of `TopTokens.of_sides`, which saves time when
-            the same features are matched many times.
+        top_tokens_a: [F_a] lists of top-activating tokens, or a table of `TopTokens.of_sides`, which saves time.
         top_tokens_b: [F_b], of the same kind; tables must come from one call.
         config: strategy and filters, with their settings; a filter that is off is not listed in the counts.
         active_a: how often each A feature is active.
@@ -138,10 +138,8 @@ def match_features(
     if config.without_strongest:
         if r_without is None:
             raise InputError("match.without_strongest needs a function that gives r without positions, got none")
-        apply(
-            f"r > {config.min_r:g} without its {config.without_strongest} strongest positions",
-            lambda p: r_without(p.a, p.b) > config.min_r,  # NaN, where nothing varies without them, is not
-        )
+        step = f"r > {config.min_r:g} without its {config.without_strongest} strongest positions"
+        apply(step, lambda p: r_without(p.a, p.b) > config.min_r)  # NaN, where nothing varies without them, is not
     if config.strongest:
         apply(f"the {config.strongest} strongest", lambda p: _strongest(p, config.strongest))
     return FeaturePairs(pairs.a, pairs.b, pairs.r, tuple(counts))
@@ -200,7 +198,7 @@ def match_subset(
         config,
         _activity(part_a, documents),
         _activity(part_b, documents),
-        r_without_of(part_a, part_b, config),
+        r_without=r_without_of(part_a, part_b, config),
     )
     return FeaturePairs(numbers_a[pairs.a], numbers_b[pairs.b], pairs.r, pairs.counts)
 

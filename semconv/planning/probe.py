@@ -142,7 +142,10 @@ def _matching(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any
         made_up_side(acts, 1, suite.match.stop_tokens, seed, name)
         for seed, (name, acts) in enumerate(zip("ab", whole, strict=True))
     )
-    matches, config = best_matches(a.acts, b.acts).to("cpu"), replace(suite.match, min_documents=0, strategy="best")
+    matches, config = (
+        best_matches(a.acts, b.acts).to("cpu"),
+        replace(suite.match, min_documents=0, strategy="best", without_strongest=0),
+    )
     active = a.activity(config), b.activity(config)
     filters = probing.seconds(lambda: match_features(matches, a.tokens, b.tokens, config, *active))
     entries, half = many * sizes.l0_b, torch.arange(0, many, 2)

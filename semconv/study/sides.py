@@ -253,7 +253,7 @@ def match_sides(a: Side, b: Side, config: MatchConfig, matches: BestMatches | No
     if matches is None:
         matches = best_matches(a.acts, b.acts, needed_partners(config, a.n_features, b.n_features)).to("cpu")
     active, r_without = (a.activity(config), b.activity(config)), r_without_of(a.acts, b.acts, config)
-    return match_features(matches, a.tokens, b.tokens, config, *active, r_without)
+    return match_features(matches, a.tokens, b.tokens, config, *active, r_without=r_without)
 
 
 @dataclass(frozen=True, eq=False)

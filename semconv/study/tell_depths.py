@@ -78,7 +78,10 @@ def tell_depths(
     a, b = (sorted(of_side) for of_side in labels)
     by_depth = _Grid([[pair_key(of_a, of_b) for _, of_b in b] for _, of_a in a], null)
     names = list(next(iter(grid.values())).measures)
-    return {name: _depths(by_depth, name, place, grid, resamples, spans, subspaces) for place, name in enumerate(names)}
+    return {
+        name: _depths(by_depth, name, place, grid, resamples=resamples, spans=spans, subspaces=subspaces)
+        for place, name in enumerate(names)
+    }
 
 
 def _depths(
@@ -86,6 +89,7 @@ def _depths(
     name: str,
     place: int,
     grid: Mapping[str, LayerPair],
+    *,
     resamples: Mapping[str, Resamples],
     spans: SpansGrid | None,
     subspaces: Subspaces | None,

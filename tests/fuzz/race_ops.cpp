@@ -204,8 +204,10 @@ Case permuted_case(const Side& a, const Side& b, const at::Tensor& permutations)
     return list(semconv::best_matches_permuted_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices,
                                                    b.values, b.n_features, permutations, 2));
   };
-  return {
-      "best_matches_permuted", call, {a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, permutations}, true};
+  return {"best_matches_permuted",
+          call,
+          {a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, permutations},
+          true};
 }
 
 // State of a stream that has seen smaller values, so that some of the next chunk saturate.

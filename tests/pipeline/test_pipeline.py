@@ -108,7 +108,7 @@ def test_a_run_has_every_section(finished: Path):
     assert set(results["controls"]["pairs"]) == {"twin", "other"}
     assert abs(results["controls"]["lowest_self_score"] - 1) < 1e-9
     assert results["published"]["steps"][0]["step"] == "as published"
-    assert len(results["published"]["steps"]) == 7
+    assert len(results["published"]["steps"]) == 8
     for cell in results["grid"].values():
         assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch", "same_token"}
         assert len(cell["pairs_interval"]) == 2
