@@ -190,8 +190,29 @@ def real_cells_table() -> str:
     return table(["run", "SAEs", "pairs", marks, "RSA", "of rematches", "p", "same partner on halves"], rows)
 
 
+def nulls_table() -> str:
+    """Returns RSA of every layer pair of the reference run beside each of its nulls, and what its pairs rest on."""
+    rows: list[list[object]] = []
+    for key, cell in read_json(f"{REFERENCE}/results.json")["grid"].items():
+        rsa, of = cell["measures"]["rsa"], cell["influence"]
+        tests = [rsa["nulls"][null] for null in ("shuffle", "frequency", "rematch", "same_token")]
+        means = [f"{test['mean']:.4f}" for test in tests]
+        exchanged, share = tests[-1], of["pairs_within_token"] / cell["pairs"]
+        rows.append(
+            [
+                *(key, cell["pairs"], f"{rsa['score']:.4f}", *means[:2], f"{rsa['strongest_pairs_score']:.4f}"),
+                *(means[2], means[3], f"{exchanged['sd']:.4f}", show(exchanged["p"]), show(exchanged["q"])),
+                f"{share:.0%}",
+            ]
+        )
+    header = ["layers", "pairs", "RSA", "`shuffle`", "`frequency`", "RSA of the strongest", "`rematch`"]
+    more = ["`same_token`", "its sd", "its p", "its q", "pairs with r above 0.1 within tokens"]
+    return table([*header, *more], rows)
+
+
 MADE: dict[str, Callable[[], str]] = {
     "claims": claims_table,
+    "nulls": nulls_table,
     "speed": speed_table,
     "targets": targets_table,
     "runs": runs_table,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ _ROUNDING = 1e-12
 
 
 class FeatureColumns:
-    """Some features of a side by feature: where each is active, and its codes (`docs/architecture.md`).
+    """Some features of a side by feature: where each is active, and its codes (`semconv.core.oracle.quantize`).
 
     Args:
         acts: activations over all tokens.
@@ -44,27 +45,26 @@ class FeatureColumns:
         part = acts.columns(torch.from_numpy(self._features).to(acts.device)).to("cpu")
         parts = (part.values.float().numpy(), part.indices.numpy(), part.indptr.numpy())
         columns = csr_array(parts, shape=(part.n_tokens, part.n_features)).tocsc()
-        self._begin = columns.indptr
-        codes = _codes(columns.data, np.diff(columns.indptr))
-        active = codes > 0  # what is below half a step has no part in r
-        self._begin = np.concatenate([[0], np.cumsum(active)])[columns.indptr]
-        self._position, self._code = columns.indices[active].astype(np.int64), codes[active]
+        self._begin, self._position = np.asarray(columns.indptr), np.asarray(columns.indices)
+        self._code = np.empty(len(self._position), dtype=np.uint16)
+        for first, end in pairwise(self._begin.tolist()):
+            self._code[first:end] = _codes(columns.data[first:end])
 
     def of(self, feature: int) -> tuple[Int[ndarray, " k"], Int[ndarray, " k"]]:
-        """Returns the positions at which a feature is active, ascending, and its codes there."""
+        """Returns the positions at which a feature is active, int64 [k], ascending, and its codes there, int64 [k]."""
         place = int(np.searchsorted(self._features, feature))
         part = slice(self._begin[place], self._begin[place + 1])
-        return self._position[part], self._code[part]
+        active = np.flatnonzero(self._code[part])  # what is below half a step has no part in r
+        return self._position[part][active].astype(np.int64), self._code[part][active].astype(np.int64)
 
 
-def _codes(values: Float[ndarray, " nnz"], counts: Int[ndarray, " n"]) -> Int[ndarray, " nnz"]:
-    """round_half_even(v / 2^e) of features after one another, e the smallest that fits each feature's largest value."""
-    filled = np.flatnonzero(counts)
-    largest = np.maximum.reduceat(values, np.concatenate([[0], np.cumsum(counts[filled])])[:-1]) if len(filled) else []
-    fraction, exponent = np.frexp(np.asarray(largest, dtype=np.float64))
-    exponent = exponent - 16 + (fraction * 2**16 > _MOST_CODE)
-    scale = np.repeat(exponent, counts[filled])
-    return np.rint(np.ldexp(values.astype(np.float64), -scale)).astype(np.int64)
+def _codes(values: Float[ndarray, " k"]) -> Float[ndarray, " k"]:
+    """round_half_even(v / 2^e) of one feature, e the smallest that fits its largest value."""
+    if not len(values):
+        return values
+    fraction, exponent = np.frexp(np.float64(values.max()))
+    exponent = int(exponent) - 16 + int(fraction * 2**16 > _MOST_CODE)
+    return np.rint(np.ldexp(values.astype(np.float64), -exponent))
 
 
 @dataclass(frozen=True, eq=False)

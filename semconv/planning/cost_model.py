@@ -26,6 +26,7 @@ SMALL = 32
 """Feature pairs of a category."""
 _WIDE = 6  # matrices of n rows, in float64, that a measure holds of each side
 _SQUARE = 4  # n x n matrices in float64 that it holds
+_COLUMNS = 20  # bytes an entry while activations are turned round by feature
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,12 @@ class CostModel:
         entries = 6 * sum(side.entries for side in task.sides)
         copies = {"resample": 1.0, "observe": 0.5, "categories": 1.0, "spans": 1.0}.get(task.kind, 0.0)
         packed = 6 * sum(side.entries for side in task.sides) + 16 * sum(side.sae.n_features for side in task.sides)
-        return int(measures + copies * entries + packed)
+        return int(measures + copies * entries + packed + self._columns(task))
+
+    def _columns(self, task: PlannedTask) -> int:
+        """Returns the bytes that leaving out strongest positions holds: features by column, and what makes them."""
+        looks = task.kind in (*MATCHED_AGAIN, "observe", "resample") and self.suite.match.without_strongest
+        return int(_COLUMNS * sum(side.entries for side in task.sides)) if looks else 0
 
     @property
     def _largest(self) -> int:

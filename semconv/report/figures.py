@@ -10,7 +10,16 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.report.result_values import Grid, control_rows, cut, grid_of, strongest_rows, title_of, value_of
+from semconv.report.result_values import (
+    Grid,
+    control_rows,
+    cut,
+    grid_of,
+    hardest_null,
+    strongest_rows,
+    title_of,
+    value_of,
+)
 from semconv.report.scales import Ends, ends_with_zero, on_scale, rounded, share_of
 from semconv.results.schema import Results
 from semconv.system.files import write_atomically
@@ -19,13 +28,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PANELS = {
-    "score": "Paired score",
-    "shuffle.mean": "Null mean: shuffled pairing",
-    "rematch.mean": "Null mean: matched again on shifted text",
-    "shuffle.calibrated": "Calibrated against shuffled pairing",
-    "rematch.calibrated": "Calibrated against matching again",
-    "pairs": "Feature pairs kept",
+_MATCHED_AGAIN = {
+    "rematch": "on shifted text",
+    "same_token": "on the same tokens",
+    "same_bigram": "on the same bigrams",
 }
 _NUMBERED = 8  # SAEs of a model up to which cells hold their numbers
 _NONE = "#d9d9d9"
@@ -33,8 +39,9 @@ _LETTER = 0.085  # inches of a letter of a label, at most on average
 _KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
 
 
-def _heat_map(ax: Axes, grid: Grid, field: str, ends: Ends) -> Any:
-    """Draws a grid and returns its image, which a colour bar is made of."""
+def _heat_map(ax: Axes, grid: Grid, panel: tuple[str, str], ends: Ends) -> Any:
+    """Draws a grid, of a field under a title, and returns its image, which a colour bar is made of."""
+    field, title = panel
     rows, columns, values = grid
     counts = field == "pairs"
     shown = np.clip(values, *ends)
@@ -45,7 +52,7 @@ def _heat_map(ax: Axes, grid: Grid, field: str, ends: Ends) -> Any:
     if max(len(rows), len(columns)) <= _NUMBERED:
         _write_numbers(ax, values, counts, ends)
     _label(ax, rows, columns)
-    ax.set_title(_PANELS[field], fontsize=10)
+    ax.set_title(title, fontsize=10)
     return image
 
 
@@ -99,6 +106,20 @@ def _colour_bar(image: Any, label: str) -> None:
     ax.figure.colorbar(image, cax=scale, label=label)
 
 
+def _panels(results: Results) -> dict[str, str]:
+    """Returns what the six maps of a measure show, and their titles; of the nulls that match again the hardest."""
+    again = hardest_null(results)
+    again = again if again in _MATCHED_AGAIN else "rematch"
+    return {
+        "score": "Paired score",
+        "shuffle.mean": "Null mean: shuffled pairing",
+        f"{again}.mean": f"Null mean: matched again {_MATCHED_AGAIN[again]}",
+        "shuffle.calibrated": "Calibrated against shuffled pairing",
+        f"{again}.calibrated": f"Calibrated against matching again {_MATCHED_AGAIN[again]}",
+        "pairs": "Feature pairs kept",
+    }
+
+
 def draw_measure(results: Results, measure: str, path: Path) -> None:
     """Draws one measure as heat maps: paired score, null means, calibrated scores, pairs kept.
 
@@ -106,14 +127,17 @@ def draw_measure(results: Results, measure: str, path: Path) -> None:
     """
     from matplotlib.figure import Figure
 
-    grids = {field: grid_of(results, measure, field) for field in _PANELS}
+    panels = _panels(results)
+    grids = {field: grid_of(results, measure, field) for field in panels}
     scores = ends_with_zero(value for field, grid in grids.items() if field != "pairs" for value in grid.values.flat)
     rows, columns, _ = grids["score"]
     width, height = 13, 11 if len(rows) > _NUMBERED else 7
     figure = Figure(figsize=(width, height))
     axes = _maps(figure, rows, columns)
     for ax, (field, grid) in zip(axes.flat, grids.items(), strict=True):
-        image = _heat_map(ax, grid, field, ends_with_zero(grid.values.flat) if field == "pairs" else scores)
+        image = _heat_map(
+            ax, grid, (field, panels[field]), ends_with_zero(grid.values.flat) if field == "pairs" else scores
+        )
         if ax in axes[:, -1]:
             _colour_bar(image, "pairs" if field == "pairs" else "score")
     figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12, y=1 - 0.25 / height)

@@ -15,6 +15,7 @@ from semconv.report.table_cells import Rows
 from semconv.report.texts import counted_alone, draws_text, lowest_q, text_compared
 from semconv.results.claims import Checked, about
 from semconv.results.schema import NullOverGrid, Results
+from semconv.statistics.permutation import LEVEL
 
 
 def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
@@ -63,5 +64,6 @@ def headline_rows(results: Results) -> Rows:
 def _above(found: NullOverGrid | None) -> str | None:
     if not found or not found.layer_pairs:
         return None
-    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", lowest_q(found), counted_alone(found))))
+    one_alone = lowest_q(found) if found.smallest_q is not None and found.smallest_q >= LEVEL else ""
+    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", one_alone, counted_alone(found))))
     return f"{found.significant} of {found.layer_pairs} ({beside})"

@@ -80,8 +80,10 @@ def hardest_null(results: Results) -> str | None:
 
 
 def default_measure(results: Results) -> str:
-    """Returns the measure that is shown first: RSA, which does not saturate, where it was taken."""
+    """Returns the measure that is shown first: the primary one, or RSA, which does not saturate, where it was taken."""
     names = list(results.summary)
+    if results.primary in names:
+        return results.primary
     return "rsa" if "rsa" in names else names[0]
 
 
