@@ -33,6 +33,7 @@ _MATCHED_AGAIN = {
     "same_token": "on the same tokens",
     "same_bigram": "on the same bigrams",
 }
+"""Nulls that match again -> how their draws are made, in the titles of maps."""
 _NUMBERED = 8  # SAEs of a model up to which cells hold their numbers
 _NONE = "#d9d9d9"
 _LETTER = 0.085  # inches of a letter of a label, at most on average
@@ -107,15 +108,19 @@ def _colour_bar(image: Any, label: str) -> None:
 
 
 def _panels(results: Results) -> dict[str, str]:
-    """Returns what the six maps of a measure show, and their titles; of the nulls that match again the hardest."""
+    """Returns what the six maps of a measure show, and their titles.
+
+    A null that matches again tests the strongest pairs, so their score stands beside its mean.
+    """
     again = hardest_null(results)
-    again = again if again in _MATCHED_AGAIN else "rematch"
+    if again not in _MATCHED_AGAIN:
+        again = "rematch"
     return {
         "score": "Paired score",
-        "shuffle.mean": "Null mean: shuffled pairing",
-        f"{again}.mean": f"Null mean: matched again {_MATCHED_AGAIN[again]}",
-        "shuffle.calibrated": "Calibrated against shuffled pairing",
-        f"{again}.calibrated": f"Calibrated against matching again {_MATCHED_AGAIN[again]}",
+        f"{again}.score": "Score of the strongest pairs",
+        f"{again}.mean": f"Null of these, matched {_MATCHED_AGAIN[again]}",
+        "shuffle.calibrated": "Paired, calibrated against shuffles",
+        f"{again}.calibrated": "Strongest, calibrated against their null",
         "pairs": "Feature pairs kept",
     }
 
