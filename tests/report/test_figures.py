@@ -81,10 +81,11 @@ def test_a_large_grid_has_no_numbers_in_its_cells_and_labels_that_have_room():
 
     ax = Figure().subplots()
     labels = [str(layer) for layer in range(42)]
-    _heat_map(ax, Grid(labels, labels[:26], np.linspace(0, 1, 42 * 26).reshape(42, 26)), "score", (0.0, 1.0))
+    _heat_map(ax, Grid(labels, labels[:26], np.linspace(0, 1, 42 * 26).reshape(42, 26)), ("score", "t"), (0.0, 1.0))
     assert list(ax.texts) == []
     assert [one.get_text() for one in ax.get_xticklabels()] == labels[:26:2]
     assert [one.get_text() for one in ax.get_yticklabels()] == labels[::2]
+    assert ax.get_title() == "t"
     few = Figure().subplots()
-    _heat_map(few, Grid(["0", "1"], ["0"], np.array([[0.25], [np.nan]])), "score", (0.0, 1.0))
+    _heat_map(few, Grid(["0", "1"], ["0"], np.array([[0.25], [np.nan]])), ("score", "t"), (0.0, 1.0))
     assert [one.get_text() for one in few.texts] == ["0.250", "none"]
