@@ -28,6 +28,7 @@ INFLUENCES: tuple[str, ...] = (
 """What is told of every pair, in the order of the columns; see `influences`."""
 _MOST_CODE = 65535
 _ROUNDING = 1e-12
+_ENTRIES_AT_ONCE = 2**22  # of all features, from which those of some are taken
 
 
 class FeatureColumns:
@@ -42,7 +43,10 @@ class FeatureColumns:
         from scipy.sparse import csr_array
 
         self.n_tokens, self._features = acts.n_tokens, np.unique(np.append(features, 0))  # one column at least
-        part = acts.columns(torch.from_numpy(self._features).to(acts.device)).to("cpu")
+        wanted = torch.from_numpy(self._features).to(acts.device)
+        rows = max(1, _ENTRIES_AT_ONCE * acts.n_tokens // max(acts.nnz, 1))
+        stretches = (acts.rows(first, min(first + rows, acts.n_tokens)) for first in range(0, acts.n_tokens, rows))
+        part = SparseActivations.concatenate([stretch.columns(wanted).to("cpu") for stretch in stretches])
         parts = (part.values.float().numpy(), part.indices.numpy(), part.indptr.numpy())
         columns = csr_array(parts, shape=(part.n_tokens, part.n_features)).tocsc()
         self._begin, self._position = np.asarray(columns.indptr), np.asarray(columns.indices)

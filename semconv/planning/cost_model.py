@@ -26,7 +26,7 @@ SMALL = 32
 """Feature pairs of a category."""
 _WIDE = 6  # matrices of n rows, in float64, that a measure holds of each side
 _SQUARE = 4  # n x n matrices in float64 that it holds
-_COLUMNS = 20  # bytes an entry while activations are turned round by feature
+_COLUMNS = 6  # bytes an entry of all features, while those of the pairs, a quarter, are turned round by feature
 
 
 @dataclass(frozen=True)
