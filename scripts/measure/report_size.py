@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from semconv.matching.influence import INFLUENCES
 from semconv.results.read import read_results
 from semconv.runs.crate import write_crate
 from semconv.runs.pairs_table import MatchedPairs, write_pairs
@@ -41,7 +42,7 @@ from semconv.text.top_tokens import TopTokens
 REFERENCE = Path(__file__).parents[2] / "expected" / "mini"
 FEATURES = 16_384
 _TEXTS = 500  # different contexts
-_DRAWS = {"shuffle": "n_permutations", "frequency": "n_permutations", "rematch": "n_rematch"}
+_PAIRING = ("shuffle", "frequency")  # the other nulls have draws of their own number
 
 
 def moved(value: Any, by: float) -> Any:
@@ -86,7 +87,8 @@ def write_draws(folder: Path, results: dict[str, Any]) -> None:
     for key, cell in results["grid"].items():
         for measure, scored in cell["measures"].items():
             for null, test in scored["nulls"].items():
-                drawn = rng.normal(test["mean"], test["sd"] or 1.0, results["null"][_DRAWS[null]])
+                n = results["null"]["n_permutations" if null in _PAIRING else f"n_{null}"]
+                drawn = rng.normal(test["mean"], test["sd"] or 1.0, n)
                 tensors[f"{key}.{null}.{measure}"] = torch.from_numpy(drawn)
     write_tensors(folder / "nulls.safetensors", tensors)
 
@@ -108,6 +110,7 @@ def layer_pairs(layers: tuple[int, int], pairs: int) -> Iterator[MatchedPairs]:
                 a=rng.permutation(one),
                 b=other,
                 r=rng.uniform(0.1, 1, pairs),
+                influence=rng.uniform(0, 1, (pairs, len(INFLUENCES))),
                 tokens_a=tokens[0],
                 tokens_b=tokens[1],
                 neuronpedia_a=f"gemma-2-2b/{a}-gemmascope-res-16k",
