@@ -1,4 +1,4 @@
-"""The script that measures the report of a large run makes such a run, of the columns and nulls that there are today."""
+"""The script that measures the report of a large run makes one of the columns and nulls that there are today."""
 
 from __future__ import annotations
 
