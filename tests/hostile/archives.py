@@ -161,11 +161,11 @@ def a_million_stated_permutations(w: World) -> Arguments:
     {
         "draws of frequency": (
             ("grid.0x2.observed", scaled("draws", at=1)),
-            "As stated: .* the draws of frequency and rematch",
+            "As stated: .* the draws of frequency and of the nulls that match again",
         ),
         "draws of rematch": (
             ("grid.0x2.rematch-scores.0", scaled("scores")),
-            "As stated: .* the draws of frequency and rematch",
+            "As stated: .* the draws of frequency and of the nulls that match again",
         ),
         "published steps": (
             ("published.as_published", stated(pairs=5000)),
