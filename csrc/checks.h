@@ -123,6 +123,17 @@ inline void check_memory(std::initializer_list<at::Tensor> tensors) {
   }
 }
 
+// Everything about the inputs of best_matches that is known without reading them.
+inline void check_match_inputs(const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values,
+                               int64_t n_features_a, const at::Tensor& b_indptr, const at::Tensor& b_indices,
+                               const at::Tensor& b_values, int64_t n_features_b, int64_t k) {
+  check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
+  check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
+  check_same_tokens(a_indptr, b_indptr);
+  check_k(k, n_features_a, n_features_b);
+  check_memory({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
+}
+
 struct Named {
   const char* name;
   const at::Tensor& tensor;

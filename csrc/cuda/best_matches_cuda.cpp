@@ -60,16 +60,6 @@ void match_block(const ScannedCsr& a, const ScannedCsr& b, const RowWork& work, 
   }
 }
 
-void check_inputs(const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values,
-                  int64_t n_features_a, const at::Tensor& b_indptr, const at::Tensor& b_indices,
-                  const at::Tensor& b_values, int64_t n_features_b, int64_t k) {
-  check_csr_shapes(a_indptr, a_indices, a_values, n_features_a, "a");
-  check_csr_shapes(b_indptr, b_indices, b_values, n_features_b, "b");
-  check_same_tokens(a_indptr, b_indptr);
-  check_k(k, n_features_a, n_features_b);
-  check_memory({a_indptr, a_indices, a_values, b_indptr, b_indices, b_values});
-}
-
 // The six tensors of best_matches; index and r have a leading dimension for the permutations, or of 1 where there are
 // none. Inputs were checked.
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> match_permuted(
@@ -102,7 +92,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     int64_t k) {
-  check_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
+  check_match_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
   const DeviceScope scope(a_indptr);
   auto [a_index, a_r, b_index, b_r, a_noise, b_noise] = match_permuted(
       a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, at::Tensor(), k);
@@ -113,7 +103,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_permuted
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     const at::Tensor& permutations, int64_t k) {
-  check_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
+  check_match_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
   check_permutations_shape(permutations, a_indptr.numel() - 1);
   check_memory({a_indptr, permutations});
   const DeviceScope scope(a_indptr);
@@ -127,7 +117,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_shifted_
     const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     at::IntArrayRef shifts, int64_t k) {
-  check_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
+  check_match_inputs(a_indptr, a_indices, a_values, n_features_a, b_indptr, b_indices, b_values, n_features_b, k);
   const int64_t n_tokens = a_indptr.numel() - 1;
   check_shifts(shifts, n_tokens);
   const DeviceScope scope(a_indptr);

@@ -175,9 +175,4 @@ def compared_floor(results: Results) -> str | None:
 
 def null_of_strongest(results: Results) -> str:
     """Returns the null that the strongest pairs of twins and trained models are held against."""
-    drawn = {
-        "rematch": results.null.n_rematch,
-        "same_token": results.null.n_same_token,
-        "same_bigram": results.null.n_same_bigram,
-    }
-    return next((null for null, n in drawn.items() if n), "shuffle")
+    return next((null for null in MATCHED_AGAIN if getattr(results.null, f"n_{null}")), "shuffle")
