@@ -22,7 +22,8 @@ import torch
 
 from semconv.core.sparse import SparseActivations
 from semconv.models import sae_encode
-from semconv.models.encoding import encode_model
+from semconv.models.encoding import encode_models
+from semconv.models.roles import ModelOnText
 from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
 from semconv.suite.config import load_suite
@@ -56,7 +57,7 @@ def share_outside(folder: Path) -> tuple[float, float]:
         kept = sae_encode.row_streams, sae_encode.encode_stream
         sae_encode.row_streams, sae_encode.encode_stream = counted(kept[0]), inside
         try:
-            encode_model(run, run.suite.model_b, blocks)
+            encode_models(run, [ModelOnText(run.suite.model_b, blocks)])
         finally:
             sae_encode.row_streams, sae_encode.encode_stream = kept
     total = sum(seconds for stage, seconds in run.seconds.items() if stage.startswith("encode"))

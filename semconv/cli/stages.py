@@ -171,6 +171,9 @@ def dictionary(
         int | None,
         typer.Option(help="Decompose the untrained twin instead: the model's shape, weights drawn from this seed."),
     ] = None,
+    trained_embeddings: Annotated[
+        bool, typer.Option("--trained-embeddings", help="Of the twin, draw the blocks alone; the rest is the model's.")
+    ] = False,
     n: Annotated[
         int, typer.Option("--directions", help="Number of directions; each becomes two features, one for either sign.")
     ] = 64,
@@ -201,7 +204,7 @@ def dictionary(
         raise InputError(f"dictionary takes --layer or --hook, got {'neither' if hook is None else 'both'}")
     sae = SaeConfig(hook_name(layer) if layer is not None else str(hook), str(target))
     place, revision = place_of(model)
-    config = ModelConfig("model", place, (sae,), revision, untrained_seed)
+    config = ModelConfig("model", place, (sae,), revision, untrained_seed, trained_embeddings or None)
     corpus = CorpusConfig(
         "file",
         str(tokenizer or tokenizer_of(config)),

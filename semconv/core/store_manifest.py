@@ -48,6 +48,7 @@ class StoreIdentity(Strict):
         precision: what the SAE's products were computed in, `float32`, `tf32` or `bfloat16`.
         model_precision: the same of the model's.
         untrained_seed: of the weights, for an untrained twin; None for the trained model.
+        trained_embeddings: whether only the blocks of the twin are untrained.
 
     Raises:
         InputError: a field of another type, a dtype that is neither float16 nor float32, or a count that is not between
@@ -78,6 +79,7 @@ class StoreIdentity(Strict):
     precision: str = "float32"
     model_precision: str = "float32"
     untrained_seed: int | None = None
+    trained_embeddings: bool = False
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -89,8 +91,10 @@ class StoreIdentity(Strict):
 
     @property
     def compared(self) -> dict[str, str | int | None]:
-        """The fields that tell one store from another, by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
+        """The fields that tell one store from another, by name; `trained_embeddings` where it is true, as older stores
+        do not have it."""
+        named = {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
+        return named if self.trained_embeddings else {k: v for k, v in named.items() if k != "trained_embeddings"}
 
     @property
     def sha256(self) -> str:
@@ -108,11 +112,11 @@ class StoreIdentity(Strict):
 
 
 def _check_types(record: StoreIdentity | Shard) -> None:
-    """Raises InputError unless every field is a string or a whole number as declared; JSON may hold anything."""
+    """Raises InputError unless every field is of the type that is declared; JSON may hold anything."""
     for one in fields(record):
         value = getattr(record, one.name)
         kind, _, optional = str(one.type).partition(" | ")
-        expected = {"int": int, "str": str}[kind]
+        expected = {"int": int, "str": str, "bool": bool}[kind]
         if type(value) is not expected and not (optional and value is None):
             raise InputError(f"{one.name} must be {expected.__name__}, got {value!r}")
 

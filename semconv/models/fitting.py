@@ -80,8 +80,9 @@ def _measured(run: Run, model: ModelConfig, blocks: TokenBlocks, kept: Tensor, w
         tf32, batch = run.suite.encode.precision == "tf32", run.suite.encode.batch
         has_head = not model.bidirectional and has_head(network)
         fits: dict[str, dict[str, Any]] = {}
-        for labels in sae_passes(kept_saes, blocks, min(batch, len(blocks.ids)), run.device):
-            configs = {label: model.by_label[label] for label in labels}
+        by_label = list(model.by_label.items())
+        for part in sae_passes(list(kept_saes.values()), blocks, min(batch, len(blocks.ids)), run.device):
+            configs = dict(by_label[part.start : part.stop])
             readers: dict[str, Reader] = {}
             for label, sae in open_saes(run, configs).items():
                 try:

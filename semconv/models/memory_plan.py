@@ -8,7 +8,7 @@ activations of one piece of them (`pieces`), once for a JumpReLU SAE and `_DENSE
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -102,13 +102,11 @@ def plan_passes(sizes: Sequence[int], room: int) -> list[range]:
     return [*passes, range(begin, len(sizes))]
 
 
-def sae_passes(
-    kept: Mapping[str, KeptDecoder], blocks: TokenBlocks, batch: int, device: torch.device
-) -> list[list[str]]:
-    """Returns the labels of SAEs, those together that the free memory of a device holds at once beside its model.
+def sae_passes(kept: Sequence[KeptDecoder], blocks: TokenBlocks, batch: int, device: torch.device) -> list[range]:
+    """Returns which SAEs, by number, belong to each pass: those that a device has free memory for, beside its model.
 
     Args:
-        kept: label -> what is known of an SAE.
+        kept: what is known of each SAE.
         blocks: the text.
         batch: rows of a batch.
         device: that holds the model already.
@@ -117,12 +115,10 @@ def sae_passes(
         InputError: one of them is too large for it.
     """
     positions, sizes, works = batch * blocks.ids.shape[1], list[int](), list[int]()
-    for decoder in kept.values():
+    for decoder in kept:
         (n_features, width), metadata = decoder.shape, decoder.metadata
         sizes.append(4 * n_features * (width + metadata.d_in) + 4 * positions * metadata.d_in)
         copies = 1 if metadata.architecture.startswith("jumprelu") else _DENSE_COPIES
         dense = copies * 4 * n_features * max(pieces(positions, n_features))
         works.append(dense + _STREAM_COPIES * 4 * positions * metadata.d_in)
-    room = int(SHARE * free_memory(device)) - max(works)
-    labels = list(kept)
-    return [[labels[i] for i in part] for part in plan_passes(sizes, room)]
+    return plan_passes(sizes, int(SHARE * free_memory(device)) - max(works))

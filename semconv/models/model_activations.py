@@ -45,11 +45,13 @@ def load_model(
     bidirectional: bool = False,
     *,
     n_blocks: int | None = None,
+    trained_embeddings: bool = False,
 ) -> PreTrainedModel:
     """Loads a language model with eager attention, or its untrained twin.
 
     Gemma-2 soft-caps its attention logits, which fused attention kernels skip. The twin has the model's shape and
-    the weights of `draw_parameters`; of its folder only the config is read.
+    the weights of `draw_parameters`; of its folder only the config is read, and with `trained_embeddings` the weights
+    that lie outside the blocks.
 
     On the CPU, weights that are stored in `dtype` are mapped from their files, so that a model may be larger than the
     memory; its forward pass then reads the disk.
@@ -64,6 +66,8 @@ def load_model(
         n_blocks: load only so many blocks, the first ones, whose streams have the same bits as in the whole model; what
             the model predicts is then worth nothing. All by default, and for families where that is not known to hold
             (`semconv.models.model_parts.can_be_cut`).
+        trained_embeddings: of a twin, keep what the trained model has outside its blocks (embeddings, last norm, head);
+            the blocks are those of the twin that keeps nothing.
 
     Raises:
         InputError: the model cannot be found or read, is of a kind that is not read (`check_kind`), its weights are
@@ -76,19 +80,33 @@ def load_model(
     check_kind(config, what, bidirectional)
     n_whole = int(config.get_text_config().num_hidden_layers)
     config = config if weights_file(Path(path)) else first_blocks(config, n_blocks)
-    _check_room(path, config, dtype, torch.device(device), weights=untrained_seed is None)
+    reads_weights = untrained_seed is None or trained_embeddings
+    _check_room(path, config, dtype, torch.device(device), weights=reads_weights)
     load: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "trust_remote_code": False}
-    if untrained_seed is None:
-        model = _trained(path, config, load | {"revision": revision}, n_whole)
-    else:
-        with (
-            refusing(f"cannot load model {path}"),
-            torch.random.fork_rng(devices=[]),
-        ):  # transformers draws too; the caller's generator stays
-            model = _auto_class(config).from_config(config, **load)
-        draw_parameters(model, untrained_seed)
+    trained = _trained(path, config, load | {"revision": revision}, n_whole) if reads_weights else None
+    model = trained if untrained_seed is None else _twin(path, config, load, untrained_seed, trained)
     placed: Any = model
     return placed.to(device).eval()
+
+
+@torch.no_grad()
+def _twin(
+    path: str | Path, config: Any, load: dict[str, Any], seed: int, trained: PreTrainedModel | None
+) -> PreTrainedModel:
+    """Returns the untrained twin of a model; with the trained model, all but its blocks is taken from there."""
+    from transformers import AutoModel
+
+    headless = trained is not None and trained.get_output_embeddings() is None
+    kind: Any = AutoModel if headless else _auto_class(config)
+    with refusing(f"cannot load model {path}"), torch.random.fork_rng(devices=[]):  # transformers draws too
+        model = kind.from_config(config, **load)
+    draw_parameters(model, seed)
+    if trained is not None:
+        drawn = {id(parameter) for parameter in transformer_blocks(model).parameters()}
+        for mine, learned in zip(model.parameters(), trained.parameters(), strict=True):
+            if id(mine) not in drawn:
+                mine.copy_(learned)
+    return model
 
 
 def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch.device, weights: bool) -> None:

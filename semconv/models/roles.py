@@ -109,6 +109,18 @@ def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) ->
     return replace(models, shifted=departed(True), everywhere=departed(False))
 
 
+def same_pass(models: Roles[ModelOnText]) -> list[list[ModelOnText]]:
+    """Returns the models in groups of which one forward pass over the text gives the streams: same weights, same rows.
+
+    Which positions count does not matter, but for a model that reads in both directions: it does not read the others.
+    """
+    groups: dict[tuple[object, ...], list[ModelOnText]] = {}
+    for one in models.every:
+        read = id(one.blocks.ids), id(one.blocks.mask) if one.model.bidirectional else 0
+        groups.setdefault((*one.model.weights, *read), []).append(one)
+    return list(groups.values())
+
+
 def _departed(model: ModelConfig, layer: int, layer_shift: bool) -> ModelConfig:
     """Returns the model with the one SAE of a layer, read where the published code reads it."""
     sae = model.sae_at(layer)

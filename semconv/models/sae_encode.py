@@ -97,13 +97,15 @@ def _encode_piece(sae: SAE[Any], stream: Tensor, dtype: torch.dtype, threshold: 
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """What one batch gives at one hook.
+    """What one batch gives to one SAE.
 
     Attributes:
+        position: of its first counted token, among all that count for the SAE.
         acts: activations of its counted tokens.
         norms: float32 [n_tokens], norm of what the SAE takes of the stream at each of them.
     """
 
+    position: int
     acts: SparseActivations
     norms: Tensor
 
@@ -119,12 +121,13 @@ def encode(
     tf32: bool = False,
     model_tf32: bool = False,
     hooks: Mapping[str, str] | None = None,
-) -> Iterator[tuple[int, dict[str, Chunk]]]:
-    """Yields, batch by batch, the position of its first counted token and what every SAE gives.
+    masks: Mapping[str, Tensor] | None = None,
+) -> Iterator[dict[str, Chunk]]:
+    """Yields, batch by batch, what every SAE gives; an SAE for which none of its tokens counts is left out.
 
     One forward pass feeds all SAEs. Batches always hold the same rows, so a run that takes some of them yields what an
-    unbroken run would have; the counted tokens of all batches, in order, are those of `blocks`. Token ids go to
-    the model's device batch by batch; everything after them, the activations too, stays there.
+    unbroken run would have; the counted tokens of all batches, in order, are those that count for an SAE. Token ids go
+    to the model's device batch by batch; everything after them, the activations too, stays there.
 
     Args:
         model: a causal LM in evaluation mode.
@@ -136,34 +139,32 @@ def encode(
         tf32: whether float32 products of the SAEs are taken in TF32, on CUDA.
         model_tf32: the same of the model's.
         hooks: label -> hook name; by default the labels are hook names.
+        masks: label -> which positions count for the SAE, bool [rows, context]; by default those of `blocks`.
 
     Raises:
         InputError: an unknown hook, an SAE that does not fit, or an overflow.
     """
     at, layer_norm = {label: (hooks or {}).get(label, label) for label in saes}, has_layer_norm(model)
-    counted = blocks.mask.sum(dim=1)
+    counts = {label: (masks or {}).get(label, blocks.mask) for label in saes}
     for number in range(-(-len(blocks.ids) // batch)) if batches is None else batches:
-        start = number * batch
-        position = int(counted[:start].sum())
+        rows = slice(number * batch, (number + 1) * batch)
         with float32_products(model_tf32):
-            read = row_streams(model, blocks, slice(start, start + batch), list(set(at.values())))
-        places = blocks.mask[start : start + batch].flatten().nonzero()[:, 0]
-        if len(places):
-            with float32_products(tf32):
-                chunks = {
-                    label: _chunk(
-                        sae, part_of_stream(sae, _rows(read[at[label]], places), at[label], layer_norm), dtype
-                    )
-                    for label, sae in saes.items()
-                }
-            yield position, chunks
+            read = row_streams(model, blocks, rows, list(set(at.values())))
+        chunks: dict[str, Chunk] = {}
+        with float32_products(tf32):
+            for label, sae in saes.items():
+                places = counts[label][rows].flatten().nonzero()[:, 0]
+                if len(places):
+                    stream = part_of_stream(sae, _rows(read[at[label]], places), at[label], layer_norm)
+                    chunks[label] = _chunk(sae, stream, dtype, int(counts[label][: rows.start].sum()))
+        yield chunks
 
 
-def _chunk(sae: SAE[Any], stream: Tensor, dtype: torch.dtype) -> Chunk:
+def _chunk(sae: SAE[Any], stream: Tensor, dtype: torch.dtype, position: int) -> Chunk:
     norms = torch.linalg.vector_norm(stream, dim=-1, dtype=torch.float32)
     if not bool(norms.isfinite().all()):  # a JumpReLU would turn NaN into zeros silently
         raise InputError("the model gives a stream that is not finite; its weights or its config may be damaged")
-    return Chunk(encode_stream(sae, stream, dtype), norms)
+    return Chunk(position, encode_stream(sae, stream, dtype), norms)
 
 
 def _rows(stream: Tensor, places: Tensor) -> Tensor:

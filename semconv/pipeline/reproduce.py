@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from semconv.models.encoding import check_model, encode_model
+from semconv.models.encoding import check_model, encode_models
 from semconv.models.fitting import Fits
-from semconv.models.roles import ModelOnText, Roles, suite_models
+from semconv.models.roles import ModelOnText, Roles, same_pass, suite_models
 from semconv.models.sources import model_folder
 from semconv.pipeline.corpus_stage import Corpus, corpus_of_b, load_corpus, make_corpus
 from semconv.pipeline.encoded_sides import Loaded, checked_spans, load_encoded, measure_fits
@@ -65,8 +65,8 @@ def encode_all(
     models = suite_models(run.suite, blocks)
     for one in models.every if ranks.first else []:
         check_model(one.model, one.blocks, run.progress)
-    for one in models.every:
-        encode_model(run, one.model, one.blocks, ranks)
+    for group in same_pass(models):
+        encode_models(run, group, ranks)
     if ranks.first:
         run.keep_places()
     return models
@@ -87,6 +87,7 @@ def residual_vectors(model: ModelConfig, corpus: CorpusConfig, device: torch.dev
         model_folder(model),
         device=device,
         untrained_seed=model.untrained_seed,
+        trained_embeddings=bool(model.trained_embeddings),
         bidirectional=model.bidirectional,
         n_blocks=hook_layer(hook) + 1,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from semconv.models.roles import ModelOnText
+from semconv.models.roles import ModelOnText, same_pass
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
 from semconv.planning.cost_model import CostModel, Rates
 from semconv.planning.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models
@@ -117,12 +117,11 @@ class StageTimes:
         yield StagePlan("corpus", 1, parse + n * rates.tokenize)
         hashed = sum(one.n_bytes for one in (*shapes.models.values(), *shapes.saes.values()))
         yield StagePlan("hash", len(shapes.models), hashed * rates.hashed)
-        done, roles = set[str](), planned_models(suite)
-        for one, sides in zip(roles.every, self.work.sides.of.every, strict=True):
-            todo = [side for side in sides if side.key not in done]
-            done |= {side.key for side in todo}
-            if todo:
-                yield StagePlan(f"encode {one.model.name}", 1, self._encode(one, todo))
+        roles = planned_models(suite)
+        sides_of = {id(one): sides for one, sides in zip(roles.every, self.work.sides.of.every, strict=True)}
+        for group in same_pass(roles):
+            of_group = {side.key: side for one in group for side in sides_of[id(one)]}
+            yield StagePlan(f"encode {group[0].model.name}", 1, self._encode(group, list(of_group.values())))
         stores = list(self.work.sides.stores.values())
         of_one = [self._model.read(side) + rates.top * side.entries for side in stores]
         yield StagePlan("load stores", 2 * len(stores), sum(of_one) / min(self.machine.cores, len(stores)))
@@ -133,13 +132,14 @@ class StageTimes:
                 measured.add(stage)
                 yield StagePlan(stage, 1, self._fit(one, with_loss=one in (roles.a, roles.b)))
 
-    def _encode(self, one: ModelOnText, sides: list[PlannedSide]) -> float:
-        rates, n = self.rates, sides[0].n_tokens
-        last = max(hook_layer(sae.hook) for sae in one.model.saes)
-        forward = (last + 1) * self._forward(one, n) * self._faster
-        encoders = sum(n * self._encoder(side) for side in sides) * self._faster
-        write = sum(side.disk for side in sides) * rates.write
-        return self._load(one) + forward + encoders + write
+    def _encode(self, group: list[ModelOnText], sides: list[PlannedSide]) -> float:
+        """Returns the seconds of one pass of a model that feeds the SAEs of all its roles."""
+        n = max(side.n_tokens for side in sides)
+        last = max(hook_layer(sae.hook) for one in group for sae in one.model.saes)
+        forward = (last + 1) * self._forward(group[0], n) * self._faster
+        encoders = sum(side.n_tokens * self._encoder(side) for side in sides) * self._faster
+        write = sum(side.disk for side in sides) * self.rates.write
+        return self._load(group[0]) + forward + encoders + write
 
     def _encoder(self, side: PlannedSide) -> float:
         key = f"{side.sae.width}x{side.sae.n_features}"

@@ -10,7 +10,7 @@ from semconv.suite import ranges
 from semconv.suite.hooks import hook_name, parse_hook
 from semconv.suite.sae_labels import hook_label
 from semconv.system.errors import InputError
-from semconv.system.shape import Must, Strict
+from semconv.system.shape import Must, Strict, left_out
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -77,6 +77,8 @@ class ModelConfig(Strict):
     """Commit of the hub repository; empty takes what its main branch has."""
     untrained_seed: Annotated[int | None, Must("int | None")] = None
     """Take only the shape of the model and draw its weights from this seed: an untrained twin."""
+    trained_embeddings: Annotated[bool | None, Must("true or false")] = left_out()
+    """Of an untrained twin: what lies outside its blocks (embeddings, last norm, head) is the trained model's."""
     bidirectional: bool = False
     """The model reads in both directions (BERT and its kind); without this, such a model is an error."""
 
@@ -84,6 +86,10 @@ class ModelConfig(Strict):
         ranges.file_name("model", self.name)
         if self.untrained_seed is not None:
             ranges.seed("untrained_seed", self.untrained_seed)
+        elif self.trained_embeddings:
+            raise InputError(
+                f"model {self.name} has trained_embeddings, which an untrained twin has, and no untrained_seed"
+            )
         if not self.saes:
             raise InputError(f"model {self.name} needs at least one SAE")
         labels = [sae.label for sae in self.saes]
@@ -111,10 +117,17 @@ class ModelConfig(Strict):
         return found[0]
 
     @property
+    def weights(self) -> tuple[str, str, int | None, bool, bool]:
+        """What tells its weights, and how they read, from those of another model."""
+        return self.path, self.revision, self.untrained_seed, bool(self.trained_embeddings), self.bidirectional
+
+    @property
     def label(self) -> str:
         """Which model this is, for the identity of its stores."""
         path = f"{self.path}@{self.revision}" if self.revision else self.path
-        return path if self.untrained_seed is None else f"{path} untrained, seed {self.untrained_seed}"
+        if self.untrained_seed is None:
+            return path
+        return f"{path} untrained{' blocks' if self.trained_embeddings else ''}, seed {self.untrained_seed}"
 
 
 @dataclass(frozen=True)

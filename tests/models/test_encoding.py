@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from semconv import ActivationStore, InputError, SparseActivations
 from semconv.models import encoding, memory_plan
-from semconv.models.encoding import check_model, encode_model
+from semconv.models.decoders import KeptDecoder
+from semconv.models.encoding import check_model, encode_models
+from semconv.models.roles import ModelOnText
+from semconv.models.sae_metadata import SaeMetadata
 from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
 from semconv.suite.config import SaeConfig, load_suite, resolve
 from semconv.system import file_hashes
+from semconv.text.token_blocks import TokenBlocks
 from tests.conftest import requires_models
 
 
@@ -29,7 +34,7 @@ def test_one_pass_and_two_write_the_same_stores(tiny_suite: Path, tmp_path: Path
         run = Run(suite, tmp_path / name, lambda stage, done, total: stages.append(stage))
         blocks = load_blocks(run)[0]
         monkeypatch.setattr(memory_plan, "free_memory", {torch.device("cpu"): room}.__getitem__)
-        encode_model(run, suite.model_a, blocks)
+        encode_models(run, [ModelOnText(suite.model_a, blocks)])
         stores.append([ActivationStore(run.store_path(suite.model_a, sae)).sha256 for sae in suite.model_a.saes])
     assert stores[0] == stores[1]
     assert {stage for stage in stages if "pass" in stage} == {"encode a, pass 1 of 2", "encode a, pass 2 of 2"}
@@ -50,7 +55,7 @@ def test_stores_are_the_same_bytes_whatever_is_held_at_once(
     for name in ("whole", "parts"):
         run = Run(suite, tmp_path / name, lambda stage, done, total: stages.append(stage))
         blocks = load_blocks(run)[0]
-        encode_model(run, suite.model_a, blocks)
+        encode_models(run, [ModelOnText(suite.model_a, blocks)])
         monkeypatch.setattr(memory_plan, "DENSE_BYTES", dense)
         monkeypatch.setattr(memory_plan, "total_memory", lambda device: total)
         monkeypatch.setattr(SparseActivations, "from_dense", compacting)
@@ -78,7 +83,7 @@ def test_every_stage_is_shown_before_it_begins_and_a_model_is_hashed_once(
         run = Run(suite, tmp_path / folder, lambda *what: told.append(what))
         blocks = load_blocks(run)[0]
         check_model(suite.model_a, blocks, run.progress)
-        encode_model(run, suite.model_a, blocks)
+        encode_models(run, [ModelOnText(suite.model_a, blocks)])
         monkeypatch.setattr(file_hashes, "_known", {})
     assert len(read) == len(set(read))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
@@ -90,9 +95,10 @@ def test_every_stage_is_shown_before_it_begins_and_a_model_is_hashed_once(
     assert size >= (resolve(suite.model_a.path) / "model.safetensors").stat().st_size
     assert (hashed[0], hashed[-1], hashed.count(hashed[0])) == ((0, size), (size, size), 1)
     encoded = [(done, total) for stage, done, total in told if stage == "encode a"]
-    assert encoded[0] == (0, blocks.n_tokens)
-    assert 0 < encoded[1][0] < blocks.n_tokens
-    assert (blocks.n_tokens, blocks.n_tokens) in encoded
+    positions = blocks.ids.numel()
+    assert encoded[0] == (0, positions)
+    assert 0 < encoded[1][0] < positions
+    assert (positions, positions) in encoded
     assert (1, 1) in encoded  # the second time everything is there
     assert ("tokenize", suite.corpus.max_tokens, suite.corpus.max_tokens) in told
 
@@ -105,7 +111,7 @@ def test_an_sae_of_another_width_is_refused_before_the_model_runs(tiny_suite: Pa
     with pytest.raises(
         InputError, match=r"model a: SAE .*sae_b2 takes vectors of 24, and blocks.0.hook_resid_post gives 16"
     ):
-        encode_model(run, replace(suite.model_a, saes=(other,)), load_blocks(run)[0])
+        encode_models(run, [ModelOnText(replace(suite.model_a, saes=(other,)), load_blocks(run)[0])])
     assert not list(tmp_path.rglob("shard-*"))
 
 
@@ -113,10 +119,17 @@ def test_an_sae_that_is_active_almost_everywhere_is_refused_where_memory_would_n
     tiny_suite: Path, monkeypatch: pytest.MonkeyPatch
 ):
     model = load_suite(tiny_suite).model_a
+    decoder = KeptDecoder("s", "0", (96, 16), SaeMetadata("jumprelu", 16, 96))
+
+    def wanted(n_tokens: int) -> Any:
+        ids = torch.zeros(1, n_tokens, dtype=torch.int32)
+        text = TokenBlocks(ids, torch.ones(1, n_tokens, dtype=torch.bool), ids)
+        return encoding._Wanted(ModelOnText(model, text), model.saes[0], decoder, Path())
+
     dense = SparseActivations.from_dense(torch.ones(4, 96))
     monkeypatch.setattr(encoding, "available_memory", lambda: 2**30)
-    encoding._check_sparse(model, model.saes[0], dense, 10**6)
+    encoding._check_sparse(wanted(10**6), dense)
     with pytest.raises(
         InputError, match=r"sae_a0 of model a has 96 of 96 features active at a position; those of 2000000"
     ):
-        encoding._check_sparse(model, model.saes[0], dense, 2 * 10**6)
+        encoding._check_sparse(wanted(2 * 10**6), dense)

@@ -119,6 +119,21 @@ def test_a_twin_keeps_nothing_of_the_trained_model(tiny_suite: Path):
     assert not torch.isclose(twin, trained).all(-1).any()
 
 
+def test_a_twin_with_trained_embeddings_has_the_blocks_of_the_twin_and_the_rest_of_the_model(tiny_suite: Path):
+    path = resolve(load_suite(tiny_suite).model_a.path)
+    trained, twin = load_model(path), load_model(path, untrained_seed=3)
+    mixed = load_model(path, untrained_seed=3, trained_embeddings=True)
+    learned, drawn = dict(trained.named_parameters()), dict(twin.named_parameters())
+    for name, parameter in mixed.named_parameters():
+        of_block = name.startswith("model.layers.")
+        assert torch.equal(parameter, (drawn if of_block else learned)[name]), name
+        assert of_block or not torch.equal(parameter, drawn[name]) or parameter.dim() == 1, name
+    assert mixed.lm_head.weight is mixed.model.embed_tokens.weight
+    first = load_model(path, untrained_seed=3, trained_embeddings=True, n_blocks=1)
+    assert torch.equal(first.model.embed_tokens.weight, learned["model.embed_tokens.weight"])
+    assert not any(name.startswith("model.layers.1") for name, _ in first.named_parameters())
+
+
 def test_a_state_space_model_has_no_twin(tmp_path: Path):
     tiny_model("mamba").config.save_pretrained(tmp_path)
     with pytest.raises(InputError, match=r"of a state-space model \(MambaForCausalLM\) is not made"):

@@ -123,7 +123,7 @@ def test_an_sae_of_one_head_takes_the_part_of_that_head(
     z = of_transformer_lens[hook]
     expected = z.flatten(2) if head is None else z[:, :, head]
     blocks = TokenBlocks(IDS.int(), torch.ones_like(IDS, dtype=torch.bool), torch.zeros_like(IDS).int())
-    (_, chunks), *_ = encode(gpt2, {hook: sae}, blocks, batch=4, dtype=torch.float32)
+    chunks, *_ = encode(gpt2, {hook: sae}, blocks, batch=4, dtype=torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(
             chunks[hook].acts.to_dense(), sae.encode(expected.flatten(0, 1)), rtol=1e-4, atol=1e-5

@@ -15,6 +15,7 @@ from semconv.models.sae_files import load_sae, read_metadata
 from semconv.pipeline.reproduce import Run, load_corpus
 from semconv.suite.config import load_suite, resolve
 from semconv.suite.hooks import hook_layer, hook_name
+from semconv.text.token_blocks import TokenBlocks
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -47,11 +48,25 @@ def test_hooks_give_block_outputs_and_stop_the_pass_after_the_last(loaded):
 def test_every_counted_token_is_encoded_once(loaded):
     model, saes, blocks = loaded
     position = 0
-    for first, chunks in encode(model, saes, blocks, batch=7):
-        assert first == position
-        assert set(chunks) == set(saes)
+    for chunks in encode(model, saes, blocks, batch=7):
+        assert [chunk.position for chunk in chunks.values()] == [position] * len(saes)
         position += next(iter(chunks.values())).acts.n_tokens
     assert position == blocks.n_tokens
+
+
+def test_an_sae_with_a_mask_of_its_own_gives_what_it_gives_alone(loaded):
+    model, saes, blocks = loaded
+    first, second = saes
+    mask = torch.ones_like(blocks.mask)
+    mask[8:16] = False
+    batches = list(encode(model, saes, blocks, batch=8, masks={second: mask}))
+    alone = TokenBlocks(blocks.ids, mask, blocks.document.clamp(min=0))
+    for label, text in ((first, blocks), (second, alone)):
+        own = [chunks[label] for chunks in encode(model, {label: saes[label]}, text, batch=8) if label in chunks]
+        found = [chunks[label] for chunks in batches if label in chunks]
+        assert [c.position for c in found] == [c.position for c in own]
+        assert [c.acts.sha256 for c in found] == [c.acts.sha256 for c in own]
+    assert second not in batches[1]
 
 
 def test_starting_in_the_middle_gives_the_same_bits(loaded):
@@ -59,8 +74,8 @@ def test_starting_in_the_middle_gives_the_same_bits(loaded):
     whole = list(encode(model, saes, blocks, batch=8))
     tail = list(encode(model, saes, blocks, batch=8, batches=range(3, len(whole))))
     assert len(tail) == len(whole) - 3
-    for (first, chunks), (expected_first, expected) in zip(tail, whole[3:], strict=True):
-        assert first == expected_first
+    for chunks, expected in zip(tail, whole[3:], strict=True):
+        assert {h: c.position for h, c in chunks.items()} == {h: c.position for h, c in expected.items()}
         assert {h: c.acts.sha256 for h, c in chunks.items()} == {h: c.acts.sha256 for h, c in expected.items()}
         assert all(torch.equal(c.norms, expected[h].norms) for h, c in chunks.items())
 
@@ -68,11 +83,11 @@ def test_starting_in_the_middle_gives_the_same_bits(loaded):
 def test_activations_equal_the_formula_of_a_jumprelu_sae(loaded):
     model, saes, blocks = loaded
     hook, sae = next(iter(saes.items()))
-    first, chunks = next(iter(encode(model, {hook: sae}, blocks, batch=4, dtype=torch.float32)))
+    chunks = next(iter(encode(model, {hook: sae}, blocks, batch=4, dtype=torch.float32)))
     stream = streams(model, blocks.ids[:4], [hook])[hook][blocks.mask[:4]]
     pre = (stream - sae.b_dec) @ sae.W_enc + sae.b_enc
     expected = pre.relu() * (pre > sae.threshold)
-    assert first == 0
+    assert chunks[hook].position == 0
     torch.testing.assert_close(chunks[hook].acts.to_dense(), expected.detach(), rtol=0, atol=0)
     torch.testing.assert_close(chunks[hook].norms.double(), stream.double().square().sum(dim=1).sqrt())
 

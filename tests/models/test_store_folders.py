@@ -15,7 +15,8 @@ import pytest
 from semconv import ActivationStore, InputError, StoreIdentity, StoreWriter
 from semconv.core.activation_store import stored_identity
 from semconv.models.decoders import decoder_source, keep_decoder
-from semconv.models.encoding import encode_model
+from semconv.models.encoding import encode_models
+from semconv.models.roles import ModelOnText
 from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
 from semconv.suite.config import ModelConfig, SuiteConfig, load_suite
@@ -33,6 +34,7 @@ IDENTITY = StoreIdentity("models/a", "0", "saes/a", "1", "blocks.0.hook_resid_po
         ({"model": "/elsewhere/models/a/"}, True),
         ({"sae": "./saes/a"}, True),
         ({"untrained_seed": 0}, False),
+        ({"trained_embeddings": True}, False),
         ({"model_sha256": "9"}, False),
         ({"sae_sha256": "9"}, False),
         ({"hook": "blocks.1.hook_resid_post"}, False),
@@ -126,16 +128,16 @@ def test_what_is_encoded_again(
     suite: SuiteConfig, passes: list[int], spell: Callable[[str], str], more: dict[str, Any], same: bool
 ):
     blocks = load_blocks(run := Run(suite, Path("run")))[0]
-    encode_model(run, suite.model_a, blocks)
+    encode_models(run, [ModelOnText(suite.model_a, blocks)])
     n_passes, stores = len(passes), [run.store_path(suite.model_a, sae) for sae in suite.model_a.saes]
     assert n_passes > 0
     again = Run(suite, Path("run"))
     model = spelled(suite.model_a, spell, **more)
     if not same and "name" not in more:
         with pytest.raises(InputError, match=r"holds another store \(it differs in untrained_seed\)"):
-            encode_model(again, model, blocks)
+            encode_models(again, [ModelOnText(model, blocks)])
         return
-    encode_model(again, model, blocks)
+    encode_models(again, [ModelOnText(model, blocks)])
     assert (len(passes) == n_passes) is same
     assert ([again.store_path(model, sae) for sae in model.saes] == stores) is same
 
@@ -146,7 +148,7 @@ def test_a_folder_of_stores_serves_several_runs(suite: SuiteConfig, passes: list
     shas: list[str] = []
     for folder in ("one", "two"):
         run = Run(suite, Path(folder), stores=Path("shared"))
-        encode_model(run, suite.model_a, load_blocks(run)[0])
+        encode_models(run, [ModelOnText(suite.model_a, load_blocks(run)[0])])
         stores = [run.store_path(suite.model_a, sae) for sae in suite.model_a.saes]
         assert [store.parent for store in stores] == [Path("shared")] * 2
         assert [store.name[: -len("-0123456789abcdef")] for store in stores] == [s.hook for s in suite.model_a.saes]
@@ -157,7 +159,7 @@ def test_a_folder_of_stores_serves_several_runs(suite: SuiteConfig, passes: list
     assert len(passes) == n_passes > 0
     assert shas[:2] == shas[2:]
     own = Run(suite, Path("three"))
-    encode_model(own, suite.model_a, load_blocks(own)[0])
+    encode_models(own, [ModelOnText(suite.model_a, load_blocks(own)[0])])
     assert shas[:2] == [ActivationStore(own.store_path(suite.model_a, sae)).sha256 for sae in suite.model_a.saes]
 
 
@@ -166,11 +168,11 @@ def test_two_saes_of_one_content_are_encoded_once(suite: SuiteConfig, passes: li
     only = suite.model_a.saes[1]
     twice = replace(suite.model_a, saes=(only, replace(only, path=copied(only.path), name="same")))
     blocks = load_blocks(alone := Run(suite, Path("alone")))[0]
-    encode_model(alone, replace(twice, saes=(only,)), blocks)
+    encode_models(alone, [ModelOnText(replace(twice, saes=(only,)), blocks)])
     n_passes = len(passes)
     for run in (Run(suite, Path("own")), Run(suite, Path("other"), stores=Path("shared"))):
         passes.clear()
-        encode_model(run, twice, blocks)
+        encode_models(run, [ModelOnText(twice, blocks)])
         one, other = (run.store_path(twice, sae) for sae in twice.saes)
         assert one == other
         assert len(passes) == n_passes > 0
@@ -183,12 +185,12 @@ def test_a_run_waits_for_another_that_writes_the_same_store(suite: SuiteConfig):
     run = Run(suite, Path("run"), lambda stage, done, total: stages.append(stage), stores=Path("shared"))
     model, blocks = replace(suite.model_a, saes=suite.model_a.saes[:1]), load_blocks(run)[0]
     first = Run(suite, Path("first"), stores=Path("shared"))
-    encode_model(first, model, blocks)
+    encode_models(first, [ModelOnText(model, blocks)])
     place = first.store_path(model, model.saes[0])
     for shard in place.glob("shard-*"):
         shard.unlink()
     with only_writer(place):
-        waiting = Thread(target=encode_model, args=(run, model, blocks))
+        waiting = Thread(target=encode_models, args=(run, [ModelOnText(model, blocks)]))
         waiting.start()
         waiting.join(2)
         assert waiting.is_alive()

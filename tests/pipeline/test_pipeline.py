@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from semconv import InputError
 from semconv.core.activation_store import ActivationStore
-from semconv.pipeline.reproduce import Run, encode_model, load_corpus
+from semconv.models.roles import ModelOnText
+from semconv.pipeline.reproduce import Run, encode_models, load_corpus
 from semconv.pipeline.reproduce import reproduce as run_suite
 from semconv.runs.crate import check_crate, environment
 from semconv.runs.pairs_table import read_pairs
@@ -90,7 +91,7 @@ def test_precision_is_part_of_what_a_store_holds(finished: Path, tiny_suite: Pat
     path.write_text(tiny_suite.read_text().replace("batch = 8", 'batch = 8\nprecision = "bfloat16"'))
     run = Run(load_suite(path), tmp_path / "run")
     blocks = load_corpus(run).blocks
-    encode_model(run, run.suite.model_b, blocks)
+    encode_models(run, [ModelOnText(run.suite.model_b, blocks)])
     hook = "blocks.2.hook_resid_post"
     store, usual = (ActivationStore(folder / "stores" / "b" / hook) for folder in (run.folder, finished))
     assert (store.identity.precision, usual.identity.precision) == ("bfloat16", "float32")
@@ -99,7 +100,7 @@ def test_precision_is_part_of_what_a_store_holds(finished: Path, tiny_suite: Pat
     for held, acts in ((True, store.load()), (False, usual.load())):
         assert torch.equal(acts.values, acts.values.bfloat16().half()) == held
     with pytest.raises(InputError, match=r"holds another store \(it differs in precision\)"):
-        encode_model(Run(load_suite(path), finished), run.suite.model_b, blocks)
+        encode_models(Run(load_suite(path), finished), [ModelOnText(run.suite.model_b, blocks)])
 
 
 def test_a_run_has_every_section(finished: Path):

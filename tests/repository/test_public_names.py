@@ -27,7 +27,7 @@ COMMANDS = {
 --tokenizer-b --tokens""",
     "correlate": """--device --k --out""",
     "dictionary": """--bos --column --context --device --directions --hook --kind --layer --out --rows --seed
---skip-positions --text --tokenizer --tokens --untrained-seed""",
+--skip-positions --text --tokenizer --tokens --trained-embeddings --untrained-seed""",
     "doctor": """--all-layers --json --out""",
     "encode": """--all-layers --device --out --stores""",
     "export": """--run""",
@@ -43,10 +43,11 @@ SUITE_KEYS = """align.how align.tokenizer_b align.tokenizer_b_revision compare.k
 compare.svcca_k compare.svcca_threshold controls.kind controls.model_a.bidirectional controls.model_a.name
 controls.model_a.path controls.model_a.revision controls.model_a.saes.hook controls.model_a.saes.loader
 controls.model_a.saes.name controls.model_a.saes.other_hook controls.model_a.saes.path controls.model_a.saes.release
-controls.model_a.saes.revision controls.model_a.saes.sae_id controls.model_a.untrained_seed
-controls.model_b.bidirectional controls.model_b.name controls.model_b.path controls.model_b.revision
-controls.model_b.saes.hook controls.model_b.saes.loader controls.model_b.saes.name controls.model_b.saes.other_hook
-controls.model_b.saes.path controls.model_b.saes.release controls.model_b.saes.revision controls.model_b.saes.sae_id
+controls.model_a.saes.revision controls.model_a.saes.sae_id controls.model_a.trained_embeddings
+controls.model_a.untrained_seed controls.model_b.bidirectional controls.model_b.name controls.model_b.path
+controls.model_b.revision controls.model_b.saes.hook controls.model_b.saes.loader controls.model_b.saes.name
+controls.model_b.saes.other_hook controls.model_b.saes.path controls.model_b.saes.release
+controls.model_b.saes.revision controls.model_b.saes.sae_id controls.model_b.trained_embeddings
 controls.model_b.untrained_seed controls.name corpus.bos corpus.column corpus.context corpus.files corpus.kind
 corpus.max_tokens corpus.packages corpus.path corpus.revision corpus.rows corpus.skip_positions corpus.split
 corpus.text_sha256 corpus.tokenizer corpus.tokenizer_revision corpus.tokens_sha256 description encode.batch
@@ -55,12 +56,13 @@ match.min_documents match.min_pairs match.min_r match.need_shared_token match.on
 match.sink_norm match.stop_tokens match.strategy match.strongest match.top_tokens match.without_strongest
 model_a.bidirectional model_a.name model_a.path model_a.revision model_a.saes.hook model_a.saes.loader
 model_a.saes.name model_a.saes.other_hook model_a.saes.path model_a.saes.release model_a.saes.revision
-model_a.saes.sae_id model_a.untrained_seed model_b.bidirectional model_b.name model_b.path model_b.revision
-model_b.saes.hook model_b.saes.loader model_b.saes.name model_b.saes.other_hook model_b.saes.path model_b.saes.release
-model_b.saes.revision model_b.saes.sae_id model_b.untrained_seed name needs.disk_gib needs.gpu_gib needs.memory_gib
-needs.minutes null.draws null.n_bootstrap null.n_permutations null.n_rematch null.n_same_bigram null.n_same_token
-null.n_strata null.seed null.stop_after null.stop_from null.tail published.layer_a published.layer_b spans.how
-spans.kind spans.width subspaces.categories subspaces.measures subspaces.min_pairs"""
+model_a.saes.sae_id model_a.trained_embeddings model_a.untrained_seed model_b.bidirectional model_b.name model_b.path
+model_b.revision model_b.saes.hook model_b.saes.loader model_b.saes.name model_b.saes.other_hook model_b.saes.path
+model_b.saes.release model_b.saes.revision model_b.saes.sae_id model_b.trained_embeddings model_b.untrained_seed name
+needs.disk_gib needs.gpu_gib needs.memory_gib needs.minutes null.draws null.n_bootstrap null.n_permutations
+null.n_rematch null.n_same_bigram null.n_same_token null.n_strata null.seed null.stop_after null.stop_from null.tail
+published.layer_a published.layer_b spans.how spans.kind spans.width subspaces.categories subspaces.measures
+subspaces.min_pairs"""
 
 
 def suite_keys(of: type = SuiteConfig, prefix: str = "") -> set[str]:

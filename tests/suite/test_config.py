@@ -197,13 +197,14 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
     changes = [
         ("", ""),
         ("untrained_seed = 3", "untrained_seed = 4"),
+        ("untrained_seed = 3", "untrained_seed = 3\ntrained_embeddings = true"),
         ("min_pairs = 5", "min_pairs = 6"),
         ("width = 6", "width = 7"),
         ("layer_a = 1", "layer_a = 1\n#"),
         ('"rsa", "cka"', '"cka", "rsa"'),
     ]
     hashes = [with_extra(tiny_suite, tmp_path, *change).sha256 for change in changes]
-    assert hashes[4] == hashes[0]  # a remark
+    assert hashes[5] == hashes[0]  # a remark
     assert len(set(hashes)) == len(hashes) - 1
 
 
@@ -214,6 +215,11 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
         ('name = "wide"', 'name = "untrained"', "every control needs a name of its own, got untrained, untrained"),
         ('kind = "floor"\n', "", "controls is incomplete: .*'kind'"),
         ("untrained_seed = 3", 'untrained_seed = "3"', "untrained_seed must be int | None, got '3'"),
+        (
+            "untrained_seed = 3",
+            "trained_embeddings = true",
+            "model a-untrained has trained_embeddings, which an untrained twin has, and no untrained_seed",
+        ),
         (
             'saes = [{ hook = "blocks.2.hook_resid_post", path = "s" }]',
             'saes = [{ hook = "blocks.2.hook_resid_post", path = "s" }, '
