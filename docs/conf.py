@@ -38,7 +38,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 NAVIGATION = {
     "Use": ["artifact", "docs/your-own-models", "docs/real-model", "docs/glossary"],
-    "How it works": ["docs/statistics", "docs/architecture", "docs/security"],
+    "How it works": ["docs/statistics", "docs/related-work", "docs/architecture", "docs/security"],
     "Speed": ["docs/benchmarks", "docs/rehearsal", "docs/cuda", "docs/cuda_resources"],
     "Reference": ["docs/api/semconv", "docs/api/semconv.compare", "docs/api/packages"],
     "Project": ["CONTRIBUTING", "CHANGELOG", "SECURITY", "semconv/assets/mini/README"],

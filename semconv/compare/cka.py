@@ -17,7 +17,7 @@ from semconv.system.errors import InputError
 
 @dataclass(frozen=True)
 class CKA(Measure[Linear]):
-    """Linear centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414, equation 3).
+    """Linear centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414, equation 4).
 
     HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y)) with Gram matrices K = XX', L = YY' of the column-centred spaces. A
     permutation leaves the denominator as it is.

@@ -76,7 +76,7 @@ def p_value(statistic: float, null: Float[ndarray, " m"]) -> float:
 def calibrated_score(statistic: float, null: Float[ndarray, " m"], level: float = 0.05) -> float:
     """Returns max(0, s - tau) / (1 - tau), tau the (1 - level) quantile of the statistic and its null together.
 
-    Groeger et al. 2026 (arXiv 2602.14486). The quantile is the order statistic ceil((1 - level)(m + 1)), so that under
+    Gröger et al. 2026 (arXiv 2602.14486). The quantile is the order statistic ceil((1 - level)(m + 1)), so that under
     the null a score above 0 has probability at most `level`. For similarities that are at most 1.
     """
     pooled = np.sort(np.append(null, statistic))
