@@ -24,6 +24,7 @@ class Roles(Generic[One]):
         a: of model A.
         b: of model B.
         controls: control -> of its two models.
+        seeds: name -> of A or B with SAEs from another seed.
         shifted: of A and B with their SAEs one block early, over every position; None without published steps.
         everywhere: of A and B over every position, likewise.
     """
@@ -31,17 +32,18 @@ class Roles(Generic[One]):
     a: One
     b: One
     controls: dict[str, tuple[One, One]] = field(default_factory=dict[str, tuple[One, One]])
+    seeds: dict[str, One] = field(default_factory=dict[str, One])
     shifted: tuple[One, One] | None = None
     everywhere: tuple[One, One] | None = None
 
     @property
     def every(self) -> list[One]:
         """All of them, A and B first, those as published last."""
-        return [*self.on_the_text, *(self.shifted or ()), *(self.everywhere or ())]
+        return [*self.on_the_text, *self.seeds.values(), *(self.shifted or ()), *(self.everywhere or ())]
 
     @property
     def on_the_text(self) -> list[One]:
-        """Those over the positions that count: A, B and the controls."""
+        """A, B and the controls, over the positions that count."""
         return [self.a, self.b, *(one for pair in self.controls.values() for one in pair)]
 
     def map(self, make: Callable[[One], Other]) -> Roles[Other]:
@@ -54,6 +56,7 @@ class Roles(Generic[One]):
             make(self.a),
             make(self.b),
             {name: both(pair) for name, pair in self.controls.items()},
+            {name: make(one) for name, one in self.seeds.items()},
             both(self.shifted) if self.shifted else None,
             both(self.everywhere) if self.everywhere else None,
         )
@@ -83,8 +86,10 @@ def every_position(blocks: TokenBlocks) -> TokenBlocks:
 
 
 def models_of(suite: SuiteConfig) -> list[ModelConfig]:
-    """Returns A, B and the two models of every control of a suite."""
-    return [suite.model_a, suite.model_b, *(m for c in suite.controls for m in (c.model_a, c.model_b))]
+    """Returns A, B, the two models of every control of a suite, and A and B with SAEs from other seeds."""
+    controls = [model for control in suite.controls for model in (control.model_a, control.model_b)]
+    seeds = [one.read_by(suite.models[one.of]) for one in suite.seeds or ()]
+    return [suite.model_a, suite.model_b, *controls, *seeds]
 
 
 def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) -> Roles[ModelOnText]:
@@ -96,7 +101,9 @@ def suite_models(suite: SuiteConfig, blocks: tuple[TokenBlocks, TokenBlocks]) ->
     """
     of_a, of_b = blocks
     controls = {c.name: (ModelOnText(c.model_a, of_a), ModelOnText(c.model_b, of_a)) for c in suite.controls}
-    models = Roles(ModelOnText(suite.model_a, of_a), ModelOnText(suite.model_b, of_b, as_b=True), controls)
+    of = {"a": ModelOnText(suite.model_a, of_a), "b": ModelOnText(suite.model_b, of_b, as_b=True)}
+    seeds = {one.name: replace(of[one.of], model=one.read_by(of[one.of].model)) for one in suite.seeds or ()}
+    models = Roles(of["a"], of["b"], controls, seeds)
     if suite.published is None:
         return models
     everything = every_position(of_a)

@@ -189,6 +189,13 @@ def _in_place(
         starts = spans_document_starts(spans[0].document)
     controls = {name: (a[0], b[0]) for name, (a, b) in sides.controls.items()}
     trained = {side.decoder_sha256 for side in (*of_a, *of_b)}
+    seeds: dict[str, list[StoredSide]] = dict(sides.seeds)
+    if spans is not None and suite.align is not None:
+        of = dict(zip("ab", spans, strict=True))
+        seeds = {
+            one.name: [_over_spans(side, of[one.of], suite.align.how) for side in sides.seeds[one.name]]
+            for one in suite.seeds or ()
+        }
     unfair = frozenset(
         control.name
         for control in suite.controls
@@ -196,7 +203,7 @@ def _in_place(
     )
     texts = labels.token_texts(tokenizer_of_corpus(suite.corpus))
     published = _published(suite, of_a, of_b, sides)
-    return Encoded(blocks[0], texts, of_a, of_b, controls, published, spans, unfair), starts
+    return Encoded(blocks[0], texts, of_a, of_b, controls, published, spans, unfair, seeds), starts
 
 
 def _published(

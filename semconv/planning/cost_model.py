@@ -177,6 +177,13 @@ class CostModel:
             return task.amount * of_one
         if task.kind == "scores":
             return task.amount * self._score_set(*task.sides)
+        if task.kind == "halves":
+            a, b = task.sides
+            scale = self.rates.sizes.scale(self.n_pairs // 2, a.sae.width, b.sae.width)
+            return task.amount * self.rates.score_set.at(scale)
+        if task.kind == "match":
+            a, b = task.sides
+            return self._match(a, b) + self._filtered(b) + self._score_set(a, b)
         if task.kind == "resample":
             a, b = task.sides
             of_one = self._cut(a, b) + self._match(a, b) + self._filtered(b) + self._score_set(a, b)
@@ -201,7 +208,7 @@ class CostModel:
 
     def _columns(self, task: PlannedTask) -> int:
         """Returns the bytes that leaving out strongest positions holds: features by column, and what makes them."""
-        looks = task.kind in (*MATCHED_AGAIN, "observe", "resample") and self.suite.match.without_strongest
+        looks = task.kind in (*MATCHED_AGAIN, "observe", "resample", "match") and self.suite.match.without_strongest
         return int(_COLUMNS * sum(side.entries for side in task.sides)) if looks else 0
 
     @property

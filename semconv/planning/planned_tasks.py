@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import torch
@@ -17,8 +18,13 @@ from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 from semconv.text.token_blocks import TokenBlocks
 
-Kind = AgainNull | Literal["observe", "self", "scores", "resample", "categories", "shared", "cut", "spans", "step"]
-"""What a task does; `shared` counts features in several categories, `cut` cuts the text into spans."""
+Kind = (
+    AgainNull
+    | Literal["observe", "self", "scores", "resample", "halves", "match"]
+    | Literal["categories", "shared", "cut", "spans", "step"]
+)
+"""What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
+features in several categories, `cut` cuts the text into spans."""
 
 
 @dataclass(frozen=True)
@@ -141,19 +147,51 @@ def _layer_pairs(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterat
         for name, pair in pairs.items():
             yield PlannedTask(stage, of.observed_task(tag_of(name)), "observe", pair, grid=False)
             studied[tag_of(name)] = pair
-    parts = of.again_chunks(suite.null)
-    for null, numbers in parts:
+    drawn = {tag: of.again_chunks(of.matched_again(suite, tag)) for tag in studied}
+    for null, numbers in of.again_chunks(suite.null.matched_again):
         for tag, pair in studied.items():
-            name = of.rematch_task(tag, null, numbers)
-            yield PlannedTask("rematch", name, null, pair, len(numbers), tag in tags)
-    for tag, pair in studied.items() if parts else ():
-        yield PlannedTask("rematch scores", of.strongest_task(tag), "scores", pair, 1, tag in tags)
+            if (null, numbers) in drawn[tag]:
+                name = of.rematch_task(tag, null, numbers)
+                yield PlannedTask("rematch", name, null, pair, len(numbers), tag in tags)
+    for tag, parts in drawn.items():
+        if parts:
+            yield PlannedTask("rematch scores", of.strongest_task(tag), "scores", studied[tag], 1, tag in tags)
         for null, numbers in parts:
             name = of.again_scores_task(tag, null, numbers)
-            yield PlannedTask("rematch scores", name, "scores", pair, len(numbers), tag in tags)
-    for tag, pair in tags.items():
-        for numbers in of.chunks(suite.null.n_bootstrap):
-            yield PlannedTask("bootstrap", of.resamples_task(tag, numbers), "resample", pair, len(numbers))
+            yield PlannedTask("rematch scores", name, "scores", studied[tag], len(numbers), tag in tags)
+    yield from _spread(suite, sides, grid)
+
+
+def _spread(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
+    """Gives the tasks that say how far scores would move with other documents, other features and other seeds."""
+    null, named = suite.null, _named(suite, sides)
+    for key, pair in grid.items():
+        for numbers in of.chunks(null.n_bootstrap):
+            yield PlannedTask("bootstrap", of.resamples_task(of.grid_tag(key), numbers), "resample", pair, len(numbers))
+    for key, pair in grid.items():
+        for numbers in of.chunks(null.n_pair_halves or 0):
+            yield PlannedTask("pair halves", of.halves_task(of.grid_tag(key), numbers), "halves", pair, len(numbers))
+    seeds = {
+        name: [side, *(_seed(suite, sides, one.name, name[2:]) for one in suite.seeds_at(name[0], name[2:]))]
+        for name, side in named.items()
+    }
+    labels = of.saes_of_grid(suite)
+    for key, counts in of.seeds_of_grid(suite).items():
+        a, b = labels[key]
+        for i, j in product(*map(range, counts)):
+            if (i, j) != (0, 0):
+                pair = seeds[f"a.{a.label}"][i], seeds[f"b.{b.label}"][j]
+                yield PlannedTask("seeds", of.seeds_task(of.grid_tag(key), i, j), "match", pair)
+    for name, pairs in of.ceilings_of(suite).items():
+        for i, j in pairs:
+            yield PlannedTask("seeds", of.ceiling_task(name, i, j), "match", (seeds[name][i], seeds[name][j]), 1, False)
+
+
+def _seed(suite: SuiteConfig, sides: PlannedSides, name: str, label: str) -> PlannedSide:
+    """Returns the side of a model through its SAE of this label from another seed."""
+    (config,) = (one for one in suite.seeds or () if one.name == name)
+    places = [sae.label for sae in config.saes]
+    return sides.of.seeds[name][places.index(label)]
 
 
 def _named(suite: SuiteConfig, sides: PlannedSides) -> dict[str, PlannedSide]:

@@ -10,7 +10,7 @@ from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
-from semconv.report.texts import counted_alone, draws_text, lowest_q, p_told, text_compared
+from semconv.report.texts import counted_alone, draws_text, interval_covers, lowest_q, p_told, text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, about, none_about
 from semconv.results.schema import BestOfGrid, NullOverGrid, Results
@@ -40,7 +40,8 @@ def headline(results: Results) -> str:
         if s.best_score is None or s.mean_score is None:
             lines.append(f"- **{title}**: no layer pair left enough feature pairs to compare.")
             continue
-        within = f" (95% interval over documents {interval(s.best_interval)})" if s.best_interval else ""
+        covers = interval_covers(results, s.layer_pairs)
+        within = f" (95% interval {covers}: {interval(s.best_interval)})" if s.best_interval else ""
         lines.append(
             f"- **{title}**: highest at layers {s.best_layer_pair} of {a} x {b}, {rounded(s.best_score)}{within}; "
             f"mean over the grid {rounded(s.mean_score)}."

@@ -133,6 +133,7 @@
     } else {
       general.append(line(title, `${number(scored.score)}${scored.saturated ? ", saturated" : ""}`));
       if (scored.interval) general.append(line("its 95% interval", range(scored.interval)));
+      if (scored.seeds) general.append(line("through SAEs of other seeds", range(scored.seeds)));
       parts.push(el("table", {}, general));
       const shown = grid.nulls.filter((name) => scored.nulls[name] && !scored.nulls[name].reason);
       const fields = ["score", "mean", "sd", "z", "calibrated", "p", "q"];

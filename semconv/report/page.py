@@ -118,6 +118,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=texts,
+            covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),
         )
     )

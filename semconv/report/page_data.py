@@ -40,6 +40,7 @@ class ScoreData(TypedDict):
 
     score: float
     interval: Interval | None
+    seeds: Interval | None
     saturated: bool
     nulls: dict[str, NullData | ReasonData]
 
@@ -129,10 +130,11 @@ def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreDat
     found = pair.measures[measure]
     if isinstance(found, Reason):
         return {"reason": found.reason}
-    drawn = {null: binned(draws.get(f"{key}.{null}.{measure}")) for null in found.nulls}
+    drawn, seeds = {null: binned(draws.get(f"{key}.{null}.{measure}")) for null in found.nulls}, found.across_seeds
     return {
         "score": short(found.score),
         "interval": _interval(found.interval),
+        "seeds": _interval((seeds.lowest, seeds.highest)) if seeds else None,
         "saturated": bool(found.saturated),
         "nulls": {null: _null(test, drawn[null]) for null, test in found.nulls.items()},
     }

@@ -72,6 +72,7 @@ class PageTables:
     grid_tests: Rows
     measures: list[tuple[str, Rows]]
     self_match: Rows
+    seeds: Rows | None
     controls: Rows
     split_half: Rows | None
     filters: Rows | None
@@ -142,6 +143,7 @@ def shown_tables(results: Results) -> PageTables:
         grid_tests=rows.grid_test_rows(results),
         measures=[(title_of(m), rows.measure_rows(results, m)) for m in results.summary] if small else [],
         self_match=rows.self_match_rows(results),
+        seeds=rows.seed_rows(results) if results.controls.seeds else None,
         controls=rows.controls_rows(results),
         split_half=rows.split_half_rows(results) if small else None,
         filters=rows.filter_rows(results) if small else None,

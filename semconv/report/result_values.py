@@ -137,6 +137,26 @@ def grid_of(results: Results, measure: str, field: str) -> Grid:
     return Grid(saes_b, saes_a, values)
 
 
+# How far scores would move
+
+
+def scores_of(results: Results) -> list[tuple[str, Score]]:
+    """Returns every score of the layer grid, with its measure."""
+    return [
+        (name, found)
+        for pair in results.grid.values()
+        for name, found in pair.measures.items()
+        if isinstance(found, Score)
+    ]
+
+
+def spread_sources(results: Results) -> list[str]:
+    """Returns what the intervals of a run cover, of documents, features and seeds."""
+    spreads = [score.spread for _, score in scores_of(results) if score.spread is not None]
+    sources = "documents", "features", "seeds"
+    return [source for source in sources if any(getattr(one, source) is not None for one in spreads)]
+
+
 # Controls
 
 

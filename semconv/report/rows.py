@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from semconv.report.result_values import (
@@ -12,11 +12,13 @@ from semconv.report.result_values import (
     names_of,
     null_names,
     score_of,
+    scores_of,
+    spread_sources,
     strongest_rows,
     test_of,
     title_of,
 )
-from semconv.report.table_cells import Rows, interval, percent
+from semconv.report.table_cells import Rows, interval, percent, seed_range
 from semconv.report.texts import counted_alone, p_told, tail_note
 from semconv.results.schema import (
     BestOfGrid,
@@ -27,6 +29,7 @@ from semconv.results.schema import (
     Reason,
     Relation,
     Results,
+    Score,
     ScoreOrReason,
     SpanPair,
     SpansGrid,
@@ -55,14 +58,14 @@ def _q_of(test: NullTest | None) -> float | str | None:
 
 def measure_rows(results: Results, name: str) -> Rows:
     """Returns one measure over the layer grid: pairs, score, interval, and of every null all its numbers."""
-    nulls, rows = null_names(results), list[list[object]]()
+    nulls, rows, moved = null_names(results), list[list[object]](), _moved(results)
     for key, pair in results.grid.items():
         found = pair.measures[name]
         row: list[object] = [key, pair.pairs]
         if isinstance(found, Reason):
-            row += [None, None, *[None] * len(_TESTED) * len(nulls), found.reason]
+            row += [*[None] * (2 + len(moved)), *[None] * len(_TESTED) * len(nulls), found.reason]
         else:
-            row += [found.score, interval(found.interval)]
+            row += [found.score, interval(found.interval), *(told(found) for told in moved.values())]
             notes = ["saturated"] if found.saturated else []
             for null in nulls:
                 row += _tested(test_of(pair, name, null))
@@ -71,9 +74,34 @@ def measure_rows(results: Results, name: str) -> Rows:
                 notes += [f"{null}: {note}"] if note else []
             row.append("; ".join(notes))
         rows.append(row)
-    header = ["A x B layer", "pairs", "score", "95% interval"]
+    header = ["A x B layer", "pairs", "score", "95% interval", *moved]
     header += [f"{null}: {field}" for null in nulls for field in _TESTED]
     return Rows([*header, "note"], rows)
+
+
+def _moved(results: Results) -> dict[str, Callable[[Score], str | None]]:
+    """Returns column -> what it says of a score: how far it would move, and where it lies through other seeds."""
+    columns: dict[str, Callable[[Score], str | None]] = {}
+    if sources := spread_sources(results):
+        columns[f"sd over {' / '.join(sources)}"] = lambda found: (
+            None if found.spread is None else " / ".join(show(getattr(found.spread, source)) for source in sources)
+        )
+    if any(score.across_seeds for _, score in scores_of(results)):
+        columns["across seeds"] = lambda found: seed_range(found.across_seeds)
+    return columns
+
+
+def seed_rows(results: Results) -> Rows:
+    """Returns what the SAEs of one model at one layer from several seeds score among themselves."""
+    rows = [
+        [side, _count_range(of.pairs_lowest, of.pairs_highest), *(seed_range(found) for found in of.measures.values())]
+        for side, of in (results.controls.seeds or {}).items()
+    ]
+    return Rows(["SAE and its other seeds", "feature pairs", *map(title_of, results.summary)], rows)
+
+
+def _count_range(lowest: int, highest: int) -> str:
+    return str(lowest) if lowest == highest else f"{lowest} to {highest}"
 
 
 def grid_test_rows(results: Results) -> Rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from semconv.results.schema import SeedRange
 from semconv.system.markdown import show
 
 Row = Sequence[object]
@@ -27,6 +28,11 @@ class Rows:
 def interval(value: Sequence[float] | None) -> str | None:
     """Returns `LOW to HIGH`, or None where there is no interval."""
     return None if value is None else f"{show(value[0])} to {show(value[1])}"
+
+
+def seed_range(found: SeedRange | None) -> str | None:
+    """Returns `LOWEST to HIGHEST` of the scores of several seeds, or None where there is none."""
+    return None if found is None else f"{show(found.lowest)} to {show(found.highest)}"
 
 
 def percent(share: float | None) -> str | None:

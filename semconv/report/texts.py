@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from semconv.compare.registry import DRAW_CLASSES
-from semconv.report.result_values import names_of
+from semconv.report.result_values import names_of, spread_sources
 from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, Subspaces
 from semconv.statistics.permutation import LEVEL
 from semconv.system.markdown import show
@@ -13,6 +13,10 @@ CONTROLS_TEXT = (
     "Floor (models that learned nothing), the same layers across models, ceiling (same model, other SAE); "
     "z and p against each pair's own shuffled pairing. Rows of the strongest pairs are without the filters "
     "that ask for agreement, which leave next to nothing of models that learned nothing."
+)
+SEEDS_TEXT = (
+    "Ceiling at every layer: SAEs of one model from several seeds, each matched with each; lowest and highest score. "
+    "Two models can hardly be more alike than one model is to itself through another seed."
 )
 SPLIT_HALF_TEXT = "Split half: every feature matched on one half of the documents and again on the other."
 RELATIONS_TEXT = (
@@ -44,6 +48,15 @@ def text_compared(results: Results) -> str:
         f"{corpus.n_spans:,} spans of text that both read, pooled from {of_a} of {a}{other}, {of_documents}; "
         "wherever tokens are counted below, these spans are"
     )
+
+
+def interval_covers(results: Results, n: int) -> str:
+    """Returns what the interval of the best of n layer pairs covers, in words."""
+    sources = spread_sources(results)
+    if not sources:
+        return ""
+    over = " and ".join(filter(None, [", ".join(sources[:-1]), *sources[-1:]]))
+    return f"for the best of {n} layer pairs, over {over}" if n > 1 else f"over {over}"
 
 
 def lowest_q(summary: NullOverGrid) -> str:

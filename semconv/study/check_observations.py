@@ -44,6 +44,12 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
             _check_rematch(suite, one, f"{kind} {name}")
     for key, one in observations.resamples.items():
         _check_resamples(suite, one, f"the resamples of layers {key}")
+    for key, scores in observations.halves.items():
+        n = suite.null.n_pair_halves or 0
+        _shape(scores, (n, len(suite.compare.measures)), f"scores of halves of the pairs of layers {key}")
+    for name, found in observations.ceilings.items():
+        for one in found:
+            _shape(one.scores, (len(suite.compare.measures),), f"scores of {name} between seeds")
     for name, match in observations.self_match.items():
         what = f"{name} with itself"
         _same(sorted(match.scores), sorted(suite.compare.measures), f"measures of {what}")

@@ -143,6 +143,56 @@ class Resamples:
 
 
 @dataclass(frozen=True, eq=False)
+class PairHalves:
+    """Random halves of the feature pairs of two SAEs, scored.
+
+    Attributes:
+        facts: none.
+        scores: float64 [m, measures], NaN where there is none.
+    """
+
+    facts: NoFacts
+    scores: Float64[ndarray, "m measures"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredFacts(Facts):
+    """Two SAEs matched and scored beside no null.
+
+    Attributes:
+        pairs: feature pairs after every filter.
+    """
+
+    pairs: Count
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredObservation:
+    """Two SAEs matched and scored beside no null.
+
+    Attributes:
+        facts: how many pairs.
+        scores: float64 [measures], NaN where there is none.
+    """
+
+    facts: ScoredFacts
+    scores: Float64[ndarray, " measures"]
+
+
+@dataclass(frozen=True, eq=False)
+class AcrossSeeds:
+    """Every SAE at a hook of A, from whatever seed, matched with every one at a hook of B.
+
+    Attributes:
+        pairs: int64 [I, J], feature pairs; A's and B's own SAEs first.
+        scores: float64 [I, J, measures], NaN where there is none.
+    """
+
+    pairs: Int64[ndarray, "i j"]
+    scores: Float64[ndarray, "i j measures"]
+
+
+@dataclass(frozen=True, eq=False)
 class SelfObservation:
     """An SAE matched with itself.
 
@@ -342,6 +392,10 @@ class Observations:
     Attributes:
         grid: layer pair, such as `0x2` -> the two SAEs.
         resamples: layer pair -> its resamples of the documents, for intervals; empty where the suite wants none.
+        halves: layer pair -> scores of random halves of its feature pairs, float64 [m, measures], likewise.
+        seeds: layer pair -> the same layers through SAEs from other seeds; only those for which there are some.
+        ceilings: `MODEL/SAE` -> that SAE and those of other seeds at its hook, each matched with each once, for those
+            of which there are some.
         self_match: `MODEL/SAE` -> that SAE with itself.
         controls: control -> its two SAEs.
         floors: floor -> its strongest pairs, where the trained models at its layers have enough.
@@ -357,6 +411,9 @@ class Observations:
     resamples: dict[str, Resamples]
     self_match: dict[str, SelfMatch]
     controls: dict[str, Studied]
+    halves: dict[str, Float64[ndarray, "m measures"]] = field(default_factory=dict[str, Any])
+    seeds: dict[str, AcrossSeeds] = field(default_factory=dict[str, AcrossSeeds])
+    ceilings: dict[str, list[ScoredObservation]] = field(default_factory=dict[str, list[ScoredObservation]])
     floors: dict[str, Studied] = field(default_factory=dict[str, Studied])
     trained: dict[str, Studied] = field(default_factory=dict[str, Studied])
     categories: dict[str, CategoriesObservation] = field(default_factory=dict[str, CategoriesObservation])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
+from itertools import product
 from threading import Lock
 from typing import Any
 
@@ -15,6 +16,7 @@ from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
 from semconv.study.observations import (
     Observations,
+    PairHalves,
     PairObservation,
     PartObservation,
     RematchChunk,
@@ -25,7 +27,15 @@ from semconv.study.observations import (
     SpansObservation,
     StrongestScores,
 )
-from semconv.study.observe_pair import observe_pair, rematch_chunk, resamples, strongest_scores, swapped_chunk
+from semconv.study.observe_pair import (
+    observe_pair,
+    observe_scores,
+    rematch_chunk,
+    resamples,
+    score_halves,
+    strongest_scores,
+    swapped_chunk,
+)
 from semconv.study.published_protocol import PublishedSides, observe_step, variants
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
@@ -62,6 +72,7 @@ class Encoded:
         sides_a: SAEs of model A, by layer.
         sides_b: of model B.
         controls: control -> its two sides.
+        seeds: name -> sides of A or B through SAEs from another seed.
         published: the layer pair of the published protocol; None where the suite has none.
         spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
         unfair: floors that read untrained models through an SAE of A or B, which are a floor of nothing.
@@ -75,6 +86,7 @@ class Encoded:
     published: PublishedSides | None = None
     spans: tuple[Spans, Spans] | None = None
     unfair: frozenset[str] = field(default_factory=frozenset[str])
+    seeds: Mapping[str, Sequence[AnySide]] = field(default_factory=dict[str, Sequence[AnySide]])
 
     @property
     def on_cpu(self) -> bool:
@@ -95,6 +107,16 @@ class Encoded:
     def grid(self) -> dict[str, Pair]:
         """Layer pair -> its two sides."""
         return {key_of(a, b): (a, b) for a in self.sides_a for b in self.sides_b}
+
+    def across_seeds(self, suite: SuiteConfig) -> dict[str, list[AnySide]]:
+        """Returns `a.LABEL` and `b.LABEL` -> the side, and those through SAEs from other seeds."""
+        return {
+            name: [side, *(self._seed(one.name, side.label) for one in suite.seeds_at(name[0], side.label))]
+            for name, side in self.named.items()
+        }
+
+    def _seed(self, name: str, label: str) -> AnySide:
+        return next(side for side in self.seeds[name] if side.label == label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,22 +195,63 @@ def stages(
         yield "beside floors", [*map(_observed_task, trained)]
         studied += [*floors, *trained]
     tested = [
-        one for one in studied if of.is_rematched(suite, kept.read_as(PairObservation, of.observed_task(one.tag)))
+        one
+        for one in studied
+        if of.is_rematched(suite, one.tag, kept.read_as(PairObservation, of.observed_task(one.tag)))
     ]
     if tested:
-        parts = of.again_chunks(suite.null)
+        drawn = {one.tag: of.again_chunks(of.matched_again(suite, one.tag)) for one in tested}
         # Layer pairs under the same draws stand side by side: an exchange of positions is drawn once for all.
-        yield "rematch", [_rematch_task(one, null, numbers, kept) for null, numbers in parts for one in tested]
-        yield "rematch scores", [task for one in tested for task in _score_tasks(one, parts, kept)]
-    if suite.null.n_bootstrap:
-        parts = of.chunks(suite.null.n_bootstrap)
-        yield "bootstrap", [_resample_task(one, numbers) for one in grid for numbers in parts]
+        every = of.again_chunks(suite.null.matched_again)
+        again = [(part, one) for part in every for one in tested if part in drawn[one.tag]]
+        yield "rematch", [_rematch_task(one, *part, kept) for part, one in again]
+        yield "rematch scores", [task for one in tested for task in _score_tasks(one, drawn[one.tag], kept)]
+    yield from _spread_stages(suite, settings, encoded, grid, kept)
     if suite.subspaces is not None:
         yield "subspaces", _category_tasks(suite, suite.subspaces, settings, encoded)
     if suite.spans is not None:
         yield "spans", _span_tasks(suite.spans, settings, encoded)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
+
+
+def _spread_stages(
+    suite: SuiteConfig, settings: StudySettings, encoded: Encoded, grid: list[_Studied], kept: TaskCache
+) -> Iterator[tuple[str, list[Task]]]:
+    """Gives the stages that say how far scores would move: with other documents, other features, other seeds."""
+    if suite.null.n_bootstrap:
+        parts = of.chunks(suite.null.n_bootstrap)
+        yield "bootstrap", [_resample_task(one, numbers) for one in grid for numbers in parts]
+    if suite.null.n_pair_halves:
+        parts = of.chunks(suite.null.n_pair_halves)
+        halved = [one for one in grid if _n_pairs(kept, one.tag) >= suite.match.min_pairs]
+        yield "pair halves", [_halves_task(one, numbers, kept) for one in halved for numbers in parts]
+    sides, tasks = encoded.across_seeds(suite), list[Task]()
+    for key, (n_a, n_b) in of.seeds_of_grid(suite).items():
+        a, b = encoded.grid[key]
+        for i, j in product(range(n_a), range(n_b)):
+            if (i, j) != (0, 0):  # which is the layer pair itself
+                pair = sides[f"a.{a.label}"][i], sides[f"b.{b.label}"][j]
+                tasks.append(_scored_task(settings, of.seeds_task(of.grid_tag(key), i, j), pair))
+    for name, pairs in of.ceilings_of(suite).items():
+        one = sides[name]
+        tasks += [_scored_task(settings, of.ceiling_task(name, i, j), (one[i], one[j])) for i, j in pairs]
+    if tasks:
+        yield "seeds", tasks
+
+
+def _scored_task(settings: StudySettings, name: str, pair: Pair) -> Task:
+    return Task(name, pair, "match", settings.inputs(*pair), partial(observe_scores, settings))
+
+
+def _halves_task(one: _Studied, numbers: range, kept: TaskCache) -> Task:
+    pair = kept.read_as(PairObservation, of.observed_task(one.tag))
+
+    def make(a: Side, b: Side) -> PairHalves:
+        return score_halves(one.settings, a, b, (pair.a, pair.b), numbers)
+
+    inputs = one.settings.inputs(one.a, one.b, list(numbers))
+    return Task(of.halves_task(one.tag, numbers), (one.a, one.b), "score", inputs, make)
 
 
 def _n_pairs(kept: TaskCache, tag: str) -> int:

@@ -10,11 +10,12 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.core.correlate import best_matches
+from semconv.core.correlate import BestMatches, best_matches
 from semconv.matching.filters import FeaturePairs, needed_partners
 from semconv.matching.influence import FeatureColumns, influences
 from semconv.results.schema import SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
+from semconv.statistics.spread import pair_halves
 from semconv.statistics.stopping import stopping_of
 from semconv.statistics.token_swaps import TokenSwaps
 from semconv.study.nulls import (
@@ -31,9 +32,12 @@ from semconv.study.nulls import (
 from semconv.study.observations import (
     NoFacts,
     PairFacts,
+    PairHalves,
     PairObservation,
     RematchChunk,
     Resamples,
+    ScoredFacts,
+    ScoredObservation,
     StrongestScores,
     SwappedChunk,
 )
@@ -52,7 +56,7 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     config = settings.match
     matches = best_matches(a.acts, b.acts, needed_partners(config, a.acts.n_features, b.acts.n_features)).to("cpu")
     at = halves(settings.starts, a.acts.n_tokens, settings.null.seed)
-    pairs = _matched_on_one_half(a, b, config, at) if config.separate_halves else match_sides(a, b, config, matches)
+    pairs = _feature_pairs(a, b, config, at, matches)
     null, counts_b = settings.null, b.active_counts()[pairs.b]
 
     def draw(prepared: Prepared) -> list[ndarray]:
@@ -80,6 +84,13 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     return PairObservation(facts, pairs.a, pairs.b, pairs.r, rests_on, scored.scores, scored.draws, *ranked)
 
 
+def _feature_pairs(
+    a: Side, b: Side, config: MatchConfig, at: tuple[Tensor, Tensor], matches: BestMatches | None = None
+) -> FeaturePairs:
+    """Returns the feature pairs of two sides; `matches` where they are known, `at` the two halves of the documents."""
+    return _matched_on_one_half(a, b, config, at) if config.separate_halves else match_sides(a, b, config, matches)
+
+
 def _matched_on_one_half(a: Side, b: Side, config: MatchConfig, at: tuple[Tensor, Tensor]) -> FeaturePairs:
     """Matches on the first half of the documents; r, and whether it is above min_r, comes from the second."""
     first, second = ((a.at(p), b.at(p)) for p in at)
@@ -102,6 +113,24 @@ def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> SplitHalf:
         same_partner=number(int(same.sum()) / int(both.sum())) if bool(both.any()) else None,
         r_reliability=number(reliability),
     )
+
+
+def observe_scores(settings: StudySettings, a: Side, b: Side) -> ScoredObservation:
+    """Matches and scores two sides as `observe_pair`, beside no null."""
+    at = halves(settings.starts, a.acts.n_tokens, settings.null.seed)
+    pairs = _feature_pairs(a, b, settings.match, at)
+    scores: ndarray = np.full(len(settings.measures), math.nan)
+    if len(pairs) >= settings.match.min_pairs:
+        scores = scores_of(settings.measures, a, b, pairs.a, pairs.b)
+    return ScoredObservation(ScoredFacts(pairs=len(pairs)), scores)
+
+
+def score_halves(settings: StudySettings, a: Side, b: Side, pairs: Pairs, numbers: range) -> PairHalves:
+    """Scores some random halves of the feature pairs."""
+    of_a, of_b = pairs
+    drawn = pair_halves(len(of_a), numbers, settings.null.seed)
+    rows = [scores_of(settings.measures, a, b, of_a[half], of_b[half]) for half in drawn]
+    return PairHalves(NoFacts(), np.stack(rows))
 
 
 def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range, most: int) -> RematchChunk:

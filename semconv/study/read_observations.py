@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
 
 from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.observations import (
+    AcrossSeeds,
     CategoriesObservation,
     NoFacts,
     Observations,
+    PairHalves,
     PairObservation,
     PartObservation,
     Rematch,
     Resamples,
+    ScoredObservation,
     SelfObservation,
     SharedObservation,
     SpansObservation,
@@ -28,18 +35,24 @@ from semconv.study.task_names import (
     again_chunks,
     again_scores_task,
     categories_task,
+    ceiling_task,
+    ceilings_of,
     chunk_of,
     chunks,
     control_tag,
     floor_tag,
     grid_tag,
+    halves_task,
     is_rematched,
+    matched_again,
     n_scored,
     observed_task,
     over_spans_task,
     rematch_task,
     resamples_task,
     saes_of_grid,
+    seeds_of_grid,
+    seeds_task,
     self_task,
     shared_task,
     sides_of,
@@ -50,13 +63,15 @@ from semconv.study.task_names import (
 )
 from semconv.suite.config import SuiteConfig
 from semconv.suite.nulls import AgainNull
+from semconv.system.errors import InputError
 
 
 def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
     pair = tasks.read_as(PairObservation, observed_task(tag))
-    if not is_rematched(suite, pair):
+    if not is_rematched(suite, tag, pair):
         return Studied(pair, {})
-    parts = again_chunks(suite.null)
+    drawn_of = matched_again(suite, tag)
+    parts = again_chunks(drawn_of)
     found = {part: tasks.read_as(chunk_of(part[0]), rematch_task(tag, *part)) for part in parts}
     for (null, numbers), chunk in found.items():
         check_chunk(chunk, len(numbers), rematch_task(tag, null, numbers))
@@ -70,13 +85,35 @@ def _studied(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Studied:
         scores = np.concatenate([tasks.read_as(StrongestScores, name).scores for name in names])
         return Rematch(passed, n, strongest, scores, np.concatenate(moves) if moves else None)
 
-    return Studied(pair, {null: drawn(null) for null in suite.null.matched_again})
+    return Studied(pair, {null: drawn(null) for null in drawn_of})
 
 
 def _resamples(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Resamples:
     parts = [tasks.read_as(Resamples, resamples_task(tag, numbers)) for numbers in chunks(suite.null.n_bootstrap)]
     counts, scores = (np.concatenate([getattr(part, name) for part in parts]) for name in ("counts", "scores"))
     return Resamples(NoFacts(), counts, scores)
+
+
+def _halves(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Float64[ndarray, "m measures"]:
+    parts = chunks(suite.null.n_pair_halves or 0)
+    return np.concatenate([tasks.read_as(PairHalves, halves_task(tag, numbers)).scores for numbers in parts])
+
+
+def _across_seeds(tasks: FinishedTasks, tag: str, own: PairObservation, counts: tuple[int, int]) -> AcrossSeeds:
+    """Returns the scores of all SAEs at two hooks; those of the models' own are known already."""
+    pairs = np.full(counts, len(own.a), dtype=np.int64)
+    scores = np.full((*counts, len(own.scores)), own.scores)
+    for i, j in product(*map(range, counts)):
+        if i or j:
+            found = tasks.read_as(ScoredObservation, seeds_task(tag, i, j))
+            _same_length(found, own, seeds_task(tag, i, j))
+            pairs[i, j], scores[i, j] = found.facts.pairs, found.scores
+    return AcrossSeeds(pairs, scores)
+
+
+def _same_length(found: ScoredObservation, own: PairObservation, task: str) -> None:
+    if found.scores.shape != own.scores.shape:
+        raise InputError(f"scores of {task}: {len(own.scores)} expected, got {list(found.scores.shape)}")
 
 
 def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
@@ -93,6 +130,19 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     observations = Observations(
         grid=grid,
         resamples={key: _resamples(suite, tasks, grid_tag(key)) for key in keys if suite.null.n_bootstrap},
+        halves={
+            key: _halves(suite, tasks, grid_tag(key))
+            for key in keys
+            if suite.null.n_pair_halves and len(grid[key].pair.a) >= suite.match.min_pairs
+        },
+        seeds={
+            key: _across_seeds(tasks, grid_tag(key), grid[key].pair, counts)
+            for key, counts in seeds_of_grid(suite).items()
+        },
+        ceilings={
+            sides[side]: [tasks.read_as(ScoredObservation, ceiling_task(side, i, j)) for i, j in pairs]
+            for side, pairs in ceilings_of(suite).items()
+        },
         self_match={name: tasks.read_as(SelfObservation, self_task(side)).facts for side, name in sides.items()},
         controls={c.name: _studied(suite, tasks, control_tag(c.name)) for c in suite.controls},
         floors={name: _studied(suite, tasks, floor_tag(name)) for name in floors},

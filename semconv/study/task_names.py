@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 
 from semconv.study.observations import PairObservation, RematchChunk, SwappedChunk
-from semconv.suite.config import ControlConfig, ModelConfig, NullConfig, SaeConfig, SuiteConfig
+from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 
 CHUNK = 20
 """Shifts, or resamples, whose results are kept together: what an interruption can cost."""
+STRONGEST = "strongest."
+"""What begins the names of tasks on strongest pairs."""
 
 
 def saes_of_grid(suite: SuiteConfig) -> dict[str, tuple[SaeConfig, SaeConfig]]:
@@ -68,12 +71,12 @@ def control_tag(control: str) -> str:
 
 def floor_tag(control: str) -> str:
     """Returns what begins the names of the tasks on the strongest pairs of a floor."""
-    return f"strongest.{control}.floor"
+    return f"{STRONGEST}{control}.floor"
 
 
 def trained_tag(control: str) -> str:
     """Returns what begins the names of the tasks on the strongest pairs of the trained models beside a floor."""
-    return f"strongest.{control}.trained"
+    return f"{STRONGEST}{control}.trained"
 
 
 def self_task(side: str) -> str:
@@ -84,6 +87,43 @@ def self_task(side: str) -> str:
 def shared_task(side: str) -> str:
     """Returns the name of the task that counts features in several categories, of an SAE, `a.LABEL` or `b.LABEL`."""
     return f"categories.{side}"
+
+
+def halves_task(tag: str, numbers: range) -> str:
+    """Returns the name of the task that scores some random halves of the feature pairs of two SAEs."""
+    return f"{tag}.halves.{numbers[0]}"
+
+
+def seeds_of_grid(suite: SuiteConfig) -> dict[str, tuple[int, int]]:
+    """Returns layer pair -> how many SAEs from different seeds A and B have there; only where one has several."""
+    counts = {key: tuple(1 + n for n in _others(suite, pair)) for key, pair in saes_of_grid(suite).items()}
+    return {key: (i, j) for key, (i, j) in counts.items() if i * j > 1}
+
+
+def _others(suite: SuiteConfig, pair: tuple[SaeConfig, SaeConfig]) -> tuple[int, int]:
+    a, b = (len(suite.seeds_at(of, sae.label)) for of, sae in zip("ab", pair, strict=True))
+    return a, b
+
+
+def ceilings_of(suite: SuiteConfig) -> dict[str, list[tuple[int, int]]]:
+    """Returns `a.LABEL` or `b.LABEL` -> pairs of the SAEs from different seeds there; only where there are several."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for of, model in suite.models.items():
+        for label in model.by_label:
+            pairs = list(combinations(range(1 + len(suite.seeds_at(of, label))), 2))
+            if pairs:
+                found[f"{of}.{label}"] = pairs
+    return found
+
+
+def seeds_task(tag: str, i: int, j: int) -> str:
+    """Returns the name of the task that matches and scores SAE i of A and j of B; 0 is the model's own."""
+    return f"{tag}.seeds.{i}x{j}"
+
+
+def ceiling_task(side: str, i: int, j: int) -> str:
+    """Returns the name of the task that matches and scores SAEs i and j of one model, of the side `a.LABEL`."""
+    return f"seeds.{side}.{i}x{j}"
 
 
 def resamples_task(tag: str, numbers: range) -> str:
@@ -122,14 +162,26 @@ def chunk_of(null: str) -> type[RematchChunk]:
     return RematchChunk if null == "rematch" else SwappedChunk
 
 
-def again_chunks(null: NullConfig) -> list[tuple[AgainNull, range]]:
+def matched_again(suite: SuiteConfig, tag: str) -> dict[AgainNull, int]:
+    """Returns the nulls under which two SAEs are matched again, by what begins the names of their tasks -> draws.
+
+    A ceiling, of which nobody asks whether it is chance, has none; the strongest pairs of floors and of the trained
+    models beside them, which are only held against each other, have the first that the suite draws.
+    """
+    drawn = suite.null.matched_again
+    if tag in {control_tag(one.name) for one in suite.controls if one.kind == "ceiling"}:
+        return {}
+    return dict(list(drawn.items())[:1]) if tag.startswith(STRONGEST) else drawn
+
+
+def again_chunks(drawn: Mapping[AgainNull, int]) -> list[tuple[AgainNull, range]]:
     """Returns null and numbers of all draws that match again, cut into those that are kept together."""
-    return [(name, numbers) for name, n in null.matched_again.items() for numbers in chunks(n)]
+    return [(name, numbers) for name, n in drawn.items() for numbers in chunks(n)]
 
 
-def is_rematched(suite: SuiteConfig, pair: PairObservation) -> bool:
-    """Whether a pair is matched again under nulls: the suite wants it, and enough feature pairs are left."""
-    return bool(suite.null.matched_again) and len(pair.a) >= suite.match.min_pairs
+def is_rematched(suite: SuiteConfig, tag: str, pair: PairObservation) -> bool:
+    """Whether a pair is matched again under nulls: some are drawn of it, and enough feature pairs are left."""
+    return bool(matched_again(suite, tag)) and len(pair.a) >= suite.match.min_pairs
 
 
 def studied_floors(suite: SuiteConfig, counts: Mapping[str, int]) -> list[ControlConfig]:

@@ -31,8 +31,9 @@ from semconv.study.result_warnings import warnings_of
 from semconv.study.task_names import key_of_control, saes_of_grid
 from semconv.study.tell_controls import tell_controls
 from semconv.study.tell_depths import tell_depths
-from semconv.study.tell_grid import corrected, summarise, with_intervals
+from semconv.study.tell_grid import corrected, summarise
 from semconv.study.tell_pair import null_test, pairing_test, tell_pair
+from semconv.study.tell_spread import seed_ceilings, with_intervals
 from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.text.keywords import load_categories
 
@@ -74,7 +75,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
     pairs = {key: tell_pair(one, names, saes[key], suite.null, min_r) for key, one in observations.grid.items()}
     measures = corrected({key: pair.measures for key, pair in pairs.items()})
     grid = {key: replace(pair, measures=measures[key]) for key, pair in pairs.items()}
-    grid = with_intervals(grid, observations.resamples)
+    grid = with_intervals(grid, observations)
     draws = {key: one.draws() for key, one in observations.grid.items()}
     of_controls = {c.name: (c.model_a.saes[0], c.model_b.saes[0]) for c in suite.controls}
     controls = {
@@ -102,7 +103,10 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         summary={name: summarise(grid, draws, name, place, suite.null) for place, name in enumerate(names)},
         primary=suite.compare.primary,
         depths=tell_depths(grid, observations.resamples, spans, subspaces, suite.null) or None,
-        controls=tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
+        controls=replace(
+            tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
+            seeds=seed_ceilings(names, observations.ceilings) or None,
+        ),
         subspaces=subspaces,
         spans=spans,
         published=_published(observations, suite),

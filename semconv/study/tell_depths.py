@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.results.schema import Depths, DepthTest, LayerPair, Measures, Reason, Score, SpansGrid, Subspaces
+from semconv.results.schema import Depths, DepthTest, Interval, LayerPair, Measures, Reason, Score, SpansGrid, Subspaces
 from semconv.statistics.depth import Labels, closeness, middle_above_ends, over_labels, rank_correlation
+from semconv.statistics.permutation import LEVEL
+from semconv.statistics.spread import half_width, of_documents
 from semconv.study.observations import Resamples
-from semconv.study.tell_grid import interval
 from semconv.suite.config import NullConfig
 from semconv.suite.sae_labels import pair_key
 from semconv.system.errors import InputError
@@ -52,8 +53,17 @@ class _Grid:
             statistic=found.statistic,
             p=found.p,
             exact=found.exact,
-            interval=interval(found.statistic, np.array(draws)) if draws else None,
+            interval=_interval(found.statistic, draws) if draws else None,
         )
+
+
+def _interval(statistic: float, draws: list[float]) -> Interval | None:
+    """Returns the interval of a statistic over resampled documents; None where one has none."""
+    documents = of_documents(np.array(draws))
+    if documents is None:
+        return None
+    half = half_width(documents.sd, len(draws) - 1, LEVEL)
+    return statistic - half, statistic + half
 
 
 def tell_depths(

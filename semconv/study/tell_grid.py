@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.compare.registry import score_range
 from semconv.results.schema import (
     BestOfGrid,
-    Interval,
     LayerPair,
     Measures,
     NullOverGrid,
@@ -28,7 +24,7 @@ from semconv.statistics.permutation import LEVEL, max_statistic
 from semconv.statistics.stopping import Stopping, stopping_of
 from semconv.statistics.tail import REACH
 from semconv.study.nulls import PAIRING_NULLS
-from semconv.study.observations import Resamples
+from semconv.study.tell_spread import best_interval
 from semconv.suite.config import NullConfig
 from semconv.system.errors import InputError
 
@@ -76,50 +72,6 @@ def _with_q(tests: dict[Key, NullTest]) -> dict[Key, NullTest]:
     }
 
 
-def with_intervals(grid: Mapping[str, LayerPair], resamples: Mapping[str, Resamples]) -> dict[str, LayerPair]:
-    """Returns the grid with an interval over resampled documents beside every score and number of pairs.
-
-    Args:
-        grid: layer pair -> what was found.
-        resamples: layer pair -> the draws; the grid stays as it is where there are none.
-    """
-    if not resamples:
-        return dict(grid)
-
-    def with_interval(pair: LayerPair, drawn: Resamples) -> LayerPair:
-        measures = {
-            name: replace(found, interval=interval(found.score, drawn.scores[:, at], score_range(name)))
-            if isinstance(found, Score)
-            else found
-            for at, (name, found) in enumerate(pair.measures.items())
-        }
-        counted = interval(pair.pairs, drawn.counts.astype(np.float64), (0.0, math.inf))
-        return replace(pair, measures=measures, pairs_interval=counted)
-
-    return {key: with_interval(pair, resamples[key]) for key, pair in grid.items()}
-
-
-def interval(
-    observed: float, draws: Float[ndarray, " m"], within: tuple[float, float] = (-math.inf, math.inf)
-) -> Interval | None:
-    """Returns the interval of a score at LEVEL from its resampled scores, or None where some have none.
-
-    None as well where it would leave the values `within` which the score must be: its shape is then not that of the
-    sampling distribution.
-
-    Observed plus and minus the standard deviation of the draws times Student's t (Efron & Tibshirani 1993, 12.2), not
-    the percentiles of the draws: a document drawn twice repeats its text, which raises the best of many correlations,
-    so that the draws lie beside the observed score and only their spread can be used.
-    """
-    from scipy.stats import t
-
-    if len(draws) < 2 or not np.isfinite(draws).all():
-        return None
-    half = float(t.ppf(1 - LEVEL / 2, len(draws) - 1) * draws.std(ddof=1))
-    low, high = observed - half, observed + half
-    return (low, high) if within[0] <= low and high <= within[1] else None
-
-
 def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
@@ -148,7 +100,7 @@ def summarise(
         layer_pairs=len(scored),
         best_layer_pair=best,
         best_score=scored[best].score if best else None,
-        best_interval=scored[best].interval if best else None,
+        best_interval=best_interval(scored[best], len(scored), measure) if best else None,
         mean_score=_mean([score.score for score in scored.values()]),
         nulls={
             null: _over_grid(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 from semconv.suite import ranges
 from semconv.suite.hooks import hook_name, parse_hook
@@ -128,6 +128,33 @@ class ModelConfig(Strict):
         if self.untrained_seed is None:
             return path
         return f"{path} untrained{' blocks' if self.trained_embeddings else ''}, seed {self.untrained_seed}"
+
+
+@dataclass(frozen=True)
+class SeedConfig(Strict):
+    """SAEs of model A or B again, of the same recipe from another seed: how far scores depend on the seed."""
+
+    name: str
+    """Short name used in files and tables, that of the model with these SAEs."""
+    of: Literal["a", "b"]
+    """Whose."""
+    saes: tuple[SaeConfig, ...]
+    """At least one SAE, each called like one of the model."""
+
+    def __post_init__(self) -> None:
+        ranges.file_name("seeds", self.name)
+        ranges.choices("seeds", self)
+
+    def check(self, model: ModelConfig) -> None:
+        """Raises InputError unless every SAE is called like one of the model."""
+        for label in self.read_by(model).by_label:
+            if label not in model.by_label:
+                known = ", ".join(model.by_label)
+                raise InputError(f"seeds {self.name} has an SAE called {label}, model {model.name} has {known}")
+
+    def read_by(self, model: ModelConfig) -> ModelConfig:
+        """Returns the model with these SAEs in place of its own."""
+        return replace(model, name=self.name, saes=self.saes)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class NullConfig(Strict):
     """Shifts by whole documents, each matched again (`rematch`); 0 leaves it out."""
     n_bootstrap: int = 0
     """Resamples of the documents for the intervals, each matched again; 0 leaves them out."""
+    n_pair_halves: int | None = left_out()
+    """Random halves of the feature pairs for the intervals, each scored; left out by default."""
     n_same_token: int | None = left_out()
     """Exchanges of positions of the same token between documents, each matched again (`same_token`); left out by
     default."""
@@ -66,6 +68,8 @@ class NullConfig(Strict):
             if number is not None:
                 ranges.draws(f"null.n_{name}", number, 0)
         ranges.draws("null.n_bootstrap", self.n_bootstrap, 0)
+        if self.n_pair_halves is not None:
+            ranges.draws("null.n_pair_halves", self.n_pair_halves, 0)
         ranges.seed("null.seed", self.seed)
 
     @property

@@ -10,7 +10,7 @@ from pydantic import ValidatorFunctionWrapHandler, WrapValidator
 
 from semconv.compare import MEASURES
 from semconv.suite import ranges
-from semconv.suite.models import ModelConfig
+from semconv.suite.models import ModelConfig, SeedConfig
 from semconv.suite.nulls import NullConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
@@ -297,6 +297,7 @@ class SuiteFile(Strict):
     spans: SpanConfig | None = None
     published: PublishedConfig | None = None
     align: AlignConfig | None = None
+    seeds: tuple[SeedConfig, ...] | None = left_out()
     needs: NeedsConfig | None = left_out()
 
     def __post_init__(self) -> None:
@@ -311,6 +312,7 @@ class SuiteFile(Strict):
                 "align brings two tokenizers together and cannot stand beside controls, spans or published, "
                 "which need one"
             )
+        self._check_seeds()
         null = self.null
         if self.match.separate_halves and (null.matched_again or null.n_bootstrap):
             raise InputError(
@@ -328,6 +330,22 @@ class SuiteFile(Strict):
             self.model_a.sae_at(self.published.layer_a)
             self.model_b.sae_at(self.published.layer_b)
 
+    def _check_seeds(self) -> None:
+        names = [self.model_a.name, self.model_b.name, *(seed.name for seed in self.seeds or ())]
+        if len(set(names)) != len(names):
+            raise InputError(f"seeds need names of their own, unlike those of the models, got {', '.join(names)}")
+        for seed in self.seeds or ():
+            seed.check(self.models[seed.of])
+
+    @property
+    def models(self) -> dict[str, ModelConfig]:
+        """`a` and `b` -> the model."""
+        return {"a": self.model_a, "b": self.model_b}
+
+    def seeds_at(self, of: str, label: str) -> list[SeedConfig]:
+        """Returns the seeds of model `a` or `b` that have an SAE of this label."""
+        return [one for one in self.seeds or () if one.of == of and label in {sae.label for sae in one.saes}]
+
 
 @dataclass(frozen=True)
 class SuiteConfig(SuiteFile):
@@ -337,10 +355,11 @@ class SuiteConfig(SuiteFile):
     """Folder of the suite's file, empty if there is none. It is not a setting, and no file of a run contains it."""
 
     def fast(self) -> SuiteConfig:
-        """Returns the suite without what takes longest: no rematches, intervals, ceilings or published steps."""
-        null = replace(self.null, n_rematch=0, n_same_token=None, n_same_bigram=None, n_bootstrap=0)
+        """Returns the suite without what takes longest: no rematches, intervals, ceilings, seeds or published steps."""
+        drawn_again = {"n_rematch": 0, "n_same_token": None, "n_same_bigram": None}
+        null = replace(self.null, **drawn_again, n_bootstrap=0, n_pair_halves=None)
         floors = tuple(control for control in self.controls if control.kind == "floor")
-        return replace(self, null=null, controls=floors, published=None)
+        return replace(self, null=null, controls=floors, published=None, seeds=None)
 
     def shown(self, settings: Config) -> Config:
         """Returns the suite, or a part of it, with paths as a run shows them: from the folder of the suite's file."""

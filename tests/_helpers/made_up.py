@@ -70,7 +70,9 @@ class _Maker:
     def score(self, value: float | None = None, z: float | None = None) -> Score:
         nulls: dict[str, schema.TestOrReason] = {null: self.test(z if null == "shuffle" else None) for null in NULLS}
         score = self.number() if value is None else value
-        return Score(score=score, saturated=False, interval=self.two(), nulls=nulls)
+        spread = schema.Spread(documents=0.0113, features=0.0224, seeds=0.0335, total=0.0418, dof=5.5)
+        across = schema.SeedRange(n=9, lowest=0.2113, mean=0.2224, highest=0.2335)
+        return Score(score=score, saturated=False, interval=self.two(), spread=spread, across_seeds=across, nulls=nulls)
 
     def scores(self, value: float | None = None, z: float | None = None) -> schema.Measures:
         return {name: self.score(value, z) for name in MEASURES}
@@ -190,6 +192,16 @@ class _Maker:
             },
             strongest={
                 "untrained": schema.StrongestPairs(floor=self.layer_pair("1x2"), trained=self.layer_pair("1x2"))
+            },
+            seeds={
+                "small/1": schema.SeedCeiling(
+                    pairs_lowest=611,
+                    pairs_highest=622,
+                    measures={
+                        "rsa": schema.SeedRange(n=3, lowest=0.7113, mean=0.7224, highest=0.7335),
+                        "svcca_pc1": None,
+                    },
+                )
             },
             against={},
             lowest_self_score=None,

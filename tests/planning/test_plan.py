@@ -166,12 +166,13 @@ def test_the_mini_suite_is_known_without_any_assumption(planner: Planner):
 def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, mini: SuiteConfig):
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
-        *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "subspaces", "spans"),
-        "published",
+        *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
+        *("subspaces", "spans", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
-    assert encoding == [f"encode {name}" for name in ("small", "large", "small-untrained", "large-untrained")]
+    twins = [f"{size}-untrained{kind}" for kind in ("", "-blocks", "-blocks-1") for size in ("small", "large")]
+    assert encoding == [f"encode {name}" for name in ("small", "large", *twins)]
     assert 1.5 < seconds(twice, *encoding) / seconds(usual, *encoding) < 2.5
     assert seconds(twice, "rematch") > seconds(usual, "rematch")
     assert 1.9 < twice.disk.stores / usual.disk.stores < 2.1
@@ -311,6 +312,6 @@ def test_the_command_says_what_a_run_takes_and_ends_with_2_where_it_does_not_fit
 
 def test_sides_of_one_store_are_one(planner: Planner, mini: SuiteConfig):
     sides = planned_sides(mini, planner.shapes)
-    assert len([side for group in sides.of.every for side in group]) == 18
-    assert len(sides.stores) == 16  # both ceilings read a store of the grid again
+    assert len([side for group in sides.of.every for side in group]) == 8 + 2 * 5 + 16 + 4
+    assert len(sides.stores) == 34  # both ceilings read a store of the grid again, and one of the seeds
     assert Shapes({}, {"x": SaeShape(1, 1, 1.0, 1, 0)}, 0, ()).are_known

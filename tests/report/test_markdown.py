@@ -12,12 +12,12 @@ from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.markdown import claims_table, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
-from semconv.report.result_values import control_rows
+from semconv.report.result_values import control_rows, score_of
 from semconv.report.rows import grid_test_rows
-from semconv.report.texts import text_compared
+from semconv.report.texts import SEEDS_TEXT, interval_covers, text_compared
 from semconv.report.verdict import floor_verdict
 from semconv.results.claims import Checked, Claim, about, value_at
-from semconv.results.schema import Reason, Results
+from semconv.results.schema import Reason, Results, Spread
 from tests._helpers.made_up import MEASURES, changed, read_by_b, results
 from tests._helpers.made_up_page import tables
 
@@ -96,7 +96,8 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     assert len(lines) == 2 * (1 + 3)
     rsa = made.summary["rsa"]
     assert lines[0].startswith(
-        "- **RSA, Spearman**: highest at layers 1x2 of small x large, 0.610 (95% interval over documents"
+        "- **RSA, Spearman**: highest at layers 1x2 of small x large, 0.610 "
+        "(95% interval for the best of 2 layer pairs, over documents, features and seeds: "
     )
     assert f"mean over the grid {rsa.mean_score:.3f}" in lines[0]
     best = value_at(rsa, "nulls.shuffle.best_of_grid.p")
@@ -114,6 +115,28 @@ def test_beside_every_count_stands_the_lowest_q_of_one_alone(smallest: float, to
     assert said not in lines[1]
     assert (said in str(headline_rows(made).rows[0][-1])) == (smallest >= 0.05)  # in the page's summary only then
     assert [row[4] for row in grid_test_rows(made).rows][2] == smallest
+
+
+def test_how_far_scores_move_stands_beside_them_and_the_ceilings_by_seed_below(tmp_path: Path):
+    made = results()
+    write_markdown(made, (), tmp_path / "report.md")
+    report = (tmp_path / "report.md").read_text()
+    assert "| sd over documents / features / seeds | across seeds |" in report
+    assert "| 0.0113 / 0.0224 / 0.0335 | 0.2113 to 0.2335 |" in report
+    assert SEEDS_TEXT in report
+    assert "| small/1 | 611 to 622 | 0.7113 to 0.7335 | - |" in report
+    without = changed(made, {"controls.seeds": None})
+    write_markdown(without, (), tmp_path / "report.md")
+    assert SEEDS_TEXT not in (tmp_path / "report.md").read_text()
+
+
+def test_an_interval_says_what_it_covers():
+    made = results()
+    scored = [(key, name) for key in made.grid for name in MEASURES if score_of(made.grid[key], name)]
+    spreads = [f"grid.{key}.measures.{name}.spread" for key, name in scored]
+    alone = changed(made, dict.fromkeys(spreads, Spread(documents=0.1, total=0.1, dof=3.0)))
+    assert interval_covers(alone, 1) == "over documents"
+    assert interval_covers(changed(made, dict.fromkeys(spreads, None)), 2) == ""
 
 
 def test_a_measure_that_compared_nothing_is_told_without_a_number():

@@ -84,7 +84,10 @@ def test_the_grid_tests_show_every_measure_and_null():
 
 def test_controls_show_selves_kinds_and_halves():
     made = results()
-    selves, kinds, halves = tables(sections.controls_section(made))
+    selves, kinds, seeds, halves = tables(sections.controls_section(made))
+    assert [(row["SAE and its other seeds"], row["RSA, Spearman"]) for row in seeds] == [
+        ("small/1", "0.7113 to 0.7335")
+    ]
     assert selves[0]["found themselves"] == "99.87%"
     assert (selves[0]["RSA, Spearman"], selves[0]["SVCCA, first component (as published)"]) == ("1", "-")
     assert [(row["kind"], row["pair"]) for row in kinds] == [
@@ -109,7 +112,7 @@ def test_a_side_that_found_nothing_shows_a_dash_and_no_percentage():
 
 
 def test_without_controls_of_pairs_only_selves_and_halves_are_shown():
-    made = changed(results(), {"controls.pairs": {}, "controls.strongest": {}})
+    made = changed(results(), {"controls.pairs": {}, "controls.strongest": {}, "controls.seeds": None})
     assert len(tables(sections.controls_section(made))) == 2
     assert "controls.png" not in sections.controls_section(made)
 

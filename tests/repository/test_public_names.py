@@ -59,10 +59,10 @@ model_a.saes.name model_a.saes.other_hook model_a.saes.path model_a.saes.release
 model_a.saes.sae_id model_a.trained_embeddings model_a.untrained_seed model_b.bidirectional model_b.name model_b.path
 model_b.revision model_b.saes.hook model_b.saes.loader model_b.saes.name model_b.saes.other_hook model_b.saes.path
 model_b.saes.release model_b.saes.revision model_b.saes.sae_id model_b.trained_embeddings model_b.untrained_seed name
-needs.disk_gib needs.gpu_gib needs.memory_gib needs.minutes null.draws null.n_bootstrap null.n_permutations
-null.n_rematch null.n_same_bigram null.n_same_token null.n_strata null.seed null.stop_after null.stop_from null.tail
-published.layer_a published.layer_b spans.how spans.kind spans.width subspaces.categories subspaces.measures
-subspaces.min_pairs"""
+needs.disk_gib needs.gpu_gib needs.memory_gib needs.minutes null.draws null.n_bootstrap null.n_pair_halves
+null.n_permutations null.n_rematch null.n_same_bigram null.n_same_token null.n_strata null.seed null.stop_after
+null.stop_from null.tail published.layer_a published.layer_b seeds spans.how spans.kind spans.width
+subspaces.categories subspaces.measures subspaces.min_pairs"""
 
 
 def suite_keys(of: type = SuiteConfig, prefix: str = "") -> set[str]:

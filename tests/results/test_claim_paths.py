@@ -87,7 +87,7 @@ def test_a_path_that_leads_nowhere_is_refused_with_what_is_near(path: str, fault
 
 
 def test_labels_that_hold_dots_are_found_whole():
-    suite = replace(load_suite("mini"), model_a=LABELS, controls=(), published=None)
+    suite = replace(load_suite("mini"), model_a=LABELS, controls=(), published=None, seeds=None)
     names = known_names(suite)
     for path in ("grid.1.mlp_out x 4.pairs", "model_a.saes.2.mlp_out.fit.loss.recovered"):
         check_paths([claim(path)], names)

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from statsmodels.stats.multitest import multipletests
 
 from semconv import SparseActivations
-from semconv.compare import MEASURES
-from semconv.compare.registry import score_range
 from semconv.pipeline.own_pair import MOST_REMATCHES, needed_rematches
 from semconv.planning.planned_tasks import planned_sides, planned_tasks
 from semconv.planning.shapes import SaeShape, Shapes
@@ -33,6 +32,7 @@ from semconv.results.schema import (
     Sae,
     Score,
     Sinks,
+    Spread,
 )
 from semconv.runs.task_cache import FinishedTasks, TaskCache
 from semconv.runs.tasks import Task, Workplace
@@ -45,7 +45,7 @@ from semconv.study.read_observations import read_observations
 from semconv.study.sides import Side
 from semconv.study.subspaces import observe_part, pooled, spans_of
 from semconv.study.tell import Stated, tell
-from semconv.study.tell_grid import corrected, interval, summarise
+from semconv.study.tell_grid import corrected, summarise
 from semconv.suite.config import (
     CompareConfig,
     ControlConfig,
@@ -56,6 +56,7 @@ from semconv.suite.config import (
     SubspaceConfig,
     SuiteConfig,
 )
+from semconv.suite.models import SeedConfig
 from semconv.system.errors import InputError
 from semconv.system.shape import plain, read_as
 from semconv.text.top_tokens import TopTokens
@@ -127,13 +128,15 @@ def test_the_summary_by_hand():
     nulls = {"0x0": np.arange(19) / 100, "0x1": np.arange(19)[::-1] / 20, "1x1": np.full(19, 0.9)}
     grid = {
         "0x0": scored(0.5, nulls["0x0"]),
-        "0x1": scored(0.7, nulls["0x1"], q=0.049, interval=(0.6, 0.8)),
+        "0x1": scored(0.7, nulls["0x1"], q=0.049, spread=Spread(total=0.1, dof=2.0)),
         "1x1": scored(0.3, nulls["1x1"]),
         "2x2": pair_of(Reason(reason="too few")),
     }
     out = summarise(grid, {**draws_of(nulls), "2x2": {}}, "m", 0)
     assert out.layer_pairs == 3
-    assert (out.best_layer_pair, out.best_score, out.best_interval) == ("0x1", 0.7, (0.6, 0.8))
+    assert (out.best_layer_pair, out.best_score) == ("0x1", 0.7)
+    half = 0.1 * scipy.stats.t.ppf(1 - 0.05 / 3 / 2, 2)  # three layer pairs have a score
+    assert out.best_interval == pytest.approx((0.7 - half, 0.7 + half))
     assert out.mean_score == pytest.approx(0.5)
     shuffle = out.nulls["shuffle"]
     assert (shuffle.layer_pairs, shuffle.significant, shuffle.significant_by) == (3, 1, 0)
@@ -163,30 +166,6 @@ def test_a_summary_of_nothing_holds_no_number():
     assert list(plain(rematch.best_of_grid)) == ["reason"]
 
 
-def test_intervals_by_hand():
-    low, high = interval(5.0, np.array([1.0, 2.0, 3.0])) or (0.0, 0.0)  # sd 1; t of 2 degrees of freedom at 0.975
-    assert (low, high) == (pytest.approx(5 - 4.302652729911275), pytest.approx(5 + 4.302652729911275))
-    assert interval(0.2, np.array([0.1, np.nan, 0.3])) is None
-    assert interval(0.2, np.array([0.1])) is None
-    assert interval(0.25, np.full(5, 0.3)) == (0.25, 0.25)
-    assert interval(5.0, np.array([1.0, 2.0, 3.0]), (0.0, 10.0)) == (low, high)
-    assert interval(5.0, np.array([1.0, 2.0, 3.0]), (0.0, 9.0)) is None
-    assert interval(5.0, np.array([1.0, 2.0, 3.0]), (1.0, 10.0)) is None
-    ranges = {name: score_range(name) for name in (*MEASURES, "other")}
-    assert {name for name, (low, _) in ranges.items() if low == 0} == {
-        *("svcca_pc1", "svcca_variance", "svcca_fixed_k", "pwcca", "mean_squared_cc", "cka", "procrustes", "mutual_knn")
-    }
-    assert {high for name, (_, high) in ranges.items() if name != "other"} == {1.0}
-
-
-def test_an_interval_holds_the_truth_as_often_as_it_says_though_the_draws_are_shifted():
-    rng = np.random.default_rng(0)
-    observed = rng.normal(size=4000)
-    draws = observed[:, None] + rng.normal(size=(4000, 40)) + 3  # resampling raises every score by as much
-    held = np.mean([low <= 0 <= high for o, d in zip(observed, draws, strict=True) for low, high in [interval(o, d)]])  # pyright: ignore
-    assert abs(held - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 4000)
-
-
 def together(*sides: Side) -> list[Side]:
     """Sides whose tables of top tokens belong together."""
     rows = [[[s.tokens.texts[i] for i in row if i >= 0] for row in s.tokens.numbers] for s in sides]
@@ -199,7 +178,9 @@ def small(**changes: Any) -> tuple[SuiteConfig, Encoded]:
     noise = make_world(7)
     untrained = replace(noise.a, model="u", acts=replace_tokens(noise.a, WORLD.a.acts.n_tokens))
     other = replace(WORLD.a, layer=3, decoder=WORLD.a.decoder[::-1].copy())
-    a, a3, b, floor = together(WORLD.a, other, WORLD.b, untrained)
+    turned = WORLD.a.decoder[:, ::-1] + 0.3 * WORLD.a.decoder
+    seed = replace(WORLD.a, model="a-seed1", store_sha256="a-seed1", decoder=turned)
+    a, a3, b, floor, seed = together(WORLD.a, other, WORLD.b, untrained, seed)
     suite = SuiteConfig(
         "small",
         "Made up.",
@@ -208,14 +189,16 @@ def small(**changes: Any) -> tuple[SuiteConfig, Encoded]:
         model("b", 2),
         match=MATCH,
         compare=CompareConfig(("rsa", "svcca_pc1")),
-        null=NullConfig(n_permutations=19, n_strata=3, n_rematch=5, n_bootstrap=4, seed=5),
+        null=NullConfig(n_permutations=19, n_strata=3, n_rematch=5, n_bootstrap=4, n_pair_halves=6, seed=5),
         controls=(ControlConfig("untrained", "floor", model("u", 1), model("b", 2)),),
         subspaces=SubspaceConfig("mini", measures=("rsa",)),
         spans=SpanConfig("windows", 4),
         published=PublishedConfig(1, 2),
+        seeds=(SeedConfig("a-seed1", "a", model("a", 1).saes),),
     )
     published = PublishedSides(shifted=(a3, b), everywhere=(a, b), corrected=(a, b))
-    encoded = Encoded(WORLD.blocks, TEXTS, [a, a3], [b], {"untrained": (floor, b)}, published)
+    controls, seeds = {"untrained": (floor, b)}, {"a-seed1": [seed]}
+    encoded = Encoded(WORLD.blocks, TEXTS, [a, a3], [b], controls, published, seeds=seeds)
     return replace(suite, **changes), encoded
 
 
@@ -283,7 +266,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Compared:
     stages: dict[str, list[tuple[int, int]]] = {}
     folder = tmp_path_factory.mktemp("tasks")
     progress: Progress = lambda stage, *of: stages.setdefault(stage, []).append(of)  # noqa: E731
-    results, _ = compare(suite, encoded, folder, progress=progress, n_rematch=5, n_bootstrap=4)
+    results, _ = compare(suite, encoded, folder, progress=progress, n_rematch=5, n_bootstrap=4, n_pair_halves=6)
     return Compared(results, stages, suite, encoded)
 
 
@@ -312,6 +295,8 @@ def test_the_sections_and_the_stages(compared: Compared):
         "rematch": stages["rematch"][0][1],  # of each pair of SAEs that has enough feature pairs left
         "rematch scores": 2 * stages["rematch"][0][1],
         "bootstrap": 2,
+        "pair halves": 2,
+        "seeds": 1 + 1,  # the layer pair that has another SAE, and that SAE beside A's own
         "subspaces": 2 + 3,
         "spans": 1 + 2,
         "published": 8,
@@ -324,17 +309,19 @@ def test_the_sections_and_the_stages(compared: Compared):
 
 def test_the_grid_is_study_with_q_values_and_intervals(compared: Compared, tmp_path: Path):
     grid, suite, encoded = compared.results.grid, compared.suite, compared.encoded
-    settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=4)
+    settings = WORLD.settings(suite.compare.measures, n_rematch=5, n_bootstrap=4, n_pair_halves=6)
     studied = [study(settings, tmp_path / str(a.layer), a.read(), encoded.sides_b[0].read()) for a in encoded.sides_a]
     b = encoded.sides_b[0].read()
     for i, key in enumerate(("1x2", "3x2")):
         found, alone = grid[key], studied[i].pair
         assert found.pairs == alone.pairs
-        draws = resamples(settings, encoded.sides_a[i].read(), b, range(4))
-        assert found.pairs_interval == interval(found.pairs, draws.counts.astype(np.float64), (0.0, math.inf))
+        a = encoded.sides_a[i].read()
+        draws = resamples(settings, a, b, range(4))
         for place, name in enumerate(suite.compare.measures):
             score = score_of(found.measures, name)
-            assert score.interval == interval(score.score, draws.scores[:, place], score_range(name))
+            assert score.spread is not None
+            assert score.spread.documents == pytest.approx(draws.scores[:, place].std(ddof=1))
+            assert (score.spread.seeds is None, score.across_seeds is None) == (key == "3x2", key == "3x2")
             for null in score_of(alone.measures, name).nulls:
                 of_grid = [p_of(one.pair.measures, name, null).p for one in studied]
                 test = p_of(found.measures, name, null)
@@ -406,7 +393,8 @@ def test_a_silent_side_does_not_stop_the_controls(tmp_path: Path):
 
 
 def test_a_score_that_some_resample_lacks_has_no_interval(tmp_path: Path):
-    suite, encoded = small(spans=None, subspaces=None, published=None, controls=(), model_a=model("a", 1))
+    changes: dict[str, Any] = {"spans": None, "subspaces": None, "published": None, "controls": (), "seeds": None}
+    suite, encoded = small(**changes, model_a=model("a", 1))
     a, b = encoded.sides_a[0].read(), encoded.sides_b[0].read()
     loose, strict = WORLD.settings(("rsa",)), WORLD.settings(("rsa",), match={"min_r": 0.55})
     pairs, observed = (study(s, tmp_path / f"{s.match.min_r}", a, b).pair.pairs for s in (loose, strict))
@@ -418,7 +406,8 @@ def test_a_score_that_some_resample_lacks_has_no_interval(tmp_path: Path):
     found = compare(suite, here, tmp_path / "bar", ("rsa",), match=match, n_bootstrap=4)[0].grid["1x2"]
     assert score_of(found.measures, "rsa").interval is None
     assert math.isfinite(score_of(found.measures, "rsa").score)
-    assert found.pairs_interval == interval(found.pairs, np.array(counts, dtype=np.float64))
+    half = np.std(counts, ddof=1) * scipy.stats.t.ppf(0.975, 3)
+    assert found.pairs_interval == pytest.approx((found.pairs - half, found.pairs + half))
 
 
 def test_spans_and_subspaces_are_those_of_their_modules(compared: Compared):
@@ -498,7 +487,8 @@ def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: P
         assert not seen.keys() & {task.name for task in tasks}
         seen |= {task.name: task for task in tasks}
         Workplace(cache).run(tasks, lambda *_: None)
-    names = {side.key: side.name for side in (*encoded.sides, *encoded.controls["untrained"])}
+    sides = *encoded.sides, *encoded.controls["untrained"], *encoded.seeds["a-seed1"]
+    names = {side.key: side.name for side in sides}
     needed = {task.name: [need.key for need in task.needs] for task in seen.values()}
     for task in seen.values():
         derived = " over spans", " by category"
@@ -507,6 +497,8 @@ def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: P
     assert [names[key] for key in needed["grid.1x2.observed"]] == ["a/1", "b/2"]
     assert [names[key] for key in needed["self.a.3"]] == ["a/3"]
     assert [names[key] for key in needed["control.untrained.observed"]] == ["u/1", "b/2"]
+    assert [names[key] for key in needed["grid.1x2.seeds.1x0"]] == ["a-seed1/1", "b/2"]
+    assert [names[key] for key in needed["seeds.a.1.0x1"]] == ["a/1", "a-seed1/1"]
     alone = ["categories.a.1", "categories.a.3", "categories.b.2", "spans"]  # need neither activations nor rows
     assert [name for name, keys in needed.items() if not keys] == alone
     assert seen["grid.1x2.rematch-scores.0"].cost == "score"
@@ -515,10 +507,11 @@ def test_every_task_names_the_stores_that_it_needs_and_what_it_costs(tmp_path: P
 
 def test_the_tasks_are_those_that_were_planned_without_observing(tmp_path: Path):
     """Where every layer pair and control keeps enough pairs; stage by stage, in order."""
-    null = NullConfig(n_permutations=19, n_strata=3, n_rematch=25, n_bootstrap=21, seed=5)
+    drawn = {"n_rematch": 25, "n_bootstrap": 21, "n_pair_halves": 22}
+    null = NullConfig(n_permutations=19, n_strata=3, **drawn, seed=5)
     loose = {"min_pairs": 3, "min_r": -0.99, "need_shared_token": False, "one_to_one": False}
     suite, encoded = small(null=null, match=replace(MATCH, **loose))
-    settings = WORLD.settings(suite.compare.measures, match=loose, n_rematch=25, n_bootstrap=21)
+    settings = WORLD.settings(suite.compare.measures, match=loose, **drawn)
     shapes = Shapes({}, {"sae": SaeShape(30, 9, 3.0, 0, 0)}, 0, ())
     cache, listed = TaskCache(tmp_path), list[tuple[str, str, int]]()
     for stage, tasks in stages(suite, settings, encoded, cache):

@@ -57,7 +57,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], s
     other = replace(a, sae="3", decoder=a.decoder[::-1].copy())
     backwards = torch.arange(a.acts.n_tokens).flip(0)
     untrained = replace(a, model="u", store_sha256="u", acts=a.acts.tokens(backwards))
-    a, other, b, untrained = together(a, other, b, untrained)
+    seed = replace(a, model="a-seed1", store_sha256="a-seed1", decoder=a.decoder[:, ::-1] + a.decoder)
+    a, other, b, untrained, seed = together(a, other, b, untrained, seed)
     suite, encoded = small(
         compare=CompareConfig(tuple(MEASURES), svcca_k=10, knn_k=5), spans=SpanConfig("windows", 4, "mean")
     )
@@ -69,12 +70,13 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, int], s
         controls={"untrained": (untrained, b)},
         published=PublishedSides((other, b), (a, b), (a, b)),
         texts=WORDS,
+        seeds={"a-seed1": [seed]},
     )
     measures = tuple(make_measures(tuple(MEASURES), svcca_k=10, knn_k=5))
 
     def compare(n: int, of_blas: int) -> str:
         folder = tmp_path_factory.mktemp("tasks")
-        settings = world.settings((), measures, n_rematch=3, n_bootstrap=3)
+        settings = world.settings((), measures, n_rematch=3, n_bootstrap=3, n_pair_halves=3)
         made = replace(suite, match=settings.match, null=settings.null)
         with threads(n, of_blas):
             observations = observe(made, settings, encoded, Workplace(TaskCache(folder)), lambda *_: None)

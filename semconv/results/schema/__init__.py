@@ -7,7 +7,7 @@ says that it was not asked for. Layers and features are counted from 0.
 from __future__ import annotations
 
 from semconv.results.schema.base import Count, Interval, Many, Part, Reason
-from semconv.results.schema.controls import Against, ControlPair, Controls, SelfMatch, StrongestPairs
+from semconv.results.schema.controls import Against, ControlPair, Controls, SeedCeiling, SelfMatch, StrongestPairs
 from semconv.results.schema.depths import Depths, DepthTest
 from semconv.results.schema.layer_pairs import (
     BestOfGrid,
@@ -20,7 +20,9 @@ from semconv.results.schema.layer_pairs import (
     RematchCounts,
     Score,
     ScoreOrReason,
+    SeedRange,
     SplitHalf,
+    Spread,
     Summary,
     Tail,
     TestOrReason,
@@ -89,11 +91,14 @@ __all__ = [
     "Sae",
     "Score",
     "ScoreOrReason",
+    "SeedCeiling",
+    "SeedRange",
     "SelfMatch",
     "Sinks",
     "SpanPair",
     "SpansGrid",
     "SplitHalf",
+    "Spread",
     "Step",
     "StepOrReason",
     "StepScore",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semconv.results.schema.base import Count, Part
-from semconv.results.schema.layer_pairs import LayerPair
+from semconv.results.schema.layer_pairs import LayerPair, SeedRange
 from semconv.system.shape import left_out
 
 
@@ -49,6 +49,18 @@ class StrongestPairs(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeedCeiling(Part):
+    """The SAEs of one model at one hook, from several seeds, matched with each other: the most that can be expected."""
+
+    pairs_lowest: Count
+    """Feature pairs, fewest of all pairs of SAEs."""
+    pairs_highest: Count
+    """Most."""
+    measures: dict[str, SeedRange | None]
+    """Measure -> its scores; null where none has one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Against(Part):
     """One measure between floor and ceiling."""
 
@@ -74,6 +86,8 @@ class Controls(Part):
     """Control -> its layer pair."""
     strongest: dict[str, StrongestPairs]
     """Floor -> itself and the trained models on their strongest pairs."""
+    seeds: dict[str, SeedCeiling] | None = left_out()
+    """`MODEL/SAE` -> that SAE beside those from other seeds."""
     against: dict[str, Against]
     """Measure -> where the scores lie between floor and ceiling."""
     lowest_self_score: float | None

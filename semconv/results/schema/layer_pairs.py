@@ -66,6 +66,36 @@ TestOrReason = Annotated[Annotated[NullTest, VALUE] | Annotated[Reason, REASON],
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread(Part):
+    """How far a score would move by chance: standard deviations, from one source each, and of their sum."""
+
+    documents: float | None = left_out()
+    """Over documents drawn with replacement and matched again."""
+    features: float | None = left_out()
+    """Over features, from random halves of the feature pairs (Shao & Wu 1989)."""
+    seeds: float | None = left_out()
+    """Over the seeds of both SAEs, from all pairs of SAEs at these layers."""
+    total: float
+    """Of the sum of those that are given."""
+    dof: float
+    """Degrees of freedom of the total (Satterthwaite 1946)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRange(Part):
+    """A score through SAEs from several seeds."""
+
+    n: Count
+    """Pairs of SAEs that have a score."""
+    lowest: float
+    """Of their scores."""
+    mean: float
+    """Likewise."""
+    highest: float
+    """Likewise."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score(Part):
     """The score of a measure for one layer pair, beside its nulls."""
 
@@ -76,7 +106,11 @@ class Score(Part):
     saturated: bool | None = left_out()
     """Whether the measure is near its top whatever the pairing, for there are few pairs for so many directions."""
     interval: Interval | None = left_out()
-    """Over resampled documents."""
+    """At 95%, over all that `spread` names."""
+    spread: Spread | None = left_out()
+    """How far it would move with other documents, features or seeds."""
+    across_seeds: SeedRange | None = left_out()
+    """The same layers through SAEs from other seeds, these among them."""
     strongest_pairs_score: float | None = left_out()
     """Score of the strongest pairs without the filters that ask for agreement: what nulls that match again are
     compared with."""
@@ -164,7 +198,7 @@ class LayerPair(Part):
     pairs: Count
     """Feature pairs after every filter."""
     pairs_interval: Interval | None = left_out()
-    """Of that number, over resampled documents."""
+    """Of that number at 95%, over resampled documents and over seeds where there are several."""
     mean_r: float | None
     """Mean r of the pairs; null where there is none."""
     filters: Many[FilterStep]
@@ -246,7 +280,7 @@ class Summary(Part):
     best_score: float | None
     """That score."""
     best_interval: Interval | None
-    """Its interval."""
+    """Its interval, wide enough for the best of all layer pairs: at 1 - 0.05 / n for n of them (Bonferroni)."""
     mean_score: float | None
     """Mean over the grid."""
     nulls: dict[str, NullOverGrid]

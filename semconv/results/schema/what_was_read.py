@@ -213,6 +213,8 @@ class NullSettings(Part):
     """Shifts of the text, each matched again (`rematch`)."""
     n_bootstrap: Count
     """Resamples of the documents, for intervals."""
+    n_pair_halves: Count | None = left_out()
+    """Random halves of the feature pairs, for intervals."""
     n_same_token: Count | None = left_out()
     """Exchanges of positions of the same token, each matched again (`same_token`)."""
     n_same_bigram: Count | None = left_out()
