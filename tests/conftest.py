@@ -165,6 +165,7 @@ n_permutations = 99
 n_rematch = 5
 n_same_token = 4
 n_bootstrap = 3
+n_pair_halves = 4
 [[controls]]
 name = "twin"
 kind = "floor"
@@ -188,6 +189,10 @@ saes = [{{ hook = "blocks.0.hook_resid_post", path = "{folder}/sae_a0" }}]
 [controls.model_b]
 name = "a-other"
 path = "{folder}/model_a"
+saes = [{{ hook = "blocks.0.hook_resid_post", path = "{folder}/sae_a1" }}]
+[[seeds]]
+name = "a-seed1"
+of = "a"
 saes = [{{ hook = "blocks.0.hook_resid_post", path = "{folder}/sae_a1" }}]
 [subspaces]
 categories = "mini"

@@ -49,9 +49,10 @@ def card_text(card: dict, vocabulary: int) -> str:
     lines += [
         "",
         "Controls, trained and measured by the same recipe on the same text. `-untrained`: the SAE of the model's "
-        "untrained twin, whose weights are drawn from a seed and have learned nothing. `.seed1`: the trained model's "
-        "stream again, with another seed for the start of the SAE and the order of its data. Made by `python "
-        "scripts/paper/train_mini.py controls` in about half an hour on one core.",
+        "untrained twin, whose weights are drawn from a seed and have learned nothing. `-untrained-blocks`: of a twin "
+        "whose blocks alone are drawn, from seed 0 or 1, and whose embeddings are the model's. `.seed1` and `.seed2`: "
+        "the trained model's stream again, with another seed for the start of the SAE and the order of its data. Made "
+        "by `python scripts/paper/train_mini.py controls` in about an hour on one core.",
         "",
         "| SAE | width | realised L0 | explained variance | never active |",
         "|---|---|---|---|---|",

@@ -1,6 +1,7 @@
 """Trains everything the mini suite ships: tokenizer, two Gemma-2-architecture models, their SAEs, the model card.
 
-The controls are SAEs of the same recipe: of each model's untrained twin, and of each model again from another seed.
+Every depth has SAEs from three seeds. The other controls are SAEs of the same recipe of each model's untrained twin, and
+of twins whose blocks alone are untrained.
 
 Each stage is seeded, writes its result under a temporary name first, and is skipped when its result exists, so the
 script can be stopped at any moment and started again:
@@ -40,6 +41,9 @@ ASSETS = ROOT / "semconv" / "assets" / "mini"
 VOCABULARY = 4096
 STAGES = ["tokenizer", "model", "sae", "controls", "card"]
 SPECIAL_TOKENS = ["<pad>", "<bos>", "<eos>"]
+OTHER_SAE_SEEDS = (1, 2)
+TWIN_SEEDS = (0, 1)
+"""Of the twins whose blocks alone are untrained."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ModelRecipe:
     learning_rate: float
     sae_layers: tuple[int, ...]
     control_layer: int
-    """Where the controls are trained: about two thirds of the way up."""
+    """Where SAEs of twins are trained: about two thirds of the way up."""
     steps: int = 3000
     batch: int = 16
     warmup: int = 150
@@ -73,13 +77,21 @@ class SaeJob:
     untrained_seed: int | None = None
     """Seed of the model's untrained twin; None for the trained model."""
     sae_seed: int = SAE.seed
+    trained_embeddings: bool = False
+    """Whether only the blocks of the twin are untrained."""
 
     @property
     def folder(self) -> str:
         """Where it lies below `saes/`."""
-        twin = "" if self.untrained_seed is None else "-untrained"
+        kind = "-untrained-blocks" if self.trained_embeddings else "-untrained"
+        twin = "" if self.untrained_seed is None else kind + (f"-{self.untrained_seed}" if self.untrained_seed else "")
         seed = "" if self.sae_seed == SAE.seed else f".seed{self.sae_seed}"
         return f"{self.model}{twin}/{hook_name(self.layer)}{seed}"
+
+    @property
+    def source(self) -> dict[str, int | bool | None]:
+        """Which weights the stream comes from, as arguments of `load_model`."""
+        return {"untrained_seed": self.untrained_seed, "trained_embeddings": self.trained_embeddings}
 
 
 def depths(name: str) -> list[SaeJob]:
@@ -88,7 +100,11 @@ def depths(name: str) -> list[SaeJob]:
 
 def controls(name: str) -> list[SaeJob]:
     layer = RECIPES[name].control_layer
-    return [SaeJob(name, layer, untrained_seed=0), SaeJob(name, layer, sae_seed=1)]
+    return [
+        SaeJob(name, layer, untrained_seed=0),
+        *(SaeJob(name, layer, untrained_seed=seed, trained_embeddings=True) for seed in TWIN_SEEDS),
+        *(SaeJob(name, at, sae_seed=seed) for at in RECIPES[name].sae_layers for seed in OTHER_SAE_SEEDS),
+    ]
 
 
 def train_tokenizer(work: Path) -> None:
@@ -236,11 +252,17 @@ def baselines(train: Tensor, heldout: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def collect_activations(
-    name: str, untrained_seed: int | None, layers: list[int], work: Path, split: str, samples: int
-) -> dict[int, Tensor]:
-    """Returns layer -> float16 residual streams [samples, d_model] at counted positions of random rows of a split."""
-    blocks, model = load_blocks(work, split), load_model(ASSETS / "models" / name, untrained_seed=untrained_seed)
+def collect_activations(jobs: list[SaeJob], work: Path, split: str, samples: int) -> dict[int, Tensor]:
+    """Returns layer -> float16 residual streams [samples, d_model] at counted positions of random rows of a split.
+
+    Args:
+        jobs: of one model or twin.
+        work: folder of the tokens.
+        split: `train` or `heldout`.
+        samples: how many positions.
+    """
+    blocks, model = load_blocks(work, split), load_model(ASSETS / "models" / jobs[0].model, **jobs[0].source)
+    layers = sorted({job.layer for job in jobs})
     kept: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     order, count = torch.randperm(len(blocks.ids), generator=torch.Generator().manual_seed(0)), 0
     for rows in order.split(32):
@@ -254,14 +276,19 @@ def collect_activations(
     return {layer: torch.cat(kept.pop(layer))[:samples] for layer in layers}
 
 
-def train_saes(name: str, jobs: list[SaeJob], work: Path) -> None:
-    """Trains those SAEs of one model, and of its untrained twin, that are missing."""
+def groups(jobs: list[SaeJob]) -> list[list[SaeJob]]:
+    """Returns the jobs by the weights whose stream they learn."""
+    sources = list(dict.fromkeys(tuple(job.source.items()) for job in jobs))
+    return [[job for job in jobs if tuple(job.source.items()) == source] for source in sources]
+
+
+def train_saes(jobs: list[SaeJob], work: Path) -> None:
+    """Trains those SAEs of one model, and of its twins, that are missing."""
     missing = [job for job in jobs if not (ASSETS / "saes" / job.folder).exists()]
-    for untrained_seed in dict.fromkeys(job.untrained_seed for job in missing):
-        group = [job for job in missing if job.untrained_seed == untrained_seed]
-        pools = collect_activations(name, untrained_seed, [job.layer for job in group], work, "train", SAE.pool)
+    for group in groups(missing):
+        pools = collect_activations(group, work, "train", SAE.pool)
         for job in group:
-            train_sae(job, pools.pop(job.layer))
+            train_sae(job, pools[job.layer])
 
 
 def train_sae(job: SaeJob, pool: Tensor) -> None:
@@ -277,12 +304,11 @@ def train_sae(job: SaeJob, pool: Tensor) -> None:
     print(f"{job.folder}: trained in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def measure_saes(name: str, untrained_seed: int | None, jobs: list[SaeJob], work: Path) -> list[dict[str, float]]:
-    """Width and held-out figures of SAEs of one model."""
+def measure_saes(jobs: list[SaeJob], work: Path) -> list[dict[str, float]]:
+    """Width and held-out figures of SAEs of one model or twin."""
     import sae_lens
 
-    layers = [job.layer for job in jobs]
-    streams = collect_activations(name, untrained_seed, layers, work, "heldout", SAE.heldout_samples)
+    streams = collect_activations(jobs, work, "heldout", SAE.heldout_samples)
     saes = [sae_lens.SAE.load_from_disk(ASSETS / "saes" / job.folder, dtype="float32") for job in jobs]
     return [{"d_sae": SAE.d_sae, **measure_sae(sae, streams[job.layer])} for job, sae in zip(jobs, saes, strict=True)]
 
@@ -296,19 +322,21 @@ def measure_model(name: str, work: Path) -> dict:
         "n_layers": recipe.n_layers,
         "train_tokens": recipe.steps * recipe.batch * load_blocks(work, "train").ids.shape[1],
         "heldout_loss": evaluate(model, load_blocks(work, "heldout").ids.long()),
-        "saes": dict(zip(map(hook_name, recipe.sae_layers), measure_saes(name, None, depths(name), work), strict=True)),
+        "saes": dict(zip(map(hook_name, recipe.sae_layers), measure_saes(depths(name), work), strict=True)),
     }
 
 
-def measure_control(job: SaeJob, work: Path) -> dict:
-    """Figures of one control, and for an untrained twin the SHA-256 of its parameters: other bits, other twin."""
-    entry: dict = {"untrained_seed": job.untrained_seed, "sae_seed": job.sae_seed}
-    if job.untrained_seed is not None:
-        digest = hashlib.sha256()
-        for parameter in load_model(ASSETS / "models" / job.model, untrained_seed=job.untrained_seed).parameters():
+def measure_controls(group: list[SaeJob], work: Path) -> dict[str, dict]:
+    """Figures of controls of one model or twin, and of a twin the SHA-256 of its parameters: other bits, other twin."""
+    digest = hashlib.sha256()
+    if group[0].untrained_seed is not None:
+        for parameter in load_model(ASSETS / "models" / group[0].model, **group[0].source).parameters():
             digest.update(parameter.numpy(force=True).tobytes())
-        entry["parameters_sha256"] = digest.hexdigest()
-    return entry | measure_saes(job.model, job.untrained_seed, [job], work)[0]
+    twin = {} if group[0].untrained_seed is None else {"parameters_sha256": digest.hexdigest()}
+    found = measure_saes(group, work)
+    return {
+        job.folder: job.source | {"sae_seed": job.sae_seed} | twin | one for job, one in zip(group, found, strict=True)
+    }
 
 
 @torch.no_grad()
@@ -326,9 +354,9 @@ def write_card(work: Path) -> None:
         if name not in card["models"]:
             card["models"][name] = measure_model(name, work)
     measured = card.setdefault("controls", {})
-    for job in (job for name in RECIPES for job in controls(name)):
-        if job.folder not in measured:
-            measured[job.folder] = measure_control(job, work)
+    for name in RECIPES:
+        for group in groups([job for job in controls(name) if job.folder not in measured]):
+            measured |= measure_controls(group, work)
     save_atomically(target, lambda p: p.write_text(json.dumps(card, indent=2) + "\n"))
     (ASSETS / "README.md").write_text(card_text(card, VOCABULARY))
     print(card_text(card, VOCABULARY))
@@ -348,9 +376,9 @@ def main() -> None:
         if args.stage in (None, "model"):
             train_model(name, args.work)
         if args.stage in (None, "sae"):
-            train_saes(name, depths(name), args.work)
+            train_saes(depths(name), args.work)
         if args.stage in (None, "controls"):
-            train_saes(name, controls(name), args.work)
+            train_saes(controls(name), args.work)
     if args.stage in (None, "card"):
         write_card(args.work)
 

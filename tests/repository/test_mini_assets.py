@@ -13,6 +13,7 @@ import train_mini
 
 from semconv._paths import ASSETS
 from semconv.suite.config import load_suite, resolve
+from semconv.suite.hooks import hook_name
 from tests.conftest import requires_models
 
 MINI = ASSETS / "mini"
@@ -27,7 +28,7 @@ def random_ids() -> torch.Tensor:
 
 def test_assets_are_small_and_half_precision_safetensors():
     files = [p for p in MINI.rglob("*") if p.is_file()]
-    assert sum(p.stat().st_size for p in files) <= 24 * 2**20
+    assert sum(p.stat().st_size for p in files) <= 32 * 2**20
     assert {p.suffix for p in files} == {".json", ".safetensors", ".md"}
 
 
@@ -104,13 +105,29 @@ def test_models_and_saes_load_with_the_fields_own_loaders_and_fit(side: str):
 def model_and_hook(folder: str) -> tuple[str, str]:
     """The trained model that a control belongs to, and its hook."""
     name, hook = folder.split("/")
-    return name.removesuffix("-untrained"), hook.removesuffix(".seed1")
+    return name.split("-")[0], hook.partition(".seed")[0]
 
 
-def test_controls_are_a_twin_and_a_second_seed_of_each_model_at_hooks_of_the_suite():
-    kinds = {(model_and_hook(folder)[0], c["untrained_seed"], c["sae_seed"]) for folder, c in CONTROLS.items()}
-    assert kinds == {(name, *seeds) for name in CARD["models"] for seeds in ((0, 0), (None, 1))}
-    assert {model_and_hook(folder) for folder in CONTROLS} <= set(SAES)
+def test_controls_are_twins_of_each_model_and_two_more_seeds_at_every_hook_of_the_suite():
+    twins = [(0, False), (0, True), (1, True)]
+    found = [
+        (*model_and_hook(folder), (c["untrained_seed"], c["trained_embeddings"]), c["sae_seed"])
+        for folder, c in CONTROLS.items()
+    ]
+    places = [(name, hook_name(recipe.control_layer)) for name, recipe in train_mini.RECIPES.items()]
+    wanted = [
+        *((*place, twin, 0) for place in places for twin in twins),
+        *((*place, (None, False), seed) for place in SAES for seed in (1, 2)),
+    ]
+    assert sorted(map(repr, found)) == sorted(map(repr, wanted))
+
+
+def test_every_control_and_seed_of_the_suite_is_on_the_card():
+    suite = load_suite("mini")
+    used = {m.saes[0].path for control in suite.controls for m in (control.model_a, control.model_b)}
+    used |= {sae.path for seed in suite.seeds or () for sae in seed.saes}
+    of_grid = {f"asset:mini/saes/{name}/{hook}" for name, hook in SAES}
+    assert used - of_grid == {f"asset:mini/saes/{folder}" for folder in CONTROLS}
 
 
 @pytest.mark.parametrize("folder", CONTROLS)
@@ -146,21 +163,22 @@ def test_controls_load_fit_and_explain_their_own_model_alone(folder: str):
     from semconv.models.sae_encode import encode_stream
     from semconv.models.sae_files import load_sae
 
-    (name, hook), own = model_and_hook(folder), CONTROLS[folder]["untrained_seed"]
+    name, hook = model_and_hook(folder)
+    own = CONTROLS[folder]["untrained_seed"], CONTROLS[folder]["trained_embeddings"]
     sae = load_sae(MINI / "saes" / folder)
     assert type(sae).__name__ == "JumpReLUSAE"
-    explained: dict[int | None, float] = {}
-    for seed in (None, 0, 1):
-        model = load_model(MINI / "models" / name, untrained_seed=seed)
+    explained: dict[tuple[int | None, bool], float] = {}
+    for source in dict.fromkeys([own, (None, False), (0, False), (0, True)]):
+        model = load_model(MINI / "models" / name, untrained_seed=source[0], trained_embeddings=source[1])
         stream = streams(model, random_ids(), [hook])[hook].flatten(0, 1)
         with torch.no_grad():
-            explained[seed] = train_mini.measure_sae(sae, stream)["explained_variance"]
-        if seed != own:
+            explained[source] = train_mini.measure_sae(sae, stream)["explained_variance"]
+        if source != own:
             continue
         pre = (stream - sae.b_dec) @ sae.W_enc + sae.b_enc
         acts = encode_stream(sae, stream, torch.float16)
         assert torch.equal(acts.to_dense(), (pre.relu() * (pre > sae.threshold)).half())
-        if own is not None:
+        if own[0] is not None:
             parameters = b"".join(p.numpy(force=True).tobytes() for p in model.parameters())
             assert hashlib.sha256(parameters).hexdigest() == CONTROLS[folder]["parameters_sha256"]
     # Random tokens are unlike the training text, so `own` lies below the card's figure. The narrowest lead was 0.11, of
