@@ -26,6 +26,8 @@ SMALL = 32
 """Feature pairs of a category."""
 _WIDE = 6  # matrices of n rows, in float64, that a measure holds of each side
 _SQUARE = 4  # n x n matrices in float64 that it holds
+_FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
+_RANKED = 1e-7  # seconds to rank a similarity of two positions
 _COLUMNS = 6  # bytes an entry of all features, while those of the pairs, a quarter, are turned round by feature
 
 
@@ -187,10 +189,19 @@ class CostModel:
         """Returns what reading a side from disk takes."""
         return side.held * self.rates.read
 
+    def prepare(self, stream: PlannedSide) -> float:
+        """Returns what reading a sampled stream takes, and what depends on it alone: directions and ranks, twice."""
+        n, d = stream.n_tokens, stream.sae.width
+        k = 0 if self.suite.streams is None else min(n, self.suite.streams.rsa_positions)
+        return self.read(stream) + 2 * (d**2 * (2 * n + 10 * d) / _FLOPS + _RANKED * k**2)
+
     def working(self, task: PlannedTask) -> int:
         """Returns the bytes that a task holds beside its sides, about."""
         if not task.sides:
             return 0
+        if task.kind == "streams":  # Gram matrices and directions of both, in both variants, and their product
+            k = 0 if self.suite.streams is None else self.suite.streams.rsa_positions
+            return 8 * sum(4 * side.sae.width**2 + 4 * k**2 for side in task.sides)
         n = min(SCORED, task.sides[0].sae.n_features) if task.kind == "self" else self.n_pairs
         widths = sum(side.sae.width for side in task.sides) * (2 if len(task.sides) == 1 else 1)
         measures = 8 * n * (_WIDE * widths + _SQUARE * n) if task.kind not in (*MATCHED_AGAIN, "shared") else 0
@@ -240,11 +251,13 @@ class CostModel:
         return matching + self._score_set(a, b) + 2 * self._drawn(a, b, self.draws())
 
     def _part(self, task: PlannedTask) -> float:
-        if task.kind == "cut":
+        if task.kind in ("cut", "sample"):
             return 0.0
         if task.kind == "shared":
             return self.rates.members * task.sides[0].sae.n_features
         a, b = task.sides
+        if task.kind == "streams":
+            return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
         if task.kind == "categories":
             null = self.suite.null
             drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())

@@ -86,6 +86,8 @@ class PageTables:
     relations: Rows | None = None
     spans: Rows | None = None
     spans_text: str = ""
+    streams: Rows | None = None
+    streams_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,9 @@ def shown_tables(results: Results) -> PageTables:
     if results.spans:
         spans = rows.span_rows(results, results.spans) if small else None
         found = replace(found, spans=spans, spans_text=texts.spans_text(results.spans))
+    if results.streams:
+        streams = rows.stream_rows(results.streams) if small else None
+        found = replace(found, streams=streams, streams_text=texts.streams_text(results.streams))
     return found
 
 

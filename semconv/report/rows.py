@@ -32,6 +32,8 @@ from semconv.results.schema import (
     SpansGrid,
     Step,
     StepScore,
+    StreamScore,
+    StreamsGrid,
     Subspaces,
 )
 from semconv.system.markdown import show
@@ -208,6 +210,22 @@ def span_rows(results: Results, spans: SpansGrid) -> Rows:
             row.append(f"{show(score and score.score)} (q {show(_q_of(test))})")
         rows.append([*row, _span_note(cell)])
     return Rows(["A x B layer", "pairs", *map(title_of, results.summary), "note"], rows)
+
+
+def stream_rows(streams: StreamsGrid) -> Rows:
+    """Returns how alike the residual streams are, raw and within tokens, and how many directions SVCCA keeps."""
+    measures = list(next(iter(streams.grid.values())).raw.measures)
+    rows = list[list[object]]()
+    for key, pair in streams.grid.items():
+        of_variants, row = (pair.raw, pair.within_token), list[object]([key])
+        for name in measures:
+            found = [one.measures[name] for one in of_variants]
+            row += [one.score if isinstance(one, StreamScore) else None for one in found]
+        row += [f"{one.directions_a} x {one.directions_b}" for one in of_variants]
+        reasons = {one.reason for of in of_variants for one in of.measures.values() if isinstance(one, Reason)}
+        rows.append([*row, "; ".join(sorted(reasons))])
+    header = [f"{title_of(name)}{suffix}" for name in measures for suffix in ("", ", within tokens")]
+    return Rows(["A x B layer", *header, "directions of SVCCA", "directions within tokens", "note"], rows)
 
 
 def influence_rows(results: Results) -> Rows:

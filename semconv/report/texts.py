@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semconv.compare.registry import DRAW_CLASSES
 from semconv.report.result_values import names_of
-from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, Subspaces
+from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, StreamsGrid, Subspaces
 from semconv.statistics.permutation import LEVEL
 from semconv.system.markdown import show
 
@@ -130,4 +130,15 @@ def spans_text(spans: SpansGrid) -> str:
     return (
         f"Activations pooled by {spans.how} over {spans.n_spans:,} {spans.kind} of {spans.mean_length:.1f} "
         "tokens on average, then the same pipeline; q against the shuffled pairing."
+    )
+
+
+def streams_text(streams: StreamsGrid) -> str:
+    """Returns at what the streams were compared, and what the numbers are for."""
+    left_out = streams.positions - streams.repeated
+    return (
+        f"The residual streams that the SAEs read, compared without any SAE at {streams.positions:,} positions of "
+        f"{streams.documents:,} documents (RSA at {streams.rsa_positions:,} of them). It is what models share before "
+        "there are features: a score of features is no evidence of more than that. Within tokens, the mean of each "
+        f"token is taken off both streams; {left_out:,} positions whose token occurs only once are left out there."
     )

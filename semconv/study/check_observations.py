@@ -21,6 +21,8 @@ from semconv.study.observations import (
     SwappedChunk,
 )
 from semconv.study.published_protocol import MEASURED, step_draws, variants
+from semconv.study.stream_observations import StreamPairObservation
+from semconv.study.streams import STREAM_MEASURES, VARIANTS
 from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
@@ -53,6 +55,8 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
         _check_categories(suite, one, f"the categories of layers {key}")
     for key, one in observations.over_spans.items():
         _check_part(suite, one, f"the spans of layers {key}")
+    for key, one in observations.of_streams.items():
+        _check_streams(one, f"the streams of layers {key}")
     for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
         drawn = list(step_draws(suite.null, departures).values())
         what = f"the published step {name}"
@@ -152,6 +156,15 @@ def _check_categories(suite: SuiteConfig, found: CategoriesObservation, what: st
         _check_ends(suite.null, suite.subspaces.measures, scores, shuffle, f"shuffle of {what}")
         _same(len(one.reasons), measures, f"reasons of {what}")
         _check_reasons(one.reasons, scores, what)
+
+
+def _check_streams(found: StreamPairObservation, what: str) -> None:
+    variants, measures = len(VARIANTS), len(STREAM_MEASURES)
+    _shape(found.scores, (variants, measures), f"scores of {what}")
+    _same(len(found.facts.reasons), variants * measures, f"reasons of {what}")
+    _check_reasons(found.facts.reasons, found.scores.reshape(-1), what)
+    for side in (found.facts.directions_a, found.facts.directions_b):
+        _same(len(side), variants, f"numbers of directions of {what}")
 
 
 def _check_part(suite: SuiteConfig, found: PartObservation, what: str) -> None:

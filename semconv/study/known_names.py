@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from semconv.results.claim_paths import KnownNames
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.streams import STREAM_MEASURES
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
@@ -23,6 +24,7 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     again = suite.null.matched_again
     nulls = (*PAIRING_NULLS, *again)
     parts = {"subspaces": suite.subspaces, "spans": suite.spans, "published": suite.published}
+    parts |= {"streams": suite.streams}
     absent = [name for name, settings in parts.items() if settings is None]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
     absent += [] if again else ["*.strongest_pairs_score"]
@@ -40,6 +42,8 @@ def known_names(suite: SuiteConfig) -> KnownNames:
         "read.controls": controls,
         "grid": pairs,
         "spans.grid": pairs,
+        "streams.grid": pairs,
+        "streams.*.measures": STREAM_MEASURES,
         "subspaces.grid": pairs,
         "subspaces.relations": pairs,
         "subspaces.shared_features": saes,

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.stream_observations import StreamPairObservation, StreamsFacts
 from semconv.suite.nulls import AgainNull
 from semconv.system.shape import STRICT, left_out
 
@@ -351,6 +352,8 @@ class Observations:
         spans: of the text.
         over_spans: layer pair -> over pooled activations.
         steps: from the published protocol to the corrected one.
+        streams: the sample at which streams are compared; None where the suite has none.
+        of_streams: layer pair -> its streams.
     """
 
     grid: dict[str, Studied]
@@ -364,3 +367,5 @@ class Observations:
     spans: SpansFacts | None = None
     over_spans: dict[str, PartObservation] = field(default_factory=dict[str, PartObservation])
     steps: list[StepObservation] = field(default_factory=list[StepObservation])
+    streams: StreamsFacts | None = None
+    of_streams: dict[str, StreamPairObservation] = field(default_factory=dict[str, StreamPairObservation])

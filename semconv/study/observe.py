@@ -30,6 +30,7 @@ from semconv.study.published_protocol import PublishedSides, observe_step, varia
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Derived, Side, key_of
+from semconv.study.streams import PreparedStream, SampledStreams, StreamSettings, compare_streams
 from semconv.study.subspaces import (
     CategoryParts,
     category_members,
@@ -39,7 +40,7 @@ from semconv.study.subspaces import (
     shared_features,
     spans_of,
 )
-from semconv.suite.config import SpanConfig, SubspaceConfig, SuiteConfig
+from semconv.suite.config import SpanConfig, StreamsConfig, SubspaceConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
@@ -65,6 +66,7 @@ class Encoded:
         published: the layer pair of the published protocol; None where the suite has none.
         spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
         unfair: floors that read untrained models through an SAE of A or B, which are a floor of nothing.
+        streams: the streams that the SAEs of A and B read, at a sample of the text; None where the suite has none.
     """
 
     blocks: TokenBlocks
@@ -75,6 +77,7 @@ class Encoded:
     published: PublishedSides | None = None
     spans: tuple[Spans, Spans] | None = None
     unfair: frozenset[str] = field(default_factory=frozenset[str])
+    streams: SampledStreams | None = None
 
     @property
     def on_cpu(self) -> bool:
@@ -187,6 +190,8 @@ def stages(
         yield "subspaces", _category_tasks(suite, suite.subspaces, settings, encoded)
     if suite.spans is not None:
         yield "spans", _span_tasks(suite.spans, settings, encoded)
+    if suite.streams is not None and encoded.streams is not None:
+        yield "streams", _stream_tasks(suite, suite.streams, encoded, encoded.streams)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
 
@@ -306,6 +311,26 @@ def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -
                 of.over_spans_task(key), (over_spans(a), over_spans(b)), "match", settings.inputs(a, b, inputs), between
             )
             for key, (a, b) in encoded.grid.items()
+        ),
+    ]
+
+
+def _stream_tasks(suite: SuiteConfig, config: StreamsConfig, encoded: Encoded, streams: SampledStreams) -> list[Task]:
+    settings = StreamSettings(streams.text, config, suite.compare.svcca_threshold, suite.null.seed)
+    inputs = [asdict(config), streams.sha256, settings.seed]
+    of_a, of_b = ([PreparedStream(one, settings) for one in side] for side in (streams.a, streams.b))
+    pairs = zip(encoded.grid, ((a, b) for a in of_a for b in of_b), strict=True)
+    return [
+        Task(of.STREAMS_TASK, (), "score", inputs, settings.facts),
+        *(
+            Task(
+                of.stream_task(key),
+                (a, b),
+                "score",
+                [*inputs, settings.threshold, a.stream.identity, b.stream.identity],
+                compare_streams,
+            )
+            for key, (a, b) in pairs
         ),
     ]
 

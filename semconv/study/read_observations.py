@@ -23,8 +23,10 @@ from semconv.study.observations import (
     SwappedChunk,
 )
 from semconv.study.published_protocol import STEPS
+from semconv.study.stream_observations import StreamPairObservation, StreamsObservation
 from semconv.study.task_names import (
     SPANS_TASK,
+    STREAMS_TASK,
     again_chunks,
     again_scores_task,
     categories_task,
@@ -44,6 +46,7 @@ from semconv.study.task_names import (
     shared_task,
     sides_of,
     step_task,
+    stream_task,
     strongest_task,
     studied_floors,
     trained_tag,
@@ -89,7 +92,7 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     grid = {key: _studied(suite, tasks, grid_tag(key)) for key in keys}
     floors = [control.name for control in studied_floors(suite, {key: len(one.pair.a) for key, one in grid.items()})]
     sides = sides_of(suite)
-    subspaces, spans, published = suite.subspaces, suite.spans, suite.published
+    subspaces, spans, published, streams = suite.subspaces, suite.spans, suite.published, suite.streams
     observations = Observations(
         grid=grid,
         resamples={key: _resamples(suite, tasks, grid_tag(key)) for key in keys if suite.null.n_bootstrap},
@@ -105,6 +108,8 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
         },
         spans=tasks.read_as(SpansObservation, SPANS_TASK).facts if spans else None,
         over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
+        streams=tasks.read_as(StreamsObservation, STREAMS_TASK).facts if streams else None,
+        of_streams={key: tasks.read_as(StreamPairObservation, stream_task(key)) for key in keys if streams},
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

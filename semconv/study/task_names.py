@@ -99,6 +99,14 @@ def over_spans_task(key: str) -> str:
     return f"spans.{key}"
 
 
+STREAMS_TASK = "streams"
+
+
+def stream_task(key: str) -> str:
+    """Returns the name of the task on the streams of a layer pair."""
+    return f"streams.{key}"
+
+
 def categories_task(key: str) -> str:
     """Returns the name of the task on the categories of a layer pair."""
     return f"subspaces.{key}"

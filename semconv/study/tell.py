@@ -33,6 +33,7 @@ from semconv.study.tell_controls import tell_controls
 from semconv.study.tell_depths import tell_depths
 from semconv.study.tell_grid import corrected, summarise, with_intervals
 from semconv.study.tell_pair import null_test, pairing_test, tell_pair
+from semconv.study.tell_streams import tell_streams
 from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.text.keywords import load_categories
 
@@ -105,6 +106,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         controls=tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
         subspaces=subspaces,
         spans=spans,
+        streams=tell_streams(observations),
         published=_published(observations, suite),
     )
     return replace(results, warnings=warnings_of(in_order(results)))

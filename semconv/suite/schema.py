@@ -264,6 +264,20 @@ class PublishedConfig(Strict):
 
 
 @dataclass(frozen=True)
+class StreamsConfig(Strict):
+    """The residual streams themselves, compared at a sample of the text beside every layer pair."""
+
+    positions: int = 40_000
+    """Counted positions of the sample: whole rows are drawn until they hold so many."""
+    rsa_positions: int = 2000
+    """Positions of the sample that RSA compares, every one with every other."""
+
+    def __post_init__(self) -> None:
+        ranges.at_least("streams.positions", self.positions, 1)
+        ranges.at_least("streams.rsa_positions", self.rsa_positions, 3, 20_000)
+
+
+@dataclass(frozen=True)
 class NeedsConfig(Strict):
     """What earlier versions were told that a run needs. It is accepted and no longer read: `semconv plan` finds it."""
 
@@ -297,6 +311,7 @@ class SuiteFile(Strict):
     spans: SpanConfig | None = None
     published: PublishedConfig | None = None
     align: AlignConfig | None = None
+    streams: StreamsConfig | None = left_out()
     needs: NeedsConfig | None = left_out()
 
     def __post_init__(self) -> None:

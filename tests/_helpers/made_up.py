@@ -218,6 +218,17 @@ class _Maker:
             shared_features={},
         )
 
+    def streams(self) -> schema.StreamsGrid:
+        def variant() -> schema.StreamVariant:
+            names = ("cka_unbiased", "svcca_variance", "rsa")
+            measures = {name: schema.StreamScore(score=self.number()) for name in names}
+            return schema.StreamVariant(measures=dict(measures), directions_a=21, directions_b=34)
+
+        grid = {key: schema.StreamPair(raw=variant(), within_token=variant()) for key in LAYER_PAIRS}
+        no_svcca = {"0x2.within_token.measures.svcca_variance": Reason(reason="too few positions")}
+        counts = {"rows": 158, "documents": 224, "repeated": 39_567, "tokens": 2612, "rsa_positions": 2000}
+        return schema.StreamsGrid(positions=40_178, **counts, grid=changed(grid, no_svcca))
+
     def spans(self) -> schema.SpansGrid:
         refused: schema.Measures = {"rsa": self.score(), "svcca_pc1": Reason(reason="it refuses")}
         return schema.SpansGrid(
@@ -305,6 +316,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         controls=make.controls(floor_score, floor_z),
         subspaces=make.subspaces(),
         spans=make.spans(),
+        streams=make.streams(),
         published=schema.Published(
             layer_a=1, layer_b=2, steps=(make.step("as published"), make.step("exact Pearson r"))
         ),

@@ -37,6 +37,7 @@ from semconv.results.schema.sections import (
     StepScore,
     Subspaces,
 )
+from semconv.results.schema.streams import StreamPair, StreamScore, StreamScoreOrReason, StreamsGrid, StreamVariant
 from semconv.results.schema.what_was_read import (
     ControlFits,
     Corpus,
@@ -97,6 +98,11 @@ __all__ = [
     "Step",
     "StepOrReason",
     "StepScore",
+    "StreamPair",
+    "StreamScore",
+    "StreamScoreOrReason",
+    "StreamVariant",
+    "StreamsGrid",
     "StrongestPairs",
     "Subspaces",
     "Summary",
