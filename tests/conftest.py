@@ -198,6 +198,7 @@ width = 4
 [streams]
 positions = 600
 rsa_positions = 50
+draws = 3
 [published]
 layer_a = 1
 layer_b = 2

@@ -14,6 +14,7 @@ from torch import Tensor
 from semconv.core.device import float32_products
 from semconv.models.encoding import open_model
 from semconv.models.sources import model_folder
+from semconv.models.vocabulary import VOCABULARY, vocabulary_moments
 from semconv.runs.run import Run
 from semconv.statistics.sampled_text import ReadRows
 from semconv.suite.config import ModelConfig
@@ -28,29 +29,23 @@ _NAME = "stream"
 
 
 @dataclass(frozen=True)
-class StreamFile:
-    """A stream at the positions of a sample.
+class KeptFile:
+    """A file of tensors of a model that is made by loading it.
 
     Attributes:
         path: where it is kept.
-        identity: SHA-256 of everything that the stream depends on: model, hook, text, sample and precision.
-        shape: positions and width; None as long as it is not there.
+        identity: SHA-256 of everything that it depends on.
     """
 
     path: Path
     identity: str
 
-    @classmethod
-    def of(cls, run: Run, model: ModelConfig, hook: str, identity: str) -> StreamFile:
-        """Returns the file of a stream in a run folder."""
-        return cls(run.folder / FOLDER / model.name / f"{hook}.safetensors", identity)
-
     @property
     def is_there(self) -> bool:
-        """Whether the stream is kept.
+        """Whether it is kept.
 
         Raises:
-            InputError: the file holds another one, of another model, text or sample.
+            InputError: the file is of another model, text or sample.
         """
         if not self.path.exists():
             return False
@@ -63,6 +58,20 @@ class StreamFile:
                 f"{self.path} holds the stream of another model, text or sample; remove it, or choose another --out"
             )
         return True
+
+    def write(self, tensors: dict[str, Tensor], **facts: str) -> None:
+        """Writes tensors and texts beside them; raises OSError if the folder cannot be written or the disk is full."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_tensors(self.path, tensors, {"identity": self.identity, **facts}, sealed=True)
+
+
+class StreamFile(KeptFile):
+    """A stream at the positions of a sample; its identity is of model, hook, text, sample and precision."""
+
+    @classmethod
+    def of(cls, run: Run, model: ModelConfig, hook: str, identity: str) -> StreamFile:
+        """Returns the file of a stream in a run folder."""
+        return cls(run.folder / FOLDER / model.name / f"{hook}.safetensors", identity)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -79,8 +88,31 @@ class StreamFile:
         return read_sealed(self.path)[0][_NAME]
 
 
+class VocabularyFile(KeptFile):
+    """What a model's vocabulary makes alike (`semconv.models.vocabulary`); its identity is of the model."""
+
+    @classmethod
+    def of(cls, run: Run, model: ModelConfig, identity: str) -> VocabularyFile:
+        """Returns the file of a model's vocabulary in a run folder."""
+        return cls(run.folder / FOLDER / model.name / "vocabulary.safetensors", identity)
+
+    def read(self) -> dict[str, Float[Tensor, "d d"] | str]:
+        """Returns `logit_lens` and `embedding` -> second moment, float64, or why there is none.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        tensors, facts = read_sealed(self.path)
+        return {name: tensors[name] if name in tensors else facts[name] for name in VOCABULARY}
+
+
 def write_streams(
-    run: Run, model: ModelConfig, blocks: TokenBlocks, sample: ReadRows, files: dict[str, StreamFile]
+    run: Run,
+    model: ModelConfig,
+    blocks: TokenBlocks,
+    sample: ReadRows,
+    files: dict[str, StreamFile],
+    vocabulary: VocabularyFile | None = None,
 ) -> None:
     """Reads the rows of a sample with a model and keeps its streams, float32 [n, width].
 
@@ -92,6 +124,7 @@ def write_streams(
         blocks: the text as it was encoded.
         sample: the rows, and the positions in them.
         files: hook -> where its stream is kept.
+        vocabulary: where what its vocabulary makes alike is kept; None where it is kept already, or not asked for.
 
     Raises:
         InputError: the model cannot be read, lacks a hook, or gives a stream that is not finite.
@@ -101,8 +134,14 @@ def write_streams(
     folder = run.folder / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with run.timed(stage), temporary_folder(folder) as made:
-        n_blocks = max(hook_layer(hook) for hook in files) + 1
+        n_blocks = max((hook_layer(hook) for hook in files), default=0) + 1
         network, tf32 = open_model(run, model, model_folder(model), n_blocks)
+        if vocabulary is not None:
+            found = vocabulary_moments(network)
+            reasons = {name: one for name, one in found.items() if isinstance(one, str)}
+            vocabulary.write({name: one for name, one in found.items() if isinstance(one, Tensor)}, **reasons)
+        if not files:
+            return
         text = sample.of(blocks)
         run.progress(stage, 0, len(text.ids))
         maps = dict[str, np.memmap]()
@@ -118,8 +157,7 @@ def write_streams(
             run.progress(stage, min(part.stop, len(text.ids)), len(text.ids))
         del network
         for hook, file in files.items():
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            write_tensors(file.path, {_NAME: torch.from_numpy(maps[hook])}, {"identity": file.identity}, sealed=True)
+            file.write({_NAME: torch.from_numpy(maps[hook])})
 
 
 def _sampled(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from time import sleep
 
 from semconv.core.activation_store import StoreIdentity
+from semconv.models.decoders import decoder_metadata
 from semconv.models.roles import ModelOnText, Roles
-from semconv.models.stream_files import StreamFile, write_streams
+from semconv.models.stream_files import KeptFile, StreamFile, VocabularyFile, write_streams
 from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.run import Run
 from semconv.runs.tasks import POLL, Workplace
 from semconv.statistics.sampled_text import ReadRows, sample_text
-from semconv.study.streams import SampledStreams, StoredStream
+from semconv.study.streams import SampledStreams, StoredStream, StoredVocabulary
+from semconv.suite.config import SaeConfig
 from semconv.system.digests import sha256_of
 
 
@@ -37,38 +41,61 @@ def with_streams(run: Run, place: Workplace, loaded: Loaded, models: Roles[Model
     if config is None:
         return loaded
     text = sample_text(loaded.blocks, loaded.encoded.spans, config.positions, run.suite.null.seed)
-    of_a = _streams(run, place, models.a, text.a, loaded.identities.a)
-    of_b = _streams(run, place, models.b, text.b, loaded.identities.b)
-    return replace(loaded, encoded=replace(loaded.encoded, streams=SampledStreams(text, of_a, of_b)))
+    of_a, words_a = _of_model(run, place, models.a, text.a, loaded.identities.a)
+    of_b, words_b = _of_model(run, place, models.b, text.b, loaded.identities.b)
+    streams = SampledStreams(text, of_a, of_b, (words_a, words_b))
+    return replace(loaded, encoded=replace(loaded.encoded, streams=streams))
 
 
-def _streams(
+def _of_model(
     run: Run, place: Workplace, one: ModelOnText, sample: ReadRows, identities: dict[str, StoreIdentity]
-) -> list[StoredStream]:
-    """Returns the stream that each SAE of a model reads, made now unless it is there."""
-    files = {
-        sae.hook: StreamFile.of(run, one.model, sae.hook, _identity(run, sample, identities[sae.label]))
-        for sae in one.model.saes
+) -> tuple[list[StoredStream], StoredVocabulary]:
+    """Returns the stream that each SAE of a model reads, and its vocabulary, made now unless they are there."""
+    model, stores = one.model, list(identities.values())
+    streams = {
+        sae.hook: StreamFile.of(run, model, sae.hook, _identity(run, sample, identities[sae.label]))
+        for sae in model.saes
     }
-    while missing := _missing(files):
-        if place.shared is None:
-            write_streams(run, one.model, one.blocks, sample, missing)
-            continue
-        with place.shared.reserved(f"streams.{one.model.name}") as mine:
-            missing = _missing(files)  # another process may have made them meanwhile
+    of_model = [stores[0].model_sha256, stores[0].untrained_seed, stores[0].model_precision]
+    vocabulary = VocabularyFile.of(run, model, sha256_of(json.dumps(of_model)))
+    while missing := _missing([*streams.values(), vocabulary]):
+        with _reserved(place, f"streams.{model.name}") as mine:
+            missing = _missing(missing)  # another process may have made them meanwhile
             if mine and missing:
-                write_streams(run, one.model, one.blocks, sample, missing)
+                wanted = {hook: file for hook, file in streams.items() if file in missing}
+                words = vocabulary if vocabulary in missing else None
+                write_streams(run, model, one.blocks, sample, wanted, words)
         if not mine:
             sleep(POLL)
-    stored = {
-        hook: StoredStream(f"{one.model.name} {hook}", file.identity, file.shape, file.read, run.device)
-        for hook, file in files.items()
-    }
-    return [stored[sae.hook] for sae in one.model.saes]
+    stored = [_stored(run, one, sae, streams[sae.hook]) for sae in model.saes]
+    return stored, StoredVocabulary(vocabulary.identity, vocabulary.read)
 
 
-def _missing(files: dict[str, StreamFile]) -> dict[str, StreamFile]:
-    return {hook: file for hook, file in files.items() if not file.is_there}
+@contextmanager
+def _reserved(place: Workplace, name: str) -> Generator[bool]:
+    """Reserves a task where several processes share them; gives whether it is this one's."""
+    if place.shared is None:
+        yield True
+        return
+    with place.shared.reserved(name) as mine:
+        yield mine
+
+
+def _stored(run: Run, one: ModelOnText, sae: SaeConfig, file: StreamFile) -> StoredStream:
+    metadata = decoder_metadata(run.decoder_path(one.model, sae))
+    elsewhere = "it is a transcoder, whose decoder rows are directions of another stream than it reads"
+    return StoredStream(
+        f"{one.model.name} {sae.hook}",
+        file.identity,
+        file.shape,
+        file.read,
+        run.device,
+        elsewhere if metadata.transcoder else "",
+    )
+
+
+def _missing(files: Sequence[KeptFile]) -> list[KeptFile]:
+    return [file for file in files if not file.is_there]
 
 
 def _identity(run: Run, sample: ReadRows, store: StoreIdentity) -> str:

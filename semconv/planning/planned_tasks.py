@@ -17,12 +17,9 @@ from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 from semconv.text.token_blocks import TokenBlocks
 
-Kind = (
-    AgainNull
-    | Literal[
-        "observe", "self", "scores", "resample", "categories", "shared", "cut", "spans", "step", "sample", "streams"
-    ]
-)
+OnParts = Literal["categories", "shared", "cut", "spans", "step"]
+OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
+Kind = AgainNull | Literal["observe", "self", "scores", "resample"] | OnParts | OnStreams
 """What a task does; `shared` counts features in several categories, `cut` cuts the text into spans, `sample` tells what
 streams are compared at."""
 
@@ -197,6 +194,11 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
         yield PlannedTask("streams", of.STREAMS_TASK, "sample", ())
         for key, pair in zip(grid, ((a, b) for a in of_a for b in of_b), strict=True):
             yield PlannedTask("streams", of.stream_task(key), "streams", pair)
+        both = ((a, b) for a in of_a for b in of_b) if suite.streams.draws else ()
+        for (key, pair), streams in zip(grid.items(), both, strict=False):
+            yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*streams, *pair))
+            yield PlannedTask("decoders", of.partial_task(key), "partial", pair)
+            yield PlannedTask("decoders", of.best_r_task(key), "best_r", pair)
     if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:
         shifted = sides.of.shifted[0][0], sides.of.shifted[1][0]
         everywhere = sides.of.everywhere[0][0], sides.of.everywhere[1][0]

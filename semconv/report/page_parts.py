@@ -87,6 +87,7 @@ class PageTables:
     spans: Rows | None = None
     spans_text: str = ""
     streams: Rows | None = None
+    decoders: Rows | None = None
     streams_text: str = ""
 
 
@@ -166,6 +167,8 @@ def shown_tables(results: Results) -> PageTables:
     if results.streams:
         streams = rows.stream_rows(results.streams) if small else None
         found = replace(found, streams=streams, streams_text=texts.streams_text(results.streams))
+        decoders = rows.decoder_rows(results.streams)
+        found = replace(found, decoders=decoders if small and decoders.rows else None)
     return found
 
 

@@ -55,7 +55,8 @@ def spans_section(results: Results, spans: SpansGrid) -> str:
 
 def streams_section(streams: StreamsGrid) -> str:
     """Returns the residual streams themselves."""
-    return f"{texts.streams_text(streams)}\n\n{_table(rows.stream_rows(streams))}"
+    parts, decoders = [texts.streams_text(streams), _table(rows.stream_rows(streams))], rows.decoder_rows(streams)
+    return "\n\n".join([*parts, *([texts.DECODERS_TEXT, _table(decoders)] if decoders.rows else [])])
 
 
 def filters_section(results: Results) -> str:

@@ -32,6 +32,16 @@ DEPTHS_TEXT = (
     "grid over spans, and by category. Every p comes of permuting which depth is which in both models."
 )
 
+DECODERS_TEXT = (
+    "Baselines beside the correlation of features, each with the mean of its null and p in brackets. An affine map "
+    "from A's stream to B's is fitted on half of the documents; R² is the share of the variance that it foretells "
+    "on the other half. The decoder rows of A, mapped, have cosines with those of B: as the best one-to-one "
+    "assignment pairs them, and the best of every feature of B; then the share of the feature pairs that the "
+    "assignment names, too. Their null fits the map to texts that are shifted against each other, as the null of "
+    "the mean of every feature's best r does. Last, RSA of the pairs' decoder rows given how alike the same "
+    "directions are over the vocabulary; its null permutes the pairing."
+)
+
 
 def text_compared(results: Results) -> str:
     """Returns how much text was compared, in words."""

@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from semconv.matching.influence import INFLUENCES
 from semconv.statistics.stopping import stopping_of
+from semconv.study.check_streams import check_decoders, check_streams
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import (
     CategoriesObservation,
@@ -21,8 +22,6 @@ from semconv.study.observations import (
     SwappedChunk,
 )
 from semconv.study.published_protocol import MEASURED, step_draws, variants
-from semconv.study.stream_observations import StreamPairObservation
-from semconv.study.streams import STREAM_MEASURES, VARIANTS
 from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
@@ -56,7 +55,9 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
     for key, one in observations.over_spans.items():
         _check_part(suite, one, f"the spans of layers {key}")
     for key, one in observations.of_streams.items():
-        _check_streams(one, f"the streams of layers {key}")
+        check_streams(one, f"the streams of layers {key}")
+    for key, one in observations.of_decoders.items():
+        check_decoders(suite, one, f"layers {key}")
     for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
         drawn = list(step_draws(suite.null, departures).values())
         what = f"the published step {name}"
@@ -156,15 +157,6 @@ def _check_categories(suite: SuiteConfig, found: CategoriesObservation, what: st
         _check_ends(suite.null, suite.subspaces.measures, scores, shuffle, f"shuffle of {what}")
         _same(len(one.reasons), measures, f"reasons of {what}")
         _check_reasons(one.reasons, scores, what)
-
-
-def _check_streams(found: StreamPairObservation, what: str) -> None:
-    variants, measures = len(VARIANTS), len(STREAM_MEASURES)
-    _shape(found.scores, (variants, measures), f"scores of {what}")
-    _same(len(found.facts.reasons), variants * measures, f"reasons of {what}")
-    _check_reasons(found.facts.reasons, found.scores.reshape(-1), what)
-    for side in (found.facts.directions_a, found.facts.directions_b):
-        _same(len(side), variants, f"numbers of directions of {what}")
 
 
 def _check_part(suite: SuiteConfig, found: PartObservation, what: str) -> None:

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.nulls import PAIRING_NULLS
-from semconv.study.stream_observations import StreamPairObservation, StreamsFacts
+from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
 from semconv.suite.nulls import AgainNull
 from semconv.system.shape import STRICT, left_out
 
@@ -354,6 +354,7 @@ class Observations:
         steps: from the published protocol to the corrected one.
         streams: the sample at which streams are compared; None where the suite has none.
         of_streams: layer pair -> its streams.
+        of_decoders: layer pair -> its decoder baselines; empty where the suite has none.
     """
 
     grid: dict[str, Studied]
@@ -369,3 +370,4 @@ class Observations:
     steps: list[StepObservation] = field(default_factory=list[StepObservation])
     streams: StreamsFacts | None = None
     of_streams: dict[str, StreamPairObservation] = field(default_factory=dict[str, StreamPairObservation])
+    of_decoders: dict[str, DecoderObservations] = field(default_factory=dict[str, DecoderObservations])

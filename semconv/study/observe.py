@@ -30,7 +30,8 @@ from semconv.study.published_protocol import PublishedSides, observe_step, varia
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Derived, Side, key_of
-from semconv.study.streams import PreparedStream, SampledStreams, StreamSettings, compare_streams
+from semconv.study.stream_tasks import StreamTasks
+from semconv.study.streams import SampledStreams
 from semconv.study.subspaces import (
     CategoryParts,
     category_members,
@@ -40,7 +41,7 @@ from semconv.study.subspaces import (
     shared_features,
     spans_of,
 )
-from semconv.suite.config import SpanConfig, StreamsConfig, SubspaceConfig, SuiteConfig
+from semconv.suite.config import SpanConfig, SubspaceConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
@@ -191,7 +192,10 @@ def stages(
     if suite.spans is not None:
         yield "spans", _span_tasks(suite.spans, settings, encoded)
     if suite.streams is not None and encoded.streams is not None:
-        yield "streams", _stream_tasks(suite, suite.streams, encoded, encoded.streams)
+        of_streams = StreamTasks(suite, suite.streams, settings, encoded.grid, encoded.streams)
+        yield "streams", of_streams.compared_streams()
+        if suite.streams.draws:
+            yield "decoders", of_streams.decoders(kept)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
 
@@ -311,26 +315,6 @@ def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -
                 of.over_spans_task(key), (over_spans(a), over_spans(b)), "match", settings.inputs(a, b, inputs), between
             )
             for key, (a, b) in encoded.grid.items()
-        ),
-    ]
-
-
-def _stream_tasks(suite: SuiteConfig, config: StreamsConfig, encoded: Encoded, streams: SampledStreams) -> list[Task]:
-    settings = StreamSettings(streams.text, config, suite.compare.svcca_threshold, suite.null.seed)
-    inputs = [asdict(config), streams.sha256, settings.seed]
-    of_a, of_b = ([PreparedStream(one, settings) for one in side] for side in (streams.a, streams.b))
-    pairs = zip(encoded.grid, ((a, b) for a in of_a for b in of_b), strict=True)
-    return [
-        Task(of.STREAMS_TASK, (), "score", inputs, settings.facts),
-        *(
-            Task(
-                of.stream_task(key),
-                (a, b),
-                "score",
-                [*inputs, settings.threshold, a.stream.identity, b.stream.identity],
-                compare_streams,
-            )
-            for key, (a, b) in pairs
         ),
     ]
 

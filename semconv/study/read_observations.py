@@ -23,12 +23,20 @@ from semconv.study.observations import (
     SwappedChunk,
 )
 from semconv.study.published_protocol import STEPS
-from semconv.study.stream_observations import StreamPairObservation, StreamsObservation
+from semconv.study.stream_observations import (
+    BestRObservation,
+    DecoderObservations,
+    PartialObservation,
+    StitchObservation,
+    StreamPairObservation,
+    StreamsObservation,
+)
 from semconv.study.task_names import (
     SPANS_TASK,
     STREAMS_TASK,
     again_chunks,
     again_scores_task,
+    best_r_task,
     categories_task,
     chunk_of,
     chunks,
@@ -39,6 +47,7 @@ from semconv.study.task_names import (
     n_scored,
     observed_task,
     over_spans_task,
+    partial_task,
     rematch_task,
     resamples_task,
     saes_of_grid,
@@ -46,6 +55,7 @@ from semconv.study.task_names import (
     shared_task,
     sides_of,
     step_task,
+    stitched_task,
     stream_task,
     strongest_task,
     studied_floors,
@@ -82,6 +92,14 @@ def _resamples(suite: SuiteConfig, tasks: FinishedTasks, tag: str) -> Resamples:
     return Resamples(NoFacts(), counts, scores)
 
 
+def _decoders(tasks: FinishedTasks, key: str) -> DecoderObservations:
+    return DecoderObservations(
+        tasks.read_as(StitchObservation, stitched_task(key)),
+        tasks.read_as(PartialObservation, partial_task(key)),
+        tasks.read_as(BestRObservation, best_r_task(key)),
+    )
+
+
 def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     """Returns what the finished tasks of a suite observed, wherever they were done.
 
@@ -110,6 +128,7 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
         over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
         streams=tasks.read_as(StreamsObservation, STREAMS_TASK).facts if streams else None,
         of_streams={key: tasks.read_as(StreamPairObservation, stream_task(key)) for key in keys if streams},
+        of_decoders={key: _decoders(tasks, key) for key in keys if streams and streams.draws},
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

@@ -41,6 +41,7 @@ class StoredStream:
         shape: positions and width.
         load: reads it, float32 [n, width].
         on: device on which it is compared.
+        decoder_elsewhere: why the decoder rows of its SAE are no directions of it; empty where they are.
     """
 
     key: str
@@ -48,6 +49,20 @@ class StoredStream:
     shape: tuple[int, int]
     load: Callable[[], Tensor]
     on: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    decoder_elsewhere: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class StoredVocabulary:
+    """What a model's vocabulary makes alike, on disk.
+
+    Attributes:
+        identity: SHA-256 of what it depends on.
+        load: gives name of a similarity -> its second moment, or why there is none.
+    """
+
+    identity: str
+    load: Callable[[], dict[str, Tensor | str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +73,13 @@ class SampledStreams:
         text: the sample.
         a: of model A, in the order of its SAEs.
         b: of model B.
+        vocabularies: of A and of B.
     """
 
     text: SampledText
     a: list[StoredStream]
     b: list[StoredStream]
+    vocabularies: tuple[StoredVocabulary, StoredVocabulary]
 
     @cached_property
     def sha256(self) -> str:

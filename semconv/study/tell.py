@@ -106,7 +106,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         controls=tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
         subspaces=subspaces,
         spans=spans,
-        streams=tell_streams(observations),
+        streams=tell_streams(observations, suite.null),
         published=_published(observations, suite),
     )
     return replace(results, warnings=warnings_of(in_order(results)))

@@ -271,9 +271,15 @@ class StreamsConfig(Strict):
     """Counted positions of the sample: whole rows are drawn until they hold so many."""
     rsa_positions: int = 2000
     """Positions of the sample that RSA compares, every one with every other."""
+    draws: int = 19
+    """Draws of the nulls of the decoder baselines that shift the text; 0 leaves these baselines out."""
+    features: int = 4096
+    """Features of an SAE, the most often active, whose decoder rows are mapped and assigned one to one."""
 
     def __post_init__(self) -> None:
         ranges.at_least("streams.positions", self.positions, 1)
+        ranges.draws("streams.draws", self.draws, 0)
+        ranges.at_least("streams.features", self.features, 2, 2**16)
         ranges.at_least("streams.rsa_positions", self.rsa_positions, 3, 20_000)
 
 

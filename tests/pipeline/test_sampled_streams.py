@@ -83,12 +83,15 @@ def test_what_is_missing_or_damaged_is_made_again_and_nothing_else(
     write = stream_files.write_streams
 
     def counted(*of: Any) -> None:
-        made.append(sorted(of[-1]))
+        made.append(sorted(of[-2]))
         write(*of)
 
     monkeypatch.setattr(sampled_streams, "write_streams", counted)
     streams_of(run, loaded)
     assert made == [["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]]
+    (run.folder / "streams" / "a" / "vocabulary.safetensors").unlink()
+    streams_of(run, loaded)
+    assert made[1:] == [[]]
     assert files(run) == before
     assert not [path for path in (run.folder / "streams").iterdir() if path.name not in ("a", "b")]
 

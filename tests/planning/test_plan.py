@@ -167,7 +167,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "subspaces", "spans"),
-        *("streams", "published"),
+        *("streams", "decoders", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
@@ -178,6 +178,9 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     assert seconds(usual, "streams") > seconds(planned(planner, streams=StreamsConfig(4000)), "streams") > 0
     streams = {f"streams {name}" for name in (mini.model_a.name, mini.model_b.name)}
     assert seconds(usual, *streams) > 0
+    assert seconds(usual, "decoders") > 0
+    fewer = planned(planner, streams=StreamsConfig(draws=0))
+    assert "decoders" not in {stage.name for stage in fewer.stages}
     assert not {"streams", *streams} & {stage.name for stage in planned(planner, streams=None).stages}
     kept = 40_000 * 4 * sum(len(model.saes) * width for model, width in ((mini.model_a, 128), (mini.model_b, 192)))
     assert usual.disk.rest - planned(planner, streams=None).disk.rest == kept

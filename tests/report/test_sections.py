@@ -182,6 +182,15 @@ def test_streams_are_shown_as_they_are_and_within_tokens_with_reasons():
     assert rows[0]["directions of SVCCA"] == "21 x 34"
     assert [row[f"{title_of('svcca_variance')}, within tokens"] == "-" for row in rows] == [True, False, False]
     assert [row["note"] for row in rows] == ["too few positions", "", ""]
+    decoders = tables(text)[1]
+    found = {name: value_at(made, f"streams.grid.0x2.decoders.{name}") for name in ("best_r_b", "partial_rsa.both")}
+    of = {"best r of B": ("best_r_b", "shift"), "RSA given both": ("partial_rsa.both", "shuffle")}
+    for column, (name, null) in of.items():
+        told, test = found[name], value_at(found[name], f"nulls.{null}")
+        score, mean, p = value_at(told, "score"), value_at(test, "mean"), value_at(test, "p")
+        assert decoders[0][column] == f"{show(score)} ({show(mean)}, p {show(p)})"
+    assert [row["note"] for row in decoders] == ["", "it is a transcoder", "it has no head"]
+    assert (decoders[1]["R² A to B"], decoders[2]["RSA given both"]) == ("-", "-")
 
 
 def test_filters_show_every_count():

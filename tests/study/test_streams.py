@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from semconv.compare import cka
 from semconv.planning.planned_tasks import planned_sides, planned_tasks
 from semconv.planning.shapes import SaeShape, Shapes
-from semconv.results.schema import Reason, StreamScore, StreamsGrid, StreamVariant
+from semconv.results.schema import BaselineScore, Reason, StreamScore, StreamsGrid, StreamVariant
 from semconv.runs.task_cache import FinishedTasks, TaskCache
 from semconv.runs.tasks import Workplace
 from semconv.statistics.sampled_text import SampledText, sample_text
@@ -22,13 +22,21 @@ from semconv.study.check_observations import check_observations
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded, stages
 from semconv.study.read_observations import read_observations
-from semconv.study.streams import PreparedStream, SampledStreams, StoredStream, StreamSettings, compare_streams
+from semconv.study.streams import (
+    PreparedStream,
+    SampledStreams,
+    StoredStream,
+    StoredVocabulary,
+    StreamSettings,
+    compare_streams,
+)
 from semconv.study.tell_streams import tell_streams
 from semconv.suite.config import CompareConfig, CorpusConfig, NullConfig, StreamsConfig, SuiteConfig
 from semconv.system.errors import InputError
 from tests._helpers.worlds import MATCH, TEXTS, make_blocks, make_world, model
 
 BLOCKS = make_blocks([30] * 30, seed=2)
+OF_STREAMS = ("streams", "decoders")
 SAMPLE = sample_text((BLOCKS, BLOCKS), None, 300, seed=1)
 
 
@@ -52,7 +60,7 @@ def told(x: np.ndarray, y: np.ndarray, settings: StreamSettings) -> StreamsGrid:
     """What the results say of two streams."""
     found = compare_streams(prepared(x, settings).read(), prepared(y, settings).read())
     observed = Observations({}, {}, {}, {}, streams=settings.facts().facts, of_streams={"0x1": found})
-    grid = tell_streams(observed)
+    grid = tell_streams(observed, NullConfig())
     assert grid is not None
     return grid
 
@@ -183,21 +191,32 @@ def test_the_tasks_of_a_study_are_those_that_were_planned(tmp_path: Path):
         streams=StreamsConfig(300, 60),
     )
     of_a, of_b = (prepared(values, settings_of()).stream for values in two_streams())
-    streams = SampledStreams(SAMPLE, [of_a], [replace(of_b, key="b hook")])
+    words = StoredVocabulary("v", lambda: {"logit_lens": "no head", "embedding": torch.eye(3).double()})
+    streams = SampledStreams(SAMPLE, [of_a], [replace(of_b, key="b hook")], (words, words))
     encoded = Encoded(world.blocks, TEXTS, [world.a], [world.b], {}, streams=streams)
     cache, listed = TaskCache(tmp_path), list[tuple[str, str, int]]()
     for stage, tasks in stages(suite, world.settings(("rsa",)), encoded, cache):
-        listed += [(stage, task.name, len(task.needs)) for task in tasks if stage == "streams"]
+        listed += [(stage, task.name, len(task.needs)) for task in tasks if stage in OF_STREAMS]
         Workplace(cache).run(tasks, lambda *_: None)
     sides = planned_sides(suite, Shapes({}, {"sae": SaeShape(30, 9, 3.0, 0, 0)}, 0, ()))
-    planned = [task for task in planned_tasks(suite, sides) if task.stage == "streams"]
+    planned = [task for task in planned_tasks(suite, sides) if task.stage in OF_STREAMS]
     assert [(task.stage, task.name, len(task.sides)) for task in planned] == listed
-    assert [name for _, name, _ in listed] == ["streams", "streams.1x2"]
+    assert [name for _, name, _ in listed] == [
+        *("streams", "streams.1x2", "stitched.1x2", "partial-rsa.1x2", "best-r.1x2")
+    ]
     observed = read_observations(replace(suite, match=MATCH), FinishedTasks(tmp_path))
-    grid = tell_streams(observed)
+    grid = tell_streams(observed, suite.null)
     alone = told(*two_streams(), settings_of())
     assert grid is not None
     assert grid.grid["1x2"].raw == alone.grid["0x1"].raw
+    decoders = grid.grid["1x2"].decoders
+    assert decoders is not None
+    assert isinstance(decoders.stitched, Reason)  # 6 columns, and decoder rows of 9
+    assert "have 9 columns, the stream that it reads 6" in decoders.stitched.reason
+    assert isinstance(decoders.best_r_a, BaselineScore)
+    fewer = replace(suite, streams=StreamsConfig(300, 60, draws=18))
+    with pytest.raises(InputError, match=r"draws of the mean best r of layers 1x2: \[2, 18\] expected, got \[2, 19\]"):
+        check_observations(fewer, observed)
     wrong = replace(observed.of_streams["1x2"], scores=np.zeros((2, 2)))
     with pytest.raises(InputError, match=r"scores of the streams of layers 1x2: \[2, 3\] expected, got \[2, 2\]"):
         check_observations(suite, replace(observed, of_streams={"1x2": wrong}))

@@ -37,7 +37,18 @@ from semconv.results.schema.sections import (
     StepScore,
     Subspaces,
 )
-from semconv.results.schema.streams import StreamPair, StreamScore, StreamScoreOrReason, StreamsGrid, StreamVariant
+from semconv.results.schema.streams import (
+    BaselineOrReason,
+    BaselineScore,
+    DecoderBaselines,
+    Stitched,
+    StitchedOrReason,
+    StreamPair,
+    StreamScore,
+    StreamScoreOrReason,
+    StreamsGrid,
+    StreamVariant,
+)
 from semconv.results.schema.what_was_read import (
     ControlFits,
     Corpus,
@@ -56,6 +67,8 @@ from semconv.results.schema.whole import Results
 
 __all__ = [
     "Against",
+    "BaselineOrReason",
+    "BaselineScore",
     "BestOfGrid",
     "CategoryPair",
     "ControlFits",
@@ -63,6 +76,7 @@ __all__ = [
     "Controls",
     "Corpus",
     "Count",
+    "DecoderBaselines",
     "DepthTest",
     "Depths",
     "FilterStep",
@@ -98,6 +112,8 @@ __all__ = [
     "Step",
     "StepOrReason",
     "StepScore",
+    "Stitched",
+    "StitchedOrReason",
     "StreamPair",
     "StreamScore",
     "StreamScoreOrReason",
