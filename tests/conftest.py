@@ -200,6 +200,10 @@ min_pairs = 3
 [spans]
 kind = "windows"
 width = 4
+[streams]
+positions = 600
+rsa_positions = 50
+draws = 3
 [published]
 layer_a = 1
 layer_b = 2
@@ -289,7 +293,7 @@ def tiny_run(tiny_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def portable(folder: Path) -> set[str]:
-    """What of a run folder travels: every file but text, stores and what is known of them, decoders, lock and crate."""
-    stays = ("stores/", "stores.json", "sides/", "decoders/", "tokens-", ".lock", "ro-crate-metadata.json")
+    """What of a run folder travels: all but text, stores and what is known of them, streams, decoders, lock, crate."""
+    stays = ("stores/", "stores.json", "sides/", "streams/", "decoders/", "tokens-", ".lock", "ro-crate-metadata.json")
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     return {name for name in found if not name.startswith(stays)}

@@ -51,7 +51,8 @@ def main() -> None:
         if given.case and case.name not in given.case:
             continue
         header = ["measure", "expected score", "median half width", "intervals that hold it"]
-        about = f"{case.about[0].upper()}{case.about[1:]}; {PAIRS} pairs, {given.datasets} data sets, {given.halves} halves."
+        sizes = f"{PAIRS} pairs, {given.datasets} data sets, {given.halves} halves"
+        about = f"{case.about[0].upper()}{case.about[1:]}; {sizes}."
         rows = rows_of(case, given.datasets, given.truth, given.halves)
         parts.append(f"### {case.name}\n\n{about}\n\n{table(header, rows)}")
     text = "\n\n".join(parts) + "\n"

@@ -75,7 +75,9 @@ def made_results(layers: tuple[int, int], pairs: int) -> dict[str, Any]:
         summary |= {"layer_pairs": len(grid), "best_layer_pair": f"{layers[0] - 1}x{layers[1] - 1}"}
         for null in summary["nulls"].values():
             null |= {"layer_pairs": len(grid)}
-    for part in ("subspaces", "spans"):
+    for part in ("subspaces", "spans", "streams"):
+        if part not in made:  # not every run compares streams
+            continue
         made[part]["grid"] = spread(made[part]["grid"])
     made["subspaces"]["relations"] = spread(made["subspaces"]["relations"])
     return {**made, "grid": grid, "suite": "made-up"}

@@ -1,7 +1,7 @@
 """Trains everything the mini suite ships: tokenizer, two Gemma-2-architecture models, their SAEs, the model card.
 
-Every depth has SAEs from three seeds. The other controls are SAEs of the same recipe of each model's untrained twin, and
-of twins whose blocks alone are untrained.
+Every depth has SAEs from three seeds. The other controls are SAEs of the same recipe of each model's untrained twin,
+and of twins whose blocks alone are untrained.
 
 Each stage is seeded, writes its result under a temporary name first, and is skipped when its result exists, so the
 script can be stopped at any moment and started again:

@@ -20,7 +20,8 @@ from semconv.runs.pairs_table import MatchedPairs, write_pairs
 from semconv.runs.run import Run
 from semconv.runs.tasks import Task, Workplace
 from semconv.statistics.stopping import stopping_of
-from semconv.study.observations import NoFacts, Observations
+from semconv.study.facts import NoFacts
+from semconv.study.observations import Observations
 from semconv.study.observe import Encoded
 from semconv.study.sides import AnySide, Side
 from semconv.suite.config import ModelConfig, SuiteConfig

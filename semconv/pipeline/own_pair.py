@@ -24,6 +24,7 @@ from semconv.suite.config import (
     ModelConfig,
     NullConfig,
     SaeConfig,
+    StreamsConfig,
     SuiteConfig,
 )
 from semconv.suite.hooks import hook_name, parse_hook
@@ -284,6 +285,9 @@ class PairOptions:
     """Exchanges of the null `same_bigram`; 0 leaves it out."""
 
 
+MOST_STREAMED = 40_000
+"""Positions at which the streams are compared by default, and no more than a quarter of the text, which the models read
+once more for it."""
 MOST_REMATCHES = 200
 """Of the default: a shift matches every layer pair again, so the time grows with both."""
 
@@ -347,4 +351,5 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
             n_bootstrap=10 if rematches else 0,
         ),
         align=brought,
+        streams=StreamsConfig(min(MOST_STREAMED, max(1, o.tokens // 4))),
     )

@@ -16,6 +16,7 @@ from semconv.pipeline.encoded_sides import Loaded, checked_spans, load_encoded, 
 from semconv.pipeline.facts_read import model_facts, read_facts, text_facts
 from semconv.pipeline.outputs import write_beside
 from semconv.pipeline.report_again import saying_how_to_report
+from semconv.pipeline.sampled_streams import with_streams
 from semconv.report import write_report
 from semconv.results import schema
 from semconv.results.claims import Checked, check_claims, load_claims
@@ -134,7 +135,7 @@ def _reproduce(run: Run) -> Results:
     spans = checked_spans(run, blocks)
     models = encode_all(run, blocks)
     place = run.workplace()
-    loaded = load_encoded(run, place, blocks, models, spans)
+    loaded = with_streams(run, place, load_encoded(run, place, blocks, models, spans), models)
     fits = measure_fits(run, place.cache, models, loaded)
     with run.timed("compare"):
         settings = settings_of(suite, loaded.starts, loaded.encoded.blocks)

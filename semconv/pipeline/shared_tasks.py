@@ -5,6 +5,7 @@ from __future__ import annotations
 from semconv.models.roles import suite_models
 from semconv.pipeline.encoded_sides import checked_spans, load_encoded
 from semconv.pipeline.reproduce import load_blocks
+from semconv.pipeline.sampled_streams import with_streams
 from semconv.runs.reservations import Shard, sharing
 from semconv.runs.run import Run
 from semconv.runs.task_cache import code_sha256
@@ -33,7 +34,8 @@ def share_tasks(run: Run, shard: Shard) -> None:
         blocks = load_blocks(run)
         spans = checked_spans(run, blocks)
         place = run.workplace(shard, reservations)
-        loaded = load_encoded(run, place, blocks, suite_models(run.suite, blocks), spans)
+        models = suite_models(run.suite, blocks)
+        loaded = with_streams(run, place, load_encoded(run, place, blocks, models, spans), models)
         with run.timed("compare"):
             settings = settings_of(run.suite, loaded.starts, loaded.encoded.blocks)
             do_tasks(run.suite, settings, loaded.encoded, place, run.progress)

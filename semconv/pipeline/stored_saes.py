@@ -21,7 +21,7 @@ from semconv.models.sinks import Sinks, find_sinks
 from semconv.pipeline.facts_read import SaeActivity
 from semconv.runs.run import Run
 from semconv.runs.tasks import Task, Workplace
-from semconv.study.observations import Facts
+from semconv.study.facts import Facts
 from semconv.study.sides import Side, StoredSide
 from semconv.suite.config import SaeConfig
 from semconv.suite.hooks import hook_layer

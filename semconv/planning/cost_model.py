@@ -26,6 +26,10 @@ SMALL = 32
 """Feature pairs of a category."""
 _WIDE = 6  # matrices of n rows, in float64, that a measure holds of each side
 _SQUARE = 4  # n x n matrices in float64 that it holds
+_FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
+_GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
+_ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
+_RANKED = 1e-7  # seconds to rank a similarity of two positions
 _COLUMNS = 6  # bytes an entry of all features, while those of the pairs, a quarter, are turned round by feature
 
 
@@ -194,10 +198,22 @@ class CostModel:
         """Returns what reading a side from disk takes."""
         return side.held * self.rates.read
 
+    def prepare(self, stream: PlannedSide) -> float:
+        """Returns what reading a sampled stream takes, and what depends on it alone: directions and ranks, twice."""
+        n, d = stream.n_tokens, stream.sae.width
+        k = 0 if self.suite.streams is None else min(n, self.suite.streams.rsa_positions)
+        return self.read(stream) + 2 * (d**2 * (2 * n + 10 * d) / _FLOPS + _RANKED * k**2)
+
     def working(self, task: PlannedTask) -> int:
         """Returns the bytes that a task holds beside its sides, about."""
         if not task.sides:
             return 0
+        if task.kind == "streams":  # Gram matrices and directions of both, in both variants, and their product
+            k = 0 if self.suite.streams is None else self.suite.streams.rsa_positions
+            return 8 * sum(4 * side.sae.width**2 + 4 * k**2 for side in task.sides)
+        if task.kind == "stitched":
+            most = self.suite.streams.features if self.suite.streams else 0
+            return 8 * (3 * most**2 + sum(7 * side.sae.width**2 for side in task.sides[:2]))
         n = min(SCORED, task.sides[0].sae.n_features) if task.kind == "self" else self.n_pairs
         widths = sum(side.sae.width for side in task.sides) * (2 if len(task.sides) == 1 else 1)
         measures = 8 * n * (_WIDE * widths + _SQUARE * n) if task.kind not in (*MATCHED_AGAIN, "shared") else 0
@@ -247,11 +263,19 @@ class CostModel:
         return matching + self._score_set(a, b) + 2 * self._drawn(a, b, self.draws())
 
     def _part(self, task: PlannedTask) -> float:
-        if task.kind == "cut":
+        if task.kind in ("cut", "sample"):
             return 0.0
         if task.kind == "shared":
             return self.rates.members * task.sides[0].sae.n_features
+        if task.kind == "stitched":
+            return self._stitched(*task.sides)
         a, b = task.sides
+        if task.kind == "streams":
+            return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
+        if task.kind == "partial":  # nine products of ranks a permutation
+            return 9 * self.suite.null.n_permutations * self.n_pairs**2 / 2 * _GATHERED
+        if task.kind == "best_r":
+            return self._match(a, b) + self._shifts * self._line(self.rates.shift, a, b, 1.0)
         if task.kind == "categories":
             null = self.suite.null
             drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())
@@ -264,6 +288,19 @@ class CostModel:
             pooled = self.rates.pool * (a.entries + b.entries)
             return pooled + self._match(a, b, products) + self._score_set(a, b) + self._drawn(a, b, self.draws())
         return self._step(task.name.partition(".")[2], a, b)
+
+    @property
+    def _shifts(self) -> int:
+        """Draws of the nulls of decoder baselines that shift the text."""
+        return 0 if self.suite.streams is None else self.suite.streams.draws
+
+    def _stitched(self, x: PlannedSide, y: PlannedSide, a: PlannedSide, b: PlannedSide) -> float:
+        """Returns what maps and assignments take: one for the score, one a draw, and the directions of both streams."""
+        most = self.suite.streams.features if self.suite.streams else 0
+        features = [min(most, side.sae.n_features) for side in (a, b)]
+        fits = x.n_tokens * x.sae.width * y.sae.width + 2 * features[0] * (x.sae.width + features[1]) * y.sae.width
+        directions = sum(30 * one.sae.width**3 + 2 * one.n_tokens * one.sae.width**2 for one in (x, y))
+        return (1 + self._shifts) * (fits / _FLOPS + _ASSIGNED * max(features) ** 3) + directions / _FLOPS
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

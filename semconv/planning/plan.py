@@ -13,7 +13,14 @@ from semconv.core.device import DTYPES, resolve_precision
 from semconv.models.memory_plan import DENSE_BYTES
 from semconv.models.roles import ModelOnText
 from semconv.planning.cost_model import CostModel, Rates
-from semconv.planning.planned_tasks import PlannedSides, PlannedTask, planned_models, planned_sides
+from semconv.planning.planned_tasks import (
+    PlannedSide,
+    PlannedSides,
+    PlannedTask,
+    planned_models,
+    planned_sides,
+    planned_streams,
+)
 from semconv.planning.planned_tasks import planned_tasks as tasks_of
 from semconv.planning.schedule import SPREAD
 from semconv.planning.shapes import Shapes
@@ -208,7 +215,8 @@ class Planner:
         }
         of_tasks = sum(4096 + sizes.get(task.kind, 0) * task.amount for task in self.tasks)
         observed = sum(task.kind == "observe" and task.grid for task in self.tasks)
-        rest = 16 * n + _PAGE + observed * (_OF_PAIR * self.pairs + 3 * draws)
+        rest = sum(4 * one.n_tokens * one.sae.width for one in self._streams)
+        rest += 16 * n + _PAGE + observed * (_OF_PAIR * self.pairs + 3 * draws)
         decoders = sum(4 * side.sae.n_features * side.sae.width for side in stores.values())
         to_download = sum(one.to_download for one in (*self.shapes.models.values(), *self.shapes.saes.values()))
         return Disk(
@@ -220,12 +228,18 @@ class Planner:
         )
 
     @property
+    def _streams(self) -> list[PlannedSide]:
+        """The sampled streams, each once."""
+        every = [one for of_model in planned_streams(self.suite, self.sides) for one in of_model]
+        return list({one.key: one for one in every}.values())
+
+    @property
     def _widest(self) -> int:
         return max(side.sae.n_features for side in self.sides.stores.values())
 
     def _memory(self, machine: Machine, device: torch.device, memory: int | None) -> Memory:
         model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
-        sides = list(self.sides.stores.values())
+        sides = [*self.sides.stores.values(), *self._streams]
         most = machine.memory // 2 if memory is None else memory
         largest = max(side.held for side in sides)
         held = min(sum(side.held for side in sides), max(most, 2 * largest))

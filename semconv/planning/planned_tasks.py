@@ -13,18 +13,16 @@ from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
-from semconv.suite.config import SaeConfig, SuiteConfig
+from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 from semconv.text.token_blocks import TokenBlocks
 
-Kind = (
-    AgainNull
-    | Literal["observe", "self", "scores", "resample", "halves", "match"]
-    | Literal["categories", "shared", "cut", "spans", "step"]
-)
+OnParts = Literal["categories", "shared", "cut", "spans", "step"]
+OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
+Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams
 """What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
-features in several categories, `cut` cuts the text into spans."""
+features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +112,21 @@ def planned_sides(suite: SuiteConfig, shapes: Shapes) -> PlannedSides:
     return PlannedSides(planned_models(suite).map(lambda one: [side(one, sae) for sae in one.model.saes]), n)
 
 
+def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[PlannedSide], list[PlannedSide]]:
+    """Returns the sampled streams of A and of B, as sides without activations that hold a row for every position."""
+    n = 0 if suite.streams is None else min(suite.streams.positions, sides.n_tokens)
+
+    def stream(model: ModelConfig, sae: SaeConfig, side: PlannedSide) -> PlannedSide:
+        shape = SaeShape(n, side.sae.width, 0.0, 0, 0)
+        return PlannedSide(f"streams/{model.name}/{sae.hook}", shape, n)
+
+    a, b = (
+        [stream(model, sae, side) for sae, side in zip(model.saes, of_model, strict=True)] if n else []
+        for model, of_model in ((suite.model_a, sides.of.a), (suite.model_b, sides.of.b))
+    )
+    return a, b
+
+
 def planned_tasks(suite: SuiteConfig, sides: PlannedSides) -> list[PlannedTask]:
     """Returns the tasks of a study in the order of its stages, as `semconv.study.observe.stages` lists them.
 
@@ -199,7 +212,7 @@ def _named(suite: SuiteConfig, sides: PlannedSides) -> dict[str, PlannedSide]:
 
 
 def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
-    """Gives the tasks on categories, on spans and on the steps of the published protocol."""
+    """Gives the tasks on categories, on spans, on streams and on the steps of the published protocol."""
     if suite.subspaces is not None:
         for key, pair in grid.items():
             yield PlannedTask("subspaces", of.categories_task(key), "categories", pair)
@@ -209,6 +222,16 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
         yield PlannedTask("spans", of.SPANS_TASK, "cut", ())
         for key, pair in grid.items():
             yield PlannedTask("spans", of.over_spans_task(key), "spans", pair)
+    if suite.streams is not None:
+        of_a, of_b = planned_streams(suite, sides)
+        yield PlannedTask("streams", of.STREAMS_TASK, "sample", ())
+        for key, pair in zip(grid, ((a, b) for a in of_a for b in of_b), strict=True):
+            yield PlannedTask("streams", of.stream_task(key), "streams", pair)
+        both = ((a, b) for a in of_a for b in of_b) if suite.streams.draws else ()
+        for (key, pair), streams in zip(grid.items(), both, strict=False):
+            yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*streams, *pair))
+            yield PlannedTask("decoders", of.partial_task(key), "partial", pair)
+            yield PlannedTask("decoders", of.best_r_task(key), "best_r", pair)
     if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:
         shifted = sides.of.shifted[0][0], sides.of.shifted[1][0]
         everywhere = sides.of.everywhere[0][0], sides.of.everywhere[1][0]

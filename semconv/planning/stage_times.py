@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from semconv.models.roles import ModelOnText, same_pass
+from semconv.models.roles import ModelOnText, Roles, same_pass
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
 from semconv.planning.cost_model import CostModel, Rates
-from semconv.planning.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models
+from semconv.planning.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models, planned_streams
 from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import Shapes
 from semconv.runs.tasks import Task, in_tiles
@@ -125,12 +125,22 @@ class StageTimes:
         stores = list(self.work.sides.stores.values())
         of_one = [self._model.read(side) + rates.top * side.entries for side in stores]
         yield StagePlan("load stores", 2 * len(stores), sum(of_one) / min(self.machine.cores, len(stores)))
+        yield from self._streams(roles)
         measured = set[str]()
         for one in roles.on_the_text:
             stage = f"fit {one.model.name}"
             if stage not in measured:
                 measured.add(stage)
                 yield StagePlan(stage, 1, self._fit(one, with_loss=one in (roles.a, roles.b)))
+
+    def _streams(self, roles: Roles[ModelOnText]) -> Iterable[StagePlan]:
+        """Gives the passes over the sample at which streams are compared."""
+        for one, streams in zip((roles.a, roles.b), planned_streams(self.work.suite, self.work.sides), strict=True):
+            if streams:
+                blocks = 1 + max(hook_layer(sae.hook) for sae in one.model.saes)
+                forward = blocks * self._forward(one, streams[0].n_tokens) * self._faster
+                write = sum({stream.key: stream.held for stream in streams}.values()) * self.rates.write
+                yield StagePlan(f"streams {one.model.name}", 1, self._load(one) + forward + write)
 
     def _encode(self, group: list[ModelOnText], sides: list[PlannedSide]) -> float:
         """Returns the seconds of one pass of a model that feeds the SAEs of all its roles."""
@@ -173,6 +183,8 @@ class StageTimes:
     def study(self) -> Iterable[StagePlan]:
         """Gives the stages of the study, each of which begins when the one before has ended."""
         read = {key: self._model.read(side) for key, side in self.work.sides.stores.items()}
+        streams = [one for of_model in planned_streams(self.work.suite, self.work.sides) for one in of_model]
+        read |= {stream.key: self._model.prepare(stream) for stream in streams}
         sizes = [side.held for side in self.work.sides.stores.values()]
         held = max(2, int(self.held / (sum(sizes) / len(sizes))))
         machines = Machines(self.machine.workers, self.machine.cores, held)

@@ -95,6 +95,8 @@ def _optional_sections(results: Results) -> list[str]:
         parts += ["## Semantic subspaces", sections.subspaces_section(results, results.subspaces)]
     if results.spans:
         parts += ["## Multi-token subspaces", sections.spans_section(results, results.spans)]
+    if results.streams:
+        parts += ["## Residual streams", sections.streams_section(results.streams)]
     return parts
 
 

@@ -87,6 +87,9 @@ class PageTables:
     relations: Rows | None = None
     spans: Rows | None = None
     spans_text: str = ""
+    streams: Rows | None = None
+    decoders: Rows | None = None
+    streams_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,11 @@ def shown_tables(results: Results) -> PageTables:
     if results.spans:
         spans = rows.span_rows(results, results.spans) if small else None
         found = replace(found, spans=spans, spans_text=texts.spans_text(results.spans))
+    if results.streams:
+        streams = rows.stream_rows(results.streams) if small else None
+        found = replace(found, streams=streams, streams_text=texts.streams_text(results.streams))
+        decoders = rows.decoder_rows(results.streams)
+        found = replace(found, decoders=decoders if small and decoders.rows else None)
     return found
 
 

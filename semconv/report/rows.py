@@ -21,6 +21,7 @@ from semconv.report.result_values import (
 from semconv.report.table_cells import Rows, interval, percent, seed_range
 from semconv.report.texts import counted_alone, p_told, tail_note
 from semconv.results.schema import (
+    BaselineScore,
     BestOfGrid,
     Depths,
     DepthTest,
@@ -35,6 +36,8 @@ from semconv.results.schema import (
     SpansGrid,
     Step,
     StepScore,
+    StreamScore,
+    StreamsGrid,
     Subspaces,
 )
 from semconv.system.markdown import show
@@ -236,6 +239,57 @@ def span_rows(results: Results, spans: SpansGrid) -> Rows:
             row.append(f"{show(score and score.score)} (q {show(_q_of(test))})")
         rows.append([*row, _span_note(cell)])
     return Rows(["A x B layer", "pairs", *map(title_of, results.summary), "note"], rows)
+
+
+def stream_rows(streams: StreamsGrid) -> Rows:
+    """Returns how alike the residual streams are, raw and within tokens, and how many directions SVCCA keeps."""
+    measures = list(next(iter(streams.grid.values())).raw.measures)
+    rows = list[list[object]]()
+    for key, pair in streams.grid.items():
+        of_variants, row = (pair.raw, pair.within_token), list[object]([key])
+        for name in measures:
+            found = [one.measures[name] for one in of_variants]
+            row += [one.score if isinstance(one, StreamScore) else None for one in found]
+        row += [f"{one.directions_a} x {one.directions_b}" for one in of_variants]
+        reasons = {one.reason for of in of_variants for one in of.measures.values() if isinstance(one, Reason)}
+        rows.append([*row, "; ".join(sorted(reasons))])
+    header = [f"{title_of(name)}{suffix}" for name in measures for suffix in ("", ", within tokens")]
+    return Rows(["A x B layer", *header, "directions of SVCCA", "directions within tokens", "note"], rows)
+
+
+def decoder_rows(streams: StreamsGrid) -> Rows:
+    """Returns the baselines of decoder rows and matching, each beside the mean of its null and p."""
+    rows = list[list[object]]()
+    for key, pair in streams.grid.items():
+        found = pair.decoders
+        if found is None:
+            continue
+        stitched, notes = found.stitched, set[str]()
+        row: list[object] = [key]
+        if isinstance(stitched, Reason):
+            notes.add(stitched.reason)
+            row += [None] * 5
+        else:
+            row += [stitched.r2_a_to_b, stitched.r2_b_to_a]
+            of_map = stitched.assigned_cosine, stitched.best_cosine, stitched.same_partner
+            row += [_baseline(one, notes) for one in of_map]
+        row += [_baseline(one, notes) for one in (found.best_r_a, found.best_r_b, *found.partial_rsa.values())]
+        rows.append([*row, "; ".join(sorted(notes))])
+    first = next((pair.decoders for pair in streams.grid.values() if pair.decoders), None)
+    given = [f"RSA given {name.replace('_', ' ')}" for name in (first.partial_rsa if first else ())]
+    header = ["A x B layer", "R² A to B", "R² B to A", "cosine, assigned", "cosine, best", "same partner as by r"]
+    return Rows([*header, "best r of A", "best r of B", *given, "note"], rows)
+
+
+def _baseline(found: BaselineScore | Reason, notes: set[str]) -> str | None:
+    """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none."""
+    if isinstance(found, Reason):
+        notes.add(found.reason)
+        return None
+    test = next(iter(found.nulls.values()))
+    if isinstance(test, Reason):
+        return show(found.score)
+    return f"{show(found.score)} ({show(test.mean)}, p {show(p_told(test.p, test.draws))})"
 
 
 def influence_rows(results: Results) -> Rows:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from semconv.report import rows, texts, what_was_read
 from semconv.report.result_values import title_of
 from semconv.report.table_cells import Rows
-from semconv.results.schema import Depths, Published, Results, SpansGrid, Subspaces
+from semconv.results.schema import Depths, Published, Results, SpansGrid, StreamsGrid, Subspaces
 from semconv.system.markdown import table
 
 
@@ -53,6 +53,12 @@ def subspaces_section(results: Results, subspaces: Subspaces) -> str:
 def spans_section(results: Results, spans: SpansGrid) -> str:
     """Returns the layer grid over pooled activations."""
     return f"{texts.spans_text(spans)}\n\n{_table(rows.span_rows(results, spans))}"
+
+
+def streams_section(streams: StreamsGrid) -> str:
+    """Returns the residual streams themselves."""
+    parts, decoders = [texts.streams_text(streams), _table(rows.stream_rows(streams))], rows.decoder_rows(streams)
+    return "\n\n".join([*parts, *([texts.DECODERS_TEXT, _table(decoders)] if decoders.rows else [])])
 
 
 def filters_section(results: Results) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from semconv.compare.registry import DRAW_CLASSES
 from semconv.report.result_values import names_of, spread_sources
-from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, Subspaces
+from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, StreamsGrid, Subspaces
 from semconv.statistics.permutation import LEVEL
 from semconv.system.markdown import show
 
@@ -34,6 +34,16 @@ DEPTHS_TEXT = (
     "mean of early with early and late with late ones. Closeness in depth: the rank correlation of the score with the "
     "closeness of the relative depths, given the number of feature pairs. Then the rank correlations with the same "
     "grid over spans, and by category. Every p comes of permuting which depth is which in both models."
+)
+
+DECODERS_TEXT = (
+    "Baselines beside the correlation of features, each with the mean of its null and p in brackets. An affine map "
+    "from A's stream to B's is fitted on half of the documents; R² is the share of the variance that it foretells "
+    "on the other half. The decoder rows of A, mapped, have cosines with those of B: as the best one-to-one "
+    "assignment pairs them, and the best of every feature of B; then the share of the feature pairs that the "
+    "assignment names, too. Their null fits the map to texts that are shifted against each other, as the null of "
+    "the mean of every feature's best r does. Last, RSA of the pairs' decoder rows given how alike the same "
+    "directions are over the vocabulary; its null permutes the pairing."
 )
 
 
@@ -143,4 +153,15 @@ def spans_text(spans: SpansGrid) -> str:
     return (
         f"Activations pooled by {spans.how} over {spans.n_spans:,} {spans.kind} of {spans.mean_length:.1f} "
         "tokens on average, then the same pipeline; q against the shuffled pairing."
+    )
+
+
+def streams_text(streams: StreamsGrid) -> str:
+    """Returns at what the streams were compared, and what the numbers are for."""
+    left_out = streams.positions - streams.repeated
+    return (
+        f"The residual streams that the SAEs read, compared without any SAE at {streams.positions:,} positions of "
+        f"{streams.documents:,} documents (RSA at {streams.rsa_positions:,} of them). It is what models share before "
+        "there are features: a score of features is no evidence of more than that. Within tokens, the mean of each "
+        f"token is taken off both streams; {left_out:,} positions whose token occurs only once are left out there."
     )

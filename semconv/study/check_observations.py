@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from semconv.matching.influence import INFLUENCES
 from semconv.statistics.stopping import stopping_of
+from semconv.study.check_streams import check_decoders, check_streams
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import (
     CategoriesObservation,
@@ -16,11 +17,11 @@ from semconv.study.observations import (
     PairObservation,
     PartObservation,
     RematchChunk,
-    Resamples,
     Studied,
     SwappedChunk,
 )
 from semconv.study.published_protocol import MEASURED, step_draws, variants
+from semconv.study.spread_observations import Resamples
 from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.system.errors import InputError
 from semconv.text.keywords import load_categories
@@ -59,6 +60,10 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
         _check_categories(suite, one, f"the categories of layers {key}")
     for key, one in observations.over_spans.items():
         _check_part(suite, one, f"the spans of layers {key}")
+    for key, one in observations.of_streams.items():
+        check_streams(one, f"the streams of layers {key}")
+    for key, one in observations.of_decoders.items():
+        check_decoders(suite, one, f"layers {key}")
     for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
         drawn = list(step_draws(suite.null, departures).values())
         what = f"the published step {name}"

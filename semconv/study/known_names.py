@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from semconv.results.claim_paths import KnownNames
+from semconv.study.decoder_baselines import GIVEN
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.streams import STREAM_MEASURES
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
@@ -23,7 +25,9 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     again = suite.null.matched_again
     nulls = (*PAIRING_NULLS, *again)
     parts = {"subspaces": suite.subspaces, "spans": suite.spans, "published": suite.published}
+    parts |= {"streams": suite.streams}
     absent = [name for name, settings in parts.items() if settings is None]
+    absent += [] if suite.streams is not None and suite.streams.draws else ["streams.*.decoders"]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
     absent += [] if again else ["*.strongest_pairs_score"]
     absent += [] if suite.null.n_bootstrap else ["*.interval", "*_interval"]
@@ -40,6 +44,12 @@ def known_names(suite: SuiteConfig) -> KnownNames:
         "read.controls": controls,
         "grid": pairs,
         "spans.grid": pairs,
+        "streams.grid": pairs,
+        "streams.*.measures": STREAM_MEASURES,
+        "streams.*.partial_rsa": list(GIVEN),
+        "streams.*.partial_rsa.*.nulls": ["shuffle"],
+        "streams.*.same_partner.nulls": ["shift", "partners"],
+        "streams.*.nulls": ["shift"],
         "subspaces.grid": pairs,
         "subspaces.relations": pairs,
         "subspaces.shared_features": saes,

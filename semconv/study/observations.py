@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
+from semconv.study.facts import Facts, NoFacts
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredObservation
+from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
 from semconv.suite.nulls import AgainNull
-from semconv.system.shape import STRICT, left_out
-
-
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """Plain values that a task keeps."""
-
-    __pydantic_config__: ClassVar[Any] = STRICT
+from semconv.system.shape import left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +68,6 @@ class PairObservation:
     ranked_b: Int64[ndarray, " k"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class NoFacts(Facts):
-    """Where arrays say everything."""
-
-
 @dataclass(frozen=True, eq=False)
 class RematchChunk:
     """Two sides matched again under some draws of a null.
@@ -125,71 +116,6 @@ class StrongestScores:
 
     facts: NoFacts
     scores: Float64[ndarray, "rows measures"]
-
-
-@dataclass(frozen=True, eq=False)
-class Resamples:
-    """Two SAEs matched and scored again on documents drawn with replacement.
-
-    Attributes:
-        facts: none.
-        counts: int64 [m], feature pairs in each resample.
-        scores: float64 [m, measures], NaN where there is none.
-    """
-
-    facts: NoFacts
-    counts: Int64[ndarray, " m"]
-    scores: Float64[ndarray, "m measures"]
-
-
-@dataclass(frozen=True, eq=False)
-class PairHalves:
-    """Random halves of the feature pairs of two SAEs, scored.
-
-    Attributes:
-        facts: none.
-        scores: float64 [m, measures], NaN where there is none.
-    """
-
-    facts: NoFacts
-    scores: Float64[ndarray, "m measures"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredFacts(Facts):
-    """Two SAEs matched and scored beside no null.
-
-    Attributes:
-        pairs: feature pairs after every filter.
-    """
-
-    pairs: Count
-
-
-@dataclass(frozen=True, eq=False)
-class ScoredObservation:
-    """Two SAEs matched and scored beside no null.
-
-    Attributes:
-        facts: how many pairs.
-        scores: float64 [measures], NaN where there is none.
-    """
-
-    facts: ScoredFacts
-    scores: Float64[ndarray, " measures"]
-
-
-@dataclass(frozen=True, eq=False)
-class AcrossSeeds:
-    """Every SAE at a hook of A, from whatever seed, matched with every one at a hook of B.
-
-    Attributes:
-        pairs: int64 [I, J], feature pairs; A's and B's own SAEs first.
-        scores: float64 [I, J, measures], NaN where there is none.
-    """
-
-    pairs: Int64[ndarray, "i j"]
-    scores: Float64[ndarray, "i j measures"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -405,6 +331,9 @@ class Observations:
         spans: of the text.
         over_spans: layer pair -> over pooled activations.
         steps: from the published protocol to the corrected one.
+        streams: the sample at which streams are compared; None where the suite has none.
+        of_streams: layer pair -> its streams.
+        of_decoders: layer pair -> its decoder baselines; empty where the suite has none.
     """
 
     grid: dict[str, Studied]
@@ -421,3 +350,6 @@ class Observations:
     spans: SpansFacts | None = None
     over_spans: dict[str, PartObservation] = field(default_factory=dict[str, PartObservation])
     steps: list[StepObservation] = field(default_factory=list[StepObservation])
+    streams: StreamsFacts | None = None
+    of_streams: dict[str, StreamPairObservation] = field(default_factory=dict[str, StreamPairObservation])
+    of_decoders: dict[str, DecoderObservations] = field(default_factory=dict[str, DecoderObservations])

@@ -16,11 +16,9 @@ from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
 from semconv.study.observations import (
     Observations,
-    PairHalves,
     PairObservation,
     PartObservation,
     RematchChunk,
-    Resamples,
     SharedFacts,
     SharedObservation,
     SpansFacts,
@@ -40,6 +38,9 @@ from semconv.study.published_protocol import PublishedSides, observe_step, varia
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Derived, Side, key_of
+from semconv.study.spread_observations import PairHalves, Resamples
+from semconv.study.stream_tasks import StreamTasks
+from semconv.study.streams import SampledStreams
 from semconv.study.subspaces import (
     CategoryParts,
     category_members,
@@ -76,6 +77,7 @@ class Encoded:
         published: the layer pair of the published protocol; None where the suite has none.
         spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
         unfair: floors that read untrained models through an SAE of A or B, which are a floor of nothing.
+        streams: the streams that the SAEs of A and B read, at a sample of the text; None where the suite has none.
     """
 
     blocks: TokenBlocks
@@ -87,6 +89,7 @@ class Encoded:
     spans: tuple[Spans, Spans] | None = None
     unfair: frozenset[str] = field(default_factory=frozenset[str])
     seeds: Mapping[str, Sequence[AnySide]] = field(default_factory=dict[str, Sequence[AnySide]])
+    streams: SampledStreams | None = None
 
     @property
     def on_cpu(self) -> bool:
@@ -211,6 +214,11 @@ def stages(
         yield "subspaces", _category_tasks(suite, suite.subspaces, settings, encoded)
     if suite.spans is not None:
         yield "spans", _span_tasks(suite.spans, settings, encoded)
+    if suite.streams is not None and encoded.streams is not None:
+        of_streams = StreamTasks(suite, suite.streams, settings, encoded.grid, encoded.streams)
+        yield "streams", of_streams.compared_streams()
+        if suite.streams.draws:
+            yield "decoders", of_streams.decoders(kept)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
 

@@ -18,6 +18,7 @@ from semconv.statistics.resampling import bootstrap_positions, halves
 from semconv.statistics.spread import pair_halves
 from semconv.statistics.stopping import stopping_of
 from semconv.statistics.token_swaps import TokenSwaps
+from semconv.study.facts import NoFacts
 from semconv.study.nulls import (
     PAIRING_NULLS,
     MatchedAgain,
@@ -29,20 +30,10 @@ from semconv.study.nulls import (
     score_strongest,
     swapped,
 )
-from semconv.study.observations import (
-    NoFacts,
-    PairFacts,
-    PairHalves,
-    PairObservation,
-    RematchChunk,
-    Resamples,
-    ScoredFacts,
-    ScoredObservation,
-    StrongestScores,
-    SwappedChunk,
-)
+from semconv.study.observations import PairFacts, PairObservation, RematchChunk, StrongestScores, SwappedChunk
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, scores_of
+from semconv.study.spread_observations import PairHalves, Resamples, ScoredFacts, ScoredObservation
 from semconv.suite.config import MatchConfig
 from semconv.system.digests import sha256_of
 from semconv.system.shape import number

@@ -27,7 +27,7 @@ def in_order(results: Results) -> Results:
     keys = sorted(ordered.grid, key=lambda key: _place(ordered.grid[key]))
     rank = {name: place for place, name in enumerate(MEASURES)}
     measures = sorted(ordered.summary, key=lambda name: (rank.get(name, len(rank)), name))
-    subspaces, spans = ordered.subspaces, ordered.spans
+    subspaces, spans, streams = ordered.subspaces, ordered.spans, ordered.streams
     if subspaces:
         grid, relations = _in_order_of(keys, subspaces.grid), _in_order_of(keys, subspaces.relations)
         subspaces = replace(subspaces, grid=grid, relations=relations)
@@ -39,6 +39,7 @@ def in_order(results: Results) -> Results:
         model_b=_by_layer(ordered.model_b),
         subspaces=subspaces,
         spans=replace(spans, grid=_in_order_of(keys, spans.grid)) if spans else None,
+        streams=replace(streams, grid=_in_order_of(keys, streams.grid)) if streams else None,
     )
 
 

@@ -10,17 +10,13 @@ from numpy import ndarray
 
 from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
+from semconv.study.facts import NoFacts
 from semconv.study.observations import (
-    AcrossSeeds,
     CategoriesObservation,
-    NoFacts,
     Observations,
-    PairHalves,
     PairObservation,
     PartObservation,
     Rematch,
-    Resamples,
-    ScoredObservation,
     SelfObservation,
     SharedObservation,
     SpansObservation,
@@ -30,10 +26,21 @@ from semconv.study.observations import (
     SwappedChunk,
 )
 from semconv.study.published_protocol import STEPS
+from semconv.study.spread_observations import AcrossSeeds, PairHalves, Resamples, ScoredObservation
+from semconv.study.stream_observations import (
+    BestRObservation,
+    DecoderObservations,
+    PartialObservation,
+    StitchObservation,
+    StreamPairObservation,
+    StreamsObservation,
+)
 from semconv.study.task_names import (
     SPANS_TASK,
+    STREAMS_TASK,
     again_chunks,
     again_scores_task,
+    best_r_task,
     categories_task,
     ceiling_task,
     ceilings_of,
@@ -48,6 +55,7 @@ from semconv.study.task_names import (
     n_scored,
     observed_task,
     over_spans_task,
+    partial_task,
     rematch_task,
     resamples_task,
     saes_of_grid,
@@ -57,6 +65,8 @@ from semconv.study.task_names import (
     shared_task,
     sides_of,
     step_task,
+    stitched_task,
+    stream_task,
     strongest_task,
     studied_floors,
     trained_tag,
@@ -116,6 +126,14 @@ def _same_length(found: ScoredObservation, own: PairObservation, task: str) -> N
         raise InputError(f"scores of {task}: {len(own.scores)} expected, got {list(found.scores.shape)}")
 
 
+def _decoders(tasks: FinishedTasks, key: str) -> DecoderObservations:
+    return DecoderObservations(
+        tasks.read_as(StitchObservation, stitched_task(key)),
+        tasks.read_as(PartialObservation, partial_task(key)),
+        tasks.read_as(BestRObservation, best_r_task(key)),
+    )
+
+
 def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     """Returns what the finished tasks of a suite observed, wherever they were done.
 
@@ -126,7 +144,7 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
     grid = {key: _studied(suite, tasks, grid_tag(key)) for key in keys}
     floors = [control.name for control in studied_floors(suite, {key: len(one.pair.a) for key, one in grid.items()})]
     sides = sides_of(suite)
-    subspaces, spans, published = suite.subspaces, suite.spans, suite.published
+    subspaces, spans, published, streams = suite.subspaces, suite.spans, suite.published, suite.streams
     observations = Observations(
         grid=grid,
         resamples={key: _resamples(suite, tasks, grid_tag(key)) for key in keys if suite.null.n_bootstrap},
@@ -155,6 +173,9 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
         },
         spans=tasks.read_as(SpansObservation, SPANS_TASK).facts if spans else None,
         over_spans={key: tasks.read_as(PartObservation, over_spans_task(key)) for key in keys if spans},
+        streams=tasks.read_as(StreamsObservation, STREAMS_TASK).facts if streams else None,
+        of_streams={key: tasks.read_as(StreamPairObservation, stream_task(key)) for key in keys if streams},
+        of_decoders={key: _decoders(tasks, key) for key in keys if streams and streams.draws},
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

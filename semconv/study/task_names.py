@@ -139,6 +139,29 @@ def over_spans_task(key: str) -> str:
     return f"spans.{key}"
 
 
+STREAMS_TASK = "streams"
+
+
+def stream_task(key: str) -> str:
+    """Returns the name of the task on the streams of a layer pair."""
+    return f"streams.{key}"
+
+
+def stitched_task(key: str) -> str:
+    """Returns the name of the task that maps the decoder rows of a layer pair."""
+    return f"stitched.{key}"
+
+
+def partial_task(key: str) -> str:
+    """Returns the name of the task that takes the vocabulary out of the RSA of a layer pair."""
+    return f"partial-rsa.{key}"
+
+
+def best_r_task(key: str) -> str:
+    """Returns the name of the task on the best r of every feature of a layer pair."""
+    return f"best-r.{key}"
+
+
 def categories_task(key: str) -> str:
     """Returns the name of the task on the categories of a layer pair."""
     return f"subspaces.{key}"

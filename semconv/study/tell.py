@@ -34,6 +34,7 @@ from semconv.study.tell_depths import tell_depths
 from semconv.study.tell_grid import corrected, summarise
 from semconv.study.tell_pair import null_test, pairing_test, tell_pair
 from semconv.study.tell_spread import seed_ceilings, with_intervals
+from semconv.study.tell_streams import tell_streams
 from semconv.suite.config import NullConfig, SuiteConfig
 from semconv.text.keywords import load_categories
 
@@ -109,6 +110,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         ),
         subspaces=subspaces,
         spans=spans,
+        streams=tell_streams(observations, suite.null),
         published=_published(observations, suite),
     )
     return replace(results, warnings=warnings_of(in_order(results)))

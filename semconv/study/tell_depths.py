@@ -15,7 +15,7 @@ from semconv.results.schema import Depths, DepthTest, Interval, LayerPair, Measu
 from semconv.statistics.depth import Labels, closeness, middle_above_ends, over_labels, rank_correlation
 from semconv.statistics.permutation import LEVEL
 from semconv.statistics.spread import half_width, of_documents
-from semconv.study.observations import Resamples
+from semconv.study.spread_observations import Resamples
 from semconv.suite.config import NullConfig
 from semconv.suite.sae_labels import pair_key
 from semconv.system.errors import InputError

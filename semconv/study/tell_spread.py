@@ -14,7 +14,8 @@ from semconv.compare.registry import score_range
 from semconv.results.schema import Interval, LayerPair, Reason, Score, SeedCeiling, SeedRange, Spread
 from semconv.statistics.permutation import LEVEL
 from semconv.statistics.spread import Component, half_width, of_documents, of_features, of_seeds, together
-from semconv.study.observations import Observations, ScoredObservation
+from semconv.study.observations import Observations
+from semconv.study.spread_observations import ScoredObservation
 
 
 def with_intervals(grid: Mapping[str, LayerPair], observations: Observations) -> dict[str, LayerPair]:

@@ -264,6 +264,26 @@ class PublishedConfig(Strict):
 
 
 @dataclass(frozen=True)
+class StreamsConfig(Strict):
+    """The residual streams themselves, compared at a sample of the text beside every layer pair."""
+
+    positions: int = 40_000
+    """Counted positions of the sample: whole rows are drawn until they hold so many."""
+    rsa_positions: int = 2000
+    """Positions of the sample that RSA compares, every one with every other."""
+    draws: int = 19
+    """Draws of the nulls of the decoder baselines that shift the text; 0 leaves these baselines out."""
+    features: int = 4096
+    """Features of an SAE, the most often active, whose decoder rows are mapped and assigned one to one."""
+
+    def __post_init__(self) -> None:
+        ranges.at_least("streams.positions", self.positions, 1)
+        ranges.draws("streams.draws", self.draws, 0)
+        ranges.at_least("streams.features", self.features, 2, 2**16)
+        ranges.at_least("streams.rsa_positions", self.rsa_positions, 3, 20_000)
+
+
+@dataclass(frozen=True)
 class NeedsConfig(Strict):
     """What earlier versions were told that a run needs. It is accepted and no longer read: `semconv plan` finds it."""
 
@@ -298,6 +318,7 @@ class SuiteFile(Strict):
     published: PublishedConfig | None = None
     align: AlignConfig | None = None
     seeds: tuple[SeedConfig, ...] | None = left_out()
+    streams: StreamsConfig | None = left_out()
     needs: NeedsConfig | None = left_out()
 
     def __post_init__(self) -> None:

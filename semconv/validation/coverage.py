@@ -1,4 +1,4 @@
-"""How often intervals hold the truth: scores of made-up features and SAE seeds whose expectation is known by drawing it.
+"""How often intervals hold the truth: scores of made-up features and SAE seeds, whose expectation is drawn too.
 
 The truth is the expected score over everything that is drawn: features, or seeds, or both. A data set is one draw, with
 the interval that `semconv.statistics.spread` gives for it.
@@ -50,7 +50,13 @@ class Case:
 CASES = (
     Case("features", "one SAE a side, new features in every data set", 0.6, 0.0, 1),
     Case("features, weak", "the same where the models share little", 0.2, 0.0, 1),
-    Case("seeds", "three SAEs a side that perturb the same features; new features and seeds in every data set", 0.6, 0.6, 3),
+    Case(
+        "seeds",
+        "three SAEs a side that perturb the same features; features and seeds are new each time",
+        0.6,
+        0.6,
+        3,
+    ),
     Case("seeds, strong", "the same where the seed decides more", 0.6, 1.2, 3),
 )
 

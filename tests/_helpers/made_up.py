@@ -230,6 +230,40 @@ class _Maker:
             shared_features={},
         )
 
+    def decoders(self) -> schema.DecoderBaselines:
+        def score(null: str) -> schema.BaselineScore:
+            return schema.BaselineScore(score=self.number(), nulls={null: self.test()})
+
+        counts = {"documents": 30, "fitted": 2000, "tested": 2100, "features_a": 41, "features_b": 42, "compared": 39}
+        numbers = ("r2_a_to_b", "r2_b_to_a", "penalty_a_to_b", "penalty_b_to_a")
+        stitched = schema.Stitched(
+            **counts,
+            **{name: self.number() for name in numbers},
+            assigned_cosine=score("shift"),
+            best_cosine=score("shift"),
+            same_partner=score("shift"),
+        )
+        given = {name: score("shuffle") for name in ("logit_lens", "embedding", "both")}
+        return schema.DecoderBaselines(
+            stitched=stitched, partial_rsa=dict(given), best_r_a=score("shift"), best_r_b=score("shift")
+        )
+
+    def streams(self) -> schema.StreamsGrid:
+        def variant() -> schema.StreamVariant:
+            names = ("cka_unbiased", "svcca_variance", "rsa")
+            measures = {name: schema.StreamScore(score=self.number()) for name in names}
+            return schema.StreamVariant(measures=dict(measures), directions_a=21, directions_b=34)
+
+        grid = {
+            key: schema.StreamPair(raw=variant(), within_token=variant(), decoders=self.decoders())
+            for key in LAYER_PAIRS
+        }
+        no_svcca = {"0x2.within_token.measures.svcca_variance": Reason(reason="too few positions")}
+        no_svcca |= {"1x2.decoders.stitched": Reason(reason="it is a transcoder")}
+        no_svcca |= {"1x10.decoders.partial_rsa.both": Reason(reason="it has no head")}
+        counts = {"rows": 158, "documents": 224, "repeated": 39_567, "tokens": 2612, "rsa_positions": 2000}
+        return schema.StreamsGrid(positions=40_178, **counts, grid=changed(grid, no_svcca))
+
     def spans(self) -> schema.SpansGrid:
         refused: schema.Measures = {"rsa": self.score(), "svcca_pc1": Reason(reason="it refuses")}
         return schema.SpansGrid(
@@ -317,6 +351,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         controls=make.controls(floor_score, floor_z),
         subspaces=make.subspaces(),
         spans=make.spans(),
+        streams=make.streams(),
         published=schema.Published(
             layer_a=1, layer_b=2, steps=(make.step("as published"), make.step("exact Pearson r"))
         ),

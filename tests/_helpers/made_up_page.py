@@ -143,9 +143,10 @@ def claims(suite: str = "made-up") -> list[Checked]:
 def large(layers_a: int = 26, layers_b: int = 42) -> Results:
     """Results of a grid as large as that of Gemma-2-2B and 9B."""
     made = results()
-    cell, subspaces, spans = made.grid["0x2"], made.subspaces, made.spans
+    cell, subspaces, spans, streams = made.grid["0x2"], made.subspaces, made.spans, made.streams
     assert subspaces
     assert spans
+    assert streams
     grid = {
         f"{a}x{b}": replace(cell, layer_a=a, layer_b=b, sae_a=str(a), sae_b=str(b), pairs=100 + a + b)
         for a in range(layers_a)
@@ -167,4 +168,5 @@ def large(layers_a: int = 26, layers_b: int = 42) -> Results:
             relations=dict.fromkeys(grid, subspaces.relations["0x2"]),
         ),
         spans=replace(spans, grid=dict.fromkeys(grid, spans.grid["0x2"])),
+        streams=replace(streams, grid=dict.fromkeys(grid, streams.grid["0x2"])),
     )

@@ -111,6 +111,8 @@ def _set(*place: str, value: Any) -> Callable[[Any], None]:
             ("subspaces", "categories"): "other words",
             ("subspaces", "grid"): {},
             ("spans", "mean_length"): 99.0,
+            ("streams", "positions"): 1_000_000,
+            ("streams", "grid", "0x2", "raw", "measures", "rsa", "score"): 0.9,
             ("published", "steps"): [],
             ("warnings",): [],
             ("null", "n_permutations"): 1_000_000,

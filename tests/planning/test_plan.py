@@ -22,7 +22,7 @@ from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
 from semconv.planning.timing import Probe, line_through, power_through
-from semconv.suite.config import SaeConfig, SuiteConfig, load_suite
+from semconv.suite.config import SaeConfig, StreamsConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
 from tests.conftest import semconv_cli
@@ -167,7 +167,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
-        *("subspaces", "spans", "published"),
+        *("subspaces", "spans", "streams", "decoders", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
@@ -176,6 +176,15 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     assert 1.5 < seconds(twice, *encoding) / seconds(usual, *encoding) < 2.5
     assert seconds(twice, "rematch") > seconds(usual, "rematch")
     assert 1.9 < twice.disk.stores / usual.disk.stores < 2.1
+    assert seconds(usual, "streams") > seconds(planned(planner, streams=StreamsConfig(4000)), "streams") > 0
+    streams = {f"streams {name}" for name in (mini.model_a.name, mini.model_b.name)}
+    assert seconds(usual, *streams) > 0
+    assert seconds(usual, "decoders") > 0
+    fewer = planned(planner, streams=StreamsConfig(draws=0))
+    assert "decoders" not in {stage.name for stage in fewer.stages}
+    assert not {"streams", *streams} & {stage.name for stage in planned(planner, streams=None).stages}
+    kept = 40_000 * 4 * sum(len(model.saes) * width for model, width in ((mini.model_a, 128), (mini.model_b, 192)))
+    assert usual.disk.rest - planned(planner, streams=None).disk.rest == kept
     more_draws = planned(planner, null=replace(mini.null, n_permutations=2000))
     assert seconds(more_draws, "compare") > seconds(usual, "compare")
     assert seconds(more_draws, "rematch") == seconds(usual, "rematch")

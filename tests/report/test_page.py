@@ -73,6 +73,7 @@ def test_every_part_is_there(whole: str):
         "From the published protocol to the corrected one",
         "Semantic categories",
         "Over spans of text",
+        "Residual streams",
         "Filters",
     ]
     sections = {str(a["href"])[1:] for tag, a in outline.tags if tag == "a" and str(a["href"]).startswith("#")}
@@ -339,7 +340,7 @@ def _undefined_null(found: Results) -> Results:
 @pytest.mark.parametrize(
     ("change", "given", "there", "gone"),
     [
-        (_without("published", "subspaces", "spans"), {}, "Filters", "Semantic categories"),
+        (_without("published", "subspaces", "spans", "streams"), {}, "Filters", "Semantic categories"),
         (_fast, {}, "A fast run", "shifts of the text"),
         (_no_controls, {}, "No untrained twin was compared", "How far from chance"),
         (_no_score, {}, "too few pairs", "100 draws"),

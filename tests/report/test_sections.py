@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from semconv.report import sections
-from semconv.report.result_values import null_names
+from semconv.report.result_values import null_names, title_of
 from semconv.results.claims import value_at
 from semconv.results.schema import BestOfGrid, Reason
 from semconv.system.markdown import show
@@ -168,6 +168,32 @@ def test_every_span_cell_is_shown_with_scores_or_reasons():
         "3 pairs, at least 50 are needed",
         "SVCCA, first component (as published): it refuses",
     ]
+
+
+def test_streams_are_shown_as_they_are_and_within_tokens_with_reasons():
+    made = results()
+    assert made.streams
+    text = sections.streams_section(made.streams)
+    rows = tables(text)[0]
+    assert "at 40,178 positions of 224 documents (RSA at 2,000 of them)" in text
+    assert "611 positions whose token occurs only once" in text
+    assert [row["A x B layer"] for row in rows] == list(LAYER_PAIRS)
+    for measure in ("cka_unbiased", "rsa"):
+        for variant, suffix in (("raw", ""), ("within_token", ", within tokens")):
+            wanted = value_at(made, f"streams.grid.1x2.{variant}.measures.{measure}.score")
+            assert rows[1][title_of(measure) + suffix] == show(wanted)
+    assert rows[0]["directions of SVCCA"] == "21 x 34"
+    assert [row[f"{title_of('svcca_variance')}, within tokens"] == "-" for row in rows] == [True, False, False]
+    assert [row["note"] for row in rows] == ["too few positions", "", ""]
+    decoders = tables(text)[1]
+    found = {name: value_at(made, f"streams.grid.0x2.decoders.{name}") for name in ("best_r_b", "partial_rsa.both")}
+    of = {"best r of B": ("best_r_b", "shift"), "RSA given both": ("partial_rsa.both", "shuffle")}
+    for column, (name, null) in of.items():
+        told, test = found[name], value_at(found[name], f"nulls.{null}")
+        score, mean, p = value_at(told, "score"), value_at(test, "mean"), value_at(test, "p")
+        assert decoders[0][column] == f"{show(score)} ({show(mean)}, p {show(p)})"
+    assert [row["note"] for row in decoders] == ["", "it is a transcoder", "it has no head"]
+    assert (decoders[1]["R² A to B"], decoders[2]["RSA given both"]) == ("-", "-")
 
 
 def test_filters_show_every_count():

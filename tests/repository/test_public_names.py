@@ -61,8 +61,8 @@ model_b.revision model_b.saes.hook model_b.saes.loader model_b.saes.name model_b
 model_b.saes.release model_b.saes.revision model_b.saes.sae_id model_b.trained_embeddings model_b.untrained_seed name
 needs.disk_gib needs.gpu_gib needs.memory_gib needs.minutes null.draws null.n_bootstrap null.n_pair_halves
 null.n_permutations null.n_rematch null.n_same_bigram null.n_same_token null.n_strata null.seed null.stop_after
-null.stop_from null.tail published.layer_a published.layer_b seeds spans.how spans.kind spans.width
-subspaces.categories subspaces.measures subspaces.min_pairs"""
+null.stop_from null.tail published.layer_a published.layer_b seeds spans.how spans.kind spans.width streams.draws
+streams.features streams.positions streams.rsa_positions subspaces.categories subspaces.measures subspaces.min_pairs"""
 
 
 def suite_keys(of: type = SuiteConfig, prefix: str = "") -> set[str]:

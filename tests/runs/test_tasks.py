@@ -18,7 +18,7 @@ from semconv.runs.reservations import Reservations, Shard, sharing
 from semconv.runs.shelf import Shelf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Task, Workplace, in_tiles
-from semconv.study.observations import NoFacts
+from semconv.study.facts import NoFacts
 from semconv.system.errors import InputError
 from semconv.system.files import only_writer
 

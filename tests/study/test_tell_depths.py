@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from semconv.results.schema import CategoryPair, DepthTest, LayerPair, Reason, Score, SpanPair, SpansGrid, Subspaces
-from semconv.study.observations import NoFacts, Resamples
+from semconv.study.facts import NoFacts
+from semconv.study.spread_observations import Resamples
 from semconv.study.tell_depths import tell_depths
 from semconv.suite.config import NullConfig
 from tests._helpers.worlds import pair_of

@@ -12,14 +12,9 @@ import scipy.stats
 from semconv.compare import MEASURES
 from semconv.compare.registry import score_range
 from semconv.results.schema import Score, Spread
-from semconv.study.observations import (
-    AcrossSeeds,
-    NoFacts,
-    Observations,
-    Resamples,
-    ScoredFacts,
-    ScoredObservation,
-)
+from semconv.study.facts import NoFacts
+from semconv.study.observations import Observations
+from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredFacts, ScoredObservation
 from semconv.study.tell_spread import best_interval, interval, seed_ceilings, seed_range, with_intervals
 from tests._helpers.worlds import pair_of
 

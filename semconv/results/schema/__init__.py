@@ -39,6 +39,18 @@ from semconv.results.schema.sections import (
     StepScore,
     Subspaces,
 )
+from semconv.results.schema.streams import (
+    BaselineOrReason,
+    BaselineScore,
+    DecoderBaselines,
+    Stitched,
+    StitchedOrReason,
+    StreamPair,
+    StreamScore,
+    StreamScoreOrReason,
+    StreamsGrid,
+    StreamVariant,
+)
 from semconv.results.schema.what_was_read import (
     ControlFits,
     Corpus,
@@ -57,6 +69,8 @@ from semconv.results.schema.whole import Results
 
 __all__ = [
     "Against",
+    "BaselineOrReason",
+    "BaselineScore",
     "BestOfGrid",
     "CategoryPair",
     "ControlFits",
@@ -64,6 +78,7 @@ __all__ = [
     "Controls",
     "Corpus",
     "Count",
+    "DecoderBaselines",
     "DepthTest",
     "Depths",
     "FilterStep",
@@ -102,6 +117,13 @@ __all__ = [
     "Step",
     "StepOrReason",
     "StepScore",
+    "Stitched",
+    "StitchedOrReason",
+    "StreamPair",
+    "StreamScore",
+    "StreamScoreOrReason",
+    "StreamVariant",
+    "StreamsGrid",
     "StrongestPairs",
     "Subspaces",
     "Summary",

@@ -9,6 +9,7 @@ from semconv.results.schema.controls import Controls
 from semconv.results.schema.depths import Depths
 from semconv.results.schema.layer_pairs import LayerPair, Summary
 from semconv.results.schema.sections import Published, SpansGrid, Subspaces
+from semconv.results.schema.streams import StreamsGrid
 from semconv.results.schema.what_was_read import Corpus, Model, NullSettings, Read
 from semconv.system.shape import left_out
 
@@ -48,6 +49,8 @@ class Results(Part):
     """Features by category."""
     spans: SpansGrid | None = left_out()
     """Activations pooled over spans."""
+    streams: StreamsGrid | None = left_out()
+    """The residual streams themselves, without any SAE."""
     published: Published | None = left_out()
     """The published protocol, corrected step by step."""
     warnings: Many[str] = field(default=())
