@@ -1,17 +1,17 @@
 """Does one task of every kind at the paper's size, on made-up activations with planted matches: seconds and memory.
 
-    python scripts/measure/paper_size.py                      # 1M tokens, 16,384 features, L0 100: 6 GiB, a quarter of an hour
+    python scripts/measure/paper_size.py                      # 1M tokens, 16,384 features, L0 100: 6 GiB, minutes
     python scripts/measure/paper_size.py --device cuda        # on a GPU
-    python scripts/measure/paper_size.py --tokens 20000 --features 1024 --width 48 --planted 300    # to see that it runs
+    python scripts/measure/paper_size.py --tokens 20000 --features 1024 --l0 20 --width 48 --planted 300    # seconds
 
 Both sides have as many active features at every token as the suite `gemma2` is planned with. Some features of A are
 planted in B: where one is active in A, it is active in B four times out of five, by a value that goes with A's, and its
 decoder row follows from A's. The tasks are the functions of a study with the settings of `gemma2`, but for the draws:
-`--draws` of every null of the pairing, of every null that matches again and of resamples. A task that compares finds the
-planted pairs, or the script ends with exit code 1.
+`--draws` of every null, and one resample. If the task `observe` finds fewer than nine tenths of the planted pairs, the
+script ends with exit code 1.
 
-Memory is what a task holds at most beside the two sides, by the process (`RssAnon`), or by torch on a GPU; beside it what
-`semconv plan` counts for it. Seconds are those of this many draws, one task after the other, as a thread does them.
+Memory is what a task holds at most beside the two sides, by the process (`RssAnon`), or by torch on a GPU; beside it
+what `semconv plan` counts for it. Seconds are those of this many draws, one task after the other, as a thread does it.
 """
 
 from __future__ import annotations
@@ -301,8 +301,8 @@ def told(found: dict[str, Any]) -> str:
     heads = ["task", "pairs", "seconds", "CPU seconds", "memory beside its sides, GiB", "planned, GiB"]
     return "\n".join(
         [
-            f"{size['tokens']:,} tokens, {size['features']:,} features of {size['widths'][0]:,} and {size['widths'][1]:,} "
-            f"columns, L0 {size['l0']}, {size['planted']:,} planted; {found['draws']} draws; {found['device']}.",
+            f"{size['tokens']:,} tokens, {size['features']:,} features of {size['widths'][0]:,} and "
+            f"{size['widths'][1]:,} columns, L0 {size['l0']}, {size['planted']:,} planted; {found['draws']} draws; {found['device']}.",
             "",
             table(heads, rows),
         ]
