@@ -287,6 +287,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def told(found: dict[str, Any]) -> str:
     """Returns the figures as Markdown."""
     size = found["size"]
+    widths = " and ".join(f"{width:,}" for width in size["widths"])
+    head = (
+        f"{size['tokens']:,} tokens, {size['features']:,} features of {widths} columns, L0 {size['l0']}, "
+        f"{size['planted']:,} planted; {found['draws']} draws; {found['device']}."
+    )
     rows = [
         [
             one["kind"],
@@ -299,14 +304,7 @@ def told(found: dict[str, Any]) -> str:
         for one in found["tasks"]
     ]
     heads = ["task", "pairs", "seconds", "CPU seconds", "memory beside its sides, GiB", "planned, GiB"]
-    return "\n".join(
-        [
-            f"{size['tokens']:,} tokens, {size['features']:,} features of {size['widths'][0]:,} and "
-            f"{size['widths'][1]:,} columns, L0 {size['l0']}, {size['planted']:,} planted; {found['draws']} draws; {found['device']}.",
-            "",
-            table(heads, rows),
-        ]
-    )
+    return "\n".join([head, "", table(heads, rows)])
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

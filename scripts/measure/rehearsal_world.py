@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -215,14 +216,18 @@ def write_tokenizer(folder: Path, vocab_size: int) -> None:
 
 
 def write_text(file: Path, packages: tuple[str, ...]) -> None:
-    """Writes docstrings of packages that the lock file installs as the one column of a Parquet file."""
+    """Writes docstrings of installed packages, in whatever version, as the one column of a Parquet file."""
+    from importlib.metadata import PackageNotFoundError, version
+
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from semconv.text.corpus import docstring_documents
 
-    versions = load_suite("mini").corpus.packages
-    known = {name: versions[name] for name in packages or versions}
+    known = dict[str, str]()
+    for name in packages or load_suite("mini").corpus.packages:
+        with suppress(PackageNotFoundError):
+            known[name] = version(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"text": [document.text for document in docstring_documents(known)]}), file)
 
