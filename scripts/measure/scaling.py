@@ -81,6 +81,10 @@ class TimedNeed:
     def n_bytes(self) -> int:
         return self.of.n_bytes
 
+    @property
+    def working(self) -> int:
+        return self.of.working
+
     def read(self) -> Any:
         began = time.perf_counter()
         value = self.of.read()

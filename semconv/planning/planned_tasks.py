@@ -12,6 +12,7 @@ from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
+from semconv.study.working_memory import working_bytes
 from semconv.suite.config import SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
@@ -49,6 +50,11 @@ class PlannedSide:
     def held(self) -> int:
         """Bytes of its activations and decoder rows in memory."""
         return int(self.entries * 6) + 8 * self.n_tokens + 4 * self.sae.n_features * self.sae.width
+
+    @property
+    def working(self) -> int:
+        """Bytes that a task holds beside it, at most."""
+        return working_bytes(self.entries, self.sae.n_features, self.sae.width)
 
 
 @dataclass(frozen=True)
