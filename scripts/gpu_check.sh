@@ -1,12 +1,26 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, in one go: build, digests, tests, benchmark, compute-sanitizer, and the mini suite where
-# sae-lens is installed. Usage: scripts/gpu_check.sh [PYTHON] [OUT]. Needs nvcc, a CUDA torch, setuptools>=77, pybind11,
-# ninja, pytest, hypothesis; no network. STEPS="build bench" runs those steps alone. Every step has its own time limit.
-# Prints one summary; exit code 1 if anything failed. Tests that ask nothing of a GPU are not run: `make test`.
+# sae-lens is installed. Usage: scripts/gpu_check.sh [--gemma] [--device cpu] [--small] [PYTHON] [OUT]. Needs nvcc, a CUDA
+# torch, setuptools>=77, pybind11, ninja, pytest, hypothesis; no network. STEPS="build bench" runs those steps alone. Every
+# step has its own time limit. Prints one summary; exit code 1 if anything failed. Tests that ask nothing of a GPU are not
+# run: `make test`. --gemma does, in place of all that, the statistics at the paper's size (paper_size.py), Gemma-2's shapes
+# (gemma_shapes.py; needs transformers) and, where sae-lens is installed, the rehearsal; under 10 minutes each, so that
+# STEPS="machine build statistics" and so on fit into calls of that length. --device cpu --small tries all of it without a GPU.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
+device=cuda small='' all='machine build digests tests bench profile planted memcheck racecheck initcheck synccheck mini'
+while [[ ${1:-} == --* ]]; do
+  case $1 in
+    --gemma) all='machine build statistics shapes rehearsal' ;;
+    --small) small=yes ;;
+    --device) device=${2:-} && shift ;;
+    *) echo "gpu_check: options are --gemma, --device cpu and --small, got $1" >&2 && exit 2 ;;
+  esac
+  shift
+done
+if [[ $device != cuda && $device != cpu ]]; then echo "gpu_check: --device must be cuda or cpu, got '$device'" >&2 && exit 2; fi
 python=${1:-python3} out=${2:-build/gpu-check}
-steps=${STEPS:-machine build digests tests bench profile planted memcheck racecheck initcheck synccheck mini}
+steps=${STEPS:-$all}
 mkdir -p "$out"
 began=$SECONDS
 failed=0
@@ -20,7 +34,7 @@ step() {  # step NAME SECONDS FUNCTION...: runs it into its own log, at most so 
   [[ " $steps " == *" $name "* ]] || return 0
   shift 2
   echo "semconv: $name ..."
-  export python out
+  export python out device small
   export -f "${1?}"  # the function of that name
   timeout --kill-after 5 "$limit" bash -c '"$@"' - "$@" >"$out/$name.log" 2>&1
   code=$?
@@ -30,6 +44,10 @@ step() {  # step NAME SECONDS FUNCTION...: runs it into its own log, at most so 
 }
 
 machine() {
+  if [[ $device == cpu ]]; then
+    "$python" -c 'import torch; from semconv.system.provenance import processor; print(processor() + ", no GPU, torch", torch.__version__)'
+    return
+  fi
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
   nvcc --version | tail -n 1
   "$python" -c 'import torch; assert torch.cuda.is_available(); print("torch", torch.__version__, "capability", "%d.%d" % torch.cuda.get_device_capability())'
@@ -37,6 +55,10 @@ machine() {
 
 build() {
   local arch
+  if [[ $device == cpu ]]; then
+    "$python" -c 'from semconv.core.ops import build_facts; print("built with", build_facts()["compiler"])'
+    return
+  fi
   arch=$("$python" -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())')
   SEMCONV_CUDA=1 SEMCONV_CUDA_ARCHS="$arch" "$python" setup.py build_ext --inplace && "$python" - <<'PYTHON'
 import torch
@@ -91,6 +113,27 @@ mini() {  # the whole way, models included; its results must be those of the CPU
   "$python" -m semconv reproduce mini --device cuda --out "$out/mini" && "$python" -m semconv verify "$out/mini"
 }
 
+statistics() {  # a task of every kind at the paper's size, on made-up activations with planted matches
+  local size=(--draws 20)
+  [[ -n $small ]] && size=(--tokens 20000 --features 1024 --l0 20 --width 48 --planted 300)
+  "$python" scripts/measure/paper_size.py --device "$device" --out "$out/paper_size.json" "${size[@]}"
+}
+
+shapes() {  # both models at their exact shapes with random weights, encoded and correlated on the device; no sae-lens
+  local size=(--layers 2 --tokens 131072)
+  [[ -n $small ]] && size=(--scale small)
+  "$python" -c 'import transformers' || { echo "the shapes need transformers, which is not installed"; return 1; }
+  "$python" scripts/measure/gemma_shapes.py --device "$device" --out "$out/gemma_shapes.json" "${size[@]}" >"$out/gemma_shapes.txt" || return 1
+  grep -v '^{' "$out/gemma_shapes.txt"
+}
+
+rehearsal() {  # from the hub to the page: Gemma-2-2B, and 9B with a narrow MLP
+  local size=(--scale small --draws 4)
+  [[ -n $small ]] && size=(--scale least)
+  "$python" -c 'import sae_lens' || { echo "the rehearsal needs sae-lens, which is not installed"; return 1; }
+  "$python" scripts/measure/rehearse.py --device "$device" --out "$out/rehearsal" "${size[@]}"
+}
+
 rm -f "$out"/*.verdict
 step machine 60 machine
 step build 300 build
@@ -102,9 +145,14 @@ step planted 60 planted
 for tool in memcheck racecheck synccheck initcheck; do step "$tool" 120 sanitize "$tool" & done  # nothing is timed here
 wait
 step mini 600 mini
+step statistics 500 statistics
+step shapes 300 shapes
+step rehearsal 580 rehearsal
 
 echo
-cat "$out/machine.log"
+for name in machine statistics shapes rehearsal; do  # tables
+  if [[ " $steps " == *" $name "* ]]; then grep -v '^semconv: \|^paper_size: ' "$out/$name.log"; fi
+done
 for name in $steps; do
   cat "$out/$name.verdict"
   grep -q ^ok "$out/$name.verdict" || failed=1

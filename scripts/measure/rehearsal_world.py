@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +41,10 @@ class Scale:
         layers: of each model.
         packages: of the mini suite, whose docstrings are the text; empty for all of them.
         fast: what `semconv reproduce --fast` leaves out is left out, and few draws are taken.
+        features: of an SAE that Gemma Scope calls 16k; one of 65k has four times as many.
+        l0: of these, about how many are active at a token.
+        draws: of every null and interval at most; None for those of the suite.
+        min_pairs: feature pairs that are scored at least; None for as many as the suite says.
     """
 
     shapes: tuple[Shape, Shape]
@@ -47,10 +52,27 @@ class Scale:
     layers: int
     packages: tuple[str, ...]
     fast: bool = False
+    features: int = 16_384
+    l0: int = L0
+    draws: int | None = None
+    min_pairs: int | None = None
 
 
 _A, _B = SHAPES["full"]
 SCALES = {
+    "least": Scale(
+        (
+            Shape("48 wide, tiny", 48, 13, 16, 2, 1, head_dim=8, vocab_size=4096),
+            Shape("64 wide, tiny", 64, 21, 16, 2, 1, head_dim=8, vocab_size=4096),
+        ),
+        2_000,
+        1,
+        ("numpy",),
+        features=512,
+        l0=16,
+        draws=3,
+        min_pairs=20,
+    ),
     "tiny": Scale(
         (
             Shape("2304 wide, the rest tiny", _A.hidden_size, 13, 16, 2, 1, head_dim=8, vocab_size=4096),
@@ -162,13 +184,13 @@ def write_model(folder: Path, shape: Shape, seed: int) -> None:
     write_json(folder / "model.safetensors.index.json", index)
 
 
-def write_sae(file: Path, width: int, d_in: int, layer: int, seed: int) -> None:
-    """Writes a JumpReLU SAE as Gemma Scope does; its thresholds are set for about `L0` active features a token."""
+def write_sae(file: Path, width: int, d_in: int, layer: int, seed: int, l0: int = L0) -> None:
+    """Writes a JumpReLU SAE as Gemma Scope does; its thresholds are set for about `l0` active features a token."""
     rng = np.random.default_rng(seed)
     decoder = rng.standard_normal((width, d_in), dtype=np.float32)
     decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
     scale = math.sqrt(1 + 2 * (layer + 1) * _ADDED**2)
-    quantile = -_normal_quantile(L0 / width) * scale
+    quantile = -_normal_quantile(l0 / width) * scale
     file.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         file,
@@ -194,40 +216,45 @@ def write_tokenizer(folder: Path, vocab_size: int) -> None:
 
 
 def write_text(file: Path, packages: tuple[str, ...]) -> None:
-    """Writes docstrings of packages that the lock file installs as the one column of a Parquet file."""
+    """Writes docstrings of installed packages, in whatever version, as the one column of a Parquet file."""
+    from importlib.metadata import PackageNotFoundError, version
+
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from semconv.text.corpus import docstring_documents
 
-    versions = load_suite("mini").corpus.packages
-    known = {name: versions[name] for name in packages or versions}
+    known = dict[str, str]()
+    for name in packages or load_suite("mini").corpus.packages:
+        with suppress(PackageNotFoundError):
+            known[name] = version(name)
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table({"text": [document.text for document in docstring_documents(known)]}), file)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One SAE that the rehearsal reads: where it lies, its width, its input and its layer."""
+    """One SAE that the rehearsal reads: where it lies, its width, its input, its layer and its active features."""
 
     repository: str
     file: str
     width: int
     d_in: int
     layer: int
+    l0: int = L0
 
 
-def saes_of(layers: tuple[list[int], list[int]], wide: bool) -> list[Wanted]:
+def saes_of(layers: tuple[list[int], list[int]], wide: bool, scale: Scale = SCALES["full"]) -> list[Wanted]:
     """Returns the SAEs of the suite `gemma2` at some layers, with the one of 65k features or without."""
     from semconv.models.sources import release_repository
 
     wanted = [
-        (model, "16k", 16_384, shape.hidden_size, layer)
-        for model, shape, of_model in zip(("2b", "9b"), SHAPES["full"], layers, strict=True)
+        (model, "16k", scale.features, shape.hidden_size, layer)
+        for model, shape, of_model in zip(("2b", "9b"), scale.shapes, layers, strict=True)
         for layer in of_model
     ]
     if wide:
-        wanted.append(("2b", "65k", 65_536, _A.hidden_size, 12))
+        wanted.append(("2b", "65k", 4 * scale.features, scale.shapes[0].hidden_size, 12))
     found: list[Wanted] = []
     for model, name, width, d_in, layer in wanted:
         sae = SaeConfig(
@@ -236,7 +263,7 @@ def saes_of(layers: tuple[list[int], list[int]], wide: bool) -> list[Wanted]:
             sae_id=f"layer_{layer}/width_{name}/canonical",
         )
         repository, folder = release_repository(sae)
-        found.append(Wanted(repository, f"{folder}/params.npz", width, d_in, layer))
+        found.append(Wanted(repository, f"{folder}/params.npz", width, d_in, layer, scale.l0))
     return found
 
 
@@ -254,7 +281,7 @@ def write_world(folder: Path, scale: Scale, saes: list[Wanted]) -> None:
         file = folder / sae.repository / sae.file
         if not file.exists():
             partial = file.with_name("partial.npz")
-            write_sae(partial, sae.width, sae.d_in, sae.layer, 1000 + seed)
+            write_sae(partial, sae.width, sae.d_in, sae.layer, 1000 + seed, sae.l0)
             partial.rename(file)
     text = folder / "datasets" / corpus.path / corpus.files[0]
     if not text.exists():

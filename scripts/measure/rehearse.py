@@ -1,5 +1,6 @@
 """Rehearses the suite `gemma2` on this machine: real shapes, random weights, downloaded from a hub on the loopback.
 
+    python scripts/measure/rehearse.py --scale least                # half a minute: everything is tiny; a test runs it
     python scripts/measure/rehearse.py --scale tiny                 # two minutes: widths are real, the rest is tiny
     python scripts/measure/rehearse.py --scale full --out FOLDER    # Gemma-2-2B and 9B: 60 GB of disk, hours
 
@@ -143,6 +144,8 @@ def suite_text(
         fewer = r"(?m)^(n_permutations|n_rematch|n_bootstrap) = (\d+)$"
         text = re.sub(fewer, lambda found: f"{found[1]} = {min(int(found[2]), draws)}", text)
         text = re.sub(r"(?m)^(draws|tail) = .*\n", "", text)
+    if scale.min_pairs is not None:
+        text = re.sub(r"(?m)^min_pairs = 50$", f"min_pairs = {scale.min_pairs}", text)
     if scale.fast:
         text = re.sub(r"(?m)^n_permutations = .*", "n_permutations = 49", text)
         text = re.sub(r"(?m)^measures = .*\"procrustes\".*", 'measures = ["svcca_pc1", "rsa", "cka_unbiased"]', text)
@@ -162,9 +165,16 @@ def repositories(world: Path, suite: SuiteConfig, saes: list[Wanted]) -> dict[st
     return {name: Repository(world / name, gated=name in gated, pinned=pin, hashed=False) for name, pin in pins.items()}
 
 
+def command_of(scale: Scale) -> list[str]:
+    """Returns the command to rehearse; by `rehearsal_least.py` where SAEs have other shapes than real ones."""
+    if scale.features == SCALES["full"].features:
+        return COMMAND
+    return [sys.executable, str(Path(__file__).with_name("rehearsal_least.py")), *COMMAND[3:]]
+
+
 def run_once(hub: Hub, folder: Path, options: argparse.Namespace, fast: bool) -> tuple[int, list[Stage]]:
     """Runs `semconv reproduce`, its stages watched; returns its exit code, and what they took."""
-    command = [*COMMAND, "--device", options.device, *(["--fast"] if fast else [])]
+    command = [*command_of(SCALES[options.scale]), "--device", options.device, *(["--fast"] if fast else [])]
     own = {
         "HF_HOME": str(folder / "hub-cache"),
         "HF_ENDPOINT": hub.url,
@@ -240,7 +250,8 @@ def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig) 
         hashed = sum(one.seconds for one in runs[1] if one.stage.startswith(("hash", "download")))
         lines += [
             "",
-            f"The same command again: {seconds:.1f} s, {cpu:.1f} CPU s, {hashed:.1f} s of downloads and hashing.",
+            f"The same command again: {seconds:.1f} s, {cpu:.1f} CPU s, {hashed:.1f} s of downloads and hashing, "
+            f"{found['files_fetched'][1]} files fetched.",  # pyright: ignore
         ]
     return "\n".join(lines)
 
@@ -248,7 +259,7 @@ def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig) 
 def rehearse(options: argparse.Namespace, folder: Path) -> int:
     """Writes the world, runs the suite twice, reports; returns the exit code."""
     scale, layers = SCALES[options.scale], layers_of(options.layers)
-    wide, saes = options.wide, saes_of(layers, options.wide)
+    wide, saes = options.wide, saes_of(layers, options.wide, scale)
     folder.mkdir(parents=True, exist_ok=True)
     needed, free = needed_bytes(scale, saes, options.tokens), shutil.disk_usage(folder).free + disk_of(folder)
     if free < needed:
@@ -263,12 +274,14 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
         suite_text(scale, options.tokens, layers, wide, options.draws), encoding="utf-8"
     )
     suite = load_suite(folder / "gemma2.toml")
-    runs: list[list[Stage]] = []
+    runs, fetched = list[list[Stage]](), list[int]()
     with serving() as hub:
         hub.repositories = repositories(folder / "world", suite, saes)
         for _ in range(2):
+            hub.log.clear()
             code, stages = run_once(hub, folder, options, scale.fast)
             runs.append(stages)
+            fetched.append(sum(line.startswith("GET ") and "/resolve/" in line for line in hub.log))
             code = 0 if code == 1 else code
             if code:
                 break
@@ -284,6 +297,7 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
         "exit_code": code,
         "world_seconds": world_seconds,
         "world_gib": disk_of(folder / "world") / GIB,
+        "files_fetched": fetched,
         "runs": [[asdict(stage) for stage in stages] for stages in runs],
     }
     write_json(folder / "rehearsal.json", found)
@@ -296,7 +310,7 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--scale", choices=list(SCALES), default="tiny", help="tiny, small or full (exact shapes)")
+    parser.add_argument("--scale", choices=list(SCALES), default="tiny", help="full has exact shapes")
     parser.add_argument("--layers", type=int, help="layers of each model, of those that the suite names")
     parser.add_argument("--tokens", type=int, help="tokens that count, rounded up to whole rows")
     parser.add_argument("--draws", type=int, help="of every null and interval, at most; no tail is fitted then")
@@ -310,6 +324,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     scale = SCALES[options.scale]
     options.layers = scale.layers if options.layers is None else options.layers
     options.tokens = scale.tokens if options.tokens is None else options.tokens
+    options.draws = scale.draws if options.draws is None else options.draws
     if not 1 <= options.layers <= NUMBER_OF_LAYERS:
         parser.error(f"--layers must be between 1 and {NUMBER_OF_LAYERS}, got {options.layers}")
     if not (options.tokens > 0 and math.isfinite(options.tokens)):

@@ -160,7 +160,7 @@ def _show(found: Plan, lacking: list[str], advice: list[str]) -> None:
         f"rates of {found.probed}.",
         f"Memory{of_each}: up to {memory.peak / GIB:.1f} GiB (encoding {memory.encode / GIB:.1f}, "
         f"study {memory.study / GIB:.1f}, of which {memory.held / GIB:.1f} held and "
-        f"{memory.of_thread / GIB:.2f} a task).",
+        f"{memory.of_thread / GIB:.2f} a task, {memory.at_once} at once).",
         f"Disk: {disk.folder / GIB:.1f} GiB in the run folder, of which {disk.stores / GIB:.1f} are stores. "
         f"Download: {disk.download / GIB:.1f} GiB.",
         *(f"Assumed: {sentence}." for sentence in found.assumed),

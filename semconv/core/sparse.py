@@ -13,6 +13,7 @@ from semconv.core import ops
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
+_AT_ONCE = 2**24  # entries that are turned into wider types at once
 _MARKS = 2**26  # flags of a document and a feature held at once, a byte each
 
 
@@ -161,7 +162,10 @@ class SparseActivations:
 
     def active_counts(self) -> Tensor:
         """Returns on how many tokens each feature is stored, int64 [n_features]."""
-        return torch.bincount(self.indices.long(), minlength=self.n_features)
+        counts = torch.zeros(self.n_features, dtype=torch.int64, device=self.device)
+        for part in self.indices.split(_AT_ONCE):  # which bincount takes as int64, twice as much
+            counts += torch.bincount(part.long(), minlength=self.n_features)
+        return counts
 
     def document_counts(self, documents: Tensor) -> Tensor:
         """Returns in how many documents each feature is stored, int64 [n_features].
@@ -194,7 +198,9 @@ class SparseActivations:
     def feature_max(self) -> Tensor:
         """Returns the largest stored value of every feature, float32 [n_features], 0 where there is none."""
         out = torch.zeros(self.n_features, dtype=torch.float32, device=self.values.device)
-        return out.scatter_reduce_(0, self.indices.long(), self.values.float(), "amax")
+        for indices, values in zip(self.indices.split(_AT_ONCE), self.values.split(_AT_ONCE), strict=True):
+            out.scatter_reduce_(0, indices.long(), values.float(), "amax")
+        return out
 
     @property
     def n_tokens(self) -> int:

@@ -23,6 +23,7 @@ from semconv.runs.run import Run
 from semconv.runs.tasks import Task, Workplace
 from semconv.study.facts import Facts
 from semconv.study.sides import Side, StoredSide
+from semconv.study.working_memory import working_bytes
 from semconv.suite.config import SaeConfig
 from semconv.suite.hooks import hook_layer
 from semconv.system.digests import sha256_of
@@ -124,6 +125,11 @@ class StoredSae:
     def n_bytes(self) -> int:
         return self.store.n_bytes
 
+    @property
+    def working(self) -> int:
+        """Memory that a task takes beside it: those that count are a copy, and the strongest are sorted."""
+        return 2 * self.store.n_bytes
+
     def read(self) -> SparseActivations:
         """Returns the activations that count, on the CPU.
 
@@ -151,6 +157,7 @@ class StoredSae:
             n_features=n_features,
             n_tokens=self.one.blocks.n_tokens,
             n_bytes=self.store.n_bytes + 4 * n_features * width,
+            working=working_bytes(self.store.nnz, n_features, width),
             on_cpu=self.device.type == "cpu",
             load=partial(self.read_side, tokens),
             sae=self.sae.label,

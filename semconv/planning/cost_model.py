@@ -24,13 +24,10 @@ SPAN = 16
 _OVERLAP = 2.0  # of the features of a span's tokens, each is active on so many of them
 SMALL = 32
 """Feature pairs of a category."""
-_WIDE = 6  # matrices of n rows, in float64, that a measure holds of each side
-_SQUARE = 4  # n x n matrices in float64 that it holds
 _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
-_COLUMNS = 6  # bytes an entry of all features, while those of the pairs, a quarter, are turned round by feature
 
 
 @dataclass(frozen=True)
@@ -205,27 +202,8 @@ class CostModel:
         return self.read(stream) + 2 * (d**2 * (2 * n + 10 * d) / _FLOPS + _RANKED * k**2)
 
     def working(self, task: PlannedTask) -> int:
-        """Returns the bytes that a task holds beside its sides, about."""
-        if not task.sides:
-            return 0
-        if task.kind == "streams":  # Gram matrices and directions of both, in both variants, and their product
-            k = 0 if self.suite.streams is None else self.suite.streams.rsa_positions
-            return 8 * sum(4 * side.sae.width**2 + 4 * k**2 for side in task.sides)
-        if task.kind == "stitched":
-            most = self.suite.streams.features if self.suite.streams else 0
-            return 8 * (3 * most**2 + sum(7 * side.sae.width**2 for side in task.sides[:2]))
-        n = min(SCORED, task.sides[0].sae.n_features) if task.kind == "self" else self.n_pairs
-        widths = sum(side.sae.width for side in task.sides) * (2 if len(task.sides) == 1 else 1)
-        measures = 8 * n * (_WIDE * widths + _SQUARE * n) if task.kind not in (*MATCHED_AGAIN, "shared") else 0
-        entries = 6 * sum(side.entries for side in task.sides)
-        copies = {"resample": 1.0, "observe": 0.5, "categories": 1.0, "spans": 1.0}.get(task.kind, 0.0)
-        packed = 6 * sum(side.entries for side in task.sides) + 16 * sum(side.sae.n_features for side in task.sides)
-        return int(measures + copies * entries + packed + self._columns(task))
-
-    def _columns(self, task: PlannedTask) -> int:
-        """Returns the bytes that leaving out strongest positions holds: features by column, and what makes them."""
-        looks = task.kind in (*MATCHED_AGAIN, "observe", "resample", "match") and self.suite.match.without_strongest
-        return int(_COLUMNS * sum(side.entries for side in task.sides)) if looks else 0
+        """Returns the bytes that a task holds beside its sides, at most: what a run keeps free for it."""
+        return sum(side.working for side in {side.key: side for side in task.sides}.values())
 
     @property
     def _largest(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from semconv.core.device import DTYPES, resolve_precision
-from semconv.models.memory_plan import DENSE_BYTES
+from semconv.models.memory_plan import DENSE_BYTES, SHARE
 from semconv.models.roles import ModelOnText
 from semconv.planning.cost_model import CostModel, Rates
 from semconv.planning.planned_tasks import (
@@ -25,17 +25,16 @@ from semconv.planning.planned_tasks import planned_tasks as tasks_of
 from semconv.planning.schedule import SPREAD
 from semconv.planning.shapes import Shapes
 from semconv.planning.stage_times import Machine, StagePlan, StageTimes, Work
+from semconv.study.working_memory import SHARE_OF_PAIRS
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.text.keywords import load_categories
 
 GIB = 2**30
-_COPIES = 1  # of its activations, that a task makes
 _PROCESS = 2**30  # bytes of a process that has loaded torch and transformers
 _PAGE = 32 << 20
 _OF_PAIR = 160  # bytes of a feature pair in pairs.parquet and contexts.parquet
-_SHARE = 4  # of the features of the smaller dictionary, one in so many is taken to find a partner
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,7 @@ class Memory:
         study: at the most while tasks run.
         least: what the study cannot do without, on one thread.
         of_thread: what a task holds beside its sides, at the most.
+        at_once: how many tasks have room at once, no number of bytes.
         held: activations and decoder rows that are held at once.
         smallest_held: of the two largest SAEs, which a task may need together.
         of_tokens: of `least`, what grows with the text.
@@ -80,6 +80,7 @@ class Memory:
     study: int
     least: int
     of_thread: int
+    at_once: int
     held: int
     smallest_held: int
     of_tokens: int
@@ -162,7 +163,7 @@ class Planner:
         """Feature pairs of a layer pair."""
         smaller = min(side.sae.n_features for side in (*self.sides.of.a, *self.sides.of.b))
         most = self.suite.match.strongest or smaller
-        return min(most, self.n_pairs or max(self.suite.match.min_pairs, smaller // _SHARE))
+        return min(most, self.n_pairs or max(self.suite.match.min_pairs, smaller // SHARE_OF_PAIRS))
 
     @cached_property
     def categories(self) -> int:
@@ -200,7 +201,8 @@ class Planner:
 
     def _assumed(self) -> Iterable[str]:
         if not self.n_pairs:
-            yield f"{self.pairs:,} feature pairs a layer pair, 1 in {_SHARE} of the smaller dictionary (--pairs)"
+            share = f"1 in {SHARE_OF_PAIRS} of the smaller dictionary"
+            yield f"{self.pairs:,} feature pairs a layer pair, {share} (--pairs)"
         yield "every layer pair and control keeps enough feature pairs, and no null ends early"
 
     def _disk(self) -> Disk:
@@ -240,34 +242,44 @@ class Planner:
     def _memory(self, machine: Machine, device: torch.device, memory: int | None) -> Memory:
         model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
         sides = [*self.sides.stores.values(), *self._streams]
-        most = machine.memory // 2 if memory is None else memory
+        free = max(0, machine.memory - _PROCESS)
+        most = free // 2 if memory is None else memory
         largest = max(side.held for side in sides)
         held = min(sum(side.held for side in sides), max(most, 2 * largest))
         of_thread = max((model.working(task) for task in self.tasks), default=0)
-        encode = max(self._encoding(one, device) for one in planned_models(self.suite).every)
+        at_once = machine.cores  # as `Run.workplace` bounds it
+        if device.type == "cpu" and of_thread:
+            at_once = max(1, min(machine.cores, (free - most) // of_thread))
+        encode = max(self._encoding(one, device, free) for one in planned_models(self.suite).every)
         return Memory(
             _PROCESS + encode,
-            _PROCESS + held + machine.cores * of_thread,
+            _PROCESS + held + at_once * of_thread,
             _PROCESS + 2 * largest + of_thread,
             of_thread,
+            at_once,
             held,
             2 * largest,
-            int(2 * (2 + _COPIES) * 6 * max(side.entries for side in sides)),
+            int(2 * 3 * 6 * max(side.entries for side in sides)),  # of two sides, packed, and copied
         )
 
-    def _encoding(self, one: ModelOnText, device: torch.device) -> int:
-        """Returns the bytes of a model up to its last hook, of its SAEs, and of what they are working on."""
+    def _encoding(self, one: ModelOnText, device: torch.device, free: int) -> int:
+        """Returns the bytes of a model up to its last hook, of its SAEs, and of what they are working on.
+
+        As many SAEs as there is room for encode in one pass over the text (`sae_passes`), one at least.
+        """
         shape, saes = self.shapes.of(one.model), [self.shapes.saes[sae.source] for sae in one.model.saes]
         item = DTYPES[resolve_precision(self.suite.encode.model_precision, "", device)].itemsize
         unread = shape.n_blocks - 1 - max(hook_layer(sae.hook) for sae in one.model.saes)
         weights = item * (shape.parameters - max(0, unread) * shape.of_block)
-        return weights + sum(8 * sae.n_features * sae.width for sae in saes) + 4 * DENSE_BYTES
+        sizes = [8 * sae.n_features * sae.width for sae in saes]
+        room = int(SHARE * max(0, free - weights)) - DENSE_BYTES
+        return weights + min(sum(sizes), max(room, max(sizes))) + 4 * DENSE_BYTES
 
     def _stages(self, machine: Machine, memory: Memory, rates: Rates | None, spread: float) -> list[StagePlan]:
         if rates is None:
             names = dict.fromkeys(task.stage for task in self.tasks)
             return [StagePlan(name, sum(task.stage == name for task in self.tasks), None) for name in names]
-        return StageTimes(self.work, rates, machine, memory.held, spread).all()
+        return StageTimes(self.work, rates, machine, memory.held, memory.at_once, spread).all()
 
 
 _NO_RATES: Any = None  # memory follows from sizes alone

@@ -13,6 +13,7 @@ from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
+from semconv.study.working_memory import stream_working_bytes, working_bytes
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
@@ -53,6 +54,26 @@ class PlannedSide:
     def held(self) -> int:
         """Bytes of its activations and decoder rows in memory."""
         return int(self.entries * 6) + 8 * self.n_tokens + 4 * self.sae.n_features * self.sae.width
+
+    @property
+    def working(self) -> int:
+        """Bytes that a task holds beside it, at most."""
+        return working_bytes(self.entries, self.sae.n_features, self.sae.width)
+
+
+@dataclass(frozen=True)
+class PlannedStream(PlannedSide):
+    """A sampled stream, as a side without activations that holds a row for every position.
+
+    Attributes:
+        beside: bytes that a task holds beside it, at most.
+    """
+
+    beside: int
+
+    @property
+    def working(self) -> int:
+        return self.beside
 
 
 @dataclass(frozen=True)
@@ -113,12 +134,13 @@ def planned_sides(suite: SuiteConfig, shapes: Shapes) -> PlannedSides:
 
 
 def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[PlannedSide], list[PlannedSide]]:
-    """Returns the sampled streams of A and of B, as sides without activations that hold a row for every position."""
+    """Returns the sampled streams of A and of B."""
     n = 0 if suite.streams is None else min(suite.streams.positions, sides.n_tokens)
 
     def stream(model: ModelConfig, sae: SaeConfig, side: PlannedSide) -> PlannedSide:
         shape = SaeShape(n, side.sae.width, 0.0, 0, 0)
-        return PlannedSide(f"streams/{model.name}/{sae.hook}", shape, n)
+        beside = 0 if suite.streams is None else stream_working_bytes(side.sae.width, suite.streams)
+        return PlannedStream(f"streams/{model.name}/{sae.hook}", shape, n, beside)
 
     a, b = (
         [stream(model, sae, side) for sae, side in zip(model.saes, of_model, strict=True)] if n else []

@@ -62,15 +62,15 @@ def advice(plan: Plan) -> list[str]:
     """Returns what keeps a run within the memory, a sentence each; nothing where it is within."""
     memory, free = plan.memory, plan.machine.memory
     found = list[str]()
-    if memory.least <= free < memory.study:
-        beside = memory.study - memory.held - plan.machine.cores * memory.of_thread
-        threads = max(1, int((free - beside - memory.smallest_held) // max(1, memory.of_thread)))
+    if memory.at_once < plan.machine.cores:
+        beside = memory.study - memory.held - memory.at_once * memory.of_thread
+        threads = int((free - beside - memory.smallest_held) // max(1, memory.of_thread))
         threads = min(threads, plan.machine.cores)
-        held = max(memory.smallest_held, free - beside - threads * memory.of_thread)
-        found.append(
-            f"{plan.machine.cores} tasks at once may take {memory.study / GIB:.1f} GiB, {free / GIB:.1f} GiB are free: "
-            f"OMP_NUM_THREADS={threads} and --memory {held / GIB:.1f} fit"
-        )
+        sentence = f"{memory.at_once} of {plan.machine.cores} tasks have room at once"
+        if threads > memory.at_once:
+            held = max(memory.smallest_held, free - beside - threads * memory.of_thread)
+            sentence += f": --memory {held / GIB:.1f} leaves room for {threads}, and reads stores more often"
+        found.append(sentence)
     if memory.encode > free:
         found.append(
             f"encoding takes about {memory.encode / GIB:.1f} GiB, {free / GIB:.1f} GiB are free: weights are mapped "

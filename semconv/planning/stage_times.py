@@ -82,6 +82,7 @@ class StageTimes:
         rates: measured by `probe`.
         machine: that does it.
         held: bytes of activations and decoder rows that are held at once.
+        at_once: tasks of the study that run at once in each process.
         spread: how much tasks differ from what is predicted (`simulate`).
     """
 
@@ -89,6 +90,7 @@ class StageTimes:
     rates: Rates
     machine: Machine
     held: int
+    at_once: int
     spread: float
 
     def all(self) -> list[StagePlan]:
@@ -187,7 +189,7 @@ class StageTimes:
         read |= {stream.key: self._model.prepare(stream) for stream in streams}
         sizes = [side.held for side in self.work.sides.stores.values()]
         held = max(2, int(self.held / (sum(sizes) / len(sizes))))
-        machines = Machines(self.machine.workers, self.machine.cores, held)
+        machines = Machines(self.machine.workers, self.at_once, held)
         by_stage: dict[str, list[PlannedTask]] = {}
         for task in self.work.tasks:
             by_stage.setdefault(task.stage, []).append(task)
@@ -214,6 +216,7 @@ class _Read:
 
     key: str
     n_bytes: int
+    working: int = 0
 
     def read(self) -> None:
         """Nothing is read for a plan."""

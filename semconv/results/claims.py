@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeGuard
 
@@ -166,8 +166,6 @@ def value_at(results: object, path: str) -> object:
     Raises:
         InputError: no such path, with the nearest name at the level where it breaks.
     """
-    from semconv.results.schema import LayerPair, Score
-
     value: Any = results
     parts = path.split(".")
     while parts:
@@ -177,8 +175,10 @@ def value_at(results: object, path: str) -> object:
         else:
             known = named(value) or {}
             n = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), 0)
-            if n == 0 and isinstance(value, (Score, LayerPair)) and part in {one.name for one in fields(value)}:
+            if n == 0 and is_dataclass(value) and part in {one.name for one in fields(value)}:
                 return None  # not defined in this run, and so left out
+            if n == 0 and named(value) is not None and set(known) <= {"reason"}:
+                return None  # a reason stands there why there is none, or the table is empty: nothing was scored
             if n == 0:
                 raise InputError(f"results have no {path!r}: no {part!r}{nearest(part, list(known))}")
             value = known[".".join(parts[:n])]

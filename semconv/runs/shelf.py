@@ -19,6 +19,7 @@ class Need(Protocol[Value]):
     Attributes:
         key: names it; two of one key are the same thing.
         n_bytes: how much memory it takes once it is read.
+        working: how much a task holds beside it, at most.
     """
 
     @property
@@ -26,6 +27,9 @@ class Need(Protocol[Value]):
 
     @property
     def n_bytes(self) -> int: ...
+
+    @property
+    def working(self) -> int: ...
 
     def read(self) -> Value:
         """Reads it."""
@@ -44,12 +48,16 @@ class Shelf:
 
     Args:
         most: bytes that may be held at once; None for no limit. A task that needs more has the shelf to itself.
+        beside: bytes that running tasks may hold beside what they need; None for no limit. A task that holds more runs
+            alone.
     """
 
-    def __init__(self, most: int | None = None) -> None:
-        self.most = most
+    def __init__(self, most: int | None = None, beside: int | None = None) -> None:
+        self.most, self.beside = most, beside
         self.n_read = 0  # times that something was read
         self.peak = 0  # most bytes held at once
+        self.peak_beside = 0  # the same of what running tasks hold beside them
+        self._working = 0
         self._held: OrderedDict[str, _Held] = OrderedDict()  # longest unused first
         self._changed = Condition()
 
@@ -57,8 +65,11 @@ class Shelf:
     def holding(self, needs: Sequence[Need[Any]]) -> Generator[list[Any]]:
         """Gives the values of some needs, in order, and keeps them inside; waits for room if others use too much."""
         wanted = {need.key: need for need in needs}
+        working = sum(need.working for need in wanted.values())
         with self._changed:
-            self._changed.wait_for(lambda: self._has_room(wanted))
+            self._changed.wait_for(lambda: self._may_work(working) and self._has_room(wanted))
+            self._working += working
+            self.peak_beside = max(self.peak_beside, self._working)
             new = [need for key, need in wanted.items() if key not in self._held]
             self._held |= {need.key: _Held(need.n_bytes) for need in new}
             held = {key: self._held[key] for key in wanted}
@@ -71,6 +82,7 @@ class Shelf:
             yield [held[need.key].value.result() for need in needs]
         finally:
             with self._changed:
+                self._working -= working
                 for key, one in held.items():
                     one.users -= 1
                     failed = one.value.done() and one.value.exception() is not None
@@ -92,6 +104,10 @@ class Shelf:
 
     def _bytes(self) -> int:
         return sum(one.n_bytes for one in self._held.values())
+
+    def _may_work(self, working: int) -> bool:
+        """Whether running tasks leave room for what another one holds beside what it needs."""
+        return self.beside is None or not self._working or self._working + working <= self.beside
 
     def _has_room(self, wanted: dict[str, Need[Any]]) -> bool:
         """Lets go of what no task uses, longest unused first, until there is room for what is wanted."""

@@ -161,7 +161,8 @@ def resamples(settings: StudySettings, a: Side, b: Side, numbers: range) -> Resa
         drawn = bootstrap_positions(settings.starts, a.n_tokens, settings.null.seed, resample)
         of_a, of_b = a.at(drawn), b.at(drawn)
         pairs = match_sides(of_a, of_b, settings.match)
+        del of_a, of_b  # scores are of decoder rows, and need no copy of the activations
         counts[i] = len(pairs)
         if len(pairs) >= settings.match.min_pairs:
-            scores[i] = scores_of(settings.measures, of_a, of_b, pairs.a, pairs.b)
+            scores[i] = scores_of(settings.measures, a, b, pairs.a, pairs.b)
     return Resamples(NoFacts(), counts, scores)

@@ -71,6 +71,7 @@ class StoredSide(_Named):
         n_features: F.
         n_tokens: positions that count.
         n_bytes: how much memory it takes once it is read.
+        working: how much a task holds beside it, at most (`working_bytes`).
         on_cpu: whether the CPU will correlate it.
         load: reads it.
         sae: which SAE of the model it is (`SaeConfig.label`); empty for the layer.
@@ -84,6 +85,7 @@ class StoredSide(_Named):
     n_features: int
     n_tokens: int
     n_bytes: int
+    working: int
     on_cpu: bool
     load: Callable[[], Side]
     sae: str = ""
@@ -135,6 +137,11 @@ class Side(_Named):
     @property
     def n_bytes(self) -> int:
         """Memory that holding it for a task takes: none, it is in memory already."""
+        return 0
+
+    @property
+    def working(self) -> int:
+        """Memory that a task takes beside it, where that is counted: not for a side in memory."""
         return 0
 
     @property
@@ -230,6 +237,11 @@ class Derived(Generic[Value]):
     def n_bytes(self) -> int:
         """Memory that it takes, with the side of which it is made."""
         return 2 * self.side.n_bytes
+
+    @property
+    def working(self) -> int:
+        """Memory that a task takes beside it."""
+        return self.side.working
 
     def read(self) -> Value:
         """Reads the side and makes it."""

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 
 _FIRST_TOKENS = 8192
 """Tokens of the first piece in `top_positions`; every piece doubles what has been seen."""
+_MOST_ENTRIES = 2**24  # of a piece: 25 bytes each
 
 
 def top_positions(acts: SparseActivations, k: int) -> Tensor:
     """Returns the k counted positions where each feature is strongest.
 
-    Tokens are taken in pieces that double, and of each only what beats a feature's k-th best so far is sorted.
+    Tokens are taken in pieces that double, up to about `_MOST_ENTRIES` of their entries, and of each only what beats a
+    feature's k-th best so far is sorted.
 
     Returns:
         int64 [n_features, k], strongest first, ties to the earlier position, -1 where a feature has fewer.
@@ -37,13 +39,14 @@ def top_positions(acts: SparseActivations, k: int) -> Tensor:
     best = _Entries(*(torch.empty(0, dtype=dtype) for dtype in (torch.int64, torch.float32, torch.int64)))
     needed = torch.full((acts.n_features,), -1.0)
     begin, end = 0, min(_FIRST_TOKENS, acts.n_tokens)
+    most = max(_FIRST_TOKENS, int(_MOST_ENTRIES / max(acts.l0, 1e-9)))  # tokens of a piece
     while begin < acts.n_tokens:
         first, last = int(acts.indptr[begin]), int(acts.indptr[end])
         feature, value = acts.indices[first:last].long(), acts.values[first:last].float()
         token = torch.repeat_interleave(torch.arange(begin, end), acts.indptr[begin : end + 1].diff())
         better = value > needed[feature]  # an equal value comes later, and ties go to the earlier position
         best = _top(best.joined(_Entries(feature[better], value[better], token[better])), k, needed)
-        begin, end = end, min(2 * end, acts.n_tokens)
+        begin, end = end, min(2 * end, end + most, acts.n_tokens)
     out = torch.full((acts.n_features, k), -1, dtype=torch.int64)
     out[best.feature, _rank_within(best.feature)] = best.token
     return out

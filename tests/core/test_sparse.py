@@ -75,3 +75,15 @@ def test_whole_documents_are_the_tokens_one_by_one(seed: int, monkeypatch: pytes
     assert torch.equal(whole.to_dense(), acts.to_dense()[positions])
     monkeypatch.setattr(semconv.core.sparse, "_LONG", len(positions) + 1)  # never copied whole
     assert acts.tokens(positions).sha256 == whole.sha256
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 2**24])
+def test_counts_and_maxima_do_not_depend_on_how_many_entries_are_taken_at_once(at_once: int, monkeypatch):
+    monkeypatch.setattr(semconv.core.sparse, "_AT_ONCE", at_once)
+    acts = random_activations(3, 50, 13, 0.2, torch.float16)
+    dense = acts.to_dense().float()
+    assert torch.equal(acts.active_counts(), (dense > 0).sum(dim=0))
+    assert torch.equal(acts.feature_max(), dense.amax(dim=0))
+    nothing = SparseActivations.from_dense(torch.zeros(4, 3))
+    assert nothing.active_counts().tolist() == [0, 0, 0]
+    assert nothing.feature_max().tolist() == [0, 0, 0]

@@ -275,9 +275,10 @@ def test_r_must_be_above_the_limit_and_not_at_it():
     assert match_features(m, [[]] * 2, [[]] * 2, MatchConfig(need_shared_token=False)).b.tolist() == [1]
 
 
-@pytest.mark.parametrize("first_tokens", [3, 16, 1000])
-def test_top_positions_equal_a_plain_sort(first_tokens: int, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("first_tokens", "most_entries"), [(3, 2**24), (3, 20), (16, 100), (1000, 2**24)])
+def test_top_positions_equal_a_plain_sort(first_tokens: int, most_entries: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(labels, "_FIRST_TOKENS", first_tokens)
+    monkeypatch.setattr(labels, "_MOST_ENTRIES", most_entries)
     acts = random_activations(0, 200, 17, 0.2, torch.float16)
     dense = acts.to_dense().float()
     dense[:, 3] = (dense[:, 3] > 0).float()  # ties

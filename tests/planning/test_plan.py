@@ -213,8 +213,25 @@ def test_less_memory_holds_less_and_a_task_adds_to_it(planner: Planner):
     assert tight.least <= tight.study < free.study
     model = CostModel(planner.suite, rates, planner.pairs, planner.categories)
     assert free.of_thread == max(model.working(task) for task in planner.tasks)
+    assert free.at_once == HERE.cores
     more = planner.plan(replace(HERE, cores=4), CPU, rates).memory
     assert more.study - free.study == 2 * free.of_thread
+
+
+def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores():
+    suite = load_suite("gemma2", all_layers=True)
+    planner = Planner(suite, shapes_of(suite, ask=False))
+    assert len(planner.sides.stores) >= 26 + 42
+    for cores in (1, 2, 16, 64):
+        machine = Machine(cores, 16 * GIB)
+        memory = planner.plan(machine, CPU).memory
+        assert memory.study <= machine.memory
+        assert memory.of_thread < 2.6 * GIB
+        assert 1 <= memory.at_once <= cores
+        assert memory.study == GIB + memory.held + memory.at_once * memory.of_thread
+    assert (memory.at_once, planner.plan(Machine(64, 256 * GIB), CPU).memory.at_once) == (3, 52)
+    (sentence,) = [one for one in advice(planner.plan(machine, CPU)) if "at once" in one]
+    assert sentence == "3 of 64 tasks have room at once: --memory 2.8 leaves room for 5, and reads stores more often"
 
 
 def test_rates_of_another_suite_are_refused(planner: Planner):
@@ -235,7 +252,7 @@ def test_no_room_is_said_with_what_would_fit(planner: Planner, tmp_path: Path):
     (sentence,) = lacks(tiny, needed, tmp_path)
     assert "of memory for two SAEs and one task" in sentence
     crowded = planned(planner, machine=Machine(64, plan.memory.least + 1))
-    assert any("OMP_NUM_THREADS=" in sentence for sentence in advice(crowded))
+    assert any("1 of 64 tasks have room at once" in sentence for sentence in advice(crowded))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from gemma_shapes import Shape
 from rehearsal_world import SCALES, bytes_of_sae, layers_of, saes_of, tensors_of, weight_bytes
 
 from semconv.models.model_activations import load_model, streams
+from semconv.planning.plan import Planner
+from semconv.planning.shapes import shapes_of
 from semconv.suite.config import load_suite
 from semconv.suite.hooks import hook_layer
 from semconv.text.tokenizer import load_tokenizer
@@ -174,7 +176,7 @@ def test_what_is_told_is_markdown_and_json(tmp_path: Path, monkeypatch: pytest.M
     tiny = replace(SCALES["tiny"], shapes=(SHAPE, SHAPE))
     monkeypatch.setitem(rehearse.SCALES, "tiny", tiny)
     monkeypatch.setattr(rehearsal_world, "write_text", lambda file, packages: None)
-    monkeypatch.setattr(rehearse, "saes_of", lambda layers, wide: [])
+    monkeypatch.setattr(rehearse, "saes_of", lambda layers, wide, scale: [])
     monkeypatch.setattr(rehearse, "COMMAND", [sys.executable, "-c", asking])
     folder = tmp_path / "made"
     assert rehearse.rehearse(rehearse.parse(["--out", str(folder)]), folder) == 0
@@ -184,3 +186,49 @@ def test_what_is_told_is_markdown_and_json(tmp_path: Path, monkeypatch: pytest.M
     assert "| corpus | " in told
     assert "The same command again: " in told
     assert not (folder / "world").exists()
+
+
+def stamps(run: Path, *kinds: str) -> dict[str, int]:
+    """Files below some folders of a run -> when each was written last."""
+    return {str(file): file.stat().st_mtime_ns for kind in kinds for file in (run / kind).rglob("*") if file.is_file()}
+
+
+@pytest.mark.slow
+def test_the_least_rehearsal_does_what_a_rehearsal_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`make rehearse` with the smallest models and SAEs: the suite, semconv, sae-lens and the hub's protocol are real.
+
+    The first start downloads, encodes and ends with page and crate; the second fetches, hashes and encodes nothing, and
+    finds every task done; what the plan lists is what ran.
+    """
+    folder, once, written = tmp_path / "made", rehearse.run_once, []
+    run, kept = folder / "run", ("stores", "decoders", "tasks", "sides")
+
+    def watched(*given):
+        found = once(*given)
+        written.append((stamps(run, *kept), (run / "results.json").read_bytes()))
+        return found
+
+    monkeypatch.setattr(rehearse, "run_once", watched)
+    options = rehearse.parse(["--scale", "least", "--out", str(folder)])
+    assert rehearse.rehearse(options, folder) == 0
+    made = json.loads((folder / "rehearsal.json").read_text())
+    first, second = ([stage["stage"] for stage in stages] for stages in made["runs"])
+    assert {"download gemma-2-2b", "load gemma-2-9b", "encode gemma-2-9b", "fit gemma-2-2b", "rematch"} <= set(first)
+    assert made["files_fetched"][0] >= 6  # text, two models, two SAEs, a tokenizer
+    assert made["files_fetched"][1] == 0
+    assert [stage for stage in second if stage.split()[0] in ("download", "hash", "load", "fit", "tokenize")] == []
+    assert len(written[0][0]) > 40
+    assert written[0] == written[1]
+    assert "</html>" in (run / "index.html").read_text()
+    listed = {str(one["@id"]) for one in json.loads((run / "ro-crate-metadata.json").read_text())["@graph"]}
+    assert {
+        "results.json",
+        "index.html",
+        "report.md",
+        "pairs.parquet",
+        "tasks/grid.12x20.observed.safetensors",
+    } <= listed
+    suite = load_suite(folder / "gemma2.toml")
+    planned = sorted(task.name for task in Planner(suite, shapes_of(suite)).tasks)
+    done = (file.name.removesuffix(".safetensors") for file in (run / "tasks").iterdir())
+    assert planned == sorted(name for name in done if not name.startswith(("fit.", "contexts.")))  # not of the study

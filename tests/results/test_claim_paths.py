@@ -13,6 +13,7 @@ from semconv._paths import shipped
 from semconv.results.claim_paths import KnownNames, check_paths
 from semconv.results.claims import Claim, check_claims, default_claims_path, load_claims
 from semconv.results.read import load_results
+from semconv.results.schema import Reason
 from semconv.study.known_names import known_names
 from semconv.suite.config import NullConfig, SaeConfig, load_suite, suite_names
 from semconv.system.errors import InputError
@@ -169,3 +170,22 @@ def test_what_is_not_defined_fails_its_claim_and_leaves_the_report(path: str):
     one = Claim("c", "s", "s", made.suite, f"grid.1x2.measures.rsa.{path}", "at least", 0.1)
     (checked,) = check_claims([one], made)
     assert (checked.verdict, checked.observed) == ("FAIL", None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "depths.rsa.middle_above_ends.p",  # a reason stands there
+        "depths.rsa.over_spans.statistic",  # the suite has no spans, and the field is left out
+        "summary.rsa.nulls.shuffle.largest_p",  # no layer pair was scored, and the table is empty
+    ],
+)
+def test_a_claim_on_what_a_run_could_not_compute_fails_and_does_not_end_the_run(path: str):
+    made = results()
+    depths = replace(made.depths["rsa"], middle_above_ends=Reason(reason="one layer"), over_spans=None)
+    summary = {**made.summary, "rsa": replace(made.summary["rsa"], nulls={})}
+    made = replace(made, depths={**made.depths, "rsa": depths}, summary=summary)
+    (checked,) = check_claims([claim(path, made.suite)], made)
+    assert (checked.observed, checked.verdict) == (None, "FAIL")
+    with pytest.raises(InputError, match="no 'rso'"):
+        check_claims([claim(path.replace("rsa", "rso"), made.suite)], made)

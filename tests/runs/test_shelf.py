@@ -18,6 +18,7 @@ class Thing:
     key: str
     n_bytes: int
     fails: int = 0
+    working: int = 0
     reads: int = field(default=0)
     lock: Lock = field(default_factory=Lock)
 
@@ -137,3 +138,30 @@ def test_errors_of_several_threads_leave_nobody_waiting():
     assert 20 <= len(errors) < 40
     assert all(one == ["0", "BAD"] for one in found[:10] if not isinstance(one, OSError))
     assert bad.fails == 0
+
+
+def test_tasks_run_at_once_only_as_far_as_there_is_room_beside_what_they_need():
+    """Three at once of those that take 10 beside it, one of those that take more than there is; all come to run."""
+    small, large = ([Thing(f"{name}{i}", 1, working=size) for i in range(6)] for name, size in (("s", 10), ("l", 50)))
+    shelf = Shelf(None, beside=35)
+    assert run(shelf, [[one] for one in small], 6) == [[one.key.upper()] for one in small]
+    assert shelf.peak_beside <= 30
+    alone = Shelf(None, beside=35)
+    assert run(alone, [[one] for one in (*small, *large)], 6) == [[one.key.upper()] for one in (*small, *large)]
+    assert alone.peak_beside == 50
+    assert run(Shelf(None), [[one] for one in large], 3) == [[one.key.upper()] for one in large]
+
+
+def test_what_two_tasks_share_is_counted_once_and_what_each_works_with_for_itself():
+    a, shelf, together = Thing("a", 10, working=7), Shelf(10, beside=14), Barrier(2)
+
+    def work() -> None:
+        with shelf.holding([a, a]):
+            together.wait(10)
+
+    threads = [Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (shelf.peak, shelf.peak_beside) == (10, 14)

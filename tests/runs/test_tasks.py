@@ -14,11 +14,13 @@ from jaxtyping import Int64
 from numpy import ndarray
 
 import semconv.runs.reservations
+import semconv.runs.run
 from semconv.runs.reservations import Reservations, Shard, sharing
 from semconv.runs.shelf import Shelf
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Task, Workplace, in_tiles
 from semconv.study.facts import NoFacts
+from semconv.suite.config import load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import only_writer
 
@@ -27,6 +29,7 @@ from semconv.system.files import only_writer
 class Need:
     key: str
     n_bytes: int = 10
+    working: int = 0
 
     def read(self) -> int:
         return int(self.key[1:])
@@ -194,3 +197,12 @@ def test_shards_cut_without_gap_or_overlap(count: int):
     parts = [Shard.of_text(f"{i}/{count}").part(23) for i in range(count)]
     assert [i for part in parts for i in part] == list(range(23))
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(("memory", "beside"), [(None, 600), (300, 700), (2000, 0)])
+def test_a_run_leaves_what_is_not_held_to_the_tasks(
+    memory: int | None, beside: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(semconv.runs.run, "free_memory", lambda device: 1000 if memory else 1200)
+    shelf = semconv.runs.run.Run(load_suite("mini"), tmp_path, memory=memory).workplace().shelf
+    assert (shelf.most, shelf.beside) == (memory or 600, beside)

@@ -1,0 +1,41 @@
+"""What a task holds beside the activations and decoder rows that it reads: stated for each of its sides, and kept."""
+
+from __future__ import annotations
+
+from semconv.suite.config import StreamsConfig
+
+SHARE_OF_PAIRS = 4
+"""Of the features of the smaller dictionary, one in so many is taken to find a partner."""
+_MOST_PAIRS = 4096  # of a dictionary of 16,384
+_PACKED = 6.5  # bytes an entry, while two sides are correlated: records of one, postings of the other, a check of both
+_COPY = 6  # bytes an entry of a resample, which is correlated instead
+_MATRICES = 6  # of n rows, in float64, that the measures hold of a side
+_SQUARES = 5  # of n x n, in float64, that they hold for each side, draws of a null included
+_PER_FEATURE = 32
+
+
+def working_bytes(entries: float, n_features: int, width: int) -> int:
+    """Returns the bytes that a task holds at most beside a side, for this side.
+
+    That is while it correlates a resample, or while it scores the pairs with the rows of both sides decomposed,
+    whichever is more: by then the resample is let go. `scripts/measure/paper_size.py` measures it.
+
+    Args:
+        entries: activations that are stored.
+        n_features: F.
+        width: of its decoder rows.
+    """
+    n = min(n_features // SHARE_OF_PAIRS, _MOST_PAIRS)
+    matching = (_PACKED + _COPY) * entries + _PER_FEATURE * n_features
+    return int(max(matching, 8 * n * (_MATRICES * width + _SQUARES * n)))
+
+
+def stream_working_bytes(width: int, config: StreamsConfig) -> int:
+    """Returns the bytes that a task holds at most beside a sampled stream, for this stream.
+
+    That is Gram matrices, directions and ranks in both variants where streams are compared, or what a ridge regression
+    and a one-to-one assignment hold where they are stitched.
+    """
+    compared = 4 * width**2 + 4 * config.rsa_positions**2
+    stitched = 7 * width**2 + 3 * config.features**2 // 2
+    return 8 * max(compared, stitched)
