@@ -45,9 +45,10 @@ from semconv.text.contexts import read_contexts
 SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
 AS_STATED = (
-    "text, streams, and sources, activity and fit of the SAEs, which need the models; matches, filters, split halves, "
-    "the draws of frequency and of the nulls that match again, resamples, self-matches, controls, published steps, "
-    "spans and categories, which need the activations; contexts, which need the text; commit, machine and times"
+    "text, and sources, activity and fit of the SAEs, and streams, which need the models; matches, filters, split "
+    "halves, the draws of frequency and of the nulls that match again, resamples, self-matches, controls, published "
+    "steps, spans, categories and decoder baselines, which need the activations; contexts, which need the text; "
+    "commit, machine and times"
 )
 """What of an archive cannot be checked without more than it holds."""
 SAMPLED = 8
