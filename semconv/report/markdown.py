@@ -11,7 +11,7 @@ from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
 from semconv.report.texts import counted_alone, draws_text, interval_covers, lowest_q, p_told, text_compared
-from semconv.report.verdict import floor_verdict
+from semconv.report.verdict import embeddings_verdict, floor_verdict
 from semconv.results.claims import Checked, about, none_about
 from semconv.results.schema import BestOfGrid, NullOverGrid, Results
 from semconv.system.files import write_text
@@ -114,6 +114,7 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path) -> 
         *warnings_section(results),
         beyond_tokens(results),
         floor_verdict(results),
+        *filter(None, [embeddings_verdict(results)]),
         f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {seed}. Nulls: {nulls}",
         "## What was found",
         headline(results),

@@ -13,7 +13,7 @@ from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.histograms import Draws
 from semconv.report.result_values import title_of
 from semconv.report.table_cells import Rows
-from semconv.report.verdict import floor_comparison
+from semconv.report.verdict import embeddings_verdict, floor_comparison
 from semconv.results.schema import Published, Results
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class ShownVerdict:
     beyond_tokens: Markup
     above: Sequence[str]
     warning: Markup
+    embeddings: Markup
     chart: str | None
 
 
@@ -111,6 +112,7 @@ def shown_verdict(results: Results) -> ShownVerdict:
         inline(beyond_tokens(results)),
         found.above,
         inline(found.warning),
+        inline(embeddings_verdict(results)),
         charts.verdict_chart(results),
     )
 

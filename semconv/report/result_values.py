@@ -186,11 +186,23 @@ def strongest_rows(results: Results) -> list[Compared]:
 
 
 def compared_floor(results: Results) -> str | None:
-    """Returns the floor that the verdict is about: the first at layers of the grid, through SAEs of its own models."""
-    for name, pair in results.controls.pairs.items():
-        if pair.kind == "floor" and not pair.trained_saes and key_of(pair) in results.grid:
-            return name
-    return None
+    """Returns the floor that the verdict is about: the first at layers of the grid whose models learned nothing."""
+    return next((name for name, pair in _floors(results) if not pair.trained_embeddings), None)
+
+
+def embeddings_floors(results: Results) -> list[tuple[str, ControlPair]]:
+    """Returns the floors at layers of the grid whose models have trained embeddings and untrained blocks."""
+    return [(name, pair) for name, pair in _floors(results) if pair.trained_embeddings]
+
+
+def _floors(results: Results) -> list[tuple[str, ControlPair]]:
+    """Returns the floors at layers of the grid, through SAEs of their own models."""
+    pairs = results.controls.pairs.items()
+    return [
+        (name, pair)
+        for name, pair in pairs
+        if pair.kind == "floor" and not pair.trained_saes and key_of(pair) in results.grid
+    ]
 
 
 def null_of_strongest(results: Results) -> str:

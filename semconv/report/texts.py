@@ -10,8 +10,8 @@ from semconv.system.markdown import show
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
 CONTROLS_TEXT = (
-    "Floor (models that learned nothing), the same layers across models, ceiling (same model, other SAE); "
-    "z and p against each pair's own shuffled pairing. Rows of the strongest pairs are without the filters "
+    "Floor (models that learned nothing, or whose blocks did), the same layers across models, ceiling (same model, "
+    "other SAE); z and p against each pair's own shuffled pairing. Rows of the strongest pairs are without the filters "
     "that ask for agreement, which leave next to nothing of models that learned nothing."
 )
 SEEDS_TEXT = (

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.report.result_values import compared_floor, key_of, null_of_strongest, title_of, value_of
+from semconv.report.result_values import (
+    compared_floor,
+    embeddings_floors,
+    key_of,
+    null_of_strongest,
+    title_of,
+    value_of,
+)
 from semconv.results.schema import LayerPair, Results
 from semconv.system.markdown import show
 
@@ -85,6 +92,33 @@ def floor_comparison(results: Results) -> Verdict:
         f"their twins, in score and in distance from `{null}`,"
     )
     return Verdict(counts, beaten, *_compared(results, strongest.trained, strongest.floor, null))
+
+
+def embeddings_verdict(results: Results) -> str:
+    """Returns whether trained blocks add to what trained embeddings bring, by the primary measure, or the first.
+
+    Twins and trained models are scored on equally many of their strongest pairs where that was done. Empty where no
+    twin has trained embeddings, or none has a score.
+    """
+    measure, told, beaten = results.primary or next(iter(results.summary)), list[str](), list[bool]()
+    for name, pair in embeddings_floors(results):
+        both = results.controls.strongest.get(name)
+        floor, trained = (both.floor, both.trained) if both else (pair, results.grid[key_of(pair)])
+        score, other = (value_of(one, measure, "score") for one in (trained, floor))
+        if score is None or other is None:
+            continue
+        pairs = f"the {floor.pairs} strongest pairs" if both else f"{trained.pairs} and {floor.pairs} pairs"
+        told.append(f"{show(score)} against {show(other)} on {pairs} at layers {key_of(pair)} ({name})")
+        beaten.append(score > other)
+    if not told:
+        return ""
+    title = title_of(measure)
+    compared = (
+        f"Beside twins with trained embeddings, whose blocks alone are untrained, by {title}: {'; '.join(told)}. "
+    )
+    if all(beaten):
+        return compared + "By this the blocks have learned to agree beyond what the embeddings bring."
+    return compared + "**So nothing here says that trained blocks add to the geometry that the embeddings bring.**"
 
 
 def _compared(

@@ -19,6 +19,7 @@ from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
 from semconv.study.stream_observations import StitchFacts, StitchObservation
 from semconv.study.streams import StoredStream, StreamSettings
+from semconv.study.working_memory import stream_working_bytes
 from semconv.system.errors import InputError
 
 STITCHED = ("assigned_cosine", "best_cosine", "same_partner")
@@ -100,6 +101,11 @@ class StitchedStream:
         """Of the values, and of four Gram matrices and three sets of eigenvectors."""
         n, width = self.stream.shape
         return 4 * n * width + 8 * 7 * width**2
+
+    @property
+    def working(self) -> int:
+        """Memory that a task holds beside it, at most."""
+        return stream_working_bytes(self.stream.shape[1], self.settings.config)
 
     def read(self) -> Stitchable | str:
         """Reads the stream and takes its moments; or why no map is fitted."""

@@ -19,6 +19,7 @@ from semconv.compare.tall import TallRows, cross, repeated, tall_cka, tall_svcca
 from semconv.statistics.permutation import generator
 from semconv.statistics.sampled_text import SampledText
 from semconv.study.stream_observations import StreamPairFacts, StreamPairObservation, StreamsFacts, StreamsObservation
+from semconv.study.working_memory import stream_working_bytes
 from semconv.suite.config import StreamsConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
@@ -169,6 +170,11 @@ class PreparedStream:
         (n, width), settings = self.stream.shape, self.settings
         groups = int(settings.repeated[1].max(initial=0)) + 1
         return 4 * n * width + 8 * (groups * width + 4 * width**2 + 2 * len(settings.subsample) ** 2)
+
+    @property
+    def working(self) -> int:
+        """Memory that a task holds beside it, at most."""
+        return stream_working_bytes(self.stream.shape[1], self.settings.config)
 
     def read(self) -> tuple[_Variant, ...]:
         """Reads the stream and takes what depends on it alone, for each of `VARIANTS`."""

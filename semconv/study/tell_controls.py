@@ -34,6 +34,7 @@ def tell_controls(
             model_a=control.model_a.name,
             model_b=control.model_b.name,
             trained_saes=control.name in unfair if control.kind == "floor" else None,
+            trained_embeddings=any(m.trained_embeddings for m in (control.model_a, control.model_b)) or None,
         )
         for control in suite.controls
     }

@@ -12,12 +12,13 @@ from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.markdown import claims_table, headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_tables import facts, headline_rows
-from semconv.report.result_values import control_rows, score_of
+from semconv.report.result_values import control_rows, key_of, score_of
 from semconv.report.rows import grid_test_rows
 from semconv.report.texts import SEEDS_TEXT, interval_covers, text_compared
-from semconv.report.verdict import floor_verdict
+from semconv.report.verdict import embeddings_verdict, floor_verdict
 from semconv.results.claims import Checked, Claim, about, value_at
 from semconv.results.schema import Reason, Results, Spread
+from semconv.system.markdown import show
 from tests._helpers.made_up import MEASURES, changed, read_by_b, results
 from tests._helpers.made_up_page import tables
 
@@ -88,6 +89,20 @@ def test_a_floor_without_scores_says_so():
     assert f"{floor.pairs} of their untrained twins" in text
     assert f"{cross.pairs} feature pairs of the trained models" in text
     assert "beat" not in text
+
+
+def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
+    made = results()
+    assert embeddings_verdict(made) == ""
+    twin = replace(made.controls.pairs["untrained"], trained_embeddings=True)
+    both = changed(made, {"controls.pairs": {"blocks": twin, **made.controls.pairs}})
+    assert floor_verdict(both) == floor_verdict(made)  # which is about models that learned nothing
+    assert f"{show(0.61)} against {show(0.34)} on" in embeddings_verdict(both)
+    assert embeddings_verdict(both).endswith("beyond what the embeddings bring.")
+    low = {f"grid.{key_of(twin)}.measures.rsa.score": 0.3}
+    assert "nothing here says that trained blocks add" in embeddings_verdict(changed(both, low))
+    none = changed(made, {"controls.pairs": {"blocks": twin}})
+    assert floor_verdict(none).startswith("No untrained twin was compared")
 
 
 def test_the_headline_holds_the_numbers_of_the_summary():

@@ -36,6 +36,8 @@ class ControlPair(LayerPair):
     """Of the other."""
     trained_saes: bool | None = left_out()
     """Of a floor: whether its models are read through an SAE of A or B, which was not trained on them."""
+    trained_embeddings: bool | None = left_out()
+    """Of a floor: true where only the blocks of its models are untrained."""
 
 
 @dataclass(frozen=True, kw_only=True)
