@@ -71,6 +71,12 @@ class Readout:
         weight: Any = self.head.weight
         return int(weight.shape[0])
 
+    @property
+    def norm_width(self) -> int | None:
+        """Width of the stream that the final norm takes; None where there is none."""
+        weight: Any = getattr(self.norm, "weight", None)
+        return None if weight is None else int(weight.shape[0])
+
     def logits(self, stream: Tensor) -> Tensor:
         """Returns float32 logits [..., V] of the stream after the last block [..., d_model]."""
         normed = stream if self.norm is None else self.norm(stream)
