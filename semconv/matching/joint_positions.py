@@ -66,8 +66,8 @@ def joint_positions(
     """Chooses positions for every pair: some drawn uniformly, and the strongest, kept apart.
 
     A uniform draw takes positions one after another from all at which both features fire and leaves out those of a
-    document that it has already taken one of. The strongest are those of the largest product of both activations, each
-    as a share of its feature's largest. A pair's draw depends on the seed and its two features alone.
+    document that it has already taken one of. The strongest are those of the largest product of both activations. A
+    pair's draw depends on the seed and its two features alone.
 
     Args:
         acts: activations of both sides over the same tokens.
@@ -93,31 +93,31 @@ def joint_positions(
     allowed[held_out] = True
     of_a, of_b = FeatureColumns(a, pairs[0]), FeatureColumns(b, pairs[1])
     chosen: list[tuple[Int[ndarray, " k"], bool, int]] = []
-    counts, reasons = np.zeros(len(pairs[0]), dtype=np.int64), list[str]()
+    counts, reasons = np.zeros(len(pairs[0]), dtype=np.int64), [""] * len(pairs[0])
     for number, (one, other) in enumerate(zip(*(part.tolist() for part in pairs), strict=True)):
         position, strength = _joint(of_a.of(one), of_b.of(other))
         position, strength = position[allowed[position]], strength[allowed[position]]
         within = documents[position]
         counts[number] = len(np.unique(within))
         if counts[number] < fewest:
-            reasons.append(f"both features fire in {counts[number]} of the held-out documents, {fewest} are needed")
+            reasons[number] = f"both features fire in {counts[number]} held-out documents, {fewest} are needed"
             continue
-        reasons.append("")
         drawn = generator(seed, one * b.n_features + other, _DRAWN).permutation(len(position))
         by_strength = np.lexsort((position, -strength))
         for order, n, strongest in ((drawn, n_uniform, False), (by_strength, n_strongest, True)):
             first = np.sort(np.unique(within[order], return_index=True)[1])[:n]
             chosen.append((np.sort(position[order[first]]), strongest, number))
-    pair = [np.full(len(token), number) for token, _, number in chosen]
-    kinds = [np.full(len(token), strongest) for token, strongest, _ in chosen]
+    return _joined(chosen, counts, tuple(reasons))
+
+
+def _joined(
+    chosen: list[tuple[Int[ndarray, " k"], bool, int]], counts: Int[ndarray, " n_pairs"], reasons: tuple[str, ...]
+) -> JointPositions:
     none = np.empty(0, dtype=np.int64)
-    return JointPositions(
-        np.concatenate([none, *pair]),
-        np.concatenate([none, *(token for token, _, _ in chosen)]),
-        np.concatenate([none.astype(bool), *kinds]),
-        counts,
-        tuple(reasons),
-    )
+    pair = [none, *(np.full(len(token), number) for token, _, number in chosen)]
+    kinds = [none.astype(bool), *(np.full(len(token), strongest) for token, strongest, _ in chosen)]
+    token = [none, *(token for token, _, _ in chosen)]
+    return JointPositions(np.concatenate(pair), np.concatenate(token), np.concatenate(kinds), counts, reasons)
 
 
 def _joint(

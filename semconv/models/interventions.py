@@ -7,6 +7,7 @@ log-softmax of the next token after the change minus that before it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -112,8 +113,7 @@ class Interventions:
         kind, size = text_config(self.model).model_type, int(text_config(self.model).vocab_size)
         ids = (torch.arange(3, 11) % size)[None]
         push = torch.from_numpy(_push(width)).to(self.device)
-        trial = object.__new__(Interventions)
-        trial.__dict__.update(self.__dict__, directions=push, n_next=1)
+        trial = self.along(push, n_next=1)
         edit = Edits(torch.tensor([0]), torch.tensor([4]), torch.tensor([0]), torch.tensor([1.0]))
         found = trial.effects(ids, edit).change
         expected = naive_change(self.model, self.hook, push, ids, edit, n_next=1)
@@ -122,6 +122,13 @@ class Interventions:
                 f"a model of type {kind!r} does not read a position by the keys and values of those before it alone, "
                 "so no feature can be changed at one position of it"
             )
+
+    def along(self, directions: Tensor, n_next: int | None = None) -> Interventions:
+        """Returns the same for other directions [n, width] of the stream, without comparing with a full pass again."""
+        other = copy.copy(self)
+        other.directions = directions.to(self.device).float()
+        other.n_next = self.n_next if n_next is None else n_next
+        return other
 
     @property
     def n_blocks_after(self) -> int:

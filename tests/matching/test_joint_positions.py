@@ -31,7 +31,7 @@ def test_both_fire_in_held_out_documents_once_each_and_pairs_with_too_few_say_so
     found = joint_positions(SIDES, PAIRS, DOCUMENTS, HELD_OUT, n_uniform=20, n_strongest=16)
     assert found.reasons[:2] == ("", "")
     assert found.n_without == 1
-    assert found.reasons[2] == "both features fire in 1 of the held-out documents, 16 are needed"
+    assert found.reasons[2] == "both features fire in 1 held-out documents, 16 are needed"
     for number in (0, 1):
         for strongest, n in ((False, 20), (True, 16)):
             tokens = found.kind(strongest).token[found.kind(strongest).pair == number]
