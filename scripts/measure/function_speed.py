@@ -24,7 +24,7 @@ from numpy import ndarray
 from semconv.core.activation_store import ActivationStore
 from semconv.core.correlate import best_matches
 from semconv.matching.filters import match_features, r_without_of
-from semconv.matching.hard_negatives import NEGATIVES, hard_negatives
+from semconv.matching.hard_negatives import hard_negatives
 from semconv.matching.joint_positions import JointPositions, activations_at, joint_positions
 from semconv.models.decoders import decoder_rows
 from semconv.models.function import OTHERS, FunctionSide, functional_effects
@@ -34,7 +34,7 @@ from semconv.models.model_activations import load_model
 from semconv.models.sources import model_folder, tokenizer_file
 from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
-from semconv.statistics.function_scores import PairFunction, layer_function, pair_function
+from semconv.statistics.function_scores import MOVED, PairFunction, layer_function, pair_function
 from semconv.statistics.resampling import halves, spans_document_starts
 from semconv.suite.config import MatchConfig, load_suite
 from semconv.suite.hooks import hook_name
@@ -77,17 +77,27 @@ def matched(
 
 def shown(told: PairFunction, alternates: ndarray) -> list[list[str]]:
     """Returns the rows of a table: name, mean over pairs and its standard error, pairs."""
-    names = ["partner", "dose-matched others there", *NEGATIVES, "random direction"]
-    values = [told.r, told.r_others, *told.r_alternates.T]
-    best = told.best_negative(range(alternates.shape[1]))
-    both = np.isfinite(told.r_alternates[:, 0])
-    rows = [*zip(names, values, strict=True), ("best hard negative", best), ("partner, less the best", told.r - best)]
+    hard = range(alternates.shape[1])
+    rows: list[tuple[str, ndarray]] = []
+    for what, own, others, of_alternates, best in (
+        ("effects", told.plain, told.plain_others, told.plain_alternates, told.best_negative(hard, plain=True)),
+        ("residual effects", told.r, told.r_others, told.r_alternates, told.best_negative(hard)),
+    ):
+        both = np.isfinite(of_alternates[:, 0])
+        rows += [
+            (f"{what}: partner", own),
+            (f"{what}: dose-matched others there", others),
+            (f"{what}: second best by r", of_alternates[:, 1]),
+            (f"{what}: random direction", of_alternates[:, -1]),
+            (f"{what}: partner less the best hard negative", own - best),
+            (f"{what}: partner, where another shares the token", own[both]),
+            (f"{what}: best by r of the same token", of_alternates[both, 0]),
+            (f"{what}: share of partners above it", (own > of_alternates[:, 0])[both].astype(float)),
+        ]
     rows += [
-        ("partner, where another shares the token", told.r[both]),
-        ("partner, less it", (told.r - told.r_alternates[:, 0])),
         ("cosine of mean effects", told.cosine),
         ("correlation of mean residual effects", told.residual_r),
-        ("same sign, tokens moved most", told.signs),
+        (f"same sign, {MOVED} tokens moved most", told.signs),
         ("correlation of KL over positions", told.kl_r),
         ("the same with the others' KL", told.kl_r_others),
         ("log2 of KL in A over KL in B", told.size),
@@ -104,7 +114,10 @@ def shown(told: PairFunction, alternates: ndarray) -> list[list[str]]:
 
 
 def naive_seconds(side: FunctionSide, feature: ndarray, at: JointPositions, n: int) -> tuple[float, float]:
-    """Returns CPU seconds per change of full forward passes, and how far their effects are from the quick ones."""
+    """Returns CPU seconds of one full forward pass per change, and how far its effect is from the quick one's.
+
+    Of the two passes that `naive_change` makes, before and after, one is counted: a loop could share the other.
+    """
     some = np.unique(np.linspace(0, len(at) - 1, n).astype(int))
     row, position = (torch.from_numpy(part.copy()) for part in side.places()[at.token[some]].T)
     features = feature[at.pair[some]]
@@ -114,7 +127,7 @@ def naive_seconds(side: FunctionSide, feature: ndarray, at: JointPositions, n: i
     began = time.process_time()
     model = side.interventions.model
     slow = naive_change(model, side.interventions.hook, side.interventions.directions, side.blocks.ids, edits)
-    return (time.process_time() - began) / len(some), float((slow - quick).abs().max())
+    return (time.process_time() - began) / (2 * len(some)), float((slow - quick).abs().max())
 
 
 @dataclass(frozen=True)
@@ -155,12 +168,9 @@ def print_lens(sides: list[FunctionSide], pairs: tuple[ndarray, ndarray]) -> Non
     began, shared = time.process_time(), SharedTokens.same(a.readout.vocab_size)
     lens = lens_agreement((a.readout, b.readout), (rows[0], rows[1]), shared)
     spent = time.process_time() - began
-    print(
-        f"Logit lens: mean correlation {lens.correlation.nanmean():.3f}; of 10 promoted tokens {lens.promoted.mean():.3f}"
-    )
-    print(
-        f"shared, of 10 suppressed {lens.suppressed.mean():.3f} ({lens.chance:.4f} by chance); {spent:.2f} CPU seconds"
-    )
+    print(f"Logit lens: mean correlation {lens.correlation.nanmean():.3f}; of 10 promoted tokens")
+    print(f"{lens.promoted.mean():.3f} shared, of 10 suppressed {lens.suppressed.mean():.3f} ({lens.chance:.4f} by")
+    print(f"chance); {spent:.2f} CPU seconds\n")
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 An effect is a vector over a vocabulary: what a change of one feature at one position adds to the log-probabilities of
 the next token. Much of it is what any change of that size does there. So from every effect the mean effect of other
 features is taken that fire at the same position in the same model and are changed by the same dose (the norm of what is
-added to the stream); what is left is the *residual effect*, and residual effects are correlated.
+added to the stream); what is left is the *residual effect*. Effects are correlated both ways. The others at a position
+are alternates to the partner as well; over them residual effects add up to zero, so that their mean correlation with
+anything is zero but for differences in length: it says something of effects as they are alone.
 """
 
 from __future__ import annotations
@@ -90,6 +92,8 @@ class EffectSums:
     Attributes:
         r: float64 [m, n_kinds], correlation of the residual effect of A's feature with that of each kind of B.
         r_others: float64 [m], its mean over the others at the item.
+        plain: as `r`, of effects as they are.
+        plain_others: as `r_others`, of effects as they are.
         better: int64 [m], how many of the hard negatives (others and alternates) do at least as well as the partner.
         negatives: int64 [m], how many there are.
         kl_a: float64 [m].
@@ -112,7 +116,8 @@ class EffectSums:
         )
         m = len(pair)
         self.r = torch.full((m, n_kinds), torch.nan, dtype=torch.float64)
-        self.r_others = torch.full((m,), torch.nan, dtype=torch.float64)
+        self.plain = torch.full((m, n_kinds), torch.nan, dtype=torch.float64)
+        self.r_others, self.plain_others = (torch.full((m,), torch.nan, dtype=torch.float64) for _ in range(2))
         self.better, self.negatives = (torch.zeros(m, dtype=torch.int64) for _ in range(2))
         self.kl_a = torch.full((m,), torch.nan, dtype=torch.float64)
         self.kl_b = torch.full((m, n_kinds), torch.nan, dtype=torch.float64)
@@ -140,15 +145,17 @@ class EffectSums:
         at_item = self.over_shared(residual_a[own_a], 0)
         r = effect_correlations(at_item, self.over_shared(residual_b, 1), b.item)
         r = torch.where(valid_b & valid_a[own_a][b.item], r, torch.nan).cpu()
-        kind, place = b.kind.cpu(), items[b.item.cpu()]
-        named, other = kind >= STUDIED, kind == OTHER
-        self.r[place[named], kind[named]] = r[named]
-        self.r_others[items] = _means(r[other], b.item.cpu()[other], len(items))
-        self._rank(items, b.item.cpu(), kind, r, unranked)
+        plain = effect_correlations(self.over_shared(a.change[own_a], 0), self.over_shared(b.change, 1), b.item).cpu()
+        item, kind = b.item.cpu(), b.kind.cpu()
+        place, named, other = items[item], kind >= STUDIED, kind == OTHER
+        self.r[place[named], kind[named]], self.plain[place[named], kind[named]] = r[named], plain[named]
+        self.r_others[items] = _means(r[other], item[other], len(items))
+        self.plain_others[items] = _means(plain[other], item[other], len(items))
+        self._rank(items, item, kind, r, unranked)
         kl = b.kl.cpu().double()
         self.kl_a[items] = a.kl[own_a].cpu().double()
         self.kl_b[place[named], kind[named]] = kl[named]
-        self.kl_others[items] = _means(kl[other], b.item.cpu()[other], len(items))
+        self.kl_others[items] = _means(kl[other], item[other], len(items))
         counted = (valid_a[own_a] & valid_b[own_b]).cpu()
         pair = self.pair[items]
         self.counts.index_add_(0, pair[counted], torch.ones_like(pair[counted]))

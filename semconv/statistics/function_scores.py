@@ -32,8 +32,12 @@ class PairFunction:
     Attributes:
         positions: int64, positions that count.
         r: mean over positions of the correlation of residual effects with the partner's.
-        r_others: the same with the dose-matched others that fire at the position, mean over them.
+        r_others: the same with the dose-matched others that fire at the position, mean over them; about zero, because
+            residual effects of the others add up to zero.
         r_alternates: [n_pairs, n_alternates], the same with each alternate to the partner.
+        plain: as `r`, of effects as they are.
+        plain_others: as `r_others`, of effects as they are: what any feature that fires there has in common with A's.
+        plain_alternates: as `r_alternates`, of effects as they are.
         top1: share of positions at which the partner does better than every hard negative there.
         mrr: mean over positions of 1 / rank of the partner among the hard negatives there.
         chance_top1: mean over positions of 1 / (hard negatives + 1).
@@ -51,6 +55,9 @@ class PairFunction:
     r: Float[ndarray, " n"]
     r_others: Float[ndarray, " n"]
     r_alternates: Float[ndarray, "n k"]
+    plain: Float[ndarray, " n"]
+    plain_others: Float[ndarray, " n"]
+    plain_alternates: Float[ndarray, "n k"]
     top1: Float[ndarray, " n"]
     mrr: Float[ndarray, " n"]
     chance_top1: Float[ndarray, " n"]
@@ -61,19 +68,29 @@ class PairFunction:
     kl_r_others: Float[ndarray, " n"]
     size: Float[ndarray, " n"]
 
-    def best_negative(self, alternates: Sequence[int]) -> Float[ndarray, " n"]:
+    def best_negative(self, alternates: Sequence[int], *, plain: bool = False) -> Float[ndarray, " n"]:
         """Returns the best of the others' mean and some alternates, per pair; NaN where there is none.
 
         It is chosen by the same positions that it is compared at, which favours the negative.
+
+        Args:
+            alternates: by number from 0.
+            plain: whether effects are taken as they are.
         """
-        every = np.column_stack([self.r_others, self.r_alternates[:, list(alternates)]])
-        return np.where(np.isfinite(every).any(axis=1), np.fmax.reduce(every, axis=1), np.nan)
+        others, of_alternates = (
+            (self.plain_others, self.plain_alternates) if plain else (self.r_others, self.r_alternates)
+        )
+        every = np.column_stack([others, of_alternates[:, list(alternates)]])
+        return np.fmax.reduce(every, axis=1)
 
 
 def pair_function(sums: EffectSums) -> PairFunction:
     """Returns the statistics of every pair."""
     n, pair = len(sums.counts), sums.pair
-    r = torch.stack([_mean_by(pair, sums.r[:, kind], n) for kind in range(sums.n_kinds)], dim=1).numpy()
+    r, plain = (
+        torch.stack([_mean_by(pair, of_kinds[:, kind], n) for kind in range(sums.n_kinds)], dim=1).numpy()
+        for of_kinds in (sums.r, sums.plain)
+    )
     ranked = sums.negatives > 0
     rank = torch.where(ranked, sums.better + 1, 1).double()
     nan = torch.full_like(rank, torch.nan)
@@ -91,6 +108,9 @@ def pair_function(sums: EffectSums) -> PairFunction:
         r[:, STUDIED],
         _mean_by(pair, sums.r_others, n).numpy(),
         r[:, STUDIED + 1 :],
+        plain[:, STUDIED],
+        _mean_by(pair, sums.plain_others, n).numpy(),
+        plain[:, STUDIED + 1 :],
         top1,
         mrr,
         chance,

@@ -91,6 +91,10 @@ def test_everything_kept_is_what_the_definitions_say_item_by_item():
             return float(np.corrcoef(own[SHARED[0]], effect[SHARED[1]])[0, 1])
 
         assert float(sums.r[m, 0]) == pytest.approx(r(partner), abs=1e-5)
+        assert float(sums.plain[m, 0]) == pytest.approx(r(x["b"][m], x["a"][m]), abs=1e-5)
+        assert float(sums.plain[m, 2]) == pytest.approx(r(x["alternates"][m, 1], x["a"][m]), abs=1e-5)
+        plain_others = np.mean([r(one, x["a"][m]) for one in x["others_b"][m]])
+        assert float(sums.plain_others[m]) == pytest.approx(plain_others, abs=1e-5)
         alternates = [r(x["alternates"][m, i] - x["others_b"][m].mean(axis=0)) for i in range(2)]
         if m == 3:
             assert np.isnan(float(sums.r[m, 1]))
@@ -132,6 +136,8 @@ def test_the_statistics_of_a_pair_are_those_of_its_positions():
         tops = [np.argsort(-np.abs(z))[:MOVED] for z in (p, q)]
         assert told.signs[i] == pytest.approx(np.mean([(np.sign(p[t]) == np.sign(q[t])).mean() for t in tops]))
     assert told.positions.tolist() == [PER_PAIR - 1] + [PER_PAIR] * (N_PAIRS - 1)
+    np.testing.assert_allclose(told.best_negative([], plain=True), told.plain_others)
+    assert told.plain[2] == pytest.approx(sums.plain[PAIR == 2, 0].mean())
     best = told.best_negative([0])
     np.testing.assert_allclose(best, np.maximum(told.r_others, told.r_alternates[:, 0]))
 
