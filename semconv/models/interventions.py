@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _LOGITS = 2**25
 """Logits of branches held at once, 128 MB in float32; effects take as much again twice over."""
+_SCORES = {"cpu": 2**22, "cuda": 2**27}
+"""Scores of one attention head times heads times rows of text held at once; 16 MB on a CPU, whose caches like it."""
 _SAME = 0.05
 """How far the effect of a first change, taken both ways, may differ, as a share of it: bfloat16 rounds by less."""
 
@@ -153,24 +155,55 @@ class Interventions:
         self._check_edits(ids, edits)
         order = torch.argsort(edits.row, stable=True)
         rows, counts = torch.unique_consecutive(edits.row[order], return_counts=True)
-        ends = int(edits.position.max()) + self.n_next + 1
-        per_row = list(edits.position[order].split(counts.tolist()))
-        layout, real = layout_of(per_row, self.n_next, self.device)
-        sorted_edits, steps = edits.take(order), 1 + self.n_next
-        edit = torch.zeros(*real.shape, self.directions.shape[1], device=self.device)
-        places = real.reshape(len(rows), -1, steps)[:, :, 0].nonzero()
-        amount = sorted_edits.amount.to(self.device).float()[:, None]
-        edit[places[:, 0], places[:, 1] * steps] = amount * self.directions[sorted_edits.direction.to(self.device)]
-        stream = branched_streams(self.model, self.hook, ids[rows, :ends].to(self.device), layout, edit)
-        after = self._log_probabilities(stream[:, ends:][real])
-        at = layout.position[real] + ends * torch.arange(len(rows), device=self.device)[:, None].expand_as(real)[real]
-        unique, which = torch.unique(at, return_inverse=True)
-        before = self._log_probabilities(stream[:, :ends].flatten(0, 1)[unique])
-        after -= before[which]
-        kl = -torch.einsum("nv,nv->n", before.exp()[which], after)
-        back = torch.argsort(order).to(self.device)
+        ends, cuts = int(edits.position.max()) + self.n_next + 1, counts.cumsum(0) - counts
+        streams, bases, which = list[Tensor](), list[Tensor](), list[Tensor]()
+        n_bases, at_once = 0, self._rows_at_once(ends + int(counts.max()) * (1 + self.n_next))
+        for group in torch.arange(len(rows)).split(at_once):
+            first, last = int(cuts[group[0]]), int(cuts[group[-1]] + counts[group[-1]])
+            after, before, base = self._streams(ids[rows[group], :ends], edits.take(order[first:last]), counts[group])
+            streams.append(after)
+            bases.append(before)
+            which.append(base + n_bases)
+            n_bases += len(before)
+        change = self._log_probabilities(torch.cat(streams))
+        before, base = self._log_probabilities(torch.cat(bases)), torch.cat(which)
+        change -= before[base]
+        kl = -torch.einsum("nv,nv->n", before.exp()[base], change).clamp(max=0)
+        back, steps = torch.argsort(order).to(self.device), 1 + self.n_next
         shape = len(edits), steps
-        return Effects(torch.arange(len(edits)), after.reshape(*shape, -1)[back], kl.clamp(min=0).reshape(shape)[back])
+        return Effects(torch.arange(len(edits)), change.reshape(*shape, -1)[back], kl.reshape(shape)[back])
+
+    def _rows_at_once(self, length: int) -> int:
+        """Returns how many rows of text are read together, so that the scores of their attention stay within a bound.
+
+        Args:
+            length: positions of the text and rows of branches.
+        """
+        heads = int(getattr(text_config(self.model), "num_attention_heads", None) or 1)
+        return max(1, _SCORES.get(self.device.type, _SCORES["cuda"]) // (heads * length**2))
+
+    def _streams(self, ids: Tensor, edits: Edits, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the last stream after every change and before it.
+
+        Args:
+            ids: [B, T], the rows that edits are in.
+            edits: those of the first row, of the second and so on.
+            counts: how many edits each row has.
+
+        Returns:
+            After: [n (1 + n_next), d_model]. Before: [m, d_model], each position once. Which of the latter each of the
+            former stands at: int64 [n (1 + n_next)].
+        """
+        steps, length = 1 + self.n_next, ids.shape[1]
+        layout, real = layout_of(list(edits.position.split(counts.tolist())), self.n_next, self.device)
+        edit = torch.zeros(*real.shape, self.directions.shape[1], device=self.device)
+        places = real[:, ::steps].nonzero()
+        amount = edits.amount.to(self.device).float()[:, None]
+        edit[places[:, 0], places[:, 1] * steps] = amount * self.directions[edits.direction.to(self.device)]
+        stream = branched_streams(self.model, self.hook, ids.to(self.device), layout, edit)
+        row = torch.arange(len(ids), device=self.device)[:, None].expand_as(real)
+        unique, which = torch.unique((layout.position + length * row)[real], return_inverse=True)
+        return stream[:, length:][real], stream[:, :length].flatten(0, 1)[unique], which
 
     def stream_effects(self, ids: Tensor, edits: Edits) -> Iterator[Effects]:
         """Yields the effects of any number of edits, some at a time, those of a row of text together where they fit.
