@@ -25,7 +25,7 @@ from semconv.core.activation_store import ActivationStore
 from semconv.core.correlate import best_matches
 from semconv.matching.filters import match_features, r_without_of
 from semconv.matching.hard_negatives import hard_negatives
-from semconv.matching.joint_positions import JointPositions, activations_at, joint_positions
+from semconv.matching.joint_positions import JointPositions, activations_at, at_same_token, joint_positions
 from semconv.models.decoders import decoder_rows
 from semconv.models.function import OTHERS, FunctionSide, functional_effects
 from semconv.models.interventions import Edits, Interventions, naive_change
@@ -34,6 +34,7 @@ from semconv.models.model_activations import load_model
 from semconv.models.sources import model_folder, tokenizer_file
 from semconv.pipeline.reproduce import load_blocks
 from semconv.runs.run import Run
+from semconv.statistics.effects import EffectSums
 from semconv.statistics.function_scores import MOVED, PairFunction, layer_function, pair_function
 from semconv.statistics.resampling import halves, spans_document_starts
 from semconv.suite.config import MatchConfig, load_suite
@@ -131,16 +132,17 @@ def naive_seconds(side: FunctionSide, feature: ndarray, at: JointPositions, n: i
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Changes of A and of B, and their CPU seconds."""
+class Found:
+    """What was kept of effects; changes of A and of B, and their CPU seconds."""
 
+    sums: EffectSums
     changes: tuple[int, int]
     cpu: float
 
 
 def compared(
     sides: list[FunctionSide], pairs: tuple[ndarray, ndarray], at: JointPositions, alternates: ndarray, tokens: ndarray
-) -> Cost:
+) -> Found:
     """Takes the effects at positions of one kind and prints what they say."""
     shared = SharedTokens.same(sides[0].interventions.readout.vocab_size)
     cpu, wall = time.process_time(), time.perf_counter()
@@ -158,7 +160,27 @@ def compared(
     print(f"chance of top-1 {layer.within_token_chance:.3f}")
     changes = len(at) * (1 + OTHERS), int(len(at) * (2 + OTHERS) + (alternates[at.pair] >= 0).sum())
     print(f"\nAt most {changes[0]} and {changes[1]} changes in {cpu:.1f} CPU seconds, {wall:.1f} s of wall time\n")
-    return Cost(changes, cpu)
+    return Found(sums, changes, cpu)
+
+
+def print_elsewhere(
+    sides: list[FunctionSide], pairs: tuple[ndarray, ndarray], at: JointPositions, sums: EffectSums
+) -> None:
+    """Prints how alike effects are where A's is taken at another position of the same token."""
+    blocks = sides[0].blocks
+    some, tokens = at_same_token(at, blocks.ids[blocks.mask].numpy())
+    n, key = blocks.n_tokens, at.pair * blocks.n_tokens + at.token
+    here = torch.from_numpy(np.searchsorted(key, some.pair * n + some.token))
+    shared, none = SharedTokens.same(sides[0].interventions.readout.vocab_size), np.full((len(pairs[0]), 0), -1)
+    there = functional_effects((sides[0], sides[1]), pairs, some, shared, none, random=False, tokens_a=tokens)
+    rows: list[list[str]] = []
+    for name, one, other in (("effects", sums.plain, there.plain), ("residual effects", sums.r, there.r)):
+        of_pairs = [np.bincount(some.pair, x.numpy()) / np.bincount(some.pair) for x in (one[here, 0], other[:, 0])]
+        known = np.isfinite(of_pairs).all(axis=0)
+        rows.append([name, *(f"{x[known].mean():.3f}" for x in of_pairs), str(known.sum()), str(len(some))])
+    titles = ["Partner", "same position", "A's at another of the same token", "pairs", "positions"]
+    print("## The same token elsewhere\n")
+    print(table(titles, rows) + "\n")
 
 
 def print_lens(sides: list[FunctionSide], pairs: tuple[ndarray, ndarray]) -> None:
@@ -198,12 +220,13 @@ def main() -> None:
     print(f"## {len(strongest)} strongest positions\n")
     compared(sides, pairs, strongest, alternates, tokens)
     print(f"## {len(uniform)} positions drawn uniformly\n")
-    cost = compared(sides, pairs, uniform, alternates, tokens)
+    found = compared(sides, pairs, uniform, alternates, tokens)
+    print_elsewhere(sides, pairs, uniform, found.sums)
     print_lens(sides, pairs)
     naive = [naive_seconds(side, f, uniform, options.naive) for side, f in zip(sides, pairs, strict=True)]
-    whole = sum(one[0] * count for one, count in zip(naive, cost.changes, strict=True))
+    whole = sum(one[0] * count for one, count in zip(naive, found.changes, strict=True))
     print(f"Full passes: {naive[0][0]:.4f} and {naive[1][0]:.4f} CPU seconds a change, so {whole:.0f} s;", end=" ")
-    print(f"{whole / cost.cpu:.0f} times as long. Largest difference of effects {max(one[1] for one in naive):.1e}")
+    print(f"{whole / found.cpu:.0f} times as long. Largest difference of effects {max(one[1] for one in naive):.1e}")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,33 @@ class JointPositions:
         return JointPositions(self.pair[kept], self.token[kept], self.strongest[kept], self.documents, self.reasons)
 
 
+def at_same_token(at: JointPositions, ids: Int[ndarray, " n_tokens"]) -> tuple[JointPositions, Int[ndarray, " k"]]:
+    """Returns positions with, for each, another of the same pair and kind at which the same token stands.
+
+    They are in another document. What both features still do alike from one to the other is told by the token.
+
+    Args:
+        at: positions.
+        ids: token of every position that counts.
+
+    Returns:
+        Those of `at` that have another, and the others, int64 [k]: the next of the same pair, kind and token, of the
+        last the first.
+    """
+    key = np.stack([at.pair, at.strongest, ids[at.token]])
+    order = np.lexsort((at.token, *key))
+    new = np.append(True, (np.diff(key[:, order]) != 0).any(axis=0)) if len(at) else np.empty(0, dtype=bool)
+    begins = np.flatnonzero(new)
+    sizes = np.diff(np.append(begins, len(at)))
+    group = np.cumsum(new) - 1
+    step = (np.arange(len(at)) - begins[group] + 1) % sizes[group] + begins[group]
+    other = np.empty(len(at), dtype=np.int64)
+    other[order] = at.token[order[step]]
+    kept = other != at.token
+    found = JointPositions(at.pair[kept], at.token[kept], at.strongest[kept], at.documents, at.reasons)
+    return found, other[kept]
+
+
 def joint_positions(
     acts: tuple[SparseActivations, SparseActivations],
     pairs: tuple[Int[ndarray, " n_pairs"], Int[ndarray, " n_pairs"]],

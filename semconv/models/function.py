@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -77,6 +77,7 @@ def functional_effects(
     n_others: int = OTHERS,
     random: bool = True,
     seed: int = 0,
+    tokens_a: Int[ndarray, " m"] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EffectSums:
     """Ablates both features of every pair where both fire, and keeps what `EffectSums` does.
@@ -95,6 +96,8 @@ def functional_effects(
         n_others: others per position.
         random: whether to add a random direction as kind k + 1, which is ranked with no hard negatives.
         seed: of the run.
+        tokens_a: positions at which A's feature is ablated in place of those of `at`, such as others of the same token
+            (`at_same_token`), which makes a null: what the token alone has both features do.
         progress: told the items that are done and all there are.
 
     Raises:
@@ -107,26 +110,19 @@ def functional_effects(
             f"both sides must be of the same positions and some studied, got {a.acts.n_tokens} and {b.acts.n_tokens} "
             f"with {len(at)} studied"
         )
-    n_pairs, n_alternates = alternates.shape
-    none = np.full((n_pairs, 1), -1)
-    plan_a = _planned(a, pairs[0], at, none[:, :0], (n_others, seed, False))
+    n_pairs, n_kinds = len(alternates), 1 + alternates.shape[1] + int(random)
+    at_a = at if tokens_a is None else replace(at, token=tokens_a)
+    plan_a = _planned(a, pairs[0], at_a, alternates[:, :0], (n_others, seed, False))
     plan_b = _planned(b, pairs[1], at, alternates, (n_others, seed, random))
     if random:
         of_b = of_b.along(torch.cat([of_b.directions, _random(of_b, pairs, b.acts.n_features, seed)]))
-    sums = EffectSums(
-        torch.from_numpy(at.pair),
-        n_pairs,
-        (of_a.readout.vocab_size, of_b.readout.vocab_size),
-        (shared.a, shared.b),
-        1 + n_alternates + int(random),
-    )
-    unranked = (1 + n_alternates,) if random else ()
-    read = (a.blocks.ids, a.places()), (b.blocks.ids, b.places())
-    done = 0
-    for items in _pieces(at, read[0][1], (plan_a, plan_b), min(_ROWS, of_a.per_pass(), of_b.per_pass())):
-        rows_a = _effects(of_a, plan_a, items, at, read[0])
-        rows_b = _effects(of_b, plan_b, items, at, read[1])
-        sums.add(torch.from_numpy(items), rows_a, rows_b, unranked)
+    sizes = of_a.readout.vocab_size, of_b.readout.vocab_size
+    sums = EffectSums(torch.from_numpy(at.pair), n_pairs, sizes, (shared.a, shared.b), n_kinds)
+    read_a, read_b = (a.blocks.ids, a.places()), (b.blocks.ids, b.places())
+    done, most = 0, min(_ROWS, of_a.per_pass(), of_b.per_pass())
+    for items in _pieces(at, read_b[1], (plan_a, plan_b), most):
+        rows = _effects(of_a, plan_a, items, at_a, read_a), _effects(of_b, plan_b, items, at, read_b)
+        sums.add(torch.from_numpy(items), *rows, unranked=(n_kinds - 1,) if random else ())
         done += len(items)
         progress(done, len(at))
     return sums

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from semconv import InputError, SparseActivations
-from semconv.matching.joint_positions import activations_at, joint_positions, others_at
+from semconv.matching.joint_positions import JointPositions, activations_at, at_same_token, joint_positions, others_at
 
 N, F = 600, 5
 DOCUMENTS = np.repeat(np.arange(60), 10)
@@ -75,3 +75,14 @@ def test_activations_and_others_are_those_of_the_sides():
 def test_sides_over_different_tokens_are_refused():
     with pytest.raises(InputError, match="the same positions, got 600, 599 and 600"):
         joint_positions((SIDES[0], SIDES[1].rows(0, 599)), PAIRS, DOCUMENTS, HELD_OUT)
+
+
+def test_the_same_token_elsewhere_is_of_the_same_pair_and_kind():
+    pair, token = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([10, 20, 30, 40, 10, 20, 50])
+    strongest = np.array([False, False, False, True, False, False, False])
+    ids = np.zeros(60, dtype=np.int64)
+    ids[[20, 40]] = 5
+    found, other = at_same_token(JointPositions(pair, token, strongest, np.array([9, 9]), ("", "")), ids)
+    told = list(zip(found.pair.tolist(), found.token.tolist(), other.tolist(), strict=True))
+    assert told == [(0, 10, 30), (0, 30, 10), (1, 10, 50), (1, 50, 10)]
+    assert len(at_same_token(found.kind(True), ids)[1]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,20 @@ def test_a_model_with_itself_agrees_wholly(sides: tuple[FunctionSide, FunctionSi
     layer = layer_function(sums, told, np.arange(3), [])
     assert layer.retrieval_top1 == 1
     assert np.isnan(layer.rsa)  # three pairs
+
+
+def test_elsewhere_in_a_the_effects_are_those_of_these_positions(
+    sides: tuple[FunctionSide, FunctionSide], at: JointPositions
+):
+    none = np.full((3, 0), -1)
+    elsewhere = replace(at, token=np.roll(at.token, 1))
+    mixed, there, here = (
+        functional_effects(sides, PAIRS, where, SHARED, none, n_others=N_OTHERS, tokens_a=tokens)
+        for where, tokens in ((at, elsewhere.token), (elsewhere, None), (at, None))
+    )
+    torch.testing.assert_close(mixed.effect_a, there.effect_a, rtol=0, atol=1e-5)
+    torch.testing.assert_close(mixed.effect_b, here.effect_b, rtol=0, atol=1e-5)
+    assert not torch.allclose(mixed.r[:, 0], here.r[:, 0], atol=0.01)
 
 
 def test_sides_of_other_positions_and_no_positions_are_refused(
