@@ -208,7 +208,7 @@ def layer_function(
 
     Args:
         sums: of the layer pair.
-        told: what `pair_function` says of it.
+        told: statistics of its pairs (`pair_function`).
         tokens: int [n_pairs], number of the top token of each pair, by which pairs are clustered.
         alternates: which alternates are hard negatives, by number from 0.
         n_flips: draws of the sign-flip test.

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from semconv import InputError
+from semconv.models.branches import Layout
 from semconv.models.interventions import Edits, Interventions, naive_change
 from semconv.models.model_activations import load_model
 from tests._helpers.tiny_models import CONFIGS, save, tiny_llava, tiny_model, tiny_multimodal
@@ -138,3 +139,24 @@ def test_hooks_that_cannot_be_changed_and_directions_of_another_width_are_refuse
         Interventions(model, "blocks.3.hook_resid_post", directions(model))
     with pytest.raises(InputError, match=r"must be \[n, 16\], the width of blocks.0.hook_resid_post, got \[5, 7\]"):
         Interventions(model, HOOKS[0], directions(model, 7))
+
+
+@pytest.mark.parametrize("family", ["gemma2", "llama", "gpt2"])
+def test_a_model_that_is_read_wrongly_is_refused(family: str, monkeypatch: pytest.MonkeyPatch):
+    """The comparison before the first effect can fail: here branches read what they replace as well."""
+    model, right = tiny_model(family), Layout.mask
+
+    def wrong(self: Layout, given: torch.Tensor, n_rows: int) -> torch.Tensor:
+        return right(Layout(self.position, self.branch, self.first + 2), given, n_rows)
+
+    monkeypatch.setattr(Layout, "mask", wrong)
+    with pytest.raises(InputError, match=f"type '{family}' does not read a position by the keys and values"):
+        Interventions(model, HOOKS[0], directions(model))
+
+
+def test_sixteen_bits_are_taken_and_rounded():
+    model = tiny_model("gemma2").to(torch.bfloat16)
+    found = Interventions(model, HOOKS[0], directions(model)).effects(IDS, edits()).change
+    expected = naive_change(model.float(), HOOKS[0], directions(model), IDS, edits())
+    assert found.dtype == torch.float32
+    assert float((found - expected).norm() / expected.norm()) < 0.1
