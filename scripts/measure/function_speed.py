@@ -1,6 +1,6 @@
 """What ablating the features of pairs in both models finds and costs, on a finished run of the mini suite.
 
-    python scripts/measure/function_speed.py RUN [--layers 2 4] [--pairs 300] [--positions 16] [--naive 40]
+    python scripts/measure/function_speed.py RUN [--layers 2 4 | --control NAME] [--pairs 300] [--positions 16]
 
 Pairs are matched on one half of the documents and their features ablated in the other. Prints Markdown: the functional
 agreement of partners beside that of every alternate, with positions drawn uniformly and with the strongest; the logit
@@ -37,7 +37,7 @@ from semconv.runs.run import Run
 from semconv.statistics.effects import EffectSums
 from semconv.statistics.function_scores import MOVED, PairFunction, layer_function, pair_function
 from semconv.statistics.resampling import halves, spans_document_starts
-from semconv.suite.config import MatchConfig, load_suite
+from semconv.suite.config import MatchConfig, ModelConfig, SaeConfig, load_suite
 from semconv.suite.hooks import hook_name
 from semconv.system.markdown import table
 from semconv.text.shared_tokens import SharedTokens
@@ -49,14 +49,16 @@ PARTNERS = 50
 """Best partners of every feature among which alternates are looked for."""
 
 
-def sides_of(run: Run, layers: tuple[int, int], blocks: tuple[TokenBlocks, TokenBlocks]) -> list[FunctionSide]:
-    """Opens both models and what was encoded at one layer of each."""
+def sides_of(
+    run: Run, of: tuple[tuple[ModelConfig, SaeConfig], ...], blocks: tuple[TokenBlocks, TokenBlocks]
+) -> list[FunctionSide]:
+    """Opens both models and what was encoded with an SAE of each."""
     found: list[FunctionSide] = []
-    for model, layer, text in zip((run.suite.model_a, run.suite.model_b), layers, blocks, strict=True):
-        sae = next(sae for sae in model.saes if sae.hook == hook_name(layer))
+    for (model, sae), text in zip(of, blocks, strict=True):
         rows = torch.from_numpy(decoder_rows(run.decoder_path(model, sae)))
-        interventions = Interventions(load_model(model_folder(model)), sae.hook, rows)
-        found.append(FunctionSide(interventions, ActivationStore(run.store_path(model, sae)).load(), text))
+        network = load_model(model_folder(model), untrained_seed=model.untrained_seed)
+        store = ActivationStore(run.store_path(model, sae))
+        found.append(FunctionSide(Interventions(network, sae.hook, rows), store.load(), text))
     return found
 
 
@@ -199,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run of the mini suite, with its stores")
     parser.add_argument("--layers", type=int, nargs=2, default=(2, 4))
+    parser.add_argument("--control", help="compare the two SAEs of a control of the suite instead")
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--positions", type=int, default=16)
     parser.add_argument("--naive", type=int, default=40, help="changes per model that full passes are timed on")
@@ -206,7 +209,14 @@ def main() -> None:
     run = Run(load_suite("mini"), options.run)
     run.read_places()
     blocks = load_blocks(run)
-    sides = sides_of(run, (options.layers[0], options.layers[1]), blocks)
+    models = run.suite.model_a, run.suite.model_b
+    if options.control:
+        control = next(one for one in run.suite.controls if one.name == options.control)
+        of = tuple((model, model.saes[0]) for model in (control.model_a, control.model_b))
+    else:
+        hooks = [hook_name(layer) for layer in options.layers]
+        of = tuple((m, next(sae for sae in m.saes if sae.hook == h)) for m, h in zip(models, hooks, strict=True))
+    sides = sides_of(run, of, blocks)
     texts = token_texts(load_tokenizer(tokenizer_file(run.suite.corpus)))
     documents = blocks[0].document[blocks[0].mask]
     half, held_out = (part.numpy() for part in halves(spans_document_starts(documents), len(documents), seed=0))
