@@ -177,8 +177,9 @@ def print_elsewhere(
     there = functional_effects((sides[0], sides[1]), pairs, some, shared, none, random=False, tokens_a=tokens)
     rows: list[list[str]] = []
     for name, one, other in (("effects", sums.plain, there.plain), ("residual effects", sums.r, there.r)):
-        of_pairs = [np.bincount(some.pair, x.numpy()) / np.bincount(some.pair) for x in (one[here, 0], other[:, 0])]
-        known = np.isfinite(of_pairs).all(axis=0)
+        counts = np.maximum(np.bincount(some.pair), 1)
+        of_pairs = [np.bincount(some.pair, x.numpy()) / counts for x in (one[here, 0], other[:, 0])]
+        known = np.isfinite(of_pairs).all(axis=0) & (np.bincount(some.pair) > 0)
         rows.append([name, *(f"{x[known].mean():.3f}" for x in of_pairs), str(known.sum()), str(len(some))])
     titles = ["Partner", "same position", "A's at another of the same token", "pairs", "positions"]
     print("## The same token elsewhere\n")
