@@ -24,7 +24,7 @@ from numpy import ndarray
 from semconv.core.activation_store import ActivationStore
 from semconv.core.correlate import best_matches
 from semconv.matching.filters import match_features, r_without_of
-from semconv.matching.hard_negatives import hard_negatives
+from semconv.matching.hard_negatives import hard_negatives, most_co_active
 from semconv.matching.joint_positions import JointPositions, activations_at, at_same_token, joint_positions
 from semconv.models.decoders import decoder_rows
 from semconv.models.function import OTHERS, FunctionSide, functional_effects
@@ -90,6 +90,7 @@ def shown(told: PairFunction, alternates: ndarray) -> list[list[str]]:
         rows += [
             (f"{what}: partner", own),
             (f"{what}: dose-matched others there", others),
+            (f"{what}: most co-active there", of_alternates[:, 2]),
             (f"{what}: second best by r", of_alternates[:, 1]),
             (f"{what}: random direction", of_alternates[:, -1]),
             (f"{what}: partner less the best hard negative", own - best),
@@ -148,6 +149,7 @@ def compared(
     """Takes the effects at positions of one kind and prints what they say."""
     shared = SharedTokens.same(sides[0].interventions.readout.vocab_size)
     cpu, wall = time.process_time(), time.perf_counter()
+    alternates = np.column_stack([alternates, most_co_active(sides[1].acts, at, pairs[1])])
     sums = functional_effects((sides[0], sides[1]), pairs, at, shared, alternates, n_others=OTHERS)
     told = pair_function(sums)
     layer = layer_function(sums, told, tokens, range(alternates.shape[1]))

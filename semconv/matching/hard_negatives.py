@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from numpy import ndarray
 
 from semconv.core.correlate import BestMatches
+from semconv.core.sparse import SparseActivations
+from semconv.matching.joint_positions import JointPositions
 from semconv.system.errors import InputError
 
 NEGATIVES = ("same_token", "second_best")
@@ -41,6 +44,28 @@ def hard_negatives(
     token = np.where(others >= 0, top_tokens_b[others], -1)
     same = np.where((token >= 0) & (token == top_tokens_b[b][:, None]), others, -1)
     return np.stack([_first(same), _first(others)], axis=1)
+
+
+def most_co_active(acts: SparseActivations, at: JointPositions, partners: Int[ndarray, " n"]) -> Int[ndarray, " n"]:
+    """Returns, for every pair, the feature of B that fires at most of its positions beside the partner.
+
+    Args:
+        acts: of B.
+        at: positions of the pairs.
+        partners: feature of B of every pair.
+
+    Returns:
+        int64 [n], of equals the lowest; -1 for a pair without positions or at whose positions no other feature fires.
+    """
+    out = np.full(len(partners), -1)
+    cuts = np.searchsorted(at.pair, np.arange(len(partners) + 1))
+    for pair in np.unique(at.pair).tolist():
+        tokens = torch.from_numpy(at.token[cuts[pair] : cuts[pair + 1]]).to(acts.device)
+        counts = acts.tokens(tokens).active_counts()
+        counts[int(partners[pair])] = 0
+        if int(counts.max()):
+            out[pair] = int(counts.argmax())
+    return out
 
 
 def _first(candidates: Int[ndarray, "n k"]) -> Int[ndarray, " n"]:

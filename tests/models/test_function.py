@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor
 
 from semconv import InputError, SparseActivations, TokenBlocks
-from semconv.matching.hard_negatives import hard_negatives
 from semconv.matching.joint_positions import JointPositions, joint_positions, others_at
 from semconv.models import function
 from semconv.models.function import FunctionSide, functional_effects
@@ -163,17 +161,3 @@ def test_sides_of_other_positions_and_no_positions_are_refused(
         FunctionSide(sides[0].interventions, sides[0].acts.rows(0, 20), BLOCKS)
     with pytest.raises(InputError, match="a direction is needed for 11 features, got 9"):
         FunctionSide(sides[0].interventions, sides[1].acts, BLOCKS)
-
-
-def test_hard_negatives_are_the_best_others_and_those_of_the_token():
-    from types import SimpleNamespace
-
-    index = torch.tensor([[3, 1, 2, 0], [2, 3, -1, -1], [1, -1, -1, -1]])
-    matches: Any = SimpleNamespace(
-        a_to_b=SimpleNamespace(index=index), b_to_a=SimpleNamespace(index=torch.zeros(4, 1, dtype=torch.int64))
-    )
-    tokens = np.array([7, 8, 7, 9])
-    found = hard_negatives(matches, (np.array([0, 1, 2]), np.array([0, 2, 1])), tokens)
-    assert found.tolist() == [[2, 3], [-1, 3], [-1, -1]]
-    with pytest.raises(InputError, match="needed for 4 features, got 3"):
-        hard_negatives(matches, (np.array([0]), np.array([0])), tokens[:3])
