@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from semconv.models.branches import begin_block, branched_streams, layout_of
-from semconv.models.model_activations import stream_width, streams, text_config, transformer_blocks
+from semconv.models.branches import branched_streams, layout_of
+from semconv.models.model_activations import stream_width, streams, text_config
 from semconv.models.readout import Readout
 from semconv.models.splicing import spliced, why_not_spliced
 from semconv.statistics.permutation import generator
@@ -137,11 +137,6 @@ class Interventions:
         other.directions = directions.to(self.device).float()
         other.n_next = self.n_next if n_next is None else n_next
         return other
-
-    @property
-    def n_blocks_after(self) -> int:
-        """How many blocks a change passes through, that of the hook included if the change is made inside it."""
-        return len(transformer_blocks(self.model)) - begin_block(self.hook)[0]
 
     def per_pass(self) -> int:
         """Returns how many edits `effects` should be given at once, so that their logits stay within a bound."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import torch
 
 from semconv import InputError
 from semconv.models.branches import Layout
-from semconv.models.interventions import Edits, Interventions, naive_change
+from semconv.models.interventions import Edits, Interventions, directions_of, naive_change
 from semconv.models.model_activations import load_model
+from semconv.models.sae_fit import Reader
 from tests._helpers.tiny_models import CONFIGS, save, tiny_llava, tiny_model, tiny_multimodal
 from tests.conftest import requires_models
 
@@ -160,3 +162,13 @@ def test_sixteen_bits_are_taken_and_rounded():
     expected = naive_change(model.float(), HOOKS[0], directions(model), IDS, edits())
     assert found.dtype == torch.float32
     assert float((found - expected).norm() / expected.norm()) < 0.1
+
+
+def test_directions_are_decoder_rows_at_their_place_in_the_stream():
+    rows = torch.arange(6.0).reshape(2, 3)
+    sae: Any = SimpleNamespace(W_dec=rows, cfg=SimpleNamespace(normalize_activations="none"))
+    found = directions_of(Reader(sae, "blocks.0.attn.hook_z", "blocks.0.attn.hook_z", first=3), width=9)
+    assert found.tolist() == [[0, 0, 0, 0, 1, 2, 0, 0, 0], [0, 0, 0, 3, 4, 5, 0, 0, 0]]
+    sae.cfg.normalize_activations = "layer_norm"
+    with pytest.raises(InputError, match=r"scales its output anew at every token \(layer_norm\)"):
+        directions_of(Reader(sae, "blocks.0.hook_resid_post", "blocks.0.hook_resid_post"), width=3)
