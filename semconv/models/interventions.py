@@ -274,10 +274,8 @@ def directions_of(reader: Reader, width: int) -> Tensor:
         InputError: the SAE scales its output anew at every token, so that no direction and no dose is a feature's own.
     """
     how = getattr(reader.sae.cfg, "normalize_activations", "none")
-    if how not in ("none", "expected_average_only_in"):  # the latter is folded into the weights when an SAE is loaded
-        raise InputError(
-            f"the SAE normalises what it reads at every token ({how}), so a unit of a feature has no fixed size"
-        )
+    if how not in ("none", "expected_average_only_in"):  # the latter scales while an SAE is trained alone
+        raise InputError(f"the SAE scales its output anew at every token ({how}), so a unit of a feature has no size")
     rows = reader.sae.W_dec.detach().float()
     out = rows.new_zeros(len(rows), width)
     out[:, reader.first : reader.first + rows.shape[1]] = rows
