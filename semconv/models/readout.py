@@ -1,0 +1,129 @@
+"""From the stream after the last block to logits: a model's final norm and head, checked against the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semconv.models.model_activations import has_head, language_model, streams, text_config, transformer_blocks
+from semconv.suite.hooks import hook_name
+from semconv.system.errors import InputError, refusing
+
+_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
+_CLOSE = 1e-2
+"""How far the logits of a `Readout` may be from the model's, as a share of the largest: roundings of bfloat16 are less,
+a scale, a cap or a norm that was missed is more."""
+
+
+class Readout:
+    """The final norm and the head of a model.
+
+    Args:
+        model: a language model in evaluation mode, on one device.
+
+    Raises:
+        InputError: the model does not predict the next token, or does so in a way that is not its final norm, its head,
+            a scale and a cap of logits.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        kind, config = text_config(model).model_type, text_config(model)
+        if not has_head(model):
+            raise InputError(
+                f"effects on the next token need a model with a head for it, this one (type {kind!r}) has none"
+            )
+        decoder, wrapper = language_model(model), _any(model)
+        found = [getattr(decoder, name, None) for name in _NORMS]
+        self.norm: nn.Module | None = next((one for one in found if isinstance(one, nn.Module)), None)
+        self.projection: nn.Module | None = getattr(decoder, "project_out", None)  # OPT-350m
+        self.head: nn.Module = wrapper.get_output_embeddings()
+        self.scale = float(getattr(config, "logit_scale", None) or 1) / float(
+            getattr(config, "logits_scaling", None) or 1
+        )
+        cap = getattr(config, "final_logit_softcapping", None)
+        self.cap: float | None = None if cap is None else float(cap)
+        self._check(model, kind)
+
+    @torch.inference_mode()
+    def _check(self, model: nn.Module, kind: str) -> None:
+        ids = torch.arange(1, 5)[None] % int(text_config(model).vocab_size)
+        last = hook_name(len(transformer_blocks(model)) - 1)
+        with refusing(f"a model of type {kind!r} does not read text"):
+            expected: Tensor = _any(model)(
+                input_ids=ids.to(next(model.parameters()).device), use_cache=False
+            ).logits.float()
+        found = self.logits(streams(model, ids, [last])[last])
+        if found.shape != expected.shape or not bool(
+            (found - expected).abs().max() <= _CLOSE * expected.abs().max() + 1e-6
+        ):
+            raise InputError(
+                f"the logits of a model of type {kind!r} are not its final norm and head of the last block's output, "
+                "so the effect of a feature on them cannot be taken"
+            )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of logits."""
+        weight: Any = self.head.weight
+        return int(weight.shape[0])
+
+    @property
+    def norm_width(self) -> int | None:
+        """Width of the stream that the final norm takes; None where there is none."""
+        weight: Any = getattr(self.norm, "weight", None)
+        return None if weight is None else int(weight.shape[0])
+
+    def logits(self, stream: Tensor) -> Tensor:
+        """Returns float32 logits [..., V] of the stream after the last block [..., d_model]."""
+        normed = stream if self.norm is None else self.norm(stream)
+        out = self.head(normed if self.projection is None else self.projection(normed)).float()
+        if self.scale != 1:
+            out = out * self.scale
+        return out if self.cap is None else self.cap * torch.tanh(out / self.cap)
+
+    def lens(self, directions: Tensor) -> Tensor:
+        """Returns what directions of the stream promote and suppress, float32 [n, V]: the logit lens.
+
+        Final norm and head are taken of the direction itself (nostalgebraist 2020; so do feature dashboards, where the
+        norm's weights are folded into the head). Biases, which are the same for all directions, and the cap of logits,
+        which changes no order, are left out.
+
+        Args:
+            directions: float [n, d_model] on the model's device, such as decoder rows.
+        """
+        given: Any = self.head.weight
+        x = directions.to(given.dtype)
+        normed = x if self.norm is None else self.norm(x) - self.norm(torch.zeros_like(x[:1]))
+        if self.projection is not None:
+            normed = self.projection(normed) - self.projection(torch.zeros_like(normed[:1]))
+        return (normed @ given.T).float() * self.scale
+
+
+def _any(model: nn.Module) -> Any:
+    return model
+
+
+class LastBlockReached(Exception):  # noqa: N818 - a signal, not an error
+    """Ends a forward pass after the last block."""
+
+
+@contextmanager
+def stopping_after_last_block(model: nn.Module) -> Generator[list[Tensor]]:
+    """Within it, one forward pass ends after the last block, whose output is in the list by then."""
+    held: list[Tensor] = []
+
+    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+        held.append(output[0] if isinstance(output, tuple) else output)  # pyright: ignore
+        raise LastBlockReached
+
+    handle = transformer_blocks(model)[-1].register_forward_hook(keep)
+    try:
+        yield held
+    except LastBlockReached:
+        pass
+    finally:
+        handle.remove()
