@@ -164,12 +164,9 @@ def dictionary(
     text: Annotated[Path, typer.Option("--text", help="Text to learn it from, as for `compare`.")],
     target: Annotated[Path, typer.Option("--out", help="Folder to write, in sae-lens's format.")],
     layer: Annotated[int | None, typer.Option(help="Block whose output is decomposed.")] = None,
-    hook: Annotated[
-        str | None, typer.Option(help="Another stream to decompose instead, such as blocks.3.hook_mlp_out.")
-    ] = None,
+    hook: Annotated[str | None, typer.Option(help="Another stream instead, such as blocks.3.hook_mlp_out.")] = None,
     untrained_seed: Annotated[
-        int | None,
-        typer.Option(help="Decompose the untrained twin instead: the model's shape, weights drawn from this seed."),
+        int | None, typer.Option(help="Decompose the untrained twin: the model's shape, weights drawn from this seed.")
     ] = None,
     trained_embeddings: Annotated[
         bool, typer.Option("--trained-embeddings", help="Of the twin, draw the blocks alone; the rest is the model's.")

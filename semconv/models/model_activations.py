@@ -160,7 +160,7 @@ def _trained(path: str | Path, config: Any, load: dict[str, Any], n_whole: int) 
     load |= {"ignore_mismatched_sizes": True}  # which lists them
 
     def loaded(kind: Any) -> tuple[Any, set[str], set[str]]:
-        with refusing(f"cannot load model {path}"):
+        with refusing(f"cannot load model {path}"), _without_report():
             model, info = kind.from_pretrained(**where_to_load(path), config=config, output_loading_info=True, **load)
         check_shapes(f"model {path}", info["mismatched_keys"])
         return model, set(info["missing_keys"]), set(info["unexpected_keys"])
@@ -173,6 +173,19 @@ def _trained(path: str | Path, config: Any, load: dict[str, Any], n_whole: int) 
     left_out = range(int(text_config(model).num_hidden_layers), n_whole)
     check_weights(f"model {path}", _needed(model, missing), without_blocks(f"model {path}", unexpected, left_out))
     return model
+
+
+@contextmanager
+def _without_report() -> Generator[None]:
+    """Keeps transformers from printing which weights it did not take: that is checked, and said, here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _needed(model: PreTrainedModel, keys: set[str]) -> set[str]:

@@ -188,8 +188,8 @@ def chunk_of(null: str) -> type[RematchChunk]:
 def matched_again(suite: SuiteConfig, tag: str) -> dict[AgainNull, int]:
     """Returns the nulls under which two SAEs are matched again, by what begins the names of their tasks -> draws.
 
-    A ceiling, of which nobody asks whether it is chance, has none; the strongest pairs of floors and of the trained
-    models beside them, which are only held against each other, have the first that the suite draws.
+    Ceilings have none: that one model agrees with itself is not asked of chance. The strongest pairs of floors, and of
+    the trained models beside them, are held against each other, and have the first that the suite draws.
     """
     drawn = suite.null.matched_again
     if tag in {control_tag(one.name) for one in suite.controls if one.kind == "ceiling"}:

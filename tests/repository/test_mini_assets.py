@@ -64,9 +64,9 @@ def test_stages_skip_what_exists(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         monkeypatch.setattr(train_mini, name, refuse)
     for name in train_mini.RECIPES:
         train_mini.train_model(name, tmp_path)
-        train_mini.train_saes(name, train_mini.depths(name) + train_mini.controls(name), tmp_path)
+        train_mini.train_saes(train_mini.depths(name) + train_mini.controls(name), tmp_path)
     with pytest.raises(AssertionError, match="a stage ran"):
-        train_mini.train_saes("small", [train_mini.SaeJob("small", 2, sae_seed=99)], tmp_path)
+        train_mini.train_saes([train_mini.SaeJob("small", 2, sae_seed=99)], tmp_path)
 
 
 def test_the_suite_uses_at_least_four_depths_of_each_model():
