@@ -97,28 +97,32 @@ def floor_comparison(results: Results) -> Verdict:
 def embeddings_verdict(results: Results) -> str:
     """Returns whether trained blocks add to what trained embeddings bring, by the primary measure, or the first.
 
-    Twins and trained models are scored on equally many of their strongest pairs where that was done. Empty where no
-    twin has trained embeddings, or none has a score.
+    Both are compared on the pairs that pass every filter, and on equally many of the strongest. Empty where no twin has
+    trained embeddings, or none has a score.
     """
-    measure, told, beaten = results.primary or next(iter(results.summary)), list[str](), list[bool]()
+    measure, told, above = results.primary or next(iter(results.summary)), list[str](), list[bool]()
     for name, pair in embeddings_floors(results):
-        both = results.controls.strongest.get(name)
-        floor, trained = (both.floor, both.trained) if both else (pair, results.grid[key_of(pair)])
-        score, other = (value_of(one, measure, "score") for one in (trained, floor))
-        if score is None or other is None:
-            continue
-        pairs = f"the {floor.pairs} strongest pairs" if both else f"{trained.pairs} and {floor.pairs} pairs"
-        told.append(f"{show(score)} against {show(other)} on {pairs} at layers {key_of(pair)} ({name})")
-        beaten.append(score > other)
+        cross, both = results.grid[key_of(pair)], results.controls.strongest.get(name)
+        ways = [(cross, pair, f"on {cross.pairs} and {pair.pairs} pairs that pass every filter")]
+        ways += [(both.trained, both.floor, f"on the {both.floor.pairs} strongest of each")] if both else []
+        scores = [(value_of(a, measure, "score"), value_of(b, measure, "score"), said) for a, b, said in ways]
+        known = [(score, other, said) for score, other, said in scores if score is not None and other is not None]
+        if known:
+            compared = " and ".join(f"{show(score)} against {show(other)} {said}" for score, other, said in known)
+            told.append(f"{compared} ({name}, layers {key_of(pair)})")
+            above += [score > other for score, other, _ in known]
     if not told:
         return ""
-    title = title_of(measure)
-    compared = (
-        f"Beside twins with trained embeddings, whose blocks alone are untrained, by {title}: {'; '.join(told)}. "
-    )
-    if all(beaten):
-        return compared + "By this the blocks have learned to agree beyond what the embeddings bring."
-    return compared + "**So nothing here says that trained blocks add to the geometry that the embeddings bring.**"
+    twins = "Beside twins with trained embeddings, whose blocks alone are untrained"
+    compared = f"{twins}, the trained models have by {title_of(measure)}: {'; '.join(told)}. "
+    if all(above):
+        return compared + "So trained blocks add to the agreement that the embeddings bring."
+    if any(above):
+        return compared + (
+            "**The answer depends on which pairs are scored, so this is no evidence that trained blocks add to the "
+            "agreement that the embeddings bring.**"
+        )
+    return compared + "**So nothing here says that trained blocks add to the agreement that the embeddings bring.**"
 
 
 def _compared(

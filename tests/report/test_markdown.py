@@ -97,10 +97,17 @@ def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
     twin = replace(made.controls.pairs["untrained"], trained_embeddings=True)
     both = changed(made, {"controls.pairs": {"blocks": twin, **made.controls.pairs}})
     assert floor_verdict(both) == floor_verdict(made)  # which is about models that learned nothing
-    assert f"{show(0.61)} against {show(0.34)} on" in embeddings_verdict(both)
-    assert embeddings_verdict(both).endswith("beyond what the embeddings bring.")
-    low = {f"grid.{key_of(twin)}.measures.rsa.score": 0.3}
-    assert "nothing here says that trained blocks add" in embeddings_verdict(changed(both, low))
+    said = (
+        f"{show(0.61)} against {show(0.34)} on 212 and {twin.pairs} pairs that pass every filter (blocks, layers 1x2). "
+    )
+    assert said in embeddings_verdict(both)
+    assert embeddings_verdict(both).endswith("So trained blocks add to the agreement that the embeddings bring.")
+    low = changed(both, {f"grid.{key_of(twin)}.measures.rsa.score": 0.3})
+    assert "**So nothing here says that trained blocks add" in embeddings_verdict(low)
+    higher = replace(made.controls.strongest["untrained"], trained=made.grid["1x2"], floor=twin)
+    mixed = changed(low, {"controls.strongest": {"blocks": changed(higher, {"trained.measures.rsa.score": 0.9})}})
+    assert "0.9 against 0.34 on the 212 strongest of each" in embeddings_verdict(mixed)
+    assert "**The answer depends on which pairs are scored" in embeddings_verdict(mixed)
     none = changed(made, {"controls.pairs": {"blocks": twin}})
     assert floor_verdict(none).startswith("No untrained twin was compared")
 
