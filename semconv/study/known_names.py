@@ -6,6 +6,7 @@ from semconv.results.claim_paths import KnownNames
 from semconv.study.decoder_baselines import GIVEN
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.streams import STREAM_MEASURES
+from semconv.study.task_names import ceilings_of, seeds_of_grid, sides_of
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
@@ -30,13 +31,19 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     absent += [] if suite.streams is not None and suite.streams.draws else ["streams.*.decoders"]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
     absent += [] if again else ["*.strongest_pairs_score"]
-    absent += [] if suite.null.n_bootstrap else ["*.interval", "*_interval"]
+    seeds, drawn = seeds_of_grid(suite), suite.null.n_bootstrap or suite.null.n_pair_halves
+    absent += [] if seeds else ["*.across_seeds", "controls.seeds"]
+    absent += [] if drawn or seeds else ["*.interval", "*_interval", "*.spread"]
+    ceilings = [control.name for control in suite.controls if control.kind == "ceiling"]
     categories = list(load_categories(suite.subspaces.categories).keywords) if suite.subspaces else []
     keys = {  # of the patterns that fit a place the first counts, and `*` stands for dots too
         "model_a.saes": list(suite.model_a.by_label),
         "model_b.saes": list(suite.model_b.by_label),
         "summary": measures,
+        "controls.seeds": [sides_of(suite)[side] for side in ceilings_of(suite)],
         "controls.pairs": controls,
+        **{f"controls.pairs.{name}.*.nulls": PAIRING_NULLS for name in ceilings},
+        "controls.strongest.*.nulls": (*PAIRING_NULLS, *list(again)[:1]),
         "controls.strongest": floors,
         "controls.against": measures,
         "controls.self_match": saes,
