@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -133,11 +133,11 @@ def planned_sides(suite: SuiteConfig, shapes: Shapes) -> PlannedSides:
     return PlannedSides(planned_models(suite).map(lambda one: [side(one, sae) for sae in one.model.saes]), n)
 
 
-def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[PlannedSide], list[PlannedSide]]:
+def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[PlannedStream], list[PlannedStream]]:
     """Returns the sampled streams of A and of B."""
     n = 0 if suite.streams is None else min(suite.streams.positions, sides.n_tokens)
 
-    def stream(model: ModelConfig, sae: SaeConfig, side: PlannedSide) -> PlannedSide:
+    def stream(model: ModelConfig, sae: SaeConfig, side: PlannedSide) -> PlannedStream:
         shape = SaeShape(n, side.sae.width, 0.0, 0, 0)
         beside = 0 if suite.streams is None else stream_working_bytes(side.sae.width, suite.streams)
         return PlannedStream(f"streams/{model.name}/{sae.hook}", shape, n, beside)
@@ -251,7 +251,8 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
             yield PlannedTask("streams", of.stream_task(key), "streams", pair)
         both = ((a, b) for a in of_a for b in of_b) if suite.streams.draws else ()
         for (key, pair), streams in zip(grid.items(), both, strict=False):
-            yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*streams, *pair))
+            stitched = (replace(stream, beside=0) for stream in streams)  # as `StitchedStream.working`
+            yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*stitched, *pair))
             yield PlannedTask("decoders", of.partial_task(key), "partial", pair)
             yield PlannedTask("decoders", of.best_r_task(key), "best_r", pair)
     if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:

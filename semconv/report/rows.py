@@ -278,7 +278,7 @@ def decoder_rows(streams: StreamsGrid) -> Rows:
     first = next((pair.decoders for pair in streams.grid.values() if pair.decoders), None)
     given = [f"RSA given {name.replace('_', ' ')}" for name in (first.partial_rsa if first else ())]
     header = ["A x B layer", "R² A to B", "R² B to A", "cosine, assigned", "cosine, best", "same partner as by r"]
-    return Rows([*header, "best r of A", "best r of B", *given, "note"], rows)
+    return Rows([*header, "mean best r, A", "mean best r, B", *given, "note"], rows)
 
 
 def _baseline(found: BaselineScore | Reason, notes: set[str]) -> str | None:

@@ -19,7 +19,6 @@ from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
 from semconv.study.stream_observations import StitchFacts, StitchObservation
 from semconv.study.streams import StoredStream, StreamSettings
-from semconv.study.working_memory import stream_working_bytes
 from semconv.system.errors import InputError
 
 STITCHED = ("assigned_cosine", "best_cosine", "same_partner")
@@ -104,8 +103,8 @@ class StitchedStream:
 
     @property
     def working(self) -> int:
-        """Memory that a task holds beside it, at most."""
-        return stream_working_bytes(self.stream.shape[1], self.settings.config)
+        """Nothing: map and cosines fit into what the sides count that a task reads beside it and does not correlate."""
+        return 0
 
     def read(self) -> Stitchable | str:
         """Reads the stream and takes its moments; or why no map is fitted."""

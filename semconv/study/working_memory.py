@@ -33,9 +33,6 @@ def working_bytes(entries: float, n_features: int, width: int) -> int:
 def stream_working_bytes(width: int, config: StreamsConfig) -> int:
     """Returns the bytes that a task holds beside a sampled stream and what is made of it, for this stream, about.
 
-    That is the product of two streams and the ranks of their similarities where they are compared, or the product, the
-    map and the cosines of decoder rows where they are stitched.
+    That is the product of two streams, and the ranks of their similarities.
     """
-    compared = width**2 + 2 * config.rsa_positions**2
-    stitched = 2 * width**2 + 3 * config.features**2 // 2
-    return 8 * max(compared, stitched)
+    return 8 * (width**2 + 2 * config.rsa_positions**2)

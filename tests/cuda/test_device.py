@@ -315,7 +315,7 @@ def test_from_tokens_to_matches_without_leaving_the_device(device: str):
             assert {h: c.position for h, c in chunks.items()} == {h: c.position for h, c in expected.items()}
             assert {c.acts.device.type for c in chunks.values()} == {device}
             assert {h: c.acts.sha256 for h, c in chunks.items()} == {h: c.acts.sha256 for h, c in expected.items()}
-    sides = [SparseActivations.concatenate([chunks[hook].acts for _, chunks in runs[0]]) for hook in saes]
+    sides = [SparseActivations.concatenate([chunks[hook].acts for chunks in runs[0]]) for hook in saes]
     assert sides[0].n_tokens == blocks.n_tokens
     assert sides[0].nnz > 0
     found = best_matches(*sides)

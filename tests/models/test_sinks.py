@@ -151,7 +151,11 @@ def test_a_run_without_sinks_is_not_that_with_them(planted: tuple[SuiteConfig, i
     assert [w for w in kept["warnings"] if "attention sinks" in w and "Such positions count, and features" in w]
     assert kept["corpus"]["sinks"]["positions_a"] > 20
     assert kept["model_a"]["saes"]["0"]["sinks"] == kept["corpus"]["sinks"]["positions_a"]
-    left = plain(reproduce(Run(replace(suite, published=None, controls=()), tmp_path)))
+    without = Run(replace(suite, published=None, controls=()), tmp_path)
+    with pytest.raises(InputError, match="holds the stream of another model, text or sample; remove it"):
+        reproduce(without)  # other positions are sampled without sinks
+    shutil.rmtree(tmp_path / "streams")
+    left = plain(reproduce(without))
     assert SINK not in [c["token"] for c in read_contexts(tmp_path).to_pylist()]
     n_sinks = left["corpus"]["sinks"]["positions_a"]
     assert [w for w in left["warnings"] if w.startswith(f"{n_sinks} positions") and "are left out" in w]

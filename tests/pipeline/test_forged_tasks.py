@@ -133,6 +133,9 @@ def test_layer_pairs_that_changed_places_are_refused(unpacked: Path):
     tasks = unpacked / "tasks"
     for one in sorted(tasks.glob("grid.0x2.*")):
         other, aside = tasks / one.name.replace("0x2", "1x2"), tasks / "aside"
+        if not other.exists():  # there is another seed at one of the two layers alone
+            assert ".seeds." in one.name
+            continue
         one.rename(aside)
         other.rename(one)
         aside.rename(other)

@@ -246,7 +246,7 @@ def test_no_room_is_said_with_what_would_fit(planner: Planner, tmp_path: Path):
     needed = plan.disk.folder + plan.disk.download
     assert lacks(plan, needed, tmp_path) == []
     (sentence,) = lacks(plan, needed - plan.disk.stores // 2, tmp_path)
-    assert "of disk (stores 0.6, " in sentence
+    assert "of disk (stores 1.3, " in sentence
     assert sentence.endswith("corpus.max_tokens = 150000 would fit")
     tiny = planned(planner, machine=Machine(2, plan.memory.least - 1))
     (sentence,) = lacks(tiny, needed, tmp_path)

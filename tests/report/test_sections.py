@@ -187,7 +187,7 @@ def test_streams_are_shown_as_they_are_and_within_tokens_with_reasons():
     assert [row["note"] for row in rows] == ["too few positions", "", ""]
     decoders = tables(text)[1]
     found = {name: value_at(made, f"streams.grid.0x2.decoders.{name}") for name in ("best_r_b", "partial_rsa.both")}
-    of = {"best r of B": ("best_r_b", "shift"), "RSA given both": ("partial_rsa.both", "shuffle")}
+    of = {"mean best r, B": ("best_r_b", "shift"), "RSA given both": ("partial_rsa.both", "shuffle")}
     for column, (name, null) in of.items():
         told, test = found[name], value_at(found[name], f"nulls.{null}")
         score, mean, p = value_at(told, "score"), value_at(test, "mean"), value_at(test, "p")

@@ -134,6 +134,7 @@ def two_at_one_hook(tiny_suite: Path, small: Path) -> SuiteConfig:
         published=None,
         subspaces=None,
         spans=None,
+        seeds=None,
     )
 
 
