@@ -12,6 +12,7 @@ from semconv.report.result_values import (
     title_of,
     value_of,
 )
+from semconv.report.scales import rounded
 from semconv.results.schema import LayerPair, Results
 from semconv.system.markdown import show
 
@@ -108,7 +109,7 @@ def embeddings_verdict(results: Results) -> str:
         scores = [(value_of(a, measure, "score"), value_of(b, measure, "score"), said) for a, b, said in ways]
         known = [(score, other, said) for score, other, said in scores if score is not None and other is not None]
         if known:
-            compared = " and ".join(f"{show(score)} against {show(other)} {said}" for score, other, said in known)
+            compared = " and ".join(f"{rounded(score)} against {rounded(other)} {said}" for score, other, said in known)
             told.append(f"{compared} ({name}, layers {key_of(pair)})")
             above += [score > other for score, other, _ in known]
     if not told:

@@ -18,7 +18,6 @@ from semconv.report.texts import SEEDS_TEXT, interval_covers, text_compared
 from semconv.report.verdict import embeddings_verdict, floor_verdict
 from semconv.results.claims import Checked, Claim, about, value_at
 from semconv.results.schema import Reason, Results, Spread
-from semconv.system.markdown import show
 from tests._helpers.made_up import MEASURES, changed, read_by_b, results
 from tests._helpers.made_up_page import tables
 
@@ -97,16 +96,14 @@ def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
     twin = replace(made.controls.pairs["untrained"], trained_embeddings=True)
     both = changed(made, {"controls.pairs": {"blocks": twin, **made.controls.pairs}})
     assert floor_verdict(both) == floor_verdict(made)  # which is about models that learned nothing
-    said = (
-        f"{show(0.61)} against {show(0.34)} on 212 and {twin.pairs} pairs that pass every filter (blocks, layers 1x2). "
-    )
+    said = f"0.610 against 0.340 on 212 and {twin.pairs} pairs that pass every filter (blocks, layers 1x2). "
     assert said in embeddings_verdict(both)
     assert embeddings_verdict(both).endswith("So trained blocks add to the agreement that the embeddings bring.")
     low = changed(both, {f"grid.{key_of(twin)}.measures.rsa.score": 0.3})
     assert "**So nothing here says that trained blocks add" in embeddings_verdict(low)
     higher = replace(made.controls.strongest["untrained"], trained=made.grid["1x2"], floor=twin)
     mixed = changed(low, {"controls.strongest": {"blocks": changed(higher, {"trained.measures.rsa.score": 0.9})}})
-    assert "0.9 against 0.34 on the 212 strongest of each" in embeddings_verdict(mixed)
+    assert "0.900 against 0.340 on the 212 strongest of each" in embeddings_verdict(mixed)
     assert "**The answer depends on which pairs are scored" in embeddings_verdict(mixed)
     none = changed(made, {"controls.pairs": {"blocks": twin}})
     assert floor_verdict(none).startswith("No untrained twin was compared")
