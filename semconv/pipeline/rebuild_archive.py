@@ -46,8 +46,9 @@ SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
 AS_STATED = (
     "text, and sources, activity and fit of the SAEs, and streams, which need the models; matches, filters, split "
-    "halves, the draws of frequency and of the nulls that match again, resamples, self-matches, controls, published "
-    "steps, spans, categories and decoder baselines, which need the activations; contexts, which need the text; "
+    "halves, the draws of frequency and of the nulls that match again, resamples, halves of the pairs, other seeds, "
+    "self-matches, controls, published steps, spans, categories and decoder baselines, which need the activations; "
+    "contexts, which need the text; "
     "commit, machine and times"
 )
 """What of an archive cannot be checked without more than it holds."""
