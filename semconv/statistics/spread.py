@@ -64,9 +64,13 @@ def of_documents(scores: Float[ndarray, " m"]) -> Component | None:
 
     None for fewer than two draws, or where one has no score.
     """
+    return _variance(scores)
+
+
+def _variance(scores: Float[ndarray, " m"], factor: float = 1.0) -> Component | None:
     if len(scores) < 2 or not np.isfinite(scores).all():
         return None
-    return Component((MeanSquare(float(scores.var(ddof=1)), len(scores) - 1),))
+    return Component((MeanSquare(factor * float(scores.var(ddof=1)), len(scores) - 1),))
 
 
 def of_features(scores: Float[ndarray, " m"], n: int) -> Component | None:
@@ -78,12 +82,8 @@ def of_features(scores: Float[ndarray, " m"], n: int) -> Component | None:
 
     None for fewer than two draws, or where one has no score.
     """
-    drawn = of_documents(scores)
-    if drawn is None or n < 2:
-        return None
     k = n // 2
-    (part,) = drawn.parts
-    return Component((MeanSquare(part.value * k / (n - k), part.dof),))
+    return _variance(scores, k / (n - k)) if k else None
 
 
 def of_seeds(scores: Float[ndarray, "i j"]) -> Component | None:
@@ -104,7 +104,7 @@ def of_seeds(scores: Float[ndarray, "i j"]) -> Component | None:
     if i * j < 2 or not np.isfinite(scores).all():
         return None
     if i == 1 or j == 1:
-        return of_documents(scores.ravel())
+        return _variance(scores.ravel())
     rows, columns = scores.mean(axis=1), scores.mean(axis=0)
     rest = scores - rows[:, None] - columns[None, :] + scores.mean()
     parts = (

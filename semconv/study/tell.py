@@ -104,9 +104,14 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         summary={name: summarise(grid, draws, name, place, suite.null) for place, name in enumerate(names)},
         primary=suite.compare.primary,
         depths=tell_depths(grid, observations.resamples, spans, subspaces, suite.null) or None,
-        controls=replace(
-            tell_controls(suite, grid, observations.self_match, controls, strongest, stated.unfair),
-            seeds=seed_ceilings(names, observations.ceilings) or None,
+        controls=tell_controls(
+            suite,
+            grid,
+            observations.self_match,
+            controls,
+            strongest,
+            unfair=stated.unfair,
+            seeds=seed_ceilings(names, observations.ceilings),
         ),
         subspaces=subspaces,
         spans=spans,

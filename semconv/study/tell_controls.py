@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from semconv.results.schema import Against, ControlPair, Controls, LayerPair, Score, SelfMatch, StrongestPairs
+from semconv.results.schema import (
+    Against,
+    ControlPair,
+    Controls,
+    LayerPair,
+    Score,
+    SeedCeiling,
+    SelfMatch,
+    StrongestPairs,
+)
 from semconv.suite.config import SuiteConfig
 from semconv.suite.sae_labels import pair_key
 
@@ -15,7 +24,9 @@ def tell_controls(
     selves: Mapping[str, SelfMatch],
     controls: Mapping[str, LayerPair],
     strongest: Mapping[str, tuple[LayerPair, LayerPair]],
+    *,
     unfair: frozenset[str],
+    seeds: dict[str, SeedCeiling],
 ) -> Controls:
     """Returns the section of the results on controls.
 
@@ -26,6 +37,7 @@ def tell_controls(
         controls: control -> its layer pair.
         strongest: floor -> itself and the trained models, on their strongest pairs.
         unfair: floors that are none: they read untrained models through an SAE of A or B.
+        seeds: `MODEL/SAE` -> the range over its seeds.
     """
     pairs = {
         control.name: ControlPair(
@@ -44,6 +56,7 @@ def tell_controls(
         self_match=dict(selves),
         pairs=pairs,
         strongest={name: StrongestPairs(floor=floor, trained=trained) for name, (floor, trained) in strongest.items()},
+        seeds=seeds or None,
         against={measure: _against(grid, pairs, measure) for measure in suite.compare.measures},
         lowest_self_score=min(scores, default=None),
         lowest_self_r=min(lowest, default=None),
