@@ -11,7 +11,7 @@ import torch
 
 from semconv.core.device import DTYPES, resolve_precision
 from semconv.models.memory_plan import DENSE_BYTES, SHARE
-from semconv.models.roles import ModelOnText
+from semconv.models.roles import ModelOnText, same_pass
 from semconv.planning.cost_model import CostModel, Rates
 from semconv.planning.planned_tasks import (
     PlannedSide,
@@ -250,7 +250,7 @@ class Planner:
         at_once = machine.cores  # as `Run.workplace` bounds it
         if device.type == "cpu" and of_thread:
             at_once = max(1, min(machine.cores, (free - most) // of_thread))
-        encode = max(self._encoding(one, device, free) for one in planned_models(self.suite).every)
+        encode = max(self._encoding(group, device, free) for group in same_pass(planned_models(self.suite)))
         return Memory(
             _PROCESS + encode,
             _PROCESS + held + at_once * of_thread,
@@ -262,14 +262,15 @@ class Planner:
             int(2 * 3 * 6 * max(side.entries for side in sides)),  # of two sides, packed, and copied
         )
 
-    def _encoding(self, one: ModelOnText, device: torch.device, free: int) -> int:
+    def _encoding(self, group: list[ModelOnText], device: torch.device, free: int) -> int:
         """Returns the bytes of a model up to its last hook, of its SAEs, and of what they are working on.
 
         As many SAEs as there is room for encode in one pass over the text (`sae_passes`), one at least.
         """
-        shape, saes = self.shapes.of(one.model), [self.shapes.saes[sae.source] for sae in one.model.saes]
+        saes = {sae.source: self.shapes.saes[sae.source] for one in group for sae in one.model.saes}.values()
+        shape, last = self.shapes.of(group[0].model), max(hook_layer(s.hook) for one in group for s in one.model.saes)
         item = DTYPES[resolve_precision(self.suite.encode.model_precision, "", device)].itemsize
-        unread = shape.n_blocks - 1 - max(hook_layer(sae.hook) for sae in one.model.saes)
+        unread = shape.n_blocks - 1 - last
         weights = item * (shape.parameters - max(0, unread) * shape.of_block)
         sizes = [8 * sae.n_features * sae.width for sae in saes]
         room = int(SHARE * max(0, free - weights)) - DENSE_BYTES
