@@ -11,11 +11,11 @@ from semconv.report.result_values import (
     title_of,
 )
 from semconv.report.scales import rounded
-from semconv.report.table_cells import Rows
-from semconv.report.texts import counted_alone, draws_text, lowest_q, text_compared
+from semconv.report.table_cells import Rows, Stacked
+from semconv.report.texts import cannot_tell, counted_alone, draws_text, smallest_q, text_compared
+from semconv.report.told_apart import best_cell, undecided
 from semconv.results.claims import Checked, about
-from semconv.results.schema import NullOverGrid, Results
-from semconv.statistics.permutation import LEVEL
+from semconv.results.schema import Results
 
 
 def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
@@ -33,19 +33,34 @@ def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]
         ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
         ("Nulls", draws),
     ]
-    counts = Counter(c.verdict for c in about(checked, results.suite).own)
-    if counts:
-        not_run = f", {counts['not run']} not run" if counts["not run"] else ""
-        found.append(("Claims", f"{counts['pass']} hold, {counts['FAIL']} fail{not_run}"))
+    if checked:
+        found.append(("Claims", claims_counted(checked, results.suite)))
     return found
 
 
+def claims_counted(checked: Sequence[Checked], suite: str) -> str:
+    """Returns how many claims hold and fail, and how many were not run, those about other suites among them."""
+    own = about(checked, suite).own
+    counts, others = Counter(c.verdict for c in own), [c.claim for c in checked if c.claim.suite != suite]
+    said = [f"{counts['pass']} hold, {counts['FAIL']} fail"] if own else []
+    said += [f"{counts['not run']} not run"] if counts["not run"] else []
+    if others:
+        of_paper = sum(claim.source.startswith("arXiv") for claim in others)
+        which = f"{of_paper} of them of published papers, " if of_paper else ""
+        suites = ", ".join(sorted({claim.suite for claim in others}))
+        said.append(f"{len(others)} not run here ({which}about {suites})")
+    return ", ".join(said)
+
+
 def headline_rows(results: Results) -> Rows:
-    """Returns a row per measure: where it is highest, how high, and how much of the grid lies above every null."""
+    """Returns a row per measure: where it is highest, how high, and what of the grid lies above every null.
+
+    Beside a count stands the best layer pair by the score that this null tests, with the mean of the null there.
+    """
     nulls, lines = null_names(results), list[list[object]]()
     for name, summary in results.summary.items():
         if not summary.layer_pairs:
-            lines.append([title_of(name), "too few pairs", *[None] * (3 + len(nulls))])
+            lines.append([title_of(name), "too few pairs", *[None] * (2 + len(nulls))])
             continue
         within = summary.best_interval
         row: list[object] = [
@@ -53,17 +68,17 @@ def headline_rows(results: Results) -> Rows:
             summary.best_layer_pair,
             rounded(summary.best_score),
             within and f"{rounded(within[0])} to {rounded(within[1])}",
-            rounded(summary.mean_score),
-            *(_above(summary.nulls.get(null)) for null in nulls),
+            *(_above(results, name, null) for null in nulls),
         ]
         lines.append([value or None for value in row])
-    header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval", "grid mean"]
+    header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval"]
     return Rows([*header, *(f"above {null}" for null in nulls)], lines)
 
 
-def _above(found: NullOverGrid | None) -> str | None:
+def _above(results: Results, measure: str, null: str) -> Stacked | None:
+    found, best = results.summary[measure].nulls.get(null), best_cell(results, measure, null)
     if not found or not found.layer_pairs:
         return None
-    one_alone = lowest_q(found) if found.smallest_q is not None and found.smallest_q >= LEVEL else ""
-    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", one_alone, counted_alone(found))))
-    return f"{found.significant} of {found.layer_pairs} ({beside})"
+    at = f"{best.key}: {rounded(best.score)}, null {rounded(best.null_mean)}" if best else ""
+    beside = at, smallest_q(found), cannot_tell(undecided(results, measure, null)), counted_alone(found)
+    return Stacked(f"{found.significant} of {found.layer_pairs}", "; ".join(filter(None, beside)))

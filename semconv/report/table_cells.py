@@ -1,12 +1,12 @@
-"""Tables of the report before they are Markdown or HTML, and how shares and intervals look in them."""
+"""Tables of the report before they are Markdown or HTML, and how intervals look in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from semconv.report.shown import show
 from semconv.results.schema import SeedRange
-from semconv.system.markdown import show
 
 Row = Sequence[object]
 """Values of a row: numbers and texts, None where there is none."""
@@ -25,6 +25,17 @@ class Rows:
     rows: Sequence[Row]
 
 
+@dataclass(frozen=True)
+class Stacked:
+    """A cell of two lines: what it says, and below it, smaller, what it must be read with."""
+
+    text: str
+    below: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.below})" if self.below else self.text
+
+
 def interval(value: Sequence[float] | None) -> str | None:
     """Returns `LOW to HIGH`, or None where there is no interval."""
     return None if value is None else f"{show(value[0])} to {show(value[1])}"
@@ -33,11 +44,6 @@ def interval(value: Sequence[float] | None) -> str | None:
 def seed_range(found: SeedRange | None) -> str | None:
     """Returns `LOWEST to HIGHEST` of the scores of several seeds, or None where there is none."""
     return None if found is None else f"{show(found.lowest)} to {show(found.highest)}"
-
-
-def percent(share: float | None) -> str | None:
-    """Returns a share as a percentage with two decimals, or None where there is none."""
-    return None if share is None else f"{100 * share:.2f}%"
 
 
 def is_number(value: object) -> bool:

@@ -1,0 +1,189 @@
+"""The answer of a run to the title of its report: what was compared, found, how sure it is, and what is not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from semconv.report.beyond_tokens import depth_parts, in_words
+from semconv.report.result_values import (
+    default_measure,
+    embeddings_floors,
+    names_of,
+    null_names,
+    score_of,
+    test_of,
+    title_of,
+)
+from semconv.report.scales import rounded
+from semconv.report.shown import show
+from semconv.report.texts import text_compared
+from semconv.report.told_apart import BestCell, best_cell, draws_of, undecided
+from semconv.report.verdict import embeddings_agree
+from semconv.results.schema import LayerPair, NullOverGrid, Results
+from semconv.suite.nulls import MATCHED_AGAIN
+
+_EXPLAINS = {
+    "same_bigram": "the last two tokens explain",
+    "same_token": "the token that is read explains",
+    "rematch": "text shifted by whole documents gives",
+    "frequency": "pairing features at random that are active about equally often gives",
+    "shuffle": "pairing the same features at random gives",
+}
+"""Null -> what a score above it is more than."""
+_LEAVES_OPEN = {
+    "rematch": "whether that is more than which token is read (the null `same_token` was not drawn)",
+    "frequency": "what matching the features again by chance would give (`rematch` was not drawn)",
+    "shuffle": "what matching the features again by chance would give (`rematch` was not drawn)",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer in words, as Markdown.
+
+    Attributes:
+        compared: what was compared, with the terms that the rest uses.
+        found: one sentence: for how many layer pairs, which, against which null.
+        sure: one sentence: how sure, how much, and beside another seed of the same SAE.
+        open: one sentence: what is not shown.
+    """
+
+    compared: str
+    found: str
+    sure: str
+    open: str
+
+    @property
+    def sentences(self) -> tuple[str, str, str]:
+        """What was found, how sure, what not."""
+        return self.found, self.sure, self.open
+
+
+def answer(results: Results) -> Answer:
+    """Returns the answer of a run, made from its numbers."""
+    measure = default_measure(results)
+    null = asked_null(results)
+    if null is None:
+        nothing = f"No null of {title_of(measure)} was drawn"
+        return Answer(_compared(results, measure), f"{nothing}, so a score says nothing.", "", "")
+    summary = results.summary[measure].nulls[null]
+    best = best_cell(results, measure, null)
+    if best is None or not summary.layer_pairs:
+        too_few = f"By {title_of(measure)} no layer pair left enough feature pairs to be tested."
+        return Answer(_compared(results, measure), too_few, "", "")
+    found = _found(results, measure, null, summary)
+    return Answer(
+        _compared(results, measure), found, _sure(results, measure, null, best), _open(results, null, summary)
+    )
+
+
+def asked_null(results: Results) -> str | None:
+    """Returns the null that the answer is against: `same_token` where it was drawn, or else the hardest to beat."""
+    measure = default_measure(results)
+    drawn = [null for null in null_names(results) if null in results.summary[measure].nulls]
+    return "same_token" if "same_token" in drawn else drawn[-1] if drawn else None
+
+
+def _compared(results: Results, measure: str) -> str:
+    (a, b), pairs = names_of(results), [pair.pairs for pair in results.grid.values()]
+    widths = sorted({sae.n_features for model in (results.model_a, results.model_b) for sae in model.saes.values()})
+    of = " to ".join(f"{n:,}" for n in dict.fromkeys((widths[0], widths[-1])))
+    most = f"{min(pairs):,} to {max(pairs):,}" if min(pairs) < max(pairs) else f"{pairs[0]:,}"
+    declared = ", the measure declared beforehand" if results.primary == measure else ""
+    return (
+        f"{a} (A) and {b} (B) read the same text, {text_compared(results)}. At each layer a sparse autoencoder (SAE) "
+        f"writes what a model computes at a token as a few active numbers out of {of}, its *features*. Features of a "
+        f"layer of A and a layer of B, a *layer pair*, were paired where they are active at the same places: {most} "
+        f"pairs out of {of} features in each of {len(pairs):,} layer pairs. A *score* says how alike the pairs lie in "
+        f"both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* is what scores are by chance."
+    )
+
+
+def _found(results: Results, measure: str, null: str, summary: NullOverGrid) -> str:
+    n, of = summary.significant, summary.layer_pairs
+    which = in_words([part for part in _by_depth(results, measure, null) if part]) if n else ""
+    where = f": {which}" if which else ""
+    opening = "**Not shown.**" if not n else "**Yes, by this test.**" if n == of else "**In part.**"
+    return (
+        f"{opening} The features of both models agree more than {_EXPLAINS[null]} (the null `{null}`) in {n} of {of} "
+        f"layer pairs, q < 0.05{where}."
+    )
+
+
+def _by_depth(results: Results, measure: str, null: str) -> Iterable[str]:
+    """Gives how many layer pairs of every third of the depths lie above a null."""
+    for part in depth_parts([*results.grid.values()]):
+        tests = [test_of(pair, measure, null) for pair in part.pairs]
+        q = [test.q for test in tests if test is not None and test.q is not None]
+        name = {"other": "that join different thirds of the depths", "": ""}.get(part.name, f"of the {part.name} third")
+        if q and part.name:
+            yield f"{sum(value < 0.05 for value in q)} of {len(q)} {name}"
+
+
+def _sure(results: Results, measure: str, null: str, best: BestCell) -> str:
+    summary, pair = results.summary[measure].nulls[null], results.grid[best.key]
+    draws = draws_of(results, null)
+    said = [
+        f"**How sure:** at most 5% of the layer pairs so found are expected to be chance; with {draws:,} draws of the "
+        "null one layer "
+        f"pair alone could reach q {show(summary.smallest_q)} at best"
+    ]
+    n = undecided(results, measure, null)
+    said[0] += f", and {n} cannot be told" if n else ""
+    of = " of its strongest pairs" if null in MATCHED_AGAIN else ""
+    said.append(
+        f"the highest score{of}, at layers {best.key}, is {rounded(best.score)} against {rounded(best.null_mean)} "
+        "under "
+        "the null"
+    )
+    beside = ceiling_text(results, measure, pair)
+    return f"{'; '.join([*said, *filter(None, [beside])])}."
+
+
+def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
+    """Returns the score of all pairs of a layer pair beside those of other seeds or SAEs of one and the same model."""
+    score = score_of(pair, measure)
+    reached = ceilings(results, measure, pair)
+    if score is None or not reached:
+        return ""
+    within = f" (95% interval {' to '.join(map(rounded, score.interval))})" if score.interval else ""
+    values = sorted(reached.values())
+    over = " to ".join(dict.fromkeys(map(rounded, (values[0], values[-1]))))
+    return (
+        f"by all its pairs the score is {rounded(score.score)}{within}, where one model reaches {over} with itself "
+        "through an SAE of another seed"
+    )
+
+
+def ceilings(results: Results, measure: str, pair: LayerPair) -> Mapping[str, float]:
+    """Returns the mean score of the SAEs of a layer pair with those of other seeds, by SAE; of ceilings at the same
+    layers where the run has no seeds."""
+    found = dict[str, float]()
+    for model, sae in ((results.model_a.name, pair.sae_a), (results.model_b.name, pair.sae_b)):
+        seeds = (results.controls.seeds or {}).get(f"{model}/{sae}")
+        of_measure = seeds.measures.get(measure) if seeds else None
+        if of_measure is not None:
+            found[f"{model}/{sae}"] = of_measure.mean
+            continue
+        for control in results.controls.pairs.values():
+            score = score_of(control, measure)
+            if control.kind == "ceiling" and (control.model_a, control.sae_a) == (model, sae) and score is not None:
+                found[f"{model}/{sae}"] = score.score
+    return found
+
+
+def _open(results: Results, null: str, summary: NullOverGrid) -> str:
+    rest = summary.layer_pairs - summary.significant
+    said = [f"whether the other {rest} layer pairs agree"] if rest and summary.significant else []
+    said += [_LEAVES_OPEN[null]] if null in _LEAVES_OPEN else []
+    if embeddings_floors(results) and not embeddings_agree(results):
+        said.append("that trained blocks add to what trained embeddings bring")
+    said.append("what the paired features do, which this score does not ask")
+    return f"**Not shown:** {'; '.join(said)}."
+
+
+def diagonal(results: Results) -> list[tuple[str, list[LayerPair]]]:
+    """Returns the layer pairs of the figure of the answer, by the third of the depths that both layers lie in."""
+    parts = [part for part in depth_parts([*results.grid.values()]) if part.name != "other"]
+    return [(part.name or "all layer pairs", part.pairs) for part in parts]
