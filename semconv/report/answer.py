@@ -9,6 +9,7 @@ from semconv.report.beyond_tokens import depth_parts, in_words
 from semconv.report.result_values import (
     default_measure,
     embeddings_floors,
+    key_of,
     names_of,
     null_names,
     score_of,
@@ -64,14 +65,13 @@ def answer(results: Results) -> Answer:
     """Returns the answer of a run, made from its numbers."""
     measure = default_measure(results)
     null = asked_null(results)
-    if null is None:
-        nothing = f"No null of {title_of(measure)} was drawn"
-        return Answer(_compared(results, measure), f"{nothing}, so a score says nothing.", "", "")
+    best = best_cell(results, measure, null) if null is not None else None
+    if null is None or best is None:
+        nothing = f"By {title_of(measure)} no layer pair left enough feature pairs to be tested."
+        if results.summary[measure].layer_pairs:
+            nothing = f"No null of {title_of(measure)} was drawn, so a score says nothing."
+        return Answer(_compared(results, measure), nothing, "", "")
     summary = results.summary[measure].nulls[null]
-    best = best_cell(results, measure, null)
-    if best is None or not summary.layer_pairs:
-        too_few = f"By {title_of(measure)} no layer pair left enough feature pairs to be tested."
-        return Answer(_compared(results, measure), too_few, "", "")
     found = _found(results, measure, null, summary)
     return Answer(
         _compared(results, measure), found, _sure(results, measure, null, best), _open(results, null, summary)
@@ -102,8 +102,8 @@ def _compared(results: Results, measure: str) -> str:
 
 def _found(results: Results, measure: str, null: str, summary: NullOverGrid) -> str:
     n, of = summary.significant, summary.layer_pairs
-    which = in_words([part for part in _by_depth(results, measure, null) if part]) if n else ""
-    where = f": {which}" if which else ""
+    parts = [*_by_depth(results, measure, null)] if n else []
+    where = f": {in_words(parts)}" if parts else ""
     opening = "**Not shown.**" if not n else "**Yes, by this test.**" if n == of else "**In part.**"
     return (
         f"{opening} The features of both models agree more than {_EXPLAINS[null]} (the null `{null}`) in {n} of {of} "
@@ -143,11 +143,12 @@ def _sure(results: Results, measure: str, null: str, best: BestCell) -> str:
 
 def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
     """Returns the score of all pairs of a layer pair beside those of other seeds or SAEs of one and the same model."""
-    score = score_of(pair, measure)
+    score, summary = score_of(pair, measure), results.summary[measure]
     reached = ceilings(results, measure, pair)
     if score is None or not reached:
         return ""
-    within = f" (95% interval {' to '.join(map(rounded, score.interval))})" if score.interval else ""
+    covers = summary.best_interval if key_of(pair) == summary.best_layer_pair else score.interval
+    within = f" (95% interval {' to '.join(map(rounded, covers))})" if covers else ""
     values = sorted(reached.values())
     over = " to ".join(dict.fromkeys(map(rounded, (values[0], values[-1]))))
     return (

@@ -17,7 +17,7 @@ from semconv.statistics.permutation import LEVEL
 
 _THIRDS = ("early", "middle", "late")
 NOT_DRAWN = (
-    "**Beyond the current token.** The null that keeps every token where it is (`null.n_same_token`) was not drawn, so "
+    "The null that keeps every token where it is (`null.n_same_token`) was not drawn, so "
     "nothing here says whether the models share more than which token they are at."
 )
 
@@ -44,10 +44,10 @@ def beyond_tokens(results: Results) -> str:
     parts = depth_parts([*results.grid.values()])
     tested = [part for part in parts if any(test_of(pair, measure, "same_token") for pair in part.pairs)]
     if not tested:
-        return f"**Beyond the current token.** {of} no layer pair left enough feature pairs to be tested."
+        return f"{of} no layer pair left enough feature pairs to be tested."
     counts = in_words([_above(part, measure) for part in tested])
     said = (
-        f"**Beyond the current token.** {of} the models agree more than what the current token explains in {counts} "
+        f"{of} the models agree more than what the current token explains in {counts} "
         f"(above `same_token`, q < {LEVEL:g}{_undecided(results, measure)}). Elsewhere nothing is shown beyond which "
         "token "
         "is read, which is no evidence that there is nothing."

@@ -116,7 +116,7 @@ def _found_section(results: Results) -> list[str]:
     floor = floor_comparison(results)
     twins, embedded = embeddings_rows(results), embeddings_verdict(results)
     parts = [table(*_of(headline_rows(results))), TWO_SCORES, sections.grid_tests_section(results)]
-    parts += ["### Beyond the token that is read", beyond_tokens(results)]
+    parts += ["### Beyond the current token", beyond_tokens(results)]
     parts += ["### Beside models that learned nothing", floor.text]
     parts += [table(*_of(floor.rows))] if floor.rows else []
     parts += [embedded, table(*_of(twins))] if embedded else []
@@ -126,7 +126,7 @@ def _found_section(results: Results) -> list[str]:
 
 
 def _of(content: Rows) -> tuple[Sequence[str], Sequence[Row]]:
-    return content.header, content.rows
+    return [*map(str, content.header)], content.rows
 
 
 def write_markdown(results: Results, checked: Sequence[Checked], path: Path, tables: Tables | None = None) -> None:

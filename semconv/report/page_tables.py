@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from semconv.report.result_values import (
     names_of,
     null_names,
+    score_of,
     title_of,
 )
 from semconv.report.scales import rounded
-from semconv.report.table_cells import Rows, Stacked
+from semconv.report.table_cells import Rows, Stacked, interval_of
 from semconv.report.texts import cannot_tell, counted_alone, draws_text, smallest_q, text_compared
 from semconv.report.told_apart import best_cell, undecided
 from semconv.results.claims import Checked, about
@@ -46,9 +47,10 @@ def claims_counted(checked: Sequence[Checked], suite: str) -> str:
     said += [f"{counts['not run']} not run"] if counts["not run"] else []
     if others:
         of_paper = sum(claim.source.startswith("arXiv") for claim in others)
-        which = f"{of_paper} of them of published papers, " if of_paper else ""
+        which = "all" if of_paper == len(others) else f"{of_paper} of them"
+        of = f"{which} of published papers, " if of_paper else ""
         suites = ", ".join(sorted({claim.suite for claim in others}))
-        said.append(f"{len(others)} not run here ({which}about {suites})")
+        said.append(f"{len(others)} not run here ({of}about {suites})")
     return ", ".join(said)
 
 
@@ -67,12 +69,24 @@ def headline_rows(results: Results) -> Rows:
             title_of(name),
             summary.best_layer_pair,
             rounded(summary.best_score),
-            within and f"{rounded(within[0])} to {rounded(within[1])}",
+            f"{rounded(within[0])} to {rounded(within[1])}" if within else _no_interval(results, name),
             *(_above(results, name, null) for null in nulls),
         ]
         lines.append([value or None for value in row])
     header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval"]
-    return Rows([*header, *(f"above {null}" for null in nulls)], lines)
+    return Rows([*header, *(Stacked(f"above {null}", _shared_smallest(results, null)) for null in nulls)], lines)
+
+
+def _shared_smallest(results: Results, null: str) -> str:
+    """Returns the smallest q of one layer pair alone where it is the same by all measures, which one head then says."""
+    said = {smallest_q(of) for s in results.summary.values() if (of := s.nulls.get(null)) and of.layer_pairs}
+    return said.pop() if len(said) == 1 else ""
+
+
+def _no_interval(results: Results, measure: str) -> str | None:
+    best = results.grid.get(results.summary[measure].best_layer_pair or "")
+    score = score_of(best, measure) if best else None
+    return interval_of(score, None) if score else None
 
 
 def _above(results: Results, measure: str, null: str) -> Stacked | None:
@@ -80,5 +94,6 @@ def _above(results: Results, measure: str, null: str) -> Stacked | None:
     if not found or not found.layer_pairs:
         return None
     at = f"{best.key}: {rounded(best.score)}, null {rounded(best.null_mean)}" if best else ""
-    beside = at, smallest_q(found), cannot_tell(undecided(results, measure, null)), counted_alone(found)
+    alone = "" if _shared_smallest(results, null) else smallest_q(found)
+    beside = at, alone, cannot_tell(undecided(results, measure, null)), counted_alone(found)
     return Stacked(f"{found.significant} of {found.layer_pairs}", "; ".join(filter(None, beside)))

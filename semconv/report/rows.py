@@ -20,7 +20,7 @@ from semconv.report.result_values import (
     value_of,
 )
 from semconv.report.shown import percent, show
-from semconv.report.table_cells import Rows, interval, seed_range
+from semconv.report.table_cells import Rows, interval, interval_of, seed_range
 from semconv.report.texts import counted_alone, p_told, tail_note
 from semconv.report.told_apart import best_cell, is_smallest, p_of, scored_on, undecided
 from semconv.results.schema import (
@@ -67,7 +67,7 @@ def measure_rows(results: Results, name: str) -> Rows:
         if isinstance(found, Reason):
             row += [*[None] * (2 + len(moved) + bool(again)), *[None] * len(_TESTED) * len(nulls), found.reason]
         else:
-            row += [found.score, interval(found.interval), *(told(found) for told in moved.values())]
+            row += [found.score, interval_of(found, found.interval), *(told(found) for told in moved.values())]
             notes = ["saturated"] if found.saturated else []
             of_strongest = (value_of(pair, name, f"{null}.score") for null in again)
             row += [next((score for score in of_strongest if score is not None), None)] if again else []

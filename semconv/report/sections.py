@@ -12,7 +12,7 @@ from semconv.results.schema import Depths, Published, Results, SpansGrid, Stream
 
 
 def _table(content: Rows) -> str:
-    return table(content.header, content.rows)
+    return table([*map(str, content.header)], content.rows)
 
 
 def measure_section(results: Results, name: str) -> str:

@@ -16,17 +16,21 @@ def show(value: object) -> str:
 
     Examples:
         >>> from semconv.report.shown import show
-        >>> show(0.123456), show(-0.0504), show(28.7081), show(1234.5), show(3.2e-7), show(None), show("0x2")
-        ('0.123', '-0.0504', '28.7', '1,234', '3.2e-07', '-', '0x2')
+        >>> show(0.123456), show(-0.0504), show(28.7081), show(1.0), show(1234.5), show(3.2e-7), show(None), show("0x2")
+        ('0.123', '-0.0504', '28.7', '1', '1,234', '3.2e-07', '-', '0x2')
     """
     if value is None:
         return "-"
     if not isinstance(value, float):
         return str(value)
     size = abs(value)
-    if size < _TINY or size >= _MILLION:
+    if not size:
+        return "0"
+    if size < _TINY or not size < _MILLION:
         return f"{value:.2g}" if size < _TINY else f"{value:.3g}"
-    return f"{value:,.0f}" if size >= _THOUSAND - 0.5 else f"{value:.3g}"
+    if size >= _THOUSAND - 0.5 or value.is_integer():
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".removesuffix(".")
 
 
 def percent(share: float | None) -> str | None:
@@ -34,8 +38,8 @@ def percent(share: float | None) -> str | None:
 
     Examples:
         >>> from semconv.report.shown import percent
-        >>> percent(0.98712), percent(1.0), percent(0.99999), percent(0.0), percent(1e-6)
-        ('98.7%', '100%', 'above 99.9%', '0%', 'below 0.1%')
+        >>> percent(0.98712), percent(0.5), percent(1.0), percent(0.99999), percent(0.0), percent(1e-6)
+        ('98.7%', '50%', '100%', 'above 99.9%', '0%', 'below 0.1%')
     """
     if share is None:
         return None
@@ -43,7 +47,7 @@ def percent(share: float | None) -> str | None:
         return "below 0.1%"
     if 0.999 < share < 1:
         return "above 99.9%"
-    return f"{100 * share:.3g}%"
+    return f"{100 * share:.1f}".removesuffix(".0") + "%"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semconv.report.shown import show
-from semconv.results.schema import SeedRange
+from semconv.results.schema import Score, SeedRange
 
 Row = Sequence[object]
 """Values of a row: numbers and texts, None where there is none."""
@@ -17,11 +17,11 @@ class Rows:
     """A table before it is Markdown or HTML.
 
     Attributes:
-        header: column names.
+        header: names of the columns, texts or `Stacked`.
         rows: values, None where there is none; every row as long as the header.
     """
 
-    header: Sequence[str]
+    header: Sequence[object]
     rows: Sequence[Row]
 
 
@@ -39,6 +39,15 @@ class Stacked:
 def interval(value: Sequence[float] | None) -> str | None:
     """Returns `LOW to HIGH`, or None where there is no interval."""
     return None if value is None else f"{show(value[0])} to {show(value[1])}"
+
+
+BEYOND = "beyond its range"
+"""Stands for an interval that would hold scores that no pairs can have."""
+
+
+def interval_of(found: Score, within: Sequence[float] | None) -> str | None:
+    """Returns the interval of a score, or why there is none although it is known how far the score would move."""
+    return interval(within) if within is not None or found.spread is None else BEYOND
 
 
 def seed_range(found: SeedRange | None) -> str | None:

@@ -27,8 +27,8 @@ WORDS = {
     "above 0, and back.",
     "Feature": "one of these numbers. It is *active* on a token where it is above 0.",
     "Feature pair": "a feature of A and one of B that were matched and that passed every filter.",
-    "Layer pair": "one SAE of A and one of B over the same text; `2x4` is layer 2 of A and layer 4 of B. All of them are "
-    "the *layer grid*.",
+    "Layer pair": "one SAE of A and one of B over the same text; `2x4` is layer 2 of A and layer 4 of B. All of "
+    "them are the *layer grid*.",
     "r": "the correlation of two features over all tokens that count. *r within tokens*: what is left of it among "
     "positions where the same token is read.",
     "Decoder row": "the direction that a feature adds to what the model computes. Scores compare how the rows of all "
@@ -76,7 +76,7 @@ INFLUENCE_TEXT = (
     "bar too. Every pair's own numbers are columns of `pairs.parquet`."
 )
 DEPTHS_TEXT = (
-    "Where scores are high. Middle above ends: the mean over layer pairs in the middle third of both models less the "
+    "Middle above ends: the mean over layer pairs in the middle third of both models less the "
     "mean of early with early and late with late ones. Closeness in depth: the rank correlation of the score with the "
     "closeness of the relative depths, given the number of feature pairs. Then the rank correlations with the same "
     "grid over spans, and by category. Every p comes of permuting which depth is which in both models."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from semconv.report.result_values import score_of, test_of
+from semconv.report.result_values import test_of
 from semconv.report.texts import p_told
-from semconv.results.schema import BestOfGrid, LayerPair, NullTest, Results
+from semconv.results.schema import BestOfGrid, NullTest, Results
 from semconv.statistics.permutation import LEVEL
 from semconv.suite.nulls import MATCHED_AGAIN
 
@@ -97,9 +97,3 @@ def best_cell(results: Results, measure: str, null: str) -> BestCell | None:
 def scored_on(null: str) -> str:
     """Returns which pairs the score of a test is of, in words."""
     return "strongest pairs" if null in MATCHED_AGAIN else "all pairs"
-
-
-def has_two_scores(pair: LayerPair, measure: str) -> bool:
-    """Whether a layer pair has a score of all pairs and another of the strongest."""
-    score = score_of(pair, measure)
-    return score is not None and any(null in MATCHED_AGAIN for null in score.nulls)
