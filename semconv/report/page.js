@@ -228,7 +228,7 @@
 
   /* Feature explorer. */
   if (!explorer) return;
-  const PAGE = 25;
+  const PAGE = matchMedia("(max-width: 40rem)").matches ? 8 : 25;
   const list = byId("pairs");
   const narrow = matchMedia("(max-width: 40rem)");
   const fields = { query: byId("query"), a: byId("layer-a"), b: byId("layer-b"), min: byId("r-min"), max: byId("r-max"), order: byId("order"), contexts: byId("in-contexts") };
@@ -251,7 +251,7 @@
     return whole;
   };
   const column = (side, feature) => {
-    const title = el("h4", {}, `${names[side]} (${side.toUpperCase()}), layer ${feature[0]}, feature ${feature[1]} `);
+    const title = el("h3", {}, `${names[side]} (${side.toUpperCase()}), layer ${feature[0]}, feature ${feature[1]} `);
     if (feature[4]) title.append(el("a", { href: feature[4], rel: "noreferrer" }, "Neuronpedia"));
     const items = feature[3].map(([document_, before, token, after, share]) => el("li", {},
       el("bdi", { class: "context" }, before, el("mark", {}, token), after),
