@@ -200,8 +200,10 @@ def publish(run: Run, results: Results, claims: Path | None = None) -> list[Chec
                 write_text(run.folder / name, text)
         remove_report(run.folder)
         listed = _list_files(run)
+        run.progress("report", 0, 1)
         with run.timed("report"), saying_how_to_report(run.folder):
             write_report(results, checked, run.folder)
+        run.progress("report", 1, 1)
         _list_files(run, listed)
     return checked
 

@@ -63,6 +63,8 @@ class Answer:
 
 def answer(results: Results) -> Answer:
     """Returns the answer of a run, made from its numbers."""
+    if not results.summary:
+        return Answer("", "No measure was taken, so there is nothing to answer with.", "", "")
     measure = default_measure(results)
     null = asked_null(results)
     best = best_cell(results, measure, null) if null is not None else None
