@@ -1,4 +1,4 @@
-"""The figure of the answer as PNG and SVG, for report.md and for print."""
+"""The figure of the answer as PNG, for report.md and for print."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from semconv.report.result_values import default_measure, title_of
 from semconv.results.schema import Results
 from semconv.system.files import write_atomically
 
-NAME = "answer"
-"""Of the files, `answer.png` and `answer.svg`."""
+NAME = "answer.png"
+"""Of the file."""
 
 
-def write_answer_figure(results: Results, folder: Path) -> list[Path]:
-    """Draws the rows of the answer into `folder`; returns the paths, none where there is nothing to draw.
+def write_answer_figure(results: Results, folder: Path) -> None:
+    """Draws the rows of the answer into `folder`; nothing where there are none.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     rows = answer_rows(results)
     if not rows:
-        return []
+        return
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({"text.parse_math": False, "svg.hashsalt": "semconv", "svg.fonttype": "none"}):
+    with mpl.rc_context({"text.parse_math": False}):
         figure = Figure(figsize=(6.4, 0.9 + 0.38 * len(rows)), layout="constrained")
         ax = figure.subplots()
         named = {"null": f"mean of {asked_null(results)}", "top": "one model with itself, SAE of another seed"}
@@ -43,7 +43,5 @@ def write_answer_figure(results: Results, folder: Path) -> list[Path]:
         ax.grid(axis="x", linewidth=0.4)
         figure.legend(fontsize=7, frameon=False, loc="outside upper center", ncols=3)
         figure.set_dpi(200)
-        paths = [folder / f"{NAME}.{kind}" for kind in ("png", "svg")]
-        write_atomically(paths[0], lambda p: FigureCanvasAgg(figure).print_png(p, metadata={"Software": None}))
-        write_atomically(paths[1], lambda p: figure.savefig(p, format="svg", metadata={"Date": None, "Creator": None}))
-    return paths
+        path = folder / NAME
+        write_atomically(path, lambda p: FigureCanvasAgg(figure).print_png(p, metadata={"Software": None}))

@@ -10,9 +10,8 @@ from semconv.report.answer import answer
 from semconv.report.answer_chart import answer_rows
 from semconv.report.answer_figure import NAME
 from semconv.report.beyond_tokens import beyond_tokens
-from semconv.report.explorer_tables import Tables
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.page_tables import claims_counted, headline_rows
-from semconv.report.pair_sections import pairs_section
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.section_titles import TITLES
@@ -129,22 +128,21 @@ def _of(content: Rows) -> tuple[Sequence[str], Sequence[Row]]:
     return [*map(str, content.header)], content.rows
 
 
-def write_markdown(results: Results, checked: Sequence[Checked], path: Path, tables: Tables | None = None) -> None:
+def write_markdown(results: Results, checked: Sequence[Checked], path: Path, pairs: FirstPairs | None = None) -> None:
     """Writes the report beside its `figures/` folder; no text of the results, claims or tokens is markup in it.
 
     Args:
         results: of a suite, in order (`in_order`).
         checked: the claims against them, any number.
         path: of the file.
-        tables: pairs of the run, where it has them.
+        pairs: a few of the run, where it has any.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     results, checked = no_markup(results), [no_markup(one) for one in checked]
     (a, b), said = names_of(results), answer(results)
-    pairs = pairs_section(results, tables) if tables else []
-    figure = [f"![answer](figures/{NAME}.png)"] if answer_rows(results) else []
+    figure = [f"![answer](figures/{NAME})"] if answer_rows(results) else []
     parts = [
         f"# Do {a} (A) and {b} (B) hold the same features?",
         *warnings_section(results),
@@ -163,7 +161,7 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path, tab
         _nulls_text(results),
         f"## {TITLES['controls']}",
         sections.controls_section(results),
-        *([f"## {TITLES['features']}", *pairs] if pairs else []),
+        *([f"## {TITLES['features']}", *pairs.sections(results)] if pairs and pairs.total else []),
         *_optional_sections(results),
         f"## {TITLES['filters']}",
         sections.filters_section(results),

@@ -13,10 +13,10 @@ from typing import Any, TypedDict
 from semconv.report import page_heat_maps, page_tables, texts
 from semconv.report.explorer_data import ExplorerData, explorer_data
 from semconv.report.explorer_tables import Tables
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_parts import inline, shown_answer, shown_charts, shown_read, shown_tables, shown_verdict
-from semconv.report.pair_words import token_note
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
 from semconv.report.scales import STEPS, rounded
 from semconv.report.section_titles import SHORT, TITLES
@@ -74,7 +74,9 @@ def _environment() -> Any:
     return environment
 
 
-def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Draws) -> str:
+def page(
+    results: Results, checked: Sequence[Checked], tables: Tables, draws: Draws, pairs: FirstPairs | None = None
+) -> str:
     """Returns the report as one HTML file: the same inputs give the same text.
 
     Args:
@@ -82,6 +84,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
         checked: the claims against them, any number.
         tables: pairs and contexts of the run, where it has them.
         draws: of the nulls, where the run has them.
+        pairs: a few of the run, where it has any.
     """
     style, head, script = (read_text(_FOLDER / name) for name in ("page.css", "page_head.js", "page.js"))
     measure, null = default_measure(results), hardest_null(results)
@@ -124,7 +127,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=texts,
-            token_note=token_note(tables),
+            token_note=pairs.note if pairs else "",
             depth_text=texts.depth_text(results),
             marks_text=MARKS_TEXT,
             covers=texts.interval_covers(results, len(results.grid)),
@@ -134,7 +137,11 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
 
 
 def write_page(
-    results: Results, checked: Sequence[Checked], folder: Path, path: Path | None = None, tables: Tables | None = None
+    results: Results,
+    checked: Sequence[Checked],
+    folder: Path,
+    path: Path | None = None,
+    pairs: FirstPairs | None = None,
 ) -> None:
     """Writes the page of a run, with what its folder holds of pairs, contexts and draws.
 
@@ -143,12 +150,12 @@ def write_page(
         checked: the claims against them, any number.
         folder: of the run.
         path: of the page, by default `index.html` in that folder.
-        tables: pairs and contexts that the folder holds; read by default.
+        pairs: a few that the folder holds; read by default.
 
     Raises:
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    write_text(
-        path or folder / "index.html", page(results, checked, tables or Tables.of_run(folder), read_draws(folder))
-    )
+    pairs = pairs or FirstPairs.of_run(folder)
+    shown = page(results, checked, Tables.of_run(folder), read_draws(folder), pairs)
+    write_text(path or folder / "index.html", shown)
