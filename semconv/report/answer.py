@@ -18,7 +18,7 @@ from semconv.report.result_values import (
 )
 from semconv.report.scales import rounded
 from semconv.report.shown import show
-from semconv.report.texts import text_compared
+from semconv.report.texts import size_in_words, text_compared
 from semconv.report.told_apart import BestCell, best_cell, draws_of, undecided
 from semconv.report.verdict import embeddings_agree
 from semconv.results.schema import LayerPair, NullOverGrid, Results
@@ -32,6 +32,15 @@ _EXPLAINS = {
     "shuffle": "pairing the same features at random gives",
 }
 """Null -> what a score above it is more than."""
+_AGAIN = "and features are matched again"
+_DRAWN = {
+    "same_bigram": f"B's activations are exchanged between positions of the same two tokens, {_AGAIN}",
+    "same_token": f"B's activations are exchanged between positions of the same token, {_AGAIN}",
+    "rematch": f"one model's text is shifted by whole documents, {_AGAIN}",
+    "frequency": "partners are exchanged among features that are active about equally often",
+    "shuffle": "partners are exchanged",
+}
+"""Null -> what a draw of it does."""
 _LEAVES_OPEN = {
     "rematch": "whether that is more than which token is read (the null `same_token` was not drawn)",
     "frequency": "what matching the features again by chance would give (`rematch` was not drawn)",
@@ -72,11 +81,11 @@ def answer(results: Results) -> Answer:
         nothing = f"By {title_of(measure)} no layer pair left enough feature pairs to be tested."
         if results.summary[measure].layer_pairs:
             nothing = f"No null of {title_of(measure)} was drawn, so a score says nothing."
-        return Answer(_compared(results, measure), nothing, "", "")
+        return Answer(_compared(results, measure, null), nothing, "", "")
     summary = results.summary[measure].nulls[null]
     found = _found(results, measure, null, summary)
     return Answer(
-        _compared(results, measure), found, _sure(results, measure, null, best), _open(results, null, summary)
+        _compared(results, measure, null), found, _sure(results, measure, null, best), _open(results, null, summary)
     )
 
 
@@ -87,18 +96,26 @@ def asked_null(results: Results) -> str | None:
     return "same_token" if "same_token" in drawn else drawn[-1] if drawn else None
 
 
-def _compared(results: Results, measure: str) -> str:
+def _null_in_words(null: str | None) -> str:
+    return f"; here `{null}`, under which {_DRAWN[null]}" if null else ""
+
+
+def _compared(results: Results, measure: str, null: str | None) -> str:
     (a, b), pairs = names_of(results), [pair.pairs for pair in results.grid.values()]
     widths = sorted({sae.n_features for model in (results.model_a, results.model_b) for sae in model.saes.values()})
     of = " to ".join(f"{n:,}" for n in dict.fromkeys((widths[0], widths[-1])))
     most = f"{min(pairs):,} to {max(pairs):,}" if min(pairs) < max(pairs) else f"{pairs[0]:,}"
     declared = ", the measure declared beforehand" if results.primary == measure else ""
+    sizes = [f" ({size})" if (size := size_in_words(model)) else "" for model in (results.model_a, results.model_b)]
+    origin = f"{results.corpus.origin}: " if results.corpus.origin else ""
     return (
-        f"{a} (A) and {b} (B) read the same text, {text_compared(results)}. At each layer a sparse autoencoder (SAE) "
-        f"writes what a model computes at a token as a few active numbers out of {of}, its *features*. Features of a "
-        f"layer of A and a layer of B, a *layer pair*, were paired where they are active at the same places: {most} "
-        f"pairs out of {of} features in each of {len(pairs):,} layer pairs. A *score* says how alike the pairs lie in "
-        f"both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* is what scores are by chance."
+        f"Model A, {a}{sizes[0]}, and model B, {b}{sizes[1]}, read the same text, {origin}{text_compared(results)}. At "
+        "each layer a sparse autoencoder (SAE) writes what a model computes at a token as a few active numbers out of "
+        f"{of}, its *features*. Features of a layer of A and a layer of B, a *layer pair*, were paired where they are "
+        f"active at the same places: {most} pairs out of {of} features in each of {len(pairs):,} layer pairs. A "
+        "*score* "
+        f"says how alike the pairs lie in both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* "
+        f"is what scores are by chance{_null_in_words(null)}."
     )
 
 
@@ -109,7 +126,7 @@ def _found(results: Results, measure: str, null: str, summary: NullOverGrid) -> 
     opening = "**Not shown.**" if not n else "**Yes, by this test.**" if n == of else "**In part.**"
     return (
         f"{opening} The features of both models agree more than {_EXPLAINS[null]} (the null `{null}`) in {n} of {of} "
-        f"layer pairs, q < 0.05{where}."
+        f"layer pairs{where}."
     )
 
 
@@ -125,22 +142,15 @@ def _by_depth(results: Results, measure: str, null: str) -> Iterable[str]:
 
 def _sure(results: Results, measure: str, null: str, best: BestCell) -> str:
     summary, pair = results.summary[measure].nulls[null], results.grid[best.key]
-    draws = draws_of(results, null)
-    said = [
-        f"**How sure:** at most 5% of the layer pairs so found are expected to be chance; with {draws:,} draws of the "
-        "null one layer "
-        f"pair alone could reach q {show(summary.smallest_q)} at best"
-    ]
-    n = undecided(results, measure, null)
-    said[0] += f", and {n} cannot be told" if n else ""
-    of = " of its strongest pairs" if null in MATCHED_AGAIN else ""
-    said.append(
-        f"the highest score{of}, at layers {best.key}, is {rounded(best.score)} against {rounded(best.null_mean)} "
-        "under "
-        "the null"
-    )
-    beside = ceiling_text(results, measure, pair)
-    return f"{'; '.join([*said, *filter(None, [beside])])}."
+    n, few = summary.significant, undecided(results, measure, null)
+    chance = f"of these {n} at most 5% are expected to be chance (q < 0.05)" if n else "no q is below 0.05"
+    draws = f"with {draws_of(results, null):,} draws of the null one alone could reach q {show(summary.smallest_q)} "
+    "at best"
+    decided = f", and {few} cannot be told" if few else ""
+    of = "of the pairs of highest r at" if null in MATCHED_AGAIN else "at"
+    highest = f"the highest score, {of} layers {best.key}, is {rounded(best.score)} against {rounded(best.null_mean)}"
+    said = f"{chance}; {draws}{decided}", f"{highest} under the null", ceiling_text(results, measure, pair)
+    return f"**How sure:** {'; '.join(filter(None, said))}."
 
 
 def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
@@ -154,8 +164,9 @@ def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
     values = sorted(reached.values())
     over = " to ".join(dict.fromkeys(map(rounded, (values[0], values[-1]))))
     return (
-        f"by all its pairs the score is {rounded(score.score)}{within}, where one model reaches {over} with itself "
-        "through an SAE of another seed"
+        f"of all pairs there it is {rounded(score.score)}{within}, where one model reaches {over} with itself through "
+        "an "
+        "SAE of another seed"
     )
 
 

@@ -13,30 +13,41 @@ from semconv.report.result_values import (
 )
 from semconv.report.scales import rounded
 from semconv.report.table_cells import Rows, Stacked, interval_of
-from semconv.report.texts import cannot_tell, counted_alone, draws_text, smallest_q, text_compared
+from semconv.report.texts import (
+    cannot_tell,
+    counted_alone,
+    draws_text,
+    layers_in_words,
+    smallest_q,
+    text_compared,
+)
 from semconv.report.told_apart import best_cell, undecided
 from semconv.results.claims import Checked, about
-from semconv.results.schema import Results
+from semconv.results.schema import Model, Results
 
 
 def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
     """Returns what was compared, as names and values."""
-    null, pairs = results.null, [pair.pairs for pair in results.grid.values()]
+    null = results.null
     draws = f"{null.n_permutations:,} permutations"
     draws += f", {null.n_rematch:,} shifts of the text" if null.n_rematch else ""
     draws += f", {null.n_same_token:,} exchanges of positions of the same token" if null.n_same_token else ""
     draws += f", {null.n_same_bigram:,} of the same two tokens" if null.n_same_bigram else ""
     draws = ". ".join(filter(None, (draws, draws_text(results).removesuffix("."))))
     found = [
-        ("Model A", f"{results.model_a.name}, {len(results.model_a.saes)} SAEs"),
-        ("Model B", f"{results.model_b.name}, {len(results.model_b.saes)} SAEs"),
-        ("Text", text_compared(results)),
-        ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
+        *((f"Model {side}", _model(model)) for side, model in (("A", results.model_a), ("B", results.model_b))),
+        ("Text", ", ".join(filter(None, (results.corpus.origin, text_compared(results))))),
         ("Nulls", draws),
     ]
     if checked:
         found.append(("Claims", claims_counted(checked, results.suite)))
     return found
+
+
+def _model(model: Model) -> str:
+    """Returns what a model is, and which of its layers are compared: those that the suite names SAEs of."""
+    n = len(model.saes)
+    return f"{model.name}, {n} {'SAE' if n == 1 else 'SAEs'} at {layers_in_words(model)}, as the suite names them"
 
 
 def claims_counted(checked: Sequence[Checked], suite: str) -> str:

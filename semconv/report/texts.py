@@ -7,6 +7,7 @@ from semconv.report.result_values import default_measure, names_of, spread_sourc
 from semconv.report.shown import show
 from semconv.results.schema import (
     DepthTest,
+    Model,
     NullOverGrid,
     NullTest,
     Published,
@@ -93,6 +94,20 @@ DECODERS_TEXT = (
 )
 
 
+def size_in_words(model: Model) -> str:
+    """Returns what a model is: its family, blocks, width and parameters, as far as the results say."""
+    if model.blocks is None or model.width is None or model.parameters is None:
+        return ""
+    size, unit = (model.parameters / 1e9, "billion") if model.parameters >= 1e9 else (model.parameters / 1e6, "million")
+    return f"{model.family}, {model.blocks} blocks of width {model.width:,}, {show(size)} {unit} parameters"
+
+
+def layers_in_words(model: Model) -> str:
+    """Returns which layers of a model are compared, and of how many."""
+    layers = ", ".join(map(str, sorted({sae.layer for sae in model.saes.values()})))
+    return f"layers {layers}" + (f" of 0 to {model.blocks - 1}" if model.blocks else "")
+
+
 def text_compared(results: Results) -> str:
     """Returns how much text was compared, in words."""
     corpus, (a, b) = results.corpus, names_of(results)
@@ -117,7 +132,7 @@ def depth_text(results: Results) -> str:
     own = (
         f"; by {title_of(measure)} the rank correlation is {show(shown.statistic)}, p {show(shown.p)}" if shown else ""
     )
-    return f"Scores are higher where layers correspond in depth by {n} of {len(known)} measures (p < {LEVEL:g}){own}."
+    return f"By {n} of {len(known)} measures scores are higher where layers correspond in depth (p < {LEVEL:g}){own}."
 
 
 def interval_covers(results: Results, n: int) -> str:

@@ -21,7 +21,7 @@ from semconv.report.told_apart import p_of
 from semconv.results.schema import LayerPair, Results
 from semconv.statistics.permutation import LEVEL
 
-_NOT_TESTED = "Whether one lies further above than the other has no test; every score is in the table below."
+_NOT_TESTED = "Whether one lies further above than the other has no test; the table holds every score."
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,11 @@ def _tested(results: Results, both: tuple[LayerPair, LayerPair], null: str, open
     for measure in results.summary:
         tests = [test_of(pair, measure, null) for pair in both]
         trained, twins = tests
-        if trained is None or twins is None or trained.sd == 0 or twins.sd == 0:
-            left_out.append(title_of(measure))
+        if trained is None or twins is None:
+            left_out.append(f"{title_of(measure)} (it does not score both)")
+            continue
+        if trained.sd == 0 or twins.sd == 0:
+            left_out.append(f"{title_of(measure)} (no draw differs from another)")
             continue
         scores = trained.score, twins.score
         for place, test in enumerate((trained, twins)):

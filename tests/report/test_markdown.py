@@ -74,9 +74,9 @@ def test_no_measure_is_dropped_without_a_word():
     flat = {f"controls.pairs.untrained.measures.svcca_pc1.nulls.shuffle.{field}": 0.0 for field in ("sd",)}
     text = floor_verdict(changed(made, flat))
     assert "by 1 of 1 measures and their twins by 0" in text
-    assert f"Left out: {TITLES[1]}" in text
+    assert f"Left out: {TITLES[1]} (no draw differs from another)." in text
     none = changed(made, {"controls.pairs.untrained.measures.svcca_pc1": Reason(reason="too few")})
-    assert f"Left out: {TITLES[1]}" in floor_verdict(none)
+    assert f"Left out: {TITLES[1]} (it does not score both)." in floor_verdict(none)
 
 
 def test_without_a_floor_nothing_is_said_to_be_learned():
@@ -167,7 +167,7 @@ def test_beside_every_count_stands_the_smallest_q_of_one_alone(smallest: float, 
     one = changed(made, {"summary.rsa.nulls.rematch.smallest_q": 0.3})  # not the same of every measure
     assert [said in str(row[-1]) for row in headline_rows(one).rows] == [False, True]
     assert [row[5] for row in grid_test_rows(made).rows][2] == smallest
-    assert f"one layer pair alone could reach q {told} at best" in answer(made).sure
+    assert f"one alone could reach q {told} at best" in answer(made).sure
 
 
 def test_where_the_number_of_draws_decides_it_cannot_be_told():

@@ -13,6 +13,7 @@ import pytest
 
 from semconv.compare.registry import MEASURES as TITLES_OF_MEASURES
 from semconv.compare.registry import score_range
+from semconv.pipeline.facts_read import origin_in_words
 from semconv.report import texts
 from semconv.report.answer import answer
 from semconv.report.answer_chart import answer_rows
@@ -21,7 +22,7 @@ from semconv.report.first_pairs import FirstPairs
 from semconv.report.markdown import headline, write_markdown
 from semconv.report.page import page
 from semconv.report.page_data import grid_data
-from semconv.report.page_tables import headline_rows
+from semconv.report.page_tables import facts, headline_rows
 from semconv.report.rows import measure_rows
 from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
@@ -31,6 +32,7 @@ from semconv.runs.pairs_table import pairs_schema
 from semconv.statistics.depth import Thirds
 from semconv.study.order import in_order
 from semconv.study.tell_spread import interval
+from semconv.suite.schema import CorpusConfig
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, results, score_at
 from tests._helpers.made_up_page import Outline, claims, draws, tables
 
@@ -83,8 +85,10 @@ def test_the_first_screen_answers_the_title_in_three_sentences_and_one_figure(ht
     header = html[html.index("<header>") : html.index("</header>")]
     assert header.count('<p class="lead">') == 3
     assert header.count("<svg") == header.count("<figure") == 1
-    assert "(the null <code>rematch</code>) in 1 of 2 layer pairs, q &lt; 0.05" in header
-    assert said.sure.startswith("**How sure:** at most 5%")
+    assert "(the null <code>rematch</code>) in 1 of 2 layer pairs." in header
+    assert said.sure.startswith(
+        "**How sure:** of these 1 at most 5% are expected to be chance (q < 0.05); with 56 draws"
+    )
     assert said.open.startswith("**Not shown:** whether the other 1 layer pairs agree; ")
     assert "the null `same_token` was not drawn" in said.open
     assert "202 to 220 pairs out of 512 features in each of 3 layer pairs" in said.compared
@@ -104,7 +108,8 @@ def test_the_answer_follows_the_tests_against_what_the_token_explains(q: dict[st
     assert said.found.startswith(opening)
     n = sum(value < 0.05 for value in q.values())
     assert f"more than the token that is read explains (the null `same_token`) in {n} of 2 layer pairs" in said.found
-    assert "with 19 draws of the null" in said.sure
+    assert ("no q is below 0.05; with 19 draws of the null" in said.sure) == (not n)
+    assert "here `same_token`, under which B's activations are exchanged between positions of the same" in said.compared
     assert "was not drawn" not in said.open
 
 
@@ -129,7 +134,7 @@ def test_layers_are_told_by_third_of_the_depths():
     found = with_same_token(replace(made, grid=grid), q)
     assert Thirds.of(3).middle.tolist() == [False, True, False]
     assert answer(found).found.endswith(
-        "in 3 of 9 layer pairs, q < 0.05: 0 of 1 of the early third, 1 of 1 of the middle third, 1 of 1 of the late "
+        "in 3 of 9 layer pairs: 0 of 1 of the early third, 1 of 1 of the middle third, 1 of 1 of the late "
         "third and 1 of 6 that join different thirds of the depths."
     )
     assert [row.part for row in answer_rows(found) if row.mark == "null"] == ["early", "middle", "late"]
@@ -147,12 +152,33 @@ def test_the_ceiling_stands_beside_the_score_of_the_same_kind_of_pairs():
     found = changed(made, {"controls.seeds": seeds, "grid.1x2.measures.rsa.nulls.rematch.score": 0.99})
     interval_of_best = " to ".join(f"{end:.3f}" for end in made.summary["rsa"].best_interval or ())
     assert (
-        f"by all its pairs the score is 0.610 (95% interval {interval_of_best}), where one model reaches 0.800 to "
+        f"of all pairs there it is 0.610 (95% interval {interval_of_best}), where one model reaches 0.800 to "
         "0.900 with itself through an SAE of another seed"
     ) in answer(found).sure
     top = next(row for row in answer_rows(found) if row.mark == "top")
     both = (0.61 + score_at(made, "0x2", "rsa").score) / 2  # at 0x2 only the SAE of B has other seeds
     assert (top.label, top.score, top.other) == ("all layer pairs, all pairs", pytest.approx(both), (0.85 + 0.9) / 2)
+
+
+def test_models_text_and_layers_are_named_for_what_they_are():
+    made = results()
+    assert "Model A, small, and model B, large, read the same text, 123,456 tokens" in answer(made).compared
+    sizes = {"family": "gemma2", "blocks": 4, "width": 128, "parameters": 1_509_504}
+    changes = {f"model_a.{name}": value for name, value in sizes.items()} | {"corpus.origin": "letters"}
+    found = changed(made, changes | {"model_b.parameters": 9_241_705_984, "model_b.blocks": 42, "model_b.width": 3584})
+    said = answer(found).compared
+    assert "small (gemma2, 4 blocks of width 128, 1.51 million parameters)" in said
+    assert "42 blocks of width 3,584, 9.24 billion parameters)" in said
+    assert "the same text, letters: 123,456 tokens" in said
+    assert dict(facts(found, []))["Model A"] == "small, 2 SAEs at layers 0, 1 of 0 to 3, as the suite names them"
+
+
+def test_a_text_is_told_without_a_path_of_its_reader():
+    packages = {name: "1" for name in ("numpy", "scipy", "sympy", "nltk")}
+    usual = CorpusConfig("docstrings", "t", 8, 9, packages=packages)
+    assert origin_in_words(usual) == "documentation of 4 Python packages (numpy, scipy, sympy and others)"
+    assert origin_in_words(CorpusConfig("file", "t", 8, 9, path="/home/me/x.txt")) == "text of the user's own"
+    assert origin_in_words(CorpusConfig("hub", "t", 8, 9, path="a/b", files=("c",))) == "the data set a/b"
 
 
 # Two scores of one cell, digits, scales
@@ -248,8 +274,9 @@ def test_correspondence_in_depth_is_said_as_it_was_tested():
                 "depths.svcca_pc1.correspondence.p": 0.5,
             },
         )
-        assert f"by {n} of 2 measures (p < 0.05); by RSA, Spearman the rank correlation is {show(statistic)}" in (
-            texts.depth_text(made)
+        assert texts.depth_text(made).startswith(
+            f"By {n} of 2 measures scores are higher where layers correspond in depth (p < 0.05); by RSA, Spearman the rank "
+            f"correlation is {show(statistic)}"
         )
 
 
