@@ -144,8 +144,8 @@ def _sure(results: Results, measure: str, null: str, best: BestCell) -> str:
     summary, pair = results.summary[measure].nulls[null], results.grid[best.key]
     n, few = summary.significant, undecided(results, measure, null)
     chance = f"of these {n} at most 5% are expected to be chance (q < 0.05)" if n else "no q is below 0.05"
-    draws = f"with {draws_of(results, null):,} draws of the null one alone could reach q {show(summary.smallest_q)} "
-    "at best"
+    alone = f"one alone could reach q {show(summary.smallest_q)} at best"
+    draws = f"with {draws_of(results, null):,} draws of the null {alone}"
     decided = f", and {few} cannot be told" if few else ""
     of = "of the pairs of highest r at" if null in MATCHED_AGAIN else "at"
     highest = f"the highest score, {of} layers {best.key}, is {rounded(best.score)} against {rounded(best.null_mean)}"

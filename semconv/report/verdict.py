@@ -119,9 +119,7 @@ def _tested(results: Results, both: tuple[LayerPair, LayerPair], null: str, open
         lines,
     )
     n = len(lines)
-    without = (
-        f" Left out: {in_words(left_out)}, which has no draws that differ, or scores only one." if left_out else ""
-    )
+    without = f" Left out: {in_words(left_out)}." if left_out else ""
     if not n:
         return Verdict(f"{opening} No measure scores both.".strip())
     told = (
