@@ -143,7 +143,8 @@ def _by_depth(results: Results, measure: str, null: str) -> Iterable[str]:
 def _sure(results: Results, measure: str, null: str, best: BestCell) -> str:
     summary, pair = results.summary[measure].nulls[null], results.grid[best.key]
     n, few = summary.significant, undecided(results, measure, null)
-    chance = f"of these {n} at most 5% are expected to be chance (q < 0.05)" if n else "no q is below 0.05"
+    strict = f"{summary.significant_by} of them if tests may depend on each other in any way"
+    chance = f"of these {n} at most 5% are expected to be chance (q < 0.05; {strict})" if n else "no q is below 0.05"
     alone = f"one alone could reach q {show(summary.smallest_q)} at best"
     draws = f"with {draws_of(results, null):,} draws of the null {alone}"
     decided = f", and {few} cannot be told" if few else ""
