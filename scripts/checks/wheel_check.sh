@@ -8,9 +8,9 @@ wheel=$(realpath "$2")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$1" -m venv "$scratch/venv"
-pip="$scratch/venv/bin/python -m pip install --quiet --disable-pip-version-check"
-$pip "$wheel[models]"
-$pip --require-hashes --no-deps --target "$scratch/dev" --requirement "$root/requirements-dev.lock"
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+"$scratch/venv/bin/python" -m pip install --quiet "${wheel}[models]"  # as its user would, whatever the index has
+"$scratch/venv/bin/python" -m pip install --quiet --require-hashes --no-deps --target "$scratch/dev" --requirement "$root/requirements-dev.lock"
 mkdir "$scratch/check" "$scratch/home"
 cp -r "$root/tests" "$root/pyproject.toml" "$scratch/check"
 
