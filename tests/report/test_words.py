@@ -87,7 +87,7 @@ def test_the_first_screen_answers_the_title_in_three_sentences_and_one_figure(ht
     assert header.count("<svg") == header.count("<figure") == 1
     assert "(the null <code>rematch</code>) in 1 of 2 layer pairs." in header
     assert said.sure.startswith(
-        "**How sure:** of these 1 at most 5% are expected to be chance (q < 0.05; 0 of them if draws"
+        "**How sure:** of these 1 at most 5% are expected to be chance (q < 0.05; 0 of them if tests may depend"
     )
     assert said.open.startswith("**Not shown:** whether the other 1 layer pairs agree; ")
     assert "the null `same_token` was not drawn" in said.open
