@@ -91,9 +91,11 @@ class StreamTasks:
         one, other = self.streams.vocabularies
         without = partial(observe_partial, study, (one.load, other.load), pairs, study.null.n_permutations)
         return [
-            Task(of.stitched_task(key), needs, "match", [*inputs, of_streams], stitching.observe),
-            Task(of.partial_task(key), (a, b), "score", [*inputs, one.identity, other.identity], without),
-            Task(of.best_r_task(key), (a, b), "match", inputs, partial(observe_best_r, study, draws, known)),
+            Task(of.stitched_task(key), needs, "match", [*inputs, of_streams], stitching.observe, "stitched rows"),
+            Task(
+                of.partial_task(key), (a, b), "score", [*inputs, one.identity, other.identity], without, "partial RSA"
+            ),
+            Task(of.best_r_task(key), (a, b), "match", inputs, partial(observe_best_r, study, draws, known), "best r"),
         ]
 
     def _known_best_r(self, kept: TaskCache, key: str, pair: PairObservation) -> Float64[ndarray, "sides k"]:
