@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +28,7 @@ from semconv.cli.terminal import (
     bytes_of,
     out,
     run_folder,
+    tell,
     warn,
 )
 from semconv.system.shape import plain
@@ -198,9 +198,6 @@ def compare(
         results = run_suite(run)
         publish(run, results)
     warn(results.warnings)
-    if as_json:
-        print(json.dumps(plain(results.summary), indent=2))  # noqa: T201
-    else:
-        out.print(headline(results).replace("**", "").replace("`", ""))
-        out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-        out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
+    said = [headline(results).replace("**", "").replace("`", "")]
+    said += [f"Report: {folder / 'report.md'}", f"Page: {folder / 'index.html'}"]
+    tell(said, plain(results.summary), as_json)

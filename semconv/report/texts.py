@@ -56,10 +56,9 @@ TWO_SCORES = (
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
 CONTROLS_TEXT = (
-    "In the table: floor (models that learned nothing, or whose blocks learned nothing), the same layers of both models, "
-    "ceiling (one model, another SAE); z and p against each one's own shuffled pairing. Rows of the strongest pairs "
-    "are "
-    "without the filters that ask for agreement, which leave next to nothing of models that learned nothing."
+    "In the table: floor (models that learned nothing, or whose blocks learned nothing), the same layers of both "
+    "models, ceiling (one model, another SAE); z and p against each one's own shuffled pairing. Rows of the strongest "
+    "pairs are without the filters that ask for agreement, which leave next to nothing of models that learned nothing."
 )
 SEEDS_TEXT = (
     "Ceiling at every layer: SAEs of one model from several seeds, each matched with each; lowest and highest score. "
