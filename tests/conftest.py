@@ -204,6 +204,8 @@ width = 4
 positions = 600
 rsa_positions = 50
 draws = 3
+[function]
+lens_tokens = 4
 [published]
 layer_a = 1
 layer_b = 2

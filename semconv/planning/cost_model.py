@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.planned_tasks import PlannedSide, PlannedTask
+from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
 from semconv.suite.config import SuiteConfig
@@ -25,6 +25,8 @@ _OVERLAP = 2.0  # of the features of a span's tokens, each is active on so many 
 SMALL = 32
 """Feature pairs of a category."""
 _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
+_GPU_FLOPS = 2e13  # float32 products and sums a second on a GPU, roughly
+_TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
@@ -247,6 +249,8 @@ class CostModel:
             return self.rates.members * task.sides[0].sae.n_features
         if task.kind == "stitched":
             return self._stitched(*task.sides)
+        if task.kind == "lens":
+            return self._lens(task)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -279,6 +283,16 @@ class CostModel:
         fits = x.n_tokens * x.sae.width * y.sae.width + 2 * features[0] * (x.sae.width + features[1]) * y.sae.width
         directions = sum(30 * one.sae.width**3 + 2 * one.n_tokens * one.sae.width**2 for one in (x, y))
         return (1 + self._shifts) * (fits / _FLOPS + _ASSIGNED * max(features) ** 3) + directions / _FLOPS
+
+    @property
+    def _flops(self) -> float:
+        return _FLOPS if self.rates.device == "cpu" else _GPU_FLOPS
+
+    def _lens(self, task: PlannedTask) -> float:
+        """Returns what the logits of all features of pairs take, twice, and their ranks."""
+        logits = [(one.vocab_size, one.sae.width) for one in task.sides if isinstance(one, PlannedModel)]
+        products = sum(4 * self.n_pairs * size * width for size, width in logits)
+        return products / self._flops + sum(4 * self.n_pairs * size * _TOP for size, _ in logits)
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

@@ -21,9 +21,26 @@ COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
     *INFLUENCES,
     *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
+    *("promoted_a", "suppressed_a", "promoted_b", "suppressed_b", "lens_agreement"),
 )
-_OPTIONAL = (*INFLUENCES, "link_a", "link_b")
+LENS = COLUMNS[-5:]
+_OPTIONAL = (*INFLUENCES, "link_a", "link_b", *LENS)
 NEURONPEDIA = "https://www.neuronpedia.org"
+
+
+@dataclass(frozen=True, eq=False)
+class PairLenses:
+    """The logit lens of the features of pairs.
+
+    Attributes:
+        tokens: int [4, n, k] token ids: what A's feature promotes most, what it suppresses most, and the same of B's.
+        texts: text of every token id.
+        agreement: float64 [n], correlation of both features' logits, NaN where it is not defined.
+    """
+
+    tokens: Int[ndarray, "4 n k"]
+    texts: Sequence[str]
+    agreement: Float[ndarray, " n"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +61,7 @@ class MatchedPairs:
         tokens_b: of B.
         neuronpedia_a: what Neuronpedia calls A's SAE, empty where it has none.
         neuronpedia_b: of B.
+        lenses: the logit lens of both features of every pair; None where it was not taken.
     """
 
     layer_a: int
@@ -58,6 +76,7 @@ class MatchedPairs:
     tokens_b: TopTokens
     neuronpedia_a: str = ""
     neuronpedia_b: str = ""
+    lenses: PairLenses | None = None
 
 
 def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
@@ -66,6 +85,22 @@ def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
 
 def _links(sae: str, features: Int[ndarray, " n"]) -> list[str | None]:
     return [f"{NEURONPEDIA}/{sae}/{feature}" if sae else None for feature in features.tolist()]
+
+
+def _without_nan(column: Float[ndarray, " n"]) -> Any:
+    """Returns a column whose NaN are without a value."""
+    import pyarrow as pa
+
+    return pa.array(column, from_pandas=True)
+
+
+def _lens_columns(group: MatchedPairs) -> list[Any]:
+    """Returns the columns `LENS`, without values where no logit lens was taken."""
+    if group.lenses is None:
+        return [[None] * len(group.a)] * len(LENS)
+    texts = group.lenses.texts
+    tokens = [[[texts[i] for i in row] for row in of_kind.tolist()] for of_kind in group.lenses.tokens]
+    return [*tokens, _without_nan(group.lenses.agreement)]
 
 
 def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
@@ -88,11 +123,12 @@ def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
                 g.a,
                 g.b,
                 g.r,
-                *(pa.array(column, from_pandas=True) for column in g.influence.T),  # NaN becomes null
+                *map(_without_nan, g.influence.T),
                 _tokens(g.tokens_a, g.a),
                 _tokens(g.tokens_b, g.b),
                 _links(g.neuronpedia_a, g.a),
                 _links(g.neuronpedia_b, g.b),
+                *_lens_columns(g),
             ],
             schema=schema,
         )
@@ -107,7 +143,8 @@ def pairs_schema() -> Any:
 
     text, texts = pa.string(), pa.list_(pa.string())
     numbers = [pa.float64()] * (1 + len(INFLUENCES))
-    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text)
+    lens = texts, texts, texts, texts, pa.float64()
+    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text, *lens)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

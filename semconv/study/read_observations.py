@@ -11,6 +11,7 @@ from numpy import ndarray
 from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.facts import NoFacts
+from semconv.study.function_observations import LensObservation
 from semconv.study.observations import (
     CategoriesObservation,
     Observations,
@@ -51,6 +52,7 @@ from semconv.study.task_names import (
     grid_tag,
     halves_task,
     is_rematched,
+    lens_task,
     matched_again,
     n_scored,
     observed_task,
@@ -176,6 +178,7 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
         streams=tasks.read_as(StreamsObservation, STREAMS_TASK).facts if streams else None,
         of_streams={key: tasks.read_as(StreamPairObservation, stream_task(key)) for key in keys if streams},
         of_decoders={key: _decoders(tasks, key) for key in keys if streams and streams.draws},
+        lenses={key: tasks.read_as(LensObservation, lens_task(key)) for key in keys if suite.function},
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

@@ -157,6 +157,11 @@ def partial_task(key: str) -> str:
     return f"partial-rsa.{key}"
 
 
+def lens_task(key: str) -> str:
+    """Returns the name of the task on the logit lens of the pairs of a layer pair."""
+    return f"lens.{key}"
+
+
 def best_r_task(key: str) -> str:
     """Returns the name of the task on the best r of every feature of a layer pair."""
     return f"best-r.{key}"

@@ -12,6 +12,7 @@ _COPY = 6  # bytes an entry of a resample, which is correlated instead
 _MATRICES = 6  # of n rows, in float64, that the measures hold of a side
 _SQUARES = 5  # of n x n, in float64, that they hold for each side, draws of a null included
 _PER_FEATURE = 32
+_LENS_LOGITS, _LENS_COPIES = 2**24, 8  # logits of decoder rows at once (`semconv.models.logit_lens`), in float64 too
 
 
 def working_bytes(entries: float, n_features: int, width: int) -> int:
@@ -36,3 +37,8 @@ def stream_working_bytes(width: int, config: StreamsConfig) -> int:
     That is the product of two streams, and the ranks of their similarities.
     """
     return 8 * (width**2 + 2 * config.rsa_positions**2)
+
+
+def lens_working_bytes(n_pairs: int, vocab_size: int) -> int:
+    """Returns the bytes that a task holds beside a model whose logit lens it takes, about: logits, and sums of them."""
+    return 4 * _LENS_COPIES * min(n_pairs * vocab_size, max(_LENS_LOGITS, vocab_size))

@@ -167,7 +167,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
-        *("subspaces", "spans", "streams", "decoders", "published"),
+        *("subspaces", "spans", "streams", "decoders", "logit lens", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
