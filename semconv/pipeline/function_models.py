@@ -8,24 +8,32 @@ from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from semconv.core.activation_store import StoreIdentity
+from semconv.matching.joint_positions import JointPositions
 from semconv.models.decoders import decoder_metadata
+from semconv.models.function import FunctionSide, functional_effects
+from semconv.models.interventions import Interventions
 from semconv.models.logit_lens import LensTokens, lens_agreement, lens_tokens, why_no_lens
+from semconv.models.model_activations import stream_width
 from semconv.models.readout import Readout
 from semconv.models.roles import ModelOnText, Roles
 from semconv.models.sources import model_folder
 from semconv.models.whole_models import SharedNetwork, load_whole, size_of
 from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.run import Run
+from semconv.statistics.effects import EffectSums
 from semconv.study.function_models import Acting, FunctionModels, Lenses, Place, StoredModel
+from semconv.study.sides import Side
+from semconv.study.task_names import function_controls
 from semconv.suite.config import ModelConfig, SaeConfig
 from semconv.suite.hooks import parse_hook
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.text.shared_tokens import SharedTokens
+from semconv.text.token_blocks import TokenBlocks
 
 _WRITES = ("none", "expected_average_only_in")  # the latter scales while an SAE is trained alone
 
@@ -59,7 +67,10 @@ def with_function_models(run: Run, loaded: Loaded, models: Roles[ModelOnText]) -
         )
         for sae in one.model.saes
     }
-    given = FunctionModels(found, Networks(), len(loaded.encoded.texts))
+    for name in function_controls(run.suite):
+        both = zip("ab", models.controls[name], loaded.identities.controls[name], strict=True)
+        found |= {f"control.{name}.{of}": acting(one, one.model.saes[0], stores) for of, one, stores in both}
+    given = FunctionModels(found, Networks(), loaded.encoded.blocks, loaded.encoded.texts)
     return replace(loaded, encoded=replace(loaded.encoded, function=given))
 
 
@@ -113,6 +124,37 @@ class Networks:
         alike = lens_agreement((readouts[0], readouts[1]), (of_a, of_b), SharedTokens.same(size), k)
         agreement = torch.stack([alike.correlation, alike.promoted, alike.suppressed], dim=1)
         return Lenses(*_ids(tops[0]), *_ids(tops[1]), agreement.numpy())
+
+    def effects(
+        self,
+        networks: tuple[SharedNetwork, SharedNetwork],
+        places: tuple[Place, Place],
+        sides: tuple[Side, Side],
+        pairs: tuple[Int[ndarray, " n"], Int[ndarray, " n"]],
+        at: JointPositions,
+        alternates: Int[ndarray, "n k"],
+        *,
+        blocks: TokenBlocks,
+        size: int,
+        seed: int,
+    ) -> EffectSums:
+        """Returns what ablating both features of every pair does where both fire."""
+        acting = [
+            FunctionSide(_interventions(network, place, side), side.acts.to("cpu"), blocks)
+            for network, place, side in zip(networks, places, sides, strict=True)
+        ]
+        shared = SharedTokens.same(size)
+        return functional_effects((acting[0], acting[1]), pairs, at, shared, alternates, seed=seed)
+
+
+def _interventions(network: SharedNetwork, place: Place, side: Side) -> Interventions:
+    """Returns what changes the features of a side in a copy of its model."""
+    if place.reason:
+        raise InputError(place.reason)
+    model, rows = network.copy(), torch.from_numpy(np.ascontiguousarray(side.decoder, dtype=np.float32))
+    directions = rows.new_zeros(len(rows), stream_width(model, place.hook))
+    directions[:, place.first : place.first + rows.shape[1]] = rows
+    return Interventions(model, place.hook, directions)
 
 
 def _ids(top: LensTokens) -> tuple[ndarray, ndarray]:

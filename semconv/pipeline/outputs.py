@@ -25,6 +25,7 @@ from semconv.study.function_observations import LensObservation
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded
 from semconv.study.sides import AnySide, Side
+from semconv.study.tell_function import function_agreement
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.files import write_tensors
@@ -86,6 +87,7 @@ def matched_pairs(suite: SuiteConfig, encoded: Encoded, observations: Observatio
             tokens_b=b.tokens,
             neuronpedia_a=neuronpedia_id(saes_a[a.label]),
             neuronpedia_b=neuronpedia_id(saes_b[b.label]),
+            function=function_agreement(observations, key),
             lenses=_lenses(encoded, observations.lenses.get(key)),
         )
         for key, (a, b) in encoded.grid.items()

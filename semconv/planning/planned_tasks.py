@@ -13,7 +13,7 @@ from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
-from semconv.study.working_memory import lens_working_bytes, stream_working_bytes, working_bytes
+from semconv.study.working_memory import function_working_bytes, lens_working_bytes, stream_working_bytes, working_bytes
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
@@ -21,7 +21,7 @@ from semconv.text.token_blocks import TokenBlocks
 
 OnParts = Literal["categories", "shared", "cut", "spans", "step"]
 OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
-OnModels = Literal["lens"]
+OnModels = Literal["lens", "effects"]
 Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams | OnModels
 """What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
 features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""
@@ -94,11 +94,15 @@ class PlannedModel(PlannedSide):
         n_bytes: of its weights.
         vocab_size: logits of its head.
         beside: bytes that a task holds beside it, at most.
+        n_blocks: how many it has.
+        place: path and revision, by which rates know it.
     """
 
     n_bytes: int = 0
     vocab_size: int = 0
     beside: int = 0
+    n_blocks: int = 1
+    place: str = ""
 
     @property
     def held(self) -> int:
@@ -220,7 +224,7 @@ def planned_tasks(suite: SuiteConfig, sides: PlannedSides, shapes: Shapes, n_pai
         for b, of_b in zip(suite.model_b.saes, sides.of.b, strict=True)
     }
     heads = planned_heads(suite, shapes, n_pairs)
-    return [*_layer_pairs(suite, sides, grid), *_parts(suite, sides, grid, heads)]
+    return [*_layer_pairs(suite, sides, grid), *_parts(suite, sides, grid, heads, shapes)]
 
 
 _Grid = dict[str, tuple[PlannedSide, PlannedSide]]
@@ -295,7 +299,7 @@ def _named(suite: SuiteConfig, sides: PlannedSides) -> dict[str, PlannedSide]:
 
 
 def _parts(
-    suite: SuiteConfig, sides: PlannedSides, grid: _Grid, heads: tuple[PlannedModel, ...]
+    suite: SuiteConfig, sides: PlannedSides, grid: _Grid, heads: tuple[PlannedModel, ...], shapes: Shapes
 ) -> Iterator[PlannedTask]:
     """Gives the tasks on categories, spans, streams, function and the steps of the published protocol."""
     if suite.subspaces is not None:
@@ -322,6 +326,7 @@ def _parts(
         for key, pair in grid.items():
             a, b = (PlannedRows(*vars(side).values()) for side in pair)
             yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
+        yield from _effects(suite, sides, grid, shapes)
     if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:
         shifted = sides.of.shifted[0][0], sides.of.shifted[1][0]
         everywhere = sides.of.everywhere[0][0], sides.of.everywhere[1][0]
@@ -333,3 +338,33 @@ def _parts(
         for name, departures in variants().items():
             pair = shifted if departures.layer_shift else everywhere if departures.all_positions else corrected
             yield PlannedTask("published", of.step_task(name), "step", pair)
+
+
+def _effects(suite: SuiteConfig, sides: PlannedSides, grid: _Grid, shapes: Shapes) -> Iterator[PlannedTask]:
+    """Gives the tasks that ablate features."""
+    assert suite.function is not None
+    config, controls = suite.function, {one.name: (one.model_a, one.model_b) for one in suite.controls}
+
+    def whole(model: ModelConfig, n_pairs: int) -> PlannedModel:
+        shape = shapes.of(model)
+        vocab_size = int(shape.config.get_text_config().vocab_size)
+        return PlannedModel(
+            f"model {model.label}",
+            SaeShape(0, shape.width, 0.0, 0, 0),
+            0,
+            4 * shape.parameters,
+            vocab_size,
+            function_working_bytes(n_pairs, vocab_size),
+            shape.n_blocks,
+            f"{model.path}@{model.revision}",
+        )
+
+    for key in of.function_pairs(suite):
+        a, b = grid[key]
+        models = whole(suite.model_a, config.pairs), whole(suite.model_b, config.pairs)
+        yield PlannedTask("function", of.function_task(key), "effects", (a, *models, b), config.pairs)
+    for name in of.function_controls(suite):
+        (a, b), (one, other) = sides.of.controls[name], controls[name]
+        models, n = (whole(one, config.control_pairs), whole(other, config.control_pairs)), config.control_pairs
+        task = of.function_task(of.control_tag(name))
+        yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), n, False)

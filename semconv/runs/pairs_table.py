@@ -21,10 +21,10 @@ COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
     *INFLUENCES,
     *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
-    *("promoted_a", "suppressed_a", "promoted_b", "suppressed_b", "lens_agreement"),
+    *("function_agreement", "promoted_a", "suppressed_a", "promoted_b", "suppressed_b", "lens_agreement"),
 )
 LENS = COLUMNS[-5:]
-_OPTIONAL = (*INFLUENCES, "link_a", "link_b", *LENS)
+_OPTIONAL = (*INFLUENCES, "link_a", "link_b", "function_agreement", *LENS)
 NEURONPEDIA = "https://www.neuronpedia.org"
 
 
@@ -61,6 +61,8 @@ class MatchedPairs:
         tokens_b: of B.
         neuronpedia_a: what Neuronpedia calls A's SAE, empty where it has none.
         neuronpedia_b: of B.
+        function: float64 [n], how alike what both features do is (`semconv.study.tell_function.function_agreement`),
+            NaN where it is not known; None where nothing was ablated.
         lenses: the logit lens of both features of every pair; None where it was not taken.
     """
 
@@ -76,6 +78,7 @@ class MatchedPairs:
     tokens_b: TopTokens
     neuronpedia_a: str = ""
     neuronpedia_b: str = ""
+    function: Float[ndarray, " n"] | None = None
     lenses: PairLenses | None = None
 
 
@@ -128,6 +131,7 @@ def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
                 _tokens(g.tokens_b, g.b),
                 _links(g.neuronpedia_a, g.a),
                 _links(g.neuronpedia_b, g.b),
+                [None] * len(g.a) if g.function is None else _without_nan(g.function),
                 *_lens_columns(g),
             ],
             schema=schema,
@@ -143,8 +147,8 @@ def pairs_schema() -> Any:
 
     text, texts = pa.string(), pa.list_(pa.string())
     numbers = [pa.float64()] * (1 + len(INFLUENCES))
-    lens = texts, texts, texts, texts, pa.float64()
-    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text, *lens)
+    alike = pa.float64(), texts, texts, texts, texts, pa.float64()
+    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text, *alike)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

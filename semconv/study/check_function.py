@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy import ndarray
 
-from semconv.study.function_observations import LensObservation
+from semconv.study.function_observations import (
+    ALTERNATES,
+    COMPARED,
+    OF_PAIRS,
+    TOGETHER,
+    FunctionObservation,
+    LensObservation,
+)
 from semconv.suite.config import SuiteConfig
 from semconv.system.errors import InputError
 
@@ -34,3 +41,32 @@ def check_lens(suite: SuiteConfig, found: LensObservation, n_pairs: int, what: s
     _shape(found.agreement, (n, 3), f"agreement of {what}")
     if n and bool((np.abs(found.agreement[np.isfinite(found.agreement)]) > 1 + 1e-6).any()):
         raise InputError(f"agreement of {what} must be between -1 and 1")
+
+
+def check_effects(suite: SuiteConfig, found: FunctionObservation, what: str) -> None:
+    """Refuses effects of more pairs or positions than the suite asks for, and numbers that cannot be.
+
+    Raises:
+        InputError: as `check_lens`.
+    """
+    assert suite.function is not None
+    n, most = len(found.a), max(suite.function.pairs, suite.function.control_pairs)
+    if n > most or (found.facts.reason is not None) != (n == 0):
+        raise InputError(f"{what} must be of 1 to {most} pairs, or have a reason, got {n}")
+    for array, columns in (
+        (found.alternates, ALTERNATES),
+        (found.residual, COMPARED),
+        (found.plain, COMPARED),
+        (found.scores, OF_PAIRS),
+    ):
+        _shape(array, (n, len(columns)), f"numbers of {what}")
+    for array in (found.b, found.r, found.token, found.documents, found.positions):
+        _shape(array, (n,), f"pairs of {what}")
+    _shape(found.together, (len(TOGETHER),), f"numbers of all pairs of {what}")
+    if n and not (0 <= int(found.positions.min()) <= int(found.positions.max()) <= suite.function.positions):
+        raise InputError(f"positions of {what} must be from 0 to {suite.function.positions}")
+    for array in (found.r, found.residual, found.plain):
+        if bool((np.abs(array[~np.isnan(array)]) > 1 + 1e-6).any()):
+            raise InputError(f"correlations of {what} must be between -1 and 1")
+    if bool((np.isfinite(found.residual[:, 0]) & (found.positions == 0)).any()):
+        raise InputError(f"pairs of {what} without positions must have no agreement")

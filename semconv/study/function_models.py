@@ -7,8 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Float64, Int32
+from jaxtyping import Float, Float64, Int, Int32
 from numpy import ndarray
+
+from semconv.matching.joint_positions import JointPositions
+from semconv.statistics.effects import EffectSums
+from semconv.study.sides import Side
+from semconv.text.token_blocks import TokenBlocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,20 +125,53 @@ class Models(Protocol):
         """
         ...
 
+    def effects(
+        self,
+        networks: tuple[Any, Any],
+        places: tuple[Place, Place],
+        sides: tuple[Side, Side],
+        pairs: tuple[Int[ndarray, " n"], Int[ndarray, " n"]],
+        at: JointPositions,
+        alternates: Int[ndarray, "n k"],
+        *,
+        blocks: TokenBlocks,
+        size: int,
+        seed: int,
+    ) -> EffectSums:
+        """Returns what ablating both features of every pair does where both fire, beside alternates to the partner.
+
+        Args:
+            networks: as `StoredModel.read` gives them.
+            places: of both sides.
+            sides: activations and decoder rows.
+            pairs: features of A and of B.
+            at: positions of the pairs.
+            alternates: features of B, -1 for none; a random direction comes after them.
+            blocks: the text.
+            size: of the vocabulary that both share.
+            seed: of the run.
+
+        Raises:
+            InputError: a model has no head, or its features cannot be changed at one position.
+        """
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class FunctionModels:
     """Everything that the tasks on function need beside sides.
 
     Attributes:
-        acting: `a.LABEL`, `b.LABEL` -> what belongs to that side.
+        acting: `a.LABEL`, `b.LABEL`, `control.NAME.a`, `control.NAME.b` -> what belongs to that side.
         models: what is done with them.
-        size: token ids of the tokenizer that both models share.
+        blocks: the text.
+        texts: text of every token id of the tokenizer that both models share.
     """
 
     acting: Mapping[str, Acting]
     models: Models
-    size: int
+    blocks: TokenBlocks
+    texts: list[str]
 
     def of(self, a: str, b: str) -> tuple[Acting, Acting]:
         """Returns what belongs to two sides by their names."""
@@ -142,7 +180,7 @@ class FunctionModels:
     @property
     def n_tokens(self) -> int:
         """Tokens that both models tell logits of."""
-        return min(self.size, *(one.model.vocab_size for one in self.acting.values()))
+        return min(len(self.texts), *(one.model.vocab_size for one in self.acting.values()))
 
 
 def no_lenses() -> Lenses:

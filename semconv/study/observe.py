@@ -224,8 +224,8 @@ def stages(
         if suite.streams.draws:
             yield "decoders", of_streams.decoders(kept)
     if suite.function is not None and encoded.function is not None:
-        function = FunctionTasks(suite.function, settings, encoded.grid, encoded.function)
-        yield "logit lens", function.lenses(kept)
+        function = FunctionTasks(suite, suite.function, settings, encoded.grid, encoded.function)
+        yield from function.stages(encoded.controls, kept)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from semconv.suite import ranges
 from semconv.system.shape import Strict
@@ -32,8 +33,20 @@ class StreamsConfig(Strict):
 class FunctionConfig(Strict):
     """What the features of the pairs do to the prediction of the next token, in both models."""
 
+    layers: Literal["diagonal", "all"] = "diagonal"
+    """Layer pairs whose features are ablated: those of matching depth, or all."""
+    pairs: int = 300
+    """Feature pairs of each, spread evenly over those that are matched on one half of the documents."""
+    positions: int = 16
+    """Positions at which both features of a pair are ablated, each in another document of the other half."""
+    control_pairs: int = 100
+    """Feature pairs of each control; 0 leaves controls out."""
     lens_tokens: int = 10
     """Tokens that a feature promotes most, and suppresses most, by the logit lens, that are kept for every pair."""
 
     def __post_init__(self) -> None:
+        ranges.choices("function", self)
+        ranges.at_least("function.pairs", self.pairs, 1, 100_000)
+        ranges.at_least("function.positions", self.positions, 2, 1000)
+        ranges.at_least("function.control_pairs", self.control_pairs, 0, 100_000)
         ranges.at_least("function.lens_tokens", self.lens_tokens, 1, 100)
