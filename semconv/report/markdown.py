@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semconv.report import sections
 from semconv.report.beyond_tokens import beyond_tokens
+from semconv.report.function_section import function_section
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
 from semconv.report.table_cells import interval
@@ -97,6 +98,8 @@ def _optional_sections(results: Results) -> list[str]:
         parts += ["## Multi-token subspaces", sections.spans_section(results, results.spans)]
     if results.streams:
         parts += ["## Residual streams", sections.streams_section(results.streams)]
+    if results.function:
+        parts += ["## What features do", function_section(results, results.function)]
     return parts
 
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from semconv.report import page_heat_maps, page_tables, texts
+from semconv.report import function_section, page_heat_maps, page_tables, texts
 from semconv.report.explorer_data import ExplorerData, explorer_data
 from semconv.report.explorer_tables import Tables
+from semconv.report.function_charts import shown_function
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
@@ -118,6 +119,8 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=texts,
+            function=shown_function(results),
+            texts_of_function=function_section,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),
         )
