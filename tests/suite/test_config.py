@@ -160,6 +160,9 @@ measures = ["rsa", "cka"]
 kind = "windows"
 width = 6
 how = "mean"
+[function]
+layers = "all"
+pairs = 20
 [published]
 layer_a = 1
 layer_b = 2
@@ -201,6 +204,7 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
         ("min_pairs = 5", "min_pairs = 6"),
         ("width = 6", "width = 7"),
         ("layer_a = 1", "layer_a = 1\n#"),
+        ("pairs = 20", "pairs = 21"),
         ('"rsa", "cka"', '"cka", "rsa"'),
     ]
     hashes = [with_extra(tiny_suite, tmp_path, *change).sha256 for change in changes]
@@ -233,6 +237,10 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
         ('kind = "windows"', 'kind = "window"', r"spans.kind .*got 'window' \(did you mean 'windows'\?\)"),
         ('how = "mean"', 'how = "meen"', r"spans.how .*got 'meen' \(did you mean 'mean'\?\)"),
         ("width = 6", "width = 0", "spans.width must be at least 1, got 0"),
+        ('layers = "all"', 'layers = "al"', r"function.layers must be one of .*got 'al' \(did you mean 'all'\?\)"),
+        ("pairs = 20", "pairs = 0", "function.pairs must be at least 1, got 0"),
+        ("pairs = 20", "positions = 1", "function.positions must be at least 2, got 1"),
+        ("pairs = 20", "lens_tokens = 200", "function.lens_tokens must be at most 100, got 200"),
         ("layer_a = 1", "layer_a = 0", "published.layer_a must be at least 1, got 0"),
         ("layer_b = 2", "layer_b = 0", "published.layer_b must be at least 1, got 0"),
         ("layer_b = 2", "layer_b = 1", "published needs one SAE of model b on the output of block 1, got none"),
