@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from semconv.report.answer_figure import write_answer_figure
 from semconv.report.figures import write_figures
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.markdown import write_markdown
 from semconv.report.page import write_page
 from semconv.results.claims import Checked
@@ -32,11 +34,12 @@ def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> 
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    ordered = in_order(results)
+    ordered, pairs = in_order(results), FirstPairs.of_run(folder)
     with temporary_folder(folder) as made:
         write_figures(ordered, made / "figures")
-        write_markdown(ordered, checked, made / "report.md")
-        write_page(ordered, checked, folder, made / "index.html")
+        write_answer_figure(ordered, made / "figures")
+        write_markdown(ordered, checked, made / "report.md", pairs)
+        write_page(ordered, checked, folder, made / "index.html", pairs)
         shutil.rmtree(folder / "figures", ignore_errors=True)
         for name in ("figures", "report.md", "index.html"):
             (made / name).replace(folder / name)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from semconv.report import function_section as told
 from semconv.report.function_figure import all_points, binned_by_r
 from semconv.report.scales import axis_numbers, ends_with_zero
+from semconv.report.shown import show
 from semconv.report.table_cells import Rows
 from semconv.report.vega import INK, QUIET, ROW, WIDTH, Encoding, Json, draw, marks, rows_chart, score_axis
 from semconv.results.schema import Function, FunctionPair, Results
-from semconv.system.markdown import show
 
 MOST_POINTS = 400
 """Pairs that the scatter shows, evenly spread over all."""
@@ -38,6 +38,8 @@ class ShownFunction:
         more: table of everything else that is told of effects.
         lens: table of the logit lens.
         key: name and sign of every mark of the first chart.
+        more_text: what the second table says.
+        lens_text: what the third says.
     """
 
     summary: str
@@ -48,6 +50,8 @@ class ShownFunction:
     more: Rows
     lens: Rows
     key: Sequence[tuple[str, str]]
+    more_text: str = told.MORE_TEXT
+    lens_text: str = told.LENS_TEXT
 
 
 def shown_function(results: Results) -> ShownFunction | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from semconv.report.scales import rounded
-from semconv.report.table_cells import Rows, percent
+from semconv.report.shown import percent, show, table
+from semconv.report.table_cells import Rows
 from semconv.results.schema import (
     Function,
     FunctionExample,
@@ -18,7 +19,6 @@ from semconv.results.schema import (
     Results,
     Retrieval,
 )
-from semconv.system.markdown import show, table
 
 FIGURE = "function.png"
 ALIKE = {
@@ -174,15 +174,19 @@ def _listed(tokens: Sequence[str]) -> str:
     return ", ".join(f"`{token}`" for token in shown) or "nothing"
 
 
+def _table(content: Rows) -> str:
+    return table([str(name) for name in content.header], content.rows)
+
+
 def function_section(results: Results, function: Function) -> str:
     """Returns the section of report.md."""
     parts = [summary_sentences(function), INTRODUCTION.format(positions=function.positions)]
     if any(isinstance(pair, FunctionPair) for _, _, pair in studied(results, function)):
         parts.append(f"![function](figures/{FIGURE})")
     agreement, more, lens = agreement_rows(results, function), more_rows(results, function), lens_rows(function)
-    parts += [table(agreement.header, agreement.rows), *examples(function)]
-    parts += [MORE_TEXT, table(more.header, more.rows)] if more.rows else []
-    return "\n\n".join([*parts, LENS_TEXT, table(lens.header, lens.rows)])
+    parts += [_table(agreement), *examples(function)]
+    parts += [MORE_TEXT, _table(more)] if more.rows else []
+    return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
 
 
 def third_tests(function: Function) -> list[tuple[str, FunctionTest]]:

@@ -10,20 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from semconv.report import function_section, page_heat_maps, page_tables, texts
+from semconv.report import page_heat_maps, page_tables, texts
 from semconv.report.explorer_data import ExplorerData, explorer_data
 from semconv.report.explorer_tables import Tables
-from semconv.report.function_charts import shown_function
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
-from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
+from semconv.report.page_parts import inline, shown_answer, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
 from semconv.report.scales import STEPS, rounded
+from semconv.report.section_titles import SHORT, TITLES
+from semconv.report.shown import show
 from semconv.report.table_cells import is_number
+from semconv.report.told_apart import MARKS_TEXT
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
 from semconv.system.files import read_text, write_text
-from semconv.system.markdown import show
 
 _FOLDER = Path(__file__).parent
 _EXCERPT = 20  # pairs that print and pages without a script show
@@ -72,7 +74,9 @@ def _environment() -> Any:
     return environment
 
 
-def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Draws) -> str:
+def page(
+    results: Results, checked: Sequence[Checked], tables: Tables, draws: Draws, pairs: FirstPairs | None = None
+) -> str:
     """Returns the report as one HTML file: the same inputs give the same text.
 
     Args:
@@ -80,6 +84,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
         checked: the claims against them, any number.
         tables: pairs and contexts of the run, where it has them.
         draws: of the nulls, where the run has them.
+        pairs: a few of the run, where it has any.
     """
     style, head, script = (read_text(_FOLDER / name) for name in ("page.css", "page_head.js", "page.js"))
     measure, null = default_measure(results), hardest_null(results)
@@ -103,7 +108,10 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             head=head,
             script=script,
             data=embedded(data),
+            answer=shown_answer(results),
             verdict=shown_verdict(results),
+            titles=TITLES,
+            short=SHORT,
             facts=page_tables.facts(results, checked),
             claims=about(checked, results.suite),
             charts=shown_charts(results, draws),
@@ -119,15 +127,22 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             kinds={kind for kind, _, _ in control_rows(results)},
             excerpt=_EXCERPT,
             texts=texts,
-            function=shown_function(results),
-            texts_of_function=function_section,
+            token_note=pairs.note if pairs else "",
+            depth_text=texts.depth_text(results),
+            marks_text=MARKS_TEXT,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),
         )
     )
 
 
-def write_page(results: Results, checked: Sequence[Checked], folder: Path, path: Path | None = None) -> None:
+def write_page(
+    results: Results,
+    checked: Sequence[Checked],
+    folder: Path,
+    path: Path | None = None,
+    pairs: FirstPairs | None = None,
+) -> None:
     """Writes the page of a run, with what its folder holds of pairs, contexts and draws.
 
     Args:
@@ -135,9 +150,12 @@ def write_page(results: Results, checked: Sequence[Checked], folder: Path, path:
         checked: the claims against them, any number.
         folder: of the run.
         path: of the page, by default `index.html` in that folder.
+        pairs: a few that the folder holds; read by default.
 
     Raises:
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    write_text(path or folder / "index.html", page(results, checked, Tables.of_run(folder), read_draws(folder)))
+    pairs = pairs or FirstPairs.of_run(folder)
+    shown = page(results, checked, Tables.of_run(folder), read_draws(folder), pairs)
+    write_text(path or folder / "index.html", shown)

@@ -12,8 +12,8 @@ from semconv.report.figures import write_figures
 from semconv.report.function_charts import shown_function
 from semconv.report.function_figure import binned_by_r
 from semconv.report.scales import rounded
+from semconv.report.shown import show
 from semconv.results.schema import Function, FunctionPair, FunctionTest, Reason, Results
-from semconv.system.markdown import show
 from tests._helpers.made_up import results
 
 
