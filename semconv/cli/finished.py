@@ -43,7 +43,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
         InputError: it is damaged, or its results do not follow from what is in it.
     """
     from semconv.pipeline.rebuild_archive import AS_STATED, check_told, rebuild
-    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, REPORT_COMMIT, environment
+    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, REPORT_COMMIT, environment, task_costs
 
     results, nulls = rebuild(folder, thorough)
     about = environment(folder)
@@ -56,6 +56,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
         "taken again": f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs",
         "as stated": AS_STATED,
         "made": made,
+        "its tasks took": task_costs(about) or "not stated",
         **({"anonymous": f"yes, {about[ANONYMOUS]}"} if ANONYMOUS in about else {}),
     }
 

@@ -132,7 +132,7 @@ def _write_texts(run: Run, place: Workplace, loaded: Loaded, groups: list[Matche
         inputs = [side.store_sha256, of_pairs.tolist()]
         return Task(f"contexts.{name}.{side.label}", (side,), "match", inputs, make)
 
-    place.run([task(name, side) for name, side in _sides(encoded)], partial(run.progress, "contexts"))
+    place.run([task(name, side) for name, side in _sides(encoded)], partial(run.progress, "contexts"), "contexts")
 
     def found(name: Name, side: AnySide) -> FeaturesToShow:
         kept = place.cache.read_as(StrongestPlaces, f"contexts.{name}.{side.label}")

@@ -213,7 +213,12 @@ def publish(run: Run, results: Results, claims: Path | None = None) -> list[Chec
 
 def _list_files(run: Run, known: list[Entry] | None = None) -> list[Entry]:
     """Writes the crate of a run, and returns what it lists; files that are `known` are not read again."""
-    facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
+    facts = {
+        "device": str(run.device),
+        "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()},
+        "task seconds": {kind: f"{took.seconds:.2f}" for kind, took in run.took.items()},
+        "tasks done": {kind: f"{took.done} of {took.tasks}" for kind, took in run.took.items()},
+    }
     if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
         facts["shared stores"] = shown_path(str(run.stores), here())
     return write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts, known=known or ())

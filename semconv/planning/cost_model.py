@@ -272,7 +272,8 @@ class CostModel:
         if task.kind == "partial":  # nine products of ranks a permutation
             return 9 * self.suite.null.n_permutations * self.n_pairs**2 / 2 * _GATHERED
         if task.kind == "best_r":
-            return self._match(a, b) + self._shifts * self._line(self.rates.shift, a, b, 1.0)
+            left = max(0, self._shifts - self.suite.null.n_rematch)  # the others are known from `rematch`
+            return self._match(a, b) + left * self._line(self.rates.shift, a, b, 1.0)
         if task.kind == "categories":
             null = self.suite.null
             drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())
