@@ -204,6 +204,11 @@ width = 4
 positions = 600
 rsa_positions = 50
 draws = 3
+[function]
+pairs = 12
+positions = 4
+control_pairs = 5
+lens_tokens = 4
 [published]
 layer_a = 1
 layer_b = 2

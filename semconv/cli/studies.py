@@ -146,6 +146,9 @@ def compare(
     rematches: RematchesOption = None,
     same_token: SameTokenOption = 0,
     same_bigram: SameBigramOption = 0,
+    functional: Annotated[
+        bool, typer.Option("--functional", help="Ablate the features of pairs in both models and compare the effects.")
+    ] = False,
     batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
     precision: Annotated[
         str, typer.Option(help="Precision of the SAEs: sae (what each was trained in), float32, ...")
@@ -193,6 +196,7 @@ def compare(
         rematches=rematches,
         same_token=same_token,
         same_bigram=same_bigram,
+        functional=functional,
     )
     suite = suite_of_pair(models, text, options)
     chosen = choose_device(device)

@@ -72,24 +72,26 @@ def _pieces(readout: Readout, rows: Tensor, n_at_once: int) -> Iterator[tuple[sl
 
 
 @torch.inference_mode()
-def lens_tokens(readout: Readout, rows: Tensor, k: int = 10) -> LensTokens:
+def lens_tokens(readout: Readout, rows: Tensor, k: int = 10, size: int | None = None) -> LensTokens:
     """Returns the k tokens that each feature promotes and suppresses most (`Readout.lens`), some features at a time.
 
     Args:
         readout: of the model.
         rows: float [F, d_model] decoder rows.
-        k: tokens per feature, 1 <= k <= V.
+        k: tokens per feature, 1 <= k <= size.
+        size: token ids from 0 on that are looked at; None for all. The last logits of some models stand for no token.
 
     Raises:
         InputError: rows of another width, or k out of range.
     """
-    if not 1 <= k <= readout.vocab_size:
-        raise InputError(f"k must be between 1 and {readout.vocab_size} tokens, got {k}")
+    most = min(size or readout.vocab_size, readout.vocab_size)
+    if not 1 <= k <= most:
+        raise InputError(f"k must be between 1 and {most} tokens, got {k}")
     ids = [torch.empty(len(rows), k, dtype=torch.int64) for _ in range(2)]
     logits = [torch.empty(len(rows), k) for _ in range(2)]
     for part, found in _pieces(readout, rows, max(1, _LOGITS // readout.vocab_size)):
         for i, largest in enumerate((True, False)):
-            top = found.topk(k, dim=1, largest=largest)
+            top = found[:, :most].topk(k, dim=1, largest=largest)
             ids[i][part], logits[i][part] = top.indices.cpu(), top.values.cpu()
     return LensTokens(*ids, *logits)
 

@@ -109,14 +109,24 @@ def _twin(
     return model
 
 
-def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch.device, weights: bool) -> None:
-    """Raises InputError if a model of this shape does not fit into memory, before anything is allocated."""
+def n_numbers(path: str | Path, config: Any) -> tuple[int, int]:
+    """Returns how many numbers the parameters and the buffers of a model hold; nothing is allocated.
+
+    Raises:
+        InputError: a config from which no model can be made.
+    """
     from transformers.initialization import no_init_weights
 
     with refusing(f"cannot load model {path}"), torch.device("meta"), no_init_weights():
         shape: Any = _auto_class(config).from_config(copy.deepcopy(config), attn_implementation="eager")
         shape.tie_weights()  # weights that are used twice are held once; without initialising, nothing is tied
     parameters, buffers = (sum(one.numel() for one in held) for held in (shape.parameters(), shape.buffers()))
+    return parameters, buffers
+
+
+def _check_room(path: str | Path, config: Any, dtype: torch.dtype, device: torch.device, weights: bool) -> None:
+    """Raises InputError if a model of this shape does not fit into memory, before anything is allocated."""
+    parameters, buffers = n_numbers(path, config)
     n_bytes, room = parameters * dtype.itemsize + buffers, free_memory(device)
     if (
         n_bytes > room

@@ -16,14 +16,16 @@ from semconv.models.decoders import decoder_rows, decoder_shape
 from semconv.models.sources import neuronpedia_id
 from semconv.pipeline.corpus_stage import corpus_of_b, tokenizer_of_corpus
 from semconv.pipeline.encoded_sides import Loaded
-from semconv.runs.pairs_table import MatchedPairs, write_pairs
+from semconv.runs.pairs_table import MatchedPairs, PairLenses, write_pairs
 from semconv.runs.run import Run
 from semconv.runs.tasks import Task, Workplace
 from semconv.statistics.stopping import stopping_of
 from semconv.study.facts import NoFacts
+from semconv.study.function_observations import LensObservation
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded
 from semconv.study.sides import AnySide, Side
+from semconv.study.tell_function import function_agreement
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.files import write_tensors
@@ -85,9 +87,18 @@ def matched_pairs(suite: SuiteConfig, encoded: Encoded, observations: Observatio
             tokens_b=b.tokens,
             neuronpedia_a=neuronpedia_id(saes_a[a.label]),
             neuronpedia_b=neuronpedia_id(saes_b[b.label]),
+            function=function_agreement(observations, key),
+            lenses=_lenses(encoded, observations.lenses.get(key)),
         )
         for key, (a, b) in encoded.grid.items()
     ]
+
+
+def _lenses(encoded: Encoded, found: LensObservation | None) -> PairLenses | None:
+    if found is None or found.facts.reason is not None:
+        return None
+    tokens = np.stack([found.promoted_a, found.suppressed_a, found.promoted_b, found.suppressed_b])
+    return PairLenses(tokens, encoded.texts, found.agreement[:, 0])
 
 
 def _paired(groups: list[MatchedPairs], name: Name, label: str) -> Int[ndarray, " n"]:

@@ -20,6 +20,7 @@ from semconv.suite.config import (
     CompareConfig,
     CorpusConfig,
     EncodeConfig,
+    FunctionConfig,
     MatchConfig,
     ModelConfig,
     NullConfig,
@@ -285,6 +286,8 @@ class PairOptions:
     """Exchanges of the null `same_token`; 0 leaves it out."""
     same_bigram: int = 0
     """Exchanges of the null `same_bigram`; 0 leaves it out."""
+    functional: bool = False
+    """Whether the features of pairs are ablated in both models, at the layer pairs of matching depth."""
 
 
 MOST_STREAMED = 40_000
@@ -355,4 +358,5 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
         ),
         align=brought,
         streams=StreamsConfig(min(MOST_STREAMED, max(1, o.tokens // 4))),
+        function=FunctionConfig() if o.functional else None,
     )

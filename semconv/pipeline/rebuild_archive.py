@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from semconv.compare import Measure
@@ -33,6 +33,7 @@ from semconv.study.observations import Observations
 from semconv.study.read_observations import read_observations
 from semconv.study.settings import suite_measures
 from semconv.study.tell import Stated, tell
+from semconv.study.tell_function import function_agreement
 from semconv.suite.config import ModelConfig, SuiteConfig, suite_from_json
 from semconv.suite.hooks import hook_layer
 from semconv.system.errors import InputError
@@ -45,11 +46,10 @@ from semconv.text.contexts import read_contexts
 SCORE_TOLERANCE = 1e-9
 """Between a score of the results and the same from decoder rows: another BLAS may add in another order."""
 AS_STATED = (
-    "text, and sources, activity and fit of the SAEs, and streams, which need the models; matches, filters, split "
-    "halves, the draws of frequency and of the nulls that match again, resamples, halves of the pairs, other seeds, "
-    "self-matches, controls, published steps, spans, categories and decoder baselines, which need the activations; "
-    "contexts, which need the text; "
-    "commit, machine and times"
+    "text, and sources, activity and fit of the SAEs, streams, logit lens and effects, which need the models; matches, "
+    "filters, split halves, the draws of frequency and of the nulls that match again, resamples, halves of the pairs, "
+    "other seeds, self-matches, controls, published steps, spans, categories and decoder baselines, which need the "
+    "activations; contexts, which need the text; commit, machine and times"
 )
 """What of an archive cannot be checked without more than it holds."""
 SAMPLED = 8
@@ -198,12 +198,27 @@ class _Pairs:
         table = read_pairs(folder)
         names = ("sae_a", "sae_b", "feature_a", "feature_b", "r")
         self._sae_a, self._sae_b, self._a, self._b, self._r = (table[name].to_numpy() for name in names)
+        self._agreement = {name: table[name].to_numpy() for name in ("lens_agreement", "function_agreement")}
         self.n: int = table.num_rows
 
     def of(self, pair: LayerPair) -> tuple[Int[ndarray, " n"], Int[ndarray, " n"], Float[ndarray, " n"]]:
         """Returns A features, B features and r of a layer pair."""
-        here = (self._sae_a == pair.sae_a) & (self._sae_b == pair.sae_b)
+        here = self._here(pair)
         return self._a[here], self._b[here], self._r[here]
+
+    def agreement(self, name: str, pair: LayerPair) -> Float[ndarray, " n"]:
+        """Returns a column of agreement of a layer pair, NaN where there is none."""
+        return self._agreement[name][self._here(pair)]
+
+    def _here(self, pair: LayerPair) -> Bool[ndarray, " rows"]:
+        return (self._sae_a == pair.sae_a) & (self._sae_b == pair.sae_b)
+
+
+def _lens_agreement(observations: Observations, key: str) -> Float[ndarray, " n"]:
+    found = observations.lenses.get(key)
+    if found is None or found.facts.reason is not None:
+        return np.full(len(observations.grid[key].pair.a), np.nan)
+    return found.agreement[:, 0]
 
 
 def _check_pairs(folder: Path, results: Results, observations: Observations) -> None:
@@ -212,6 +227,12 @@ def _check_pairs(folder: Path, results: Results, observations: Observations) -> 
         found, kept = pairs.of(pair), observations.grid[key].pair
         if not all(np.array_equal(*both) for both in zip(found, (kept.a, kept.b, kept.r), strict=True)):
             raise InputError(f"pairs.parquet in {folder} holds other pairs of layers {key} than were scored")
+        for name, wanted in (
+            ("lens_agreement", _lens_agreement(observations, key)),
+            ("function_agreement", function_agreement(observations, key)),
+        ):
+            if not np.array_equal(pairs.agreement(name, pair), wanted, equal_nan=True):
+                raise InputError(f"pairs.parquet in {folder} holds another {name} of layers {key} than was found")
         known += len(kept.a)
     if known != pairs.n:
         raise InputError(f"pairs.parquet in {folder} holds {pairs.n - known} pairs of SAEs that are not compared")

@@ -14,6 +14,7 @@ from semconv.models.sources import model_folder
 from semconv.pipeline.corpus_stage import Corpus, corpus_of_b, load_corpus, make_corpus
 from semconv.pipeline.encoded_sides import Loaded, checked_spans, load_encoded, measure_fits
 from semconv.pipeline.facts_read import model_facts, origin_in_words, read_facts, text_facts
+from semconv.pipeline.function_models import with_function_models
 from semconv.pipeline.outputs import write_beside
 from semconv.pipeline.report_again import saying_how_to_report
 from semconv.pipeline.sampled_streams import with_streams
@@ -136,6 +137,7 @@ def _reproduce(run: Run) -> Results:
     models = encode_all(run, blocks)
     place = run.workplace()
     loaded = with_streams(run, place, load_encoded(run, place, blocks, models, spans), models)
+    loaded = with_function_models(run, loaded, models)
     fits = measure_fits(run, place.cache, models, loaded)
     with run.timed("compare"):
         settings = settings_of(suite, loaded.starts, loaded.encoded.blocks)

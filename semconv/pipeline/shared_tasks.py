@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from semconv.models.roles import suite_models
 from semconv.pipeline.encoded_sides import checked_spans, load_encoded
+from semconv.pipeline.function_models import with_function_models
 from semconv.pipeline.reproduce import load_blocks
 from semconv.pipeline.sampled_streams import with_streams
 from semconv.runs.reservations import Shard, sharing
@@ -36,6 +37,7 @@ def share_tasks(run: Run, shard: Shard) -> None:
         place = run.workplace(shard, reservations)
         models = suite_models(run.suite, blocks)
         loaded = with_streams(run, place, load_encoded(run, place, blocks, models, spans), models)
+        loaded = with_function_models(run, loaded, models)
         with run.timed("compare"):
             settings = settings_of(run.suite, loaded.starts, loaded.encoded.blocks)
             do_tasks(run.suite, settings, loaded.encoded, place, run.progress)

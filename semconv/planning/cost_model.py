@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.planned_tasks import PlannedSide, PlannedTask
+from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
 from semconv.suite.config import SuiteConfig
@@ -25,6 +25,10 @@ _OVERLAP = 2.0  # of the features of a span's tokens, each is active on so many 
 SMALL = 32
 """Feature pairs of a category."""
 _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
+_GPU_FLOPS = 2e13  # float32 products and sums a second on a GPU, roughly
+_CHANGES = ((0, 7), (1, 12))  # of A and of B at a position: the feature, six others, in B alternates and one at random
+_OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: its log-softmax, means, correlations
+_TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _WITHIN = 3.0  # how much longer matching by r within tokens takes, roughly
@@ -261,6 +265,12 @@ class CostModel:
             return self.rates.members * task.sides[0].sae.n_features
         if task.kind == "stitched":
             return self._stitched(*task.sides)
+        if task.kind == "lens":
+            return self._lens(task)
+        if task.kind == "effects":
+            models = [one for one in task.sides if isinstance(one, PlannedModel)]
+            matched = self._match(task.sides[0], task.sides[-1], 0.5)
+            return matched + sum(self._effects(models[min(i, len(models) - 1)], n, task.amount) for i, n in _CHANGES)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -294,6 +304,34 @@ class CostModel:
         fits = x.n_tokens * x.sae.width * y.sae.width + 2 * features[0] * (x.sae.width + features[1]) * y.sae.width
         directions = sum(30 * one.sae.width**3 + 2 * one.n_tokens * one.sae.width**2 for one in (x, y))
         return (1 + self._shifts) * (fits / _FLOPS + _ASSIGNED * max(features) ** 3) + directions / _FLOPS
+
+    @property
+    def _flops(self) -> float:
+        return _FLOPS if self.rates.device == "cpu" else _GPU_FLOPS
+
+    def _lens(self, task: PlannedTask) -> float:
+        """Returns what the logits of all features of pairs take, twice, and their ranks."""
+        logits = [(one.vocab_size, one.sae.width) for one in task.sides if isinstance(one, PlannedModel)]
+        products = sum(4 * self.n_pairs * size * width for size, width in logits)
+        return products / self._flops + sum(4 * self.n_pairs * size * _TOP for size, _ in logits)
+
+    def _effects(self, model: PlannedModel, n_changes: int, n_pairs: int) -> float:
+        """Returns what ablating features of one model takes: its text is read once, and every change a position more.
+
+        Args:
+            model: which.
+            n_changes: at every position of a pair.
+            n_pairs: how many.
+        """
+        assert self.suite.function is not None
+        corpus, at = self.suite.corpus, n_pairs * self.suite.function.positions
+        rows = min(at, -(-corpus.max_tokens // (2 * max(1, corpus.context - 1))))
+        line = self.rates.blocks.get(model.place, Line(0.0, 0.0))
+        of_cpu = self.rates.device == "cpu"
+        read = (rows * corpus.context + at * n_changes) * model.n_blocks * line.per_token
+        logits = at * n_changes * model.vocab_size
+        each = 2 * model.sae.width / self._flops + (_OF_EFFECT if of_cpu else _OF_EFFECT_GPU)
+        return read * (self.rates.threads if of_cpu else 1) + logits * each
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

@@ -14,6 +14,7 @@ from semconv.models.memory_plan import DENSE_BYTES, SHARE
 from semconv.models.roles import ModelOnText, same_pass
 from semconv.planning.cost_model import CostModel, Rates
 from semconv.planning.planned_tasks import (
+    PlannedModel,
     PlannedSide,
     PlannedSides,
     PlannedTask,
@@ -156,7 +157,7 @@ class Planner:
     @cached_property
     def tasks(self) -> list[PlannedTask]:
         """The tasks of its study."""
-        return tasks_of(self.suite, self.sides)
+        return tasks_of(self.suite, self.sides, self.shapes, self.pairs)
 
     @cached_property
     def pairs(self) -> int:
@@ -214,6 +215,7 @@ class Planner:
             "categories": self.categories * draws,
             **dict.fromkeys(MATCHED_AGAIN, 16 * self.pairs),
             "step": 16 * null.n_permutations,
+            "lens": self.pairs * (24 + (16 * self.suite.function.lens_tokens if self.suite.function else 0)),
         }
         of_tasks = sum(4096 + sizes.get(task.kind, 0) * task.amount for task in self.tasks)
         observed = sum(task.kind == "observe" and task.grid for task in self.tasks)
@@ -242,10 +244,12 @@ class Planner:
     def _memory(self, machine: Machine, device: torch.device, memory: int | None) -> Memory:
         model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
         every = {name: size for task in self.tasks for name, size in task.needs.items()}
-        largest, stores = max(sum(task.needs.values()) for task in self.tasks), self.sides.stores.values()
+        of_saes = (task for task in self.tasks if not any(isinstance(one, PlannedModel) for one in task.sides))
+        largest, stores = max(sum(task.needs.values()) for task in of_saes), self.sides.stores.values()
         times = largest / (2 * max(side.held for side in stores))  # 1, or 2 where something is made of every side
         free = max(0, machine.memory - _PROCESS)
         most = free // 2 if memory is None else memory
+        alone = max((_held_by(task) + model.working(task) for task in self.tasks), default=0)  # if it has all of it
         held = min(sum(every.values()), max(most, largest))
         of_thread = max((model.working(task) for task in self.tasks), default=0)
         at_once = machine.cores  # as `Run.workplace` bounds it
@@ -254,8 +258,8 @@ class Planner:
         encode = max(self._encoding(group, device, free) for group in same_pass(planned_models(self.suite)))
         return Memory(
             _PROCESS + encode,
-            _PROCESS + held + at_once * of_thread,
-            _PROCESS + largest + of_thread,
+            _PROCESS + max(held + at_once * of_thread, alone),
+            _PROCESS + max(largest + of_thread, alone),
             of_thread,
             at_once,
             held,
@@ -282,6 +286,11 @@ class Planner:
             names = dict.fromkeys(task.stage for task in self.tasks)
             return [StagePlan(name, sum(task.stage == name for task in self.tasks), None) for name in names]
         return StageTimes(self.work, rates, machine, memory.held, memory.at_once, spread).all()
+
+
+def _held_by(task: PlannedTask) -> int:
+    """Returns the bytes of what a task reads."""
+    return sum(task.needs.values())
 
 
 _NO_RATES: Any = None  # memory follows from sizes alone

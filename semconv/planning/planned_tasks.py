@@ -13,7 +13,7 @@ from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
-from semconv.study.working_memory import stream_working_bytes, working_bytes
+from semconv.study.working_memory import function_working_bytes, lens_working_bytes, stream_working_bytes, working_bytes
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
@@ -21,7 +21,8 @@ from semconv.text.token_blocks import TokenBlocks
 
 OnParts = Literal["categories", "shared", "cut", "spans", "step"]
 OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
-Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams
+OnModels = Literal["lens", "effects"]
+Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams | OnModels
 """What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
 features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""
 
@@ -70,6 +71,42 @@ class PlannedStream(PlannedSide):
     """
 
     beside: int
+
+    @property
+    def working(self) -> int:
+        return self.beside
+
+
+@dataclass(frozen=True)
+class PlannedRows(PlannedSide):
+    """A side of which a task takes decoder rows alone, and holds nothing beside it."""
+
+    @property
+    def working(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True)
+class PlannedModel(PlannedSide):
+    """A model in float32, or its head, as a side without activations or features.
+
+    Attributes:
+        n_bytes: of its weights.
+        vocab_size: logits of its head.
+        beside: bytes that a task holds beside it, at most.
+        n_blocks: how many it has.
+        place: path and revision, by which rates know it.
+    """
+
+    n_bytes: int = 0
+    vocab_size: int = 0
+    beside: int = 0
+    n_blocks: int = 1
+    place: str = ""
+
+    @property
+    def held(self) -> int:
+        return self.n_bytes
 
     @property
     def working(self) -> int:
@@ -156,17 +193,45 @@ def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[Plann
     return a, b
 
 
-def planned_tasks(suite: SuiteConfig, sides: PlannedSides) -> list[PlannedTask]:
+def planned_heads(suite: SuiteConfig, shapes: Shapes, n_pairs: int) -> tuple[PlannedModel, ...]:
+    """Returns the heads of A and B, each with one block, as the tasks on the logit lens hold them; none without such.
+
+    Args:
+        suite: whose.
+        shapes: of its models.
+        n_pairs: feature pairs of a layer pair.
+    """
+
+    def head(model: ModelConfig) -> PlannedModel:
+        shape = shapes.of(model)
+        vocab_size = int(shape.config.get_text_config().vocab_size)
+        n_bytes = 4 * (shape.parameters - (shape.n_blocks - 1) * shape.of_block)
+        none = SaeShape(0, shape.width, 0.0, 0, 0)
+        return PlannedModel(
+            f"head {model.label}", none, 0, n_bytes, vocab_size, lens_working_bytes(n_pairs, vocab_size)
+        )
+
+    return tuple(map(head, suite.models.values())) if suite.function is not None else ()
+
+
+def planned_tasks(suite: SuiteConfig, sides: PlannedSides, shapes: Shapes, n_pairs: int) -> list[PlannedTask]:
     """Returns the tasks of a study in the order of its stages, as `semconv.study.observe.stages` lists them.
 
     Every layer pair and control is taken to have enough feature pairs; one that has fewer leaves out what follows.
+
+    Args:
+        suite: what is run.
+        sides: its SAEs.
+        shapes: of its models.
+        n_pairs: feature pairs of a layer pair.
     """
     grid = {
         pair_key(a.label, b.label): (of_a, of_b)
         for a, of_a in zip(suite.model_a.saes, sides.of.a, strict=True)
         for b, of_b in zip(suite.model_b.saes, sides.of.b, strict=True)
     }
-    return [*_layer_pairs(suite, sides, grid), *_parts(suite, sides, grid)]
+    heads = planned_heads(suite, shapes, n_pairs)
+    return [*_layer_pairs(suite, sides, grid), *_parts(suite, sides, grid, heads, shapes)]
 
 
 _Grid = dict[str, tuple[PlannedSide, PlannedSide]]
@@ -240,8 +305,10 @@ def _named(suite: SuiteConfig, sides: PlannedSides) -> dict[str, PlannedSide]:
     return dict(zip(of.sides_of(suite), [*sides.of.a, *sides.of.b], strict=True))
 
 
-def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
-    """Gives the tasks on categories, on spans, on streams and on the steps of the published protocol."""
+def _parts(
+    suite: SuiteConfig, sides: PlannedSides, grid: _Grid, heads: tuple[PlannedModel, ...], shapes: Shapes
+) -> Iterator[PlannedTask]:
+    """Gives the tasks on categories, spans, streams, function and the steps of the published protocol."""
     if suite.subspaces is not None:
         for key, pair in grid.items():
             yield PlannedTask("subspaces", of.categories_task(key), "categories", pair)
@@ -262,6 +329,11 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
             yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*stitched, *pair))
             yield PlannedTask("decoders", of.partial_task(key), "partial", pair)
             yield PlannedTask("decoders", of.best_r_task(key), "best_r", pair)
+    if suite.function is not None:
+        for key, pair in grid.items():
+            a, b = (PlannedRows(*vars(side).values()) for side in pair)
+            yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
+        yield from _effects(suite, sides, grid, shapes)
     if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:
         shifted = sides.of.shifted[0][0], sides.of.shifted[1][0]
         everywhere = sides.of.everywhere[0][0], sides.of.everywhere[1][0]
@@ -273,3 +345,33 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
         for name, departures in variants().items():
             pair = shifted if departures.layer_shift else everywhere if departures.all_positions else corrected
             yield PlannedTask("published", of.step_task(name), "step", pair)
+
+
+def _effects(suite: SuiteConfig, sides: PlannedSides, grid: _Grid, shapes: Shapes) -> Iterator[PlannedTask]:
+    """Gives the tasks that ablate features."""
+    assert suite.function is not None
+    config, controls = suite.function, {one.name: (one.model_a, one.model_b) for one in suite.controls}
+
+    def whole(model: ModelConfig, n_pairs: int) -> PlannedModel:
+        shape = shapes.of(model)
+        vocab_size = int(shape.config.get_text_config().vocab_size)
+        return PlannedModel(
+            f"model {model.label}",
+            SaeShape(0, shape.width, 0.0, 0, 0),
+            0,
+            4 * shape.parameters,
+            vocab_size,
+            function_working_bytes(n_pairs, vocab_size),
+            shape.n_blocks,
+            f"{model.path}@{model.revision}",
+        )
+
+    for key in of.function_pairs(suite):
+        a, b = grid[key]
+        models = whole(suite.model_a, config.pairs), whole(suite.model_b, config.pairs)
+        yield PlannedTask("function", of.function_task(key), "effects", (a, *models, b), config.pairs)
+    for name in of.function_controls(suite):
+        (a, b), (one, other) = sides.of.controls[name], controls[name]
+        models, n = (whole(one, config.control_pairs), whole(other, config.control_pairs)), config.control_pairs
+        task = of.function_task(of.control_tag(name))
+        yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), n, False)

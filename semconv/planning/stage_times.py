@@ -9,7 +9,14 @@ from functools import cached_property
 from semconv.models.roles import ModelOnText, Roles, same_pass
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
 from semconv.planning.cost_model import CostModel, Rates
-from semconv.planning.planned_tasks import PlannedSide, PlannedSides, PlannedTask, planned_models, planned_streams
+from semconv.planning.planned_tasks import (
+    PlannedModel,
+    PlannedSide,
+    PlannedSides,
+    PlannedTask,
+    planned_models,
+    planned_streams,
+)
 from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import Shapes
 from semconv.runs.tasks import Task, in_tiles
@@ -187,6 +194,8 @@ class StageTimes:
         read = {key: self._model.read(side) for key, side in self.work.sides.stores.items()}
         streams = [one for of_model in planned_streams(self.work.suite, self.work.sides) for one in of_model]
         read |= {stream.key: self._model.prepare(stream) for stream in streams}
+        models = {one.key: one for task in self.work.tasks for one in task.sides if isinstance(one, PlannedModel)}
+        read |= {key: self._model.read(model) for key, model in models.items()}
         sizes = [side.held for side in self.work.sides.stores.values()]
         held = max(2, int(self.held / (sum(sizes) / len(sizes))))
         machines = Machines(self.machine.workers, self.at_once, held)

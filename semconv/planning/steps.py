@@ -16,7 +16,7 @@ _STAGES = {
     "match": ("compare", "floors", "beside floors"),
     "match again": ("rematch", "rematch scores"),
     "intervals": ("bootstrap", "pair halves", "seeds"),
-    "further comparisons": ("subspaces", "spans", "streams", "decoders", "published"),
+    "further comparisons": ("subspaces", "spans", "streams", "decoders", "logit lens", "function", "published"),
     "contexts": ("contexts",),
     "report": ("report",),
 }

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from semconv.report.function_figure import draw_function
+from semconv.report.function_section import FIGURE as FUNCTION
 from semconv.report.result_values import (
     Grid,
     control_rows,
@@ -215,4 +217,7 @@ def _write_figures(results: Results, folder: Path) -> list[Path]:
     if control_rows(results):
         paths.append(folder / "controls.png")
         draw_controls(results, paths[-1])
+    if results.function is not None and (figure := draw_function(results, results.function)) is not None:
+        paths.append(folder / FUNCTION)
+        _save(figure, paths[-1])
     return paths

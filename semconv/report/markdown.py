@@ -11,6 +11,7 @@ from semconv.report.answer_chart import answer_rows
 from semconv.report.answer_figure import NAME
 from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.first_pairs import FirstPairs
+from semconv.report.function_section import function_section
 from semconv.report.page_tables import claims_counted, headline_rows
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
@@ -107,6 +108,8 @@ def _optional_sections(results: Results) -> list[str]:
         parts += [f"## {TITLES['spans']}", sections.spans_section(results, results.spans)]
     if results.streams:
         parts += [f"## {TITLES['streams']}", sections.streams_section(results.streams, results.null.n_permutations)]
+    if results.function:
+        parts += [f"## {TITLES['function']}", function_section(results, results.function)]
     return parts
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from semconv.report import answer_chart, charts, page_heat_maps, page_tables, rows, texts, what_was_read
 from semconv.report.answer import answer, asked_null
 from semconv.report.beyond_tokens import beyond_tokens
+from semconv.report.function_charts import ShownFunction, shown_function
 from semconv.report.histograms import Draws
 from semconv.report.result_values import title_of
 from semconv.report.table_cells import Rows
@@ -104,6 +105,7 @@ class PageTables:
     streams: Rows | None = None
     decoders: Rows | None = None
     streams_text: str = ""
+    function: ShownFunction | None = None
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def shown_tables(results: Results) -> PageTables:
         influence=rows.influence_rows(results) if small else None,
         depths=rows.depth_rows(results.depths) if results.depths else None,
         saes=what_was_read.sae_rows(results),
+        function=shown_function(results),
     )
     if results.published:
         text = texts.published_text(results, results.published)

@@ -14,6 +14,7 @@ TITLES = {
     "categories": "Semantic categories",
     "spans": "Over spans of text",
     "streams": "Residual streams",
+    "function": "What features do",
     "filters": "Filters",
 }
 """Anchor of a section on the page -> its title, on the page and in `report.md`."""
@@ -30,6 +31,7 @@ SHORT = {
     "categories": "Categories",
     "spans": "Spans",
     "streams": "Streams",
+    "function": "Function",
     "filters": "Filters",
 }
 """Anchor -> what the navigation of the page calls it, a word of the title."""

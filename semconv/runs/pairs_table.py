@@ -21,9 +21,26 @@ COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
     *INFLUENCES,
     *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
+    *("function_agreement", "promoted_a", "suppressed_a", "promoted_b", "suppressed_b", "lens_agreement"),
 )
-_OPTIONAL = (*INFLUENCES, "link_a", "link_b")
+LENS = COLUMNS[-5:]
+_OPTIONAL = (*INFLUENCES, "link_a", "link_b", "function_agreement", *LENS)
 NEURONPEDIA = "https://www.neuronpedia.org"
+
+
+@dataclass(frozen=True, eq=False)
+class PairLenses:
+    """The logit lens of the features of pairs.
+
+    Attributes:
+        tokens: int [4, n, k] token ids: what A's feature promotes most, what it suppresses most, and the same of B's.
+        texts: text of every token id.
+        agreement: float64 [n], correlation of both features' logits, NaN where it is not defined.
+    """
+
+    tokens: Int[ndarray, "4 n k"]
+    texts: Sequence[str]
+    agreement: Float[ndarray, " n"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -44,6 +61,9 @@ class MatchedPairs:
         tokens_b: of B.
         neuronpedia_a: what Neuronpedia calls A's SAE, empty where it has none.
         neuronpedia_b: of B.
+        function: float64 [n], how alike what both features do is (`semconv.study.tell_function.function_agreement`),
+            NaN where it is not known; None where nothing was ablated.
+        lenses: the logit lens of both features of every pair; None where it was not taken.
     """
 
     layer_a: int
@@ -58,6 +78,8 @@ class MatchedPairs:
     tokens_b: TopTokens
     neuronpedia_a: str = ""
     neuronpedia_b: str = ""
+    function: Float[ndarray, " n"] | None = None
+    lenses: PairLenses | None = None
 
 
 def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
@@ -66,6 +88,22 @@ def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
 
 def _links(sae: str, features: Int[ndarray, " n"]) -> list[str | None]:
     return [f"{NEURONPEDIA}/{sae}/{feature}" if sae else None for feature in features.tolist()]
+
+
+def _without_nan(column: Float[ndarray, " n"]) -> Any:
+    """Returns a column whose NaN are without a value."""
+    import pyarrow as pa
+
+    return pa.array(column, from_pandas=True)
+
+
+def _lens_columns(group: MatchedPairs) -> list[Any]:
+    """Returns the columns `LENS`, without values where no logit lens was taken."""
+    if group.lenses is None:
+        return [[None] * len(group.a)] * len(LENS)
+    texts = group.lenses.texts
+    tokens = [[[texts[i] for i in row] for row in of_kind.tolist()] for of_kind in group.lenses.tokens]
+    return [*tokens, _without_nan(group.lenses.agreement)]
 
 
 def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
@@ -88,11 +126,13 @@ def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
                 g.a,
                 g.b,
                 g.r,
-                *(pa.array(column, from_pandas=True) for column in g.influence.T),  # NaN becomes null
+                *map(_without_nan, g.influence.T),
                 _tokens(g.tokens_a, g.a),
                 _tokens(g.tokens_b, g.b),
                 _links(g.neuronpedia_a, g.a),
                 _links(g.neuronpedia_b, g.b),
+                [None] * len(g.a) if g.function is None else _without_nan(g.function),
+                *_lens_columns(g),
             ],
             schema=schema,
         )
@@ -107,7 +147,8 @@ def pairs_schema() -> Any:
 
     text, texts = pa.string(), pa.list_(pa.string())
     numbers = [pa.float64()] * (1 + len(INFLUENCES))
-    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text)
+    alike = pa.float64(), texts, texts, texts, texts, pa.float64()
+    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text, *alike)
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 

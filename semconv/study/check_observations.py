@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from semconv.matching.influence import INFLUENCES
 from semconv.statistics.stopping import stopping_of
+from semconv.study.check_function import check_effects, check_lens
 from semconv.study.check_streams import check_decoders, check_streams
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import (
@@ -64,6 +65,10 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
         check_streams(one, f"the streams of layers {key}")
     for key, one in observations.of_decoders.items():
         check_decoders(suite, one, f"layers {key}")
+    for key, one in observations.lenses.items():
+        check_lens(suite, one, len(observations.grid[key].pair.a), f"the logit lens of layers {key}")
+    for tag, one in observations.effects.items():
+        check_effects(suite, one, f"the effects of {tag}")
     for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
         drawn = list(step_draws(suite.null, departures).values())
         what = f"the published step {name}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from semconv.results.claim_paths import KnownNames
 from semconv.study.decoder_baselines import GIVEN
+from semconv.study.function_observations import COMPARED
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.streams import STREAM_MEASURES
-from semconv.study.task_names import ceilings_of, seeds_of_grid, sides_of
+from semconv.study.task_names import ceilings_of, function_controls, function_pairs, seeds_of_grid, sides_of
+from semconv.study.tell_function import thirds_of
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
@@ -26,7 +28,7 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     again = suite.null.matched_again
     nulls = (*PAIRING_NULLS, *again)
     parts = {"subspaces": suite.subspaces, "spans": suite.spans, "published": suite.published}
-    parts |= {"streams": suite.streams}
+    parts |= {"streams": suite.streams, "function": suite.function}
     absent = [name for name, settings in parts.items() if settings is None]
     absent += [] if suite.streams is not None and suite.streams.draws else ["streams.*.decoders"]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
@@ -57,6 +59,11 @@ def known_names(suite: SuiteConfig) -> KnownNames:
         "streams.*.partial_rsa.*.nulls": ["shuffle"],
         "streams.*.same_partner.nulls": ["shift", "partners"],
         "streams.*.nulls": ["shift"],
+        "function.grid": function_pairs(suite),
+        "function.controls": function_controls(suite),
+        "function.lens": pairs,
+        "function.thirds": thirds_of(suite),
+        "function.*.alike": COMPARED,
         "subspaces.grid": pairs,
         "subspaces.relations": pairs,
         "subspaces.shared_features": saes,

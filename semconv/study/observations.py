@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.facts import Facts, NoFacts
+from semconv.study.function_observations import FunctionObservation, LensObservation
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredObservation
 from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
@@ -337,6 +338,8 @@ class Observations:
         streams: the sample at which streams are compared; None where the suite has none.
         of_streams: layer pair -> its streams.
         of_decoders: layer pair -> its decoder baselines; empty where the suite has none.
+        lenses: layer pair -> the logit lens of its pairs; empty where the suite has no section on function.
+        effects: layer pair, or `control.NAME` -> what ablating its features does.
     """
 
     grid: dict[str, Studied]
@@ -356,3 +359,5 @@ class Observations:
     streams: StreamsFacts | None = None
     of_streams: dict[str, StreamPairObservation] = field(default_factory=dict[str, StreamPairObservation])
     of_decoders: dict[str, DecoderObservations] = field(default_factory=dict[str, DecoderObservations])
+    lenses: dict[str, LensObservation] = field(default_factory=dict[str, LensObservation])
+    effects: dict[str, FunctionObservation] = field(default_factory=dict[str, FunctionObservation])

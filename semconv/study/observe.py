@@ -14,6 +14,8 @@ from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Task, Workplace
 from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
+from semconv.study.function_models import FunctionModels
+from semconv.study.function_tasks import FunctionTasks
 from semconv.study.observations import (
     Observations,
     PairObservation,
@@ -78,6 +80,7 @@ class Encoded:
         spans: of A and of B, what the activations were pooled over where a suite aligns two tokenizers.
         unfair: floors that read untrained models through an SAE of A or B, which are a floor of nothing.
         streams: the streams that the SAEs of A and B read, at a sample of the text; None where the suite has none.
+        function: the models, for the tasks on what features do; None where the suite has none.
     """
 
     blocks: TokenBlocks
@@ -90,6 +93,7 @@ class Encoded:
     unfair: frozenset[str] = field(default_factory=frozenset[str])
     seeds: Mapping[str, Sequence[AnySide]] = field(default_factory=dict[str, Sequence[AnySide]])
     streams: SampledStreams | None = None
+    function: FunctionModels | None = None
 
     @property
     def on_cpu(self) -> bool:
@@ -219,6 +223,9 @@ def stages(
         yield "streams", of_streams.compared_streams()
         if suite.streams.draws:
             yield "decoders", of_streams.decoders(kept)
+    if suite.function is not None and encoded.function is not None:
+        function = FunctionTasks(suite, suite.function, settings, encoded.grid, encoded.function)
+        yield from function.stages(encoded.controls, kept)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
 

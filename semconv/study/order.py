@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from semconv.compare import MEASURES
-from semconv.results.schema import LayerPair, Model, Results
+from semconv.results.schema import Function, LayerPair, Model, Results
 
 _Value = TypeVar("_Value")
 
@@ -40,7 +40,13 @@ def in_order(results: Results) -> Results:
         subspaces=subspaces,
         spans=replace(spans, grid=_in_order_of(keys, spans.grid)) if spans else None,
         streams=replace(streams, grid=_in_order_of(keys, streams.grid)) if streams else None,
+        function=_in_order_of_function(keys, ordered.function) if ordered.function else None,
     )
+
+
+def _in_order_of_function(keys: Sequence[str], function: Function) -> Function:
+    grid, lens = _in_order_of(keys, function.grid), _in_order_of(keys, function.lens)
+    return replace(function, grid=grid, lens=lens, thirds=_in_order_of(("early", "middle", "late"), function.thirds))
 
 
 def _place(pair: LayerPair) -> tuple[tuple[int | str, ...], ...]:

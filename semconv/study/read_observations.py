@@ -11,6 +11,7 @@ from numpy import ndarray
 from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.facts import NoFacts
+from semconv.study.function_observations import FunctionObservation, LensObservation
 from semconv.study.observations import (
     CategoriesObservation,
     Observations,
@@ -48,9 +49,13 @@ from semconv.study.task_names import (
     chunks,
     control_tag,
     floor_tag,
+    function_controls,
+    function_pairs,
+    function_task,
     grid_tag,
     halves_task,
     is_rematched,
+    lens_task,
     matched_again,
     n_scored,
     observed_task,
@@ -176,6 +181,11 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
         streams=tasks.read_as(StreamsObservation, STREAMS_TASK).facts if streams else None,
         of_streams={key: tasks.read_as(StreamPairObservation, stream_task(key)) for key in keys if streams},
         of_decoders={key: _decoders(tasks, key) for key in keys if streams and streams.draws},
+        lenses={key: tasks.read_as(LensObservation, lens_task(key)) for key in keys if suite.function},
+        effects={
+            tag: tasks.read_as(FunctionObservation, function_task(tag))
+            for tag in (*function_pairs(suite), *map(control_tag, function_controls(suite)))
+        },
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

@@ -9,6 +9,7 @@ import numpy as np
 
 from semconv.study.observations import PairObservation, RematchChunk, SwappedChunk
 from semconv.suite.config import ControlConfig, ModelConfig, SaeConfig, SuiteConfig
+from semconv.suite.hooks import hook_layer
 from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 
@@ -155,6 +156,44 @@ def stitched_task(key: str) -> str:
 def partial_task(key: str) -> str:
     """Returns the name of the task that takes the vocabulary out of the RSA of a layer pair."""
     return f"partial-rsa.{key}"
+
+
+def lens_task(key: str) -> str:
+    """Returns the name of the task on the logit lens of the pairs of a layer pair."""
+    return f"lens.{key}"
+
+
+def function_pairs(suite: SuiteConfig) -> list[str]:
+    """Returns the layer pairs whose features are ablated: all, or those of matching depth.
+
+    The i-th of n depths that are compared stands at (i + 1/2) / n. Every depth of the model with fewer of them goes
+    with the nearest of the other, of two equally near ones the first.
+    """
+    function, saes = suite.function, saes_of_grid(suite)
+    if function is None:
+        return []
+    if function.layers == "all":
+        return list(saes)
+    depths = [sorted({hook_layer(sae.hook) for sae in model.saes}) for model in suite.models.values()]
+    few, many = (0, 1) if len(depths[0]) <= len(depths[1]) else (1, 0)
+    n, m = len(depths[few]), len(depths[many])
+    kept = set[tuple[int, int]]()
+    for i, layer in enumerate(depths[few]):
+        nearest = min(range(m), key=lambda j: (abs((2 * i + 1) * m - (2 * j + 1) * n), j))
+        both = layer, depths[many][nearest]
+        kept.add(both if few == 0 else (both[1], both[0]))
+    return [key for key, (a, b) in saes.items() if (hook_layer(a.hook), hook_layer(b.hook)) in kept]
+
+
+def function_controls(suite: SuiteConfig) -> list[str]:
+    """Returns the controls whose features are ablated."""
+    wanted = suite.function is not None and suite.function.control_pairs
+    return [control.name for control in suite.controls] if wanted else []
+
+
+def function_task(tag: str) -> str:
+    """Returns the name of the task that ablates the features of a layer pair (its key) or control (`control_tag`)."""
+    return f"function.{tag}"
 
 
 def best_r_task(key: str) -> str:

@@ -31,6 +31,7 @@ from semconv.study.result_warnings import warnings_of
 from semconv.study.task_names import key_of_control, saes_of_grid
 from semconv.study.tell_controls import tell_controls
 from semconv.study.tell_depths import tell_depths
+from semconv.study.tell_function import tell_function
 from semconv.study.tell_grid import corrected, summarise
 from semconv.study.tell_pair import null_test, pairing_test, tell_pair
 from semconv.study.tell_spread import seed_ceilings, with_intervals
@@ -116,6 +117,7 @@ def tell(observations: Observations, suite: SuiteConfig, stated: Stated) -> Resu
         subspaces=subspaces,
         spans=spans,
         streams=tell_streams(observations, suite.null),
+        function=tell_function(observations, suite),
         published=_published(observations, suite),
     )
     return replace(results, warnings=warnings_of(in_order(results)))

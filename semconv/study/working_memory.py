@@ -12,6 +12,8 @@ _COPY = 6  # bytes an entry of a resample, which is correlated instead
 _MATRICES = 6  # of n rows, in float64, that the measures hold of a side
 _SQUARES = 5  # of n x n, in float64, that they hold for each side, draws of a null included
 _PER_FEATURE = 32
+_EFFECTS, _EFFECT_LOGITS, _EFFECT_COPIES = 1024, 2**25, 8  # taken at once (`semconv.models.function`, `.interventions`)
+_LENS_LOGITS, _LENS_COPIES = 2**24, 8  # logits of decoder rows at once (`semconv.models.logit_lens`), in float64 too
 
 
 def working_bytes(entries: float, n_features: int, width: int) -> int:
@@ -36,3 +38,18 @@ def stream_working_bytes(width: int, config: StreamsConfig) -> int:
     That is the product of two streams, and the ranks of their similarities.
     """
     return 8 * (width**2 + 2 * config.rsa_positions**2)
+
+
+def lens_working_bytes(n_pairs: int, vocab_size: int) -> int:
+    """Returns the bytes that a task holds beside a model whose logit lens it takes, about: logits, and sums of them."""
+    return 4 * _LENS_COPIES * min(n_pairs * vocab_size, max(_LENS_LOGITS, vocab_size))
+
+
+def function_working_bytes(n_pairs: int, vocab_size: int) -> int:
+    """Returns the bytes that a task holds beside a model whose features it ablates, about.
+
+    That is the effects of some changes and their sums, copies of both, and the mean effects of all pairs, twice in
+    float32 and at last in float64.
+    """
+    effects = _EFFECT_COPIES * min(_EFFECTS * vocab_size, max(_EFFECT_LOGITS, vocab_size))
+    return 4 * (effects + 6 * n_pairs * vocab_size)

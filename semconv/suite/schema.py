@@ -11,6 +11,7 @@ from semconv.suite import ranges
 from semconv.suite.matching import MatchConfig, Number
 from semconv.suite.models import ModelConfig, SeedConfig
 from semconv.suite.nulls import NullConfig
+from semconv.suite.on_models import FunctionConfig, StreamsConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 from semconv.system.shape import Must, Strict, Texts, left_out, plain
@@ -201,26 +202,6 @@ class PublishedConfig(Strict):
 
 
 @dataclass(frozen=True)
-class StreamsConfig(Strict):
-    """The residual streams themselves, compared at a sample of the text beside every layer pair."""
-
-    positions: int = 40_000
-    """Counted positions of the sample: whole rows are drawn until they hold so many."""
-    rsa_positions: int = 2000
-    """Positions of the sample that RSA compares, every one with every other."""
-    draws: int = 19
-    """Draws of the nulls of the decoder baselines that shift the text; 0 leaves these baselines out."""
-    features: int = 4096
-    """Features of an SAE, the most often active, whose decoder rows are mapped and assigned one to one."""
-
-    def __post_init__(self) -> None:
-        ranges.at_least("streams.positions", self.positions, 1)
-        ranges.draws("streams.draws", self.draws, 0)
-        ranges.at_least("streams.features", self.features, 2, 2**16)
-        ranges.at_least("streams.rsa_positions", self.rsa_positions, 3, 20_000)
-
-
-@dataclass(frozen=True)
 class NeedsConfig(Strict):
     """What earlier versions were told that a run needs. It is accepted and no longer read: `semconv plan` finds it."""
 
@@ -256,6 +237,7 @@ class SuiteFile(Strict):
     align: AlignConfig | None = None
     seeds: tuple[SeedConfig, ...] | None = left_out()
     streams: StreamsConfig | None = left_out()
+    function: FunctionConfig | None = left_out()
     needs: NeedsConfig | None = left_out()
 
     def __post_init__(self) -> None:
@@ -265,9 +247,10 @@ class SuiteFile(Strict):
         names = [control.name for control in self.controls]
         if len(set(names)) != len(names):
             raise InputError(f"every control needs a name of its own, got {', '.join(names)}")
-        if self.align is not None and (self.controls or self.spans is not None or self.published is not None):
+        need_one = self.controls, self.spans, self.published, self.function
+        if self.align is not None and any(need_one):
             raise InputError(
-                "align brings two tokenizers together and cannot stand beside controls, spans or published, "
+                "align brings two tokenizers together and cannot stand beside controls, spans, published or function, "
                 "which need one"
             )
         self._check_seeds()

@@ -264,6 +264,60 @@ class _Maker:
         counts = {"rows": 158, "documents": 224, "repeated": 39_567, "tokens": 2612, "rsa_positions": 2000}
         return schema.StreamsGrid(positions=40_178, **counts, grid=changed(grid, no_svcca))
 
+    def function_test(self) -> schema.FunctionTest:
+        numbers = {name: self.number() for name in ("difference", "error", "p", "higher")}
+        return schema.FunctionTest(**numbers, draws=9999, pairs=31, tokens=19)
+
+    def example(self) -> schema.FunctionExample:
+        words = ("tokens_a", "tokens_b", "lowered_a", "raised_a", "lowered_b", "raised_b")
+        return schema.FunctionExample(
+            feature_a=71,
+            feature_b=72,
+            r=self.number(),
+            agreement=self.number(),
+            best_negative=self.number(),
+            positions=16,
+            **{name: (f" {name}", "`x") for name in words},
+        )
+
+    def function_pair(self) -> schema.FunctionPair:
+        kinds = ("partner", "others", "same_token", "second_best", "co_active", "random")
+
+        def mean() -> schema.FunctionMean:
+            return schema.FunctionMean(
+                pairs=31, residual=self.number(), residual_error=self.number(), plain=self.number()
+            )
+
+        def retrieval() -> schema.Retrieval:
+            return schema.Retrieval(top1=self.number(), mrr=self.number(), chance=self.number())
+
+        numbers = ("rsa", "cosine", "residual_r", "signs", "kl_r", "kl_r_others", "size")
+        return schema.FunctionPair(
+            matched=412,
+            pairs=40,
+            too_few=9,
+            alike={kind: mean() for kind in kinds},
+            beyond=self.function_test(),
+            among_negatives=retrieval(),
+            among_pairs=retrieval(),
+            within_token=retrieval(),
+            **{name: self.number() for name in numbers},
+            points=tuple((*self.two(), self.number()) for _ in range(31)),
+            agree=self.example(),
+            differ=self.example(),
+        )
+
+    def function(self) -> schema.Function:
+        numbers = {name: self.number() for name in ("correlation", "promoted", "suppressed", "chance")}
+        thirds: dict[str, schema.FunctionTestOrReason] = {"all": self.function_test()}
+        return schema.Function(
+            positions=16,
+            grid={"0x2": self.function_pair(), "1x10": Reason(reason="a model without a head")},
+            thirds=thirds,
+            controls={"untrained": self.function_pair()},
+            lens={"0x2": schema.LensPair(pairs=88, **numbers), "1x2": Reason(reason="not of the stream")},
+        )
+
     def spans(self) -> schema.SpansGrid:
         refused: schema.Measures = {"rsa": self.score(), "svcca_pc1": Reason(reason="it refuses")}
         return schema.SpansGrid(
@@ -352,6 +406,7 @@ def results(score: float = 0.61, z: float = 9.0, floor_score: float = 0.34, floo
         subspaces=make.subspaces(),
         spans=make.spans(),
         streams=make.streams(),
+        function=make.function(),
         published=schema.Published(
             layer_a=1, layer_b=2, steps=(make.step("as published"), make.step("exact Pearson r"))
         ),

@@ -68,6 +68,26 @@ def half_precision(values: Any, arrays: Any) -> None:
 
 
 FORGERIES: dict[str, tuple[str, Change, str]] = {
+    "tokens that there are not": (
+        "lens.0x2",
+        lambda values, arrays: arrays["promoted_a"].fill_(10**9),
+        r"tokens of the logit lens of layers 0x2 must be from 0 to \d+, got 1000000000",
+    ),
+    "another lens": (
+        "lens.0x2",
+        lambda values, arrays: arrays["agreement"].mul_(0.5),
+        "function in results.json of .* is not what follows|another lens_agreement",
+    ),
+    "more pairs that were ablated": (
+        "function.0x2",
+        repeated("a", 0),
+        r"the effects of 0x2 must be of 1 to 12 pairs, or have a reason, got \d+",
+    ),
+    "partners that agree": (
+        "function.0x2",
+        lambda values, arrays: arrays["residual"].fill_(0.9),
+        "pairs of the effects of 0x2 without positions must have no agreement|function in results.json of .* is not",
+    ),
     "more rematches": (
         "grid.0x2.rematch-scores.0",
         repeated("scores", 0),
@@ -139,7 +159,9 @@ def test_layer_pairs_that_changed_places_are_refused(unpacked: Path):
         one.rename(aside)
         other.rename(one)
         aside.rename(other)
-    with pytest.raises(InputError, match="is not what follows from the statistics beside it|holds other pairs"):
+    with pytest.raises(
+        InputError, match="is not what follows from the statistics|holds other pairs|tokens of the logit lens"
+    ):
         rebuild(unpacked)
 
 

@@ -38,10 +38,13 @@ def compare(folder: Path, *more: str):
 @pytest.mark.slow
 def test_a_pair_of_folders_is_compared(folder: Path):
     done = compare(
-        folder, "--tokens", "3000", "--context", "32", "--rematches", "3", "--same-token", "2", "--out", "run"
+        *(folder, "--tokens", "3000", "--context", "32", "--rematches", "3", "--same-token", "2", "--out", "run"),
+        "--functional",
     )
     assert done.returncode == 0, done.stderr
     results = load_results(folder / "run")
+    assert results["function"]["grid"]["1x2"]["pairs"] > 0
+    assert results["function"]["lens"]["1x2"]["pairs"] == results["grid"]["1x2"]["pairs"]
     assert list(results["grid"]) == ["1x2"]
     assert (results["model_a"]["name"], results["model_b"]["name"]) == ("model_a", "model_b")
     assert (results["null"]["n_rematch"], results["null"]["n_same_token"]) == (3, 2)
@@ -70,9 +73,12 @@ def test_a_masked_model_is_compared_only_if_that_is_meant_and_the_report_says_so
     assert refused.returncode == 2
     assert "model model_a is of type 'bert', which reads in both directions" in refused.stderr
     assert not list(folder.rglob("shard-*"))
-    done = compare(folder, *numbers, "--bidirectional")
+    done = compare(folder, *numbers, "--bidirectional", "--functional")
     assert done.returncode == 0, done.stderr
     results = load_results(folder / "run")
+    function = results["function"]
+    for found in (function["grid"]["1x2"], function["lens"]["1x2"]):
+        assert "need a model with a head for it, this one (type 'bert') has none" in found["reason"]
     assert [side.get("bidirectional") for side in (results["model_a"], results["model_b"])] == [True, None]
     said = "Model model_a reads in both directions"
     assert any(said in warning for warning in results["warnings"])
@@ -114,6 +120,10 @@ def test_models_of_different_tokenizers_are_compared_over_shared_spans(folder: P
     assert "let --align max pool features over spans" in refused.stderr
     refused = compare(folder, *numbers, "--align", "max", "--same-token", "2", "--out", "none")
     assert "align brings two tokenizers together and cannot stand beside null.n_same_token" in refused.stderr
+    refused = compare(folder, *numbers, "--align", "max", "--functional", "--out", "none")
+    assert "align brings two tokenizers together and cannot stand beside controls, spans, published or fun" in (
+        refused.stderr
+    )
     assert refused.returncode == 2
     done = compare(folder, *numbers, "--align", "sum", "--no-stop-tokens", "--without-strongest", "0", "--out", "other")
     assert done.returncode == 0, done.stderr

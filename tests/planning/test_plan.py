@@ -167,7 +167,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
-        *("subspaces", "spans", "streams", "decoders", "published"),
+        *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
@@ -218,8 +218,8 @@ def test_less_memory_holds_less_and_a_task_adds_to_it(planner: Planner):
     assert more.study - free.study == 2 * free.of_thread
 
 
-def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores():
-    suite = load_suite("gemma2", all_layers=True)
+def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores_where_no_feature_is_ablated():
+    suite = replace(load_suite("gemma2", all_layers=True), function=None)
     planner = Planner(suite, shapes_of(suite, ask=False))
     assert len(planner.sides.stores) >= 26 + 42
     for cores in (1, 2, 16, 64):
@@ -343,3 +343,24 @@ def test_sides_of_one_store_are_one(planner: Planner, mini: SuiteConfig):
     assert len([side for group in sides.of.every for side in group]) == 8 + 2 * 5 + 16 + 4
     assert len(sides.stores) == 34  # both ceilings read a store of the grid again, and one of the seeds
     assert Shapes({}, {"x": SaeShape(1, 1, 1.0, 1, 0)}, 0, ()).are_known
+
+
+def test_ablating_features_of_gemma_needs_both_models_in_float32_at_once():
+    suite = load_suite("gemma2")
+    planner = Planner(suite, shapes_of(suite, ask=False))
+    without = replace(planner, suite=replace(suite, function=None))
+    (with_models, alone) = (one.plan(HERE, CPU).memory.least for one in (planner, without))
+    numbers = sum(planner.shapes.of(model).parameters for model in (suite.model_a, suite.model_b))
+    assert with_models > 4 * numbers > 40 * GIB > 16 * GIB > alone
+    (sentence,) = lacks(planner.plan(HERE, CPU), 10**15, Path("runs"))
+    assert "GiB of memory" in sentence
+
+
+def test_ablating_more_takes_longer_and_reading_the_text_is_shared(planner: Planner, mini: SuiteConfig):
+    assert mini.function is not None
+    usual = planned(planner)
+    more = planned(planner, function=replace(mini.function, pairs=600))
+    every = planned(planner, function=replace(mini.function, layers="all", control_pairs=0))
+    assert seconds(usual, "function") < seconds(more, "function") < 2 * seconds(usual, "function")
+    tasks = {plan: sum(stage.tasks for stage in plan.stages if stage.name == "function") for plan in (usual, every)}
+    assert [tasks[usual], tasks[every]] == [4 + len(mini.controls), 16]

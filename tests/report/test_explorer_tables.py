@@ -15,6 +15,7 @@ from semconv.report import explorer_data as explorer_module
 from semconv.report import explorer_tables as module
 from semconv.report.explorer_data import Explorer, explorer_data
 from semconv.report.explorer_tables import PairRow, Tables, share_of_each, strongest_first
+from semconv.runs.pairs_table import LENS
 from semconv.system import parquet
 from tests._helpers.made_up_page import contexts, pairs
 
@@ -22,7 +23,7 @@ pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
 
-NOT_KNOWN: dict[str, Any] = dict.fromkeys(INFLUENCES)
+NOT_KNOWN: dict[str, Any] = dict.fromkeys((*INFLUENCES, "function_agreement", *LENS))
 
 
 def write(folder: Path, of_pairs: list[PairRow], of_contexts: list[Any] | None = None) -> None:

@@ -59,11 +59,11 @@ def test_control_rows_hold_the_cross_model_pair_of_every_floor_once():
 def test_figures_are_drawn_for_every_measure_and_twice_the_same(tmp_path: Path):
     made = changed(results(), {"summary.svcca_pc1": ...})
     first, again = (write_figures(made, tmp_path / name) for name in ("0", "1"))
-    assert [path.name for path in first] == ["rsa.png", "controls.png"]
+    assert [path.name for path in first] == ["rsa.png", "controls.png", "function.png"]
     for one, other in zip(first, again, strict=True):
         assert one.read_bytes().startswith(b"\x89PNG")
         assert one.read_bytes() == other.read_bytes()
-    another = changed(results(score=0.62), {"summary": made.summary, "controls.pairs": {}})
+    another = changed(results(score=0.62), {"summary": made.summary, "controls.pairs": {}, "function": None})
     other = write_figures(another, tmp_path / "2")
     assert [path.name for path in other] == ["rsa.png"]
     assert other[0].read_bytes() != first[0].read_bytes()
@@ -72,7 +72,7 @@ def test_figures_are_drawn_for_every_measure_and_twice_the_same(tmp_path: Path):
 def test_a_measure_without_any_score_is_drawn_too(tmp_path: Path):
     none = {name: Reason(reason="none") for name in MEASURES}
     changes = {f"grid.{key}.{field}": new for key in LAYER_PAIRS for field, new in (("measures", none), ("pairs", 0))}
-    made = changed(results(), {**changes, "summary.svcca_pc1": ..., "controls.pairs": {}})
+    made = changed(results(), {**changes, "summary.svcca_pc1": ..., "controls.pairs": {}, "function": None})
     assert write_figures(made, tmp_path)[0].stat().st_size > 1000
 
 

@@ -333,7 +333,7 @@ def test_the_answer_and_the_verdict_on_the_floor_come_first_and_every_part_is_th
 
 
 def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
-    made = replace(results(), published=None, subspaces=None, spans=None, streams=None)
+    made = replace(results(), published=None, subspaces=None, spans=None, streams=None, function=None)
     made = changed(made, {f"summary.{name}.nulls.rematch": ... for name in MEASURES})
     text = written(made, tmp_path)
     assert "published protocol" not in text

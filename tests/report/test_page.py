@@ -74,6 +74,7 @@ def test_every_part_is_there(whole: str):
         "Semantic categories",
         "Over spans of text",
         "Residual streams",
+        "What features do",
         "Filters",
     ]
     sections = {str(a["href"])[1:] for tag, a in outline.tags if tag == "a" and str(a["href"]).startswith("#")}
@@ -82,7 +83,8 @@ def test_every_part_is_there(whole: str):
     assert len(ids) == len(set(ids))
     charts = [a for tag, a in outline.tags if tag == "svg"]
     # Answer and twins; overview, nulls and controls of each measure; of the published steps SVCCA alone has scores.
-    assert len(charts) == 2 + 3 * len(MEASURES) + 1
+    # Two of what features do.
+    assert len(charts) == 2 + 3 * len(MEASURES) + 1 + 2
     assert all(a["role"] == "img" and a["aria-label"] for a in charts)
 
 
@@ -356,7 +358,7 @@ def _undefined_null(found: Results) -> Results:
 @pytest.mark.parametrize(
     ("change", "given", "there", "gone"),
     [
-        (_without("published", "subspaces", "spans", "streams"), {}, "Filters", "Semantic categories"),
+        (_without("published", "subspaces", "spans", "streams", "function"), {}, "Filters", "Semantic categories"),
         (_fast, {}, "A fast run", "shifts of the text"),
         (_no_controls, {}, "No untrained twin was compared", "How far from chance"),
         (_no_score, {}, "too few pairs", "100 draws"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from semconv import InputError
-from semconv.runs.pairs_table import COLUMNS, MatchedPairs, export_pairs, read_pairs, write_pairs
+from semconv.runs.pairs_table import COLUMNS, MatchedPairs, PairLenses, export_pairs, read_pairs, write_pairs
 from semconv.text.top_tokens import TopTokens
 
 pytest.importorskip("pyarrow")
@@ -29,13 +29,19 @@ GROUP = MatchedPairs(
     tokens_a=TOKENS_A,
     tokens_b=TOKENS_B,
     neuronpedia_b="m/5-res",
+    function=np.array([np.nan, -0.5]),
+    lenses=PairLenses(
+        np.array([[[0, 0], [1, 2]], [[0, 0], [0, 0]], [[0, 0], [2, 2]], [[0, 0], [0, 2]]]),
+        ["x", "y", "u"],
+        np.array([0.25, np.nan]),
+    ),
 )
 NONE = np.array([], dtype="l")
 
 
 def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
     nothing = replace(GROUP, layer_b=6, sae_b="6", a=NONE, b=NONE, r=np.array([], dtype="f"))
-    nothing = replace(nothing, influence=np.zeros((0, 7)), neuronpedia_b="")
+    nothing = replace(nothing, influence=np.zeros((0, 7)), neuronpedia_b="", function=None, lenses=None)
     write_pairs(tmp_path / "pairs.parquet", [GROUP, nothing])
     rows = read_pairs(tmp_path).to_pylist()
     assert [list(row) for row in rows] == [list(COLUMNS)] * 2
@@ -58,7 +64,14 @@ def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
         "top_tokens_b": ["v,w"],
         "link_a": None,
         "link_b": "https://www.neuronpedia.org/m/5-res/1",
+        "function_agreement": -0.5,
+        "promoted_a": ["y", "u"],
+        "suppressed_a": ["x", "x"],
+        "promoted_b": ["u", "u"],
+        "suppressed_b": ["x", "u"],
+        "lens_agreement": None,
     }
+    assert (rows[0]["lens_agreement"], rows[0]["function_agreement"]) == (0.25, None)
     assert rows[0]["top_tokens_a"] == []
 
 

@@ -517,7 +517,7 @@ def test_the_tasks_are_those_that_were_planned_without_observing(tmp_path: Path)
     for stage, tasks in stages(suite, settings, encoded, cache):
         listed += [(stage, task.name, len({need.key for need in task.needs})) for task in tasks]
         Workplace(cache).run(tasks, lambda *_: None)
-    planned = planned_tasks(suite, planned_sides(suite, shapes))
+    planned = planned_tasks(suite, planned_sides(suite, shapes), shapes, 9)
     assert [(task.stage, task.name) for task in planned] == [one[:2] for one in listed]
     assert len(listed) > 40
     for task, (_, name, n_needs) in zip(planned, listed, strict=True):

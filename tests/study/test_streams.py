@@ -199,7 +199,7 @@ def test_the_tasks_of_a_study_are_those_that_were_planned(tmp_path: Path):
         listed += [(stage, task.name, len(task.needs)) for task in tasks if stage in OF_STREAMS]
         Workplace(cache).run(tasks, lambda *_: None)
     sides = planned_sides(suite, Shapes({}, {"sae": SaeShape(30, 9, 3.0, 0, 0)}, 0, ()))
-    planned = [task for task in planned_tasks(suite, sides) if task.stage in OF_STREAMS]
+    planned = [task for task in planned_tasks(suite, sides, Shapes({}, {}, 0, ()), 9) if task.stage in OF_STREAMS]
     assert [(task.stage, task.name, len(task.sides)) for task in planned] == listed
     assert [name for _, name, _ in listed] == [
         *("streams", "streams.1x2", "stitched.1x2", "partial-rsa.1x2", "best-r.1x2")

@@ -44,9 +44,9 @@ def test_every_shipped_suite_loads():
 
 def test_the_hashes_of_shipped_suites_are_those_of_runs_that_were_made_with_them():
     """A whole number of a field of floats is hashed as it is written."""
-    begin = {"gemma1v2": "e2516ed8", "gemma2": "f986964d", "mini": "92412fd3", "pythia": "0e03e11a"}
+    begin = {"gemma1v2": "e2516ed8", "gemma2": "e5cde5b7", "mini": "9c7346d0", "pythia": "61e4bf63"}
     assert {name: load_suite(name).sha256[:8] for name in suite_names()} == begin
-    assert load_suite("gemma2", all_layers=True).sha256.startswith("9193684e")
+    assert load_suite("gemma2", all_layers=True).sha256.startswith("6ea3b793")
 
 
 @pytest.mark.parametrize(
@@ -160,6 +160,9 @@ measures = ["rsa", "cka"]
 kind = "windows"
 width = 6
 how = "mean"
+[function]
+layers = "all"
+pairs = 20
 [published]
 layer_a = 1
 layer_b = 2
@@ -201,6 +204,7 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
         ("min_pairs = 5", "min_pairs = 6"),
         ("width = 6", "width = 7"),
         ("layer_a = 1", "layer_a = 1\n#"),
+        ("pairs = 20", "pairs = 21"),
         ('"rsa", "cka"', '"cka", "rsa"'),
     ]
     hashes = [with_extra(tiny_suite, tmp_path, *change).sha256 for change in changes]
@@ -233,6 +237,10 @@ def test_the_hash_sees_every_optional_section(tiny_suite: Path, tmp_path: Path):
         ('kind = "windows"', 'kind = "window"', r"spans.kind .*got 'window' \(did you mean 'windows'\?\)"),
         ('how = "mean"', 'how = "meen"', r"spans.how .*got 'meen' \(did you mean 'mean'\?\)"),
         ("width = 6", "width = 0", "spans.width must be at least 1, got 0"),
+        ('layers = "all"', 'layers = "al"', r"function.layers must be one of .*got 'al' \(did you mean 'all'\?\)"),
+        ("pairs = 20", "pairs = 0", "function.pairs must be at least 1, got 0"),
+        ("pairs = 20", "positions = 1", "function.positions must be at least 2, got 1"),
+        ("pairs = 20", "lens_tokens = 200", "function.lens_tokens must be at most 100, got 200"),
         ("layer_a = 1", "layer_a = 0", "published.layer_a must be at least 1, got 0"),
         ("layer_b = 2", "layer_b = 0", "published.layer_b must be at least 1, got 0"),
         ("layer_b = 2", "layer_b = 1", "published needs one SAE of model b on the output of block 1, got none"),

@@ -9,6 +9,18 @@ from __future__ import annotations
 from semconv.results.schema.base import Count, Interval, Many, Part, Reason
 from semconv.results.schema.controls import Against, ControlPair, Controls, SeedCeiling, SelfMatch, StrongestPairs
 from semconv.results.schema.depths import Depths, DepthTest
+from semconv.results.schema.function import (
+    Function,
+    FunctionExample,
+    FunctionMean,
+    FunctionPair,
+    FunctionPairOrReason,
+    FunctionTest,
+    FunctionTestOrReason,
+    LensPair,
+    LensPairOrReason,
+    Retrieval,
+)
 from semconv.results.schema.layer_pairs import (
     BestOfGrid,
     FilterStep,
@@ -84,9 +96,18 @@ __all__ = [
     "FilterStep",
     "Fit",
     "FitOrReason",
+    "Function",
+    "FunctionExample",
+    "FunctionMean",
+    "FunctionPair",
+    "FunctionPairOrReason",
+    "FunctionTest",
+    "FunctionTestOrReason",
     "Influence",
     "Interval",
     "LayerPair",
+    "LensPair",
+    "LensPairOrReason",
     "Loss",
     "Many",
     "Measures",
@@ -103,6 +124,7 @@ __all__ = [
     "RelationOrReason",
     "RematchCounts",
     "Results",
+    "Retrieval",
     "Sae",
     "Score",
     "ScoreOrReason",

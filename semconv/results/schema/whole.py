@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from semconv.results.schema.base import Many, Part
 from semconv.results.schema.controls import Controls
 from semconv.results.schema.depths import Depths
+from semconv.results.schema.function import Function
 from semconv.results.schema.layer_pairs import LayerPair, Summary
 from semconv.results.schema.sections import Published, SpansGrid, Subspaces
 from semconv.results.schema.streams import StreamsGrid
@@ -51,6 +52,8 @@ class Results(Part):
     """Activations pooled over spans."""
     streams: StreamsGrid | None = left_out()
     """The residual streams themselves, without any SAE."""
+    function: Function | None = left_out()
+    """What features do: ablated in pairs, each in its model."""
     published: Published | None = left_out()
     """The published protocol, corrected step by step."""
     warnings: Many[str] = field(default=())

@@ -1,0 +1,140 @@
+"""What features do on the page: two charts, and the parts that its template shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semconv.report import function_section as told
+from semconv.report.function_figure import all_points, binned_by_r
+from semconv.report.scales import axis_numbers, ends_with_zero
+from semconv.report.shown import show
+from semconv.report.table_cells import Rows
+from semconv.report.vega import INK, QUIET, ROW, WIDTH, Encoding, Json, draw, marks, rows_chart, score_axis
+from semconv.results.schema import Function, FunctionPair, Results
+
+MOST_POINTS = 400
+"""Pairs that the scatter shows, evenly spread over all."""
+_MARKS = {
+    "partner": ("circle", "var(--cross)", "\N{BLACK CIRCLE}"),
+    "same_token": ("square", "var(--ceiling)", "\N{BLACK SQUARE}"),
+    "second_best": ("diamond", "var(--null3)", "\N{BLACK DIAMOND}"),
+    "co_active": ("triangle-up", "var(--null3)", "\N{BLACK UP-POINTING TRIANGLE}"),
+    "others": ("cross", "var(--floor)", "+"),
+}
+"""Shape and colour of every mark of the first chart, and its sign in the key."""
+
+
+@dataclass(frozen=True)
+class ShownFunction:
+    """What the template of the section shows.
+
+    Attributes:
+        summary: the primary statistic in words.
+        introduction: what was done.
+        examples: a pair that agrees and one that does not.
+        charts: partners beside hard negatives, and agreement against r; those there are.
+        agreement: table of both.
+        more: table of everything else that is told of effects.
+        lens: table of the logit lens.
+        key: name and sign of every mark of the first chart.
+        more_text: what the second table says.
+        lens_text: what the third says.
+    """
+
+    summary: str
+    introduction: str
+    examples: Sequence[str]
+    charts: Sequence[tuple[str, str]]
+    agreement: Rows
+    more: Rows
+    lens: Rows
+    key: Sequence[tuple[str, str]]
+    more_text: str = told.MORE_TEXT
+    lens_text: str = told.LENS_TEXT
+
+
+def shown_function(results: Results) -> ShownFunction | None:
+    """Returns what the page shows of what features do; None where the suite did not ask for it."""
+    function = results.function
+    if function is None:
+        return None
+    drawn = {
+        "Partner and what it must beat": negatives_chart(results, function),
+        "Agreement against r": r_chart(function),
+    }
+    return ShownFunction(
+        told.summary_sentences(function),
+        told.INTRODUCTION.format(positions=function.positions),
+        told.examples(function),
+        [(title, svg) for title, svg in drawn.items() if svg is not None],
+        told.agreement_rows(results, function),
+        told.more_rows(results, function),
+        told.lens_rows(function),
+        [(told.ALIKE[name], sign) for name, (_, _, sign) in _MARKS.items()],
+    )
+
+
+def negatives_chart(results: Results, function: Function) -> str | None:
+    """Draws how alike the effects of partners and of their hard negatives are; None where nothing was ablated."""
+    every = told.studied(results, function)
+    found = [(kind, name, pair) for kind, name, pair in every if isinstance(pair, FunctionPair)]
+    if not found:
+        return None
+    labels = [name if kind == "cross-model" else f"{kind}: {name}" for kind, name, _ in found]
+    values = {kind: [pair.alike[kind].residual for _, _, pair in found] for kind in _MARKS}
+    x = score_axis("x", "correlation of residual effects", ends_with_zero([v for of in values.values() for v in of]))
+    zero: Json = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": QUIET}, "encoding": {"x": x}}
+    layers: list[Json] = [zero]
+    for kind, (shape, colour, _) in reversed(_MARKS.items()):
+        dots: list[Encoding] = [
+            {"y": place * ROW + 20, "x": value} for place, value in enumerate(values[kind]) if value is not None
+        ]
+        size = 90 if kind == "partner" else 55
+        mark: Json = {"type": "point", "filled": True, "size": size, "opacity": 1, "shape": shape, "fill": colour}
+        layers.append(marks(dots, mark, x))
+    said = "; ".join(
+        f"{label}: " + ", ".join(f"{told.ALIKE[kind]} {show(values[kind][place])}" for kind in _MARKS)
+        for place, label in enumerate(labels)
+    )
+    return rows_chart(labels, layers, f"Mean correlation of residual effects. {said}.")
+
+
+def r_chart(function: Function) -> str | None:
+    """Draws agreement against r, a dot for a pair, with the means of groups by r; None where nothing was ablated."""
+    points = all_points(function)
+    if not points:
+        return None
+    some = points[:: -(-len(points) // MOST_POINTS)]
+    means = binned_by_r(points)
+    across, up = ends_with_zero([p[0] for p in points]), ends_with_zero([p[1] for p in points])
+    axes: Encoding = {
+        "x": {
+            "field": "x",
+            "type": "quantitative",
+            "title": "r of the pair",
+            "scale": {"domain": list(across), "nice": True},
+            "axis": axis_numbers(across),
+        },
+        "y": {
+            "field": "y",
+            "type": "quantitative",
+            "title": "agreement of what both do",
+            "scale": {"domain": list(up), "nice": True},
+            "axis": axis_numbers(up),
+        },
+    }
+
+    def layer(values: Sequence[Encoding], mark: Json) -> Json:
+        return {"data": {"values": list(values)}, "mark": mark, "encoding": axes}
+
+    dots: list[Encoding] = [{"x": r, "y": partner} for r, partner, _ in some]
+    layers = [layer(dots, {"type": "point", "filled": True, "size": 9, "opacity": 0.4, "fill": "var(--cross)"})]
+    for at, colour in ((1, "var(--cross)"), (2, "var(--ceiling)")):
+        values: list[Encoding] = [{"x": mean[0], "y": mean[at]} for mean in means]
+        layers.append(layer(values, {"type": "line", "stroke": colour, "strokeWidth": 2.5}))
+    zero: Json = {"data": {"values": [{"y": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"y": axes["y"]}}
+    groups = "; ".join(f"r {show(r)}: partner {show(own)}, best negative {show(best)}" for r, own, best in means)
+    padding: Json = {"left": 46, "right": 14, "top": 6, "bottom": 38}
+    spec: Encoding = {"width": WIDTH - 46, "height": 220, "padding": padding, "layer": [zero, *layers]}
+    return draw(spec, f"Agreement against r, {len(points)} pairs; means of groups: {groups}.")

@@ -1,0 +1,91 @@
+"""The figure on what features do: partners beside what they must beat, and agreement against r."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semconv.report.function_section import ALIKE, studied
+from semconv.report.scales import on_scale
+from semconv.results.schema import Function, FunctionPair, Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKS = {
+    "partner": ("o", "#1f5fa8", 9),
+    "same_token": ("s", "#c2571a", 6),
+    "second_best": ("D", "#b08900", 6),
+    "co_active": ("^", "#6a4c93", 6),
+    "others": ("x", "#6b6b6b", 6),
+    "random": ("|", "#9a9a9a", 8),
+}
+BINS = 8
+"""Groups of pairs of about equal size, by r, over which means are drawn."""
+
+
+def binned_by_r(points: Sequence[tuple[float, float, float | None]]) -> list[tuple[float, float, float]]:
+    """Returns mean r, mean agreement with the partner and with the best hard negative, of groups of pairs by r."""
+    known = np.array([(r, partner, best) for r, partner, best in points if best is not None]).reshape(-1, 3)
+    groups = np.array_split(known[np.argsort(known[:, 0], kind="stable")], min(BINS, max(1, len(known) // 5)))
+    return [(float(r), float(partner), float(best)) for r, partner, best in (g.mean(axis=0) for g in groups if len(g))]
+
+
+def all_points(function: Function) -> list[tuple[float, float, float | None]]:
+    """Returns r, agreement and best hard negative of every pair of every layer pair."""
+    every = (point for pair in function.grid.values() if isinstance(pair, FunctionPair) for point in pair.points)
+    return [(on_scale(r), on_scale(own), None if best is None else on_scale(best)) for r, own, best in every]
+
+
+def draw_function(results: Results, function: Function) -> Figure | None:
+    """Draws partners beside hard negatives per layer pair and control, and agreement against r; None without any."""
+    from matplotlib.figure import Figure
+
+    found = [(kind, name, pair) for kind, name, pair in studied(results, function) if isinstance(pair, FunctionPair)]
+    if not found:
+        return None
+    figure = Figure(figsize=(13, max(4.2, 1.6 + 0.42 * len(found))), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _against_negatives(left, found)
+    _against_r(right, function)
+    figure.suptitle(f"What features do, suite {results.suite}", fontsize=12)
+    return figure
+
+
+def _against_negatives(ax: Axes, found: list[tuple[str, str, FunctionPair]]) -> None:
+    names = [name if kind == "cross-model" else f"{kind}: {name}" for kind, name, _ in found]
+    for place, (_, _, pair) in enumerate(found):
+        for order, (kind, (mark, colour, size)) in enumerate(_MARKS.items()):
+            mean = pair.alike[kind]
+            if mean.residual is None:
+                continue
+            label = ALIKE[kind] if place == 0 else None
+            at = on_scale(mean.residual)
+            if kind == "partner" and mean.residual_error is not None:
+                reach = 1.96 * abs(on_scale(mean.residual_error))
+                ax.plot([at - reach, at + reach], [place, place], "-", color=colour, linewidth=1.5)
+            ax.plot(at, place, mark, color=colour, markersize=size, label=label, linestyle="none", zorder=9 - order)
+    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.invert_yaxis()
+    ax.axvline(0, color="black", linewidth=0.5)
+    ax.set_xlabel("mean correlation of residual effects with those of A's feature", fontsize=9)
+    ax.set_title("Partner (with 95% interval) and what it must beat", fontsize=10)
+    ax.legend(fontsize=8, frameon=False, loc="best")
+
+
+def _against_r(ax: Axes, function: Function) -> None:
+    points = all_points(function)
+    if points:
+        ax.plot([p[0] for p in points], [p[1] for p in points], ".", color="#1f5fa8", alpha=0.25, markersize=4)
+    means = binned_by_r(points)
+    for at, colour, label in ((1, "#1f5fa8", "partner, mean"), (2, "#c2571a", "best hard negative, mean")):
+        ax.plot([m[0] for m in means], [m[at] for m in means], "-o", color=colour, markersize=4, label=label)
+    ax.axhline(0, color="black", linewidth=0.5)
+    ax.set_xlabel("r of the pair, on the half of the documents it was matched on", fontsize=9)
+    ax.set_ylabel("agreement of what both do", fontsize=9)
+    ax.set_title("Does r tell what features do? Every dot a pair", fontsize=10)
+    if means:
+        ax.legend(fontsize=8, frameon=False)

@@ -1,0 +1,194 @@
+"""What features do, as report.md and the page tell it: sentences, tables, and two worked examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from semconv.report.scales import rounded
+from semconv.report.shown import percent, show, table
+from semconv.report.table_cells import Rows
+from semconv.results.schema import (
+    Function,
+    FunctionExample,
+    FunctionPair,
+    FunctionPairOrReason,
+    FunctionTest,
+    FunctionTestOrReason,
+    LensPair,
+    Reason,
+    Results,
+    Retrieval,
+)
+
+FIGURE = "function.png"
+ALIKE = {
+    "partner": "partner",
+    "same_token": "same token",
+    "second_best": "second best by r",
+    "co_active": "most co-active",
+    "others": "others there",
+    "random": "random direction",
+}
+"""What A's feature is compared with -> its name in tables and figures."""
+INTRODUCTION = (
+    "Features that fire together need not do the same. Both features of a pair are ablated, each in its own model, at "
+    "{positions} positions where both fire, in documents that these pairs were not matched on, and the changes of the "
+    "next token's log-probabilities are correlated, each less what other features that fire there do with the same "
+    "dose. A partner must beat its hard negatives: the feature of the highest r with the same top token, the second "
+    "best by r, the one that fires at most of the same positions, and the others there. p is of flipped signs, pairs "
+    "of one token together."
+)
+LENS_TEXT = (
+    "By the logit lens (decoder rows through final norm and head, without running the model): how alike the features "
+    "of all pairs are in what they promote and suppress. It says what a feature would do if nothing came after it."
+)
+MORE_TEXT = (
+    "Retrieval asks whether the partner is the most alike, at each position among hard negatives, by mean effects "
+    "among all pairs and among those of its token; RSA compares the similarities among A's mean effects with those "
+    "among B's."
+)
+
+
+def studied(results: Results, function: Function) -> Iterator[tuple[str, str, FunctionPairOrReason]]:
+    """Gives kind (`cross-model`, `floor`, `ceiling`), name and what was found, of layer pairs, then of controls."""
+    for key, pair in function.grid.items():
+        yield "cross-model", key, pair
+    for name, pair in function.controls.items():
+        control = results.controls.pairs.get(name)
+        yield control.kind if control is not None else "control", name, pair
+
+
+def summary_sentences(function: Function) -> str:
+    """Returns the primary statistic in words: by how much partners are above their best hard negatives."""
+    told = [f"{_of_third(name)} {_difference(test)}" for name, test in function.thirds.items()]
+    means = [pair.alike["partner"].residual for pair in function.grid.values() if isinstance(pair, FunctionPair)]
+    known = [mean for mean in means if mean is not None]
+    agree = ""
+    if known:
+        low, high = rounded(min(known)), rounded(max(known))
+        agree = f" Partners' effects correlate {low}" + (f" to {high}" if high != low else "") + " by layer pair."
+    return f"**Partner less best hard negative:** {'; '.join(told)}.{agree}"
+
+
+def _of_third(name: str) -> str:
+    return "over all layer pairs" if name == "all" else f"in the {name} third of the depths"
+
+
+def _difference(test: FunctionTestOrReason) -> str:
+    if isinstance(test, Reason):
+        return f"not told ({test.reason})"
+    error = f" +- {rounded(test.error)}" if test.error is not None else ""
+    return f"{rounded(test.difference)}{error} (p {show(test.p)}, {test.pairs} pairs, {test.higher:.0%} of them above)"
+
+
+def agreement_rows(results: Results, function: Function) -> Rows:
+    """Returns how alike effects are, of partners and of what they must beat."""
+    rows = list[list[object]]()
+    for kind, name, pair in studied(results, function):
+        label = name if kind == "cross-model" else f"{kind}: {name}"
+        if isinstance(pair, Reason):
+            rows.append([label, *[None] * (5 + len(ALIKE)), pair.reason])
+            continue
+        test = pair.beyond
+        told = [None] * 3 if isinstance(test, Reason) else [test.difference, test.p, percent(test.higher)]
+        partner = pair.alike["partner"]
+        means = [pair.alike[name].residual for name in ALIKE]
+        note = test.reason if isinstance(test, Reason) else ""
+        rows.append([label, pair.pairs - pair.too_few, means[0], partner.residual_error, *means[1:], *told, note])
+    header = ["A x B layer", "pairs", "partner", "its error", *list(ALIKE.values())[1:]]
+    return Rows([*header, "partner less best negative", "p", "pairs above", "note"], rows)
+
+
+def more_rows(results: Results, function: Function) -> Rows:
+    """Returns everything else that is told of the effects of layer pairs and controls."""
+    rows = list[list[object]]()
+    for kind, name, pair in studied(results, function):
+        if isinstance(pair, Reason):
+            continue
+        rows.append(
+            [
+                name if kind == "cross-model" else f"{kind}: {name}",
+                pair.matched,
+                pair.too_few,
+                pair.alike["partner"].plain,
+                *map(_retrieval, (pair.among_negatives, pair.among_pairs, pair.within_token)),
+                pair.rsa,
+                pair.cosine,
+                pair.residual_r,
+                percent(pair.signs),
+                f"{show(pair.kl_r)} ({show(pair.kl_r_others)})",
+                pair.size,
+            ]
+        )
+    header = ["A x B layer", "matched", "too few positions", "effects as they are", "top-1 among negatives (chance)"]
+    header += ["top-1 among pairs (chance)", "top-1 within token (chance)", "RSA", "cosine of means"]
+    return Rows([*header, "r of mean residuals", "same sign", "r of KL (others)", "log2 of KL, A over B"], rows)
+
+
+def _retrieval(found: Retrieval) -> str:
+    return f"{show(percent(found.top1))} ({show(percent(found.chance))})"
+
+
+def lens_rows(function: Function) -> Rows:
+    """Returns how alike the logit lens of the pairs is."""
+    rows = list[list[object]]()
+    for key, pair in function.lens.items():
+        if isinstance(pair, LensPair):
+            shares = [percent(share) for share in (pair.promoted, pair.suppressed, pair.chance)]
+            rows.append([key, pair.pairs, pair.correlation, *shares, ""])
+        else:
+            rows.append([key, *[None] * 5, pair.reason])
+    header = ["A x B layer", "pairs", "mean correlation", "promoted by both", "suppressed by both", "by chance", "note"]
+    return Rows(header, rows)
+
+
+def examples(function: Function) -> list[str]:
+    """Returns a pair that agrees and one that does not, a sentence each; nothing where no pair was compared."""
+    found = [(key, pair) for key, pair in function.grid.items() if isinstance(pair, FunctionPair)]
+    agree = [(key, pair.agree) for key, pair in found if pair.agree is not None]
+    differ = [(key, pair.differ) for key, pair in found if pair.differ is not None]
+    if not agree or not differ:
+        return []
+    best = max(agree, key=lambda one: one[1].agreement - one[1].best_negative)
+    worst = min(differ, key=lambda one: one[1].agreement - one[1].best_negative)
+    return [_example("A pair that agrees", *best), _example("A pair that does not", *worst)]
+
+
+def _example(title: str, key: str, one: FunctionExample) -> str:
+    numbers = (
+        f"r {rounded(one.r)}, agreement {rounded(one.agreement)}, best hard negative {rounded(one.best_negative)}, "
+        f"{one.positions} positions"
+    )
+    return (
+        f"**{title}**, layers {key}: feature {one.feature_a} of A, which fires on {_listed(one.tokens_a)}, and "
+        f"{one.feature_b} of B, on {_listed(one.tokens_b)} ({numbers}). Without A's feature {_listed(one.lowered_a)} "
+        f"become less likely and {_listed(one.raised_a)} more; without B's {_listed(one.lowered_b)} less and "
+        f"{_listed(one.raised_b)} more."
+    )
+
+
+def _listed(tokens: Sequence[str]) -> str:
+    """Returns tokens in code marks, their spaces visible, and nothing that could end the mark."""
+    marks = str.maketrans({"`": "'", "\n": "\\n", "\r": "\\r", "\t": "\\t", " ": "\N{OPEN BOX}"})
+    shown = [token.translate(marks) or "(nothing)" for token in tokens]
+    return ", ".join(f"`{token}`" for token in shown) or "nothing"
+
+
+def _table(content: Rows) -> str:
+    return table([str(name) for name in content.header], content.rows)
+
+
+def function_section(results: Results, function: Function) -> str:
+    """Returns the section of report.md."""
+    parts = [summary_sentences(function), INTRODUCTION.format(positions=function.positions)]
+    if any(isinstance(pair, FunctionPair) for _, _, pair in studied(results, function)):
+        parts.append(f"![function](figures/{FIGURE})")
+    agreement, more, lens = agreement_rows(results, function), more_rows(results, function), lens_rows(function)
+    parts += [_table(agreement), *examples(function)]
+    parts += [MORE_TEXT, _table(more)] if more.rows else []
+    return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
+
+
+def third_tests(function: Function) -> list[tuple[str, FunctionTest]]:
+    """Returns the thirds of the depths that have a test."""
+    return [(name, test) for name, test in function.thirds.items() if isinstance(test, FunctionTest)]

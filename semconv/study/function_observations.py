@@ -1,0 +1,136 @@
+"""What a study observes of the function of features, as its finished tasks keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int32, Int64
+from numpy import ndarray
+
+from semconv.results.schema import Count, FunctionExample
+from semconv.study.facts import Facts
+from semconv.system.shape import left_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensFacts(Facts):
+    """The logit lens of the pairs of a layer pair.
+
+    Attributes:
+        reason: why there is none; missing where there is.
+        tokens: that both models tell logits of.
+    """
+
+    reason: str | None = left_out()
+    tokens: Count = 0
+
+
+@dataclass(frozen=True, eq=False)
+class LensObservation:
+    """The logit lens of the pairs of a layer pair; of no pair where there is a reason.
+
+    Attributes:
+        facts: what is known beside arrays.
+        promoted_a: int32 [n, k], as in `semconv.study.function_models.Lenses`.
+        suppressed_a: int32 [n, k].
+        promoted_b: int32 [n, k].
+        suppressed_b: int32 [n, k].
+        agreement: float64 [n, 3].
+    """
+
+    facts: LensFacts
+    promoted_a: Int32[ndarray, "n k"]
+    suppressed_a: Int32[ndarray, "n k"]
+    promoted_b: Int32[ndarray, "n k"]
+    suppressed_b: Int32[ndarray, "n k"]
+    agreement: Float64[ndarray, "n measures"]
+
+
+ALTERNATES = ("same_token", "second_best", "co_active")
+"""Features of B that could be mistaken for the partner, in the order of their columns: that of the highest r with A's
+feature among those of the partner's top token, that of the highest r of all, that which fires at most of the pair's
+positions."""
+COMPARED = ("partner", "others", *ALTERNATES, "random")
+"""What A's feature is compared with: its partner, the mean of other features that fire there, alternates, and a random
+direction."""
+TOGETHER = ("rsa", "top1", "mrr", "within_token_top1", "within_token_mrr", "within_token_chance")
+"""What the pairs of a layer pair say together (`semconv.statistics.function_scores.LayerFunction`)."""
+OF_PAIRS = ("top1", "mrr", "chance_top1", "cosine", "residual_r", "signs", "kl_r", "kl_r_others", "size")
+"""Fields of `semconv.statistics.function_scores.PairFunction` that are kept of every pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionFacts(Facts):
+    """What ablating the features of two SAEs does.
+
+    Attributes:
+        reason: why nothing was ablated; missing where something was.
+        matched: feature pairs that were matched on one half of the documents.
+        tokens: that both models tell logits of.
+        agree: of the pairs, the one whose partner is furthest above its best hard negative; missing where none has one.
+        differ: of those whose r is above the median, the one whose partner is furthest below.
+    """
+
+    reason: str | None = left_out()
+    matched: Count = 0
+    tokens: Count = 0
+    agree: FunctionExample | None = left_out()
+    differ: FunctionExample | None = left_out()
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionObservation:
+    """What ablating the features of two SAEs does, of n pairs; of none where there is a reason.
+
+    Attributes:
+        facts: what is known beside arrays.
+        a: int64 [n], A features.
+        b: int64 [n], their partners.
+        r: float64 [n], on the half of the documents that they were matched on.
+        token: int64 [n], number of the partner's top token, by which pairs are clustered.
+        alternates: int64 [n, 3], B features by `ALTERNATES`, -1 for none.
+        documents: int64 [n], held-out documents in which both fire.
+        positions: int64 [n], at which both were ablated and compared; 0 where there are too few documents.
+        residual: float64 [n, 6], mean correlation of residual effects with each of `COMPARED`, NaN where there is none.
+        plain: float64 [n, 6], of effects as they are.
+        scores: float64 [n, 9], by `OF_PAIRS`.
+        together: float64 [6], by `TOGETHER`.
+    """
+
+    facts: FunctionFacts
+    a: Int64[ndarray, " n"]
+    b: Int64[ndarray, " n"]
+    r: Float64[ndarray, " n"]
+    token: Int64[ndarray, " n"]
+    alternates: Int64[ndarray, "n k"]
+    documents: Int64[ndarray, " n"]
+    positions: Int64[ndarray, " n"]
+    residual: Float64[ndarray, "n compared"]
+    plain: Float64[ndarray, "n compared"]
+    scores: Float64[ndarray, "n scores"]
+    together: Float64[ndarray, " together"]
+
+    @property
+    def best_negative(self) -> Float64[ndarray, " n"]:
+        """Of the hard negatives, all but partner and random direction, the best of each pair; NaN where it has none."""
+        return np.fmax.reduce(self.residual[:, 1:-1], axis=1)
+
+
+def no_effects(reason: str, matched: int = 0) -> FunctionObservation:
+    """Returns that nothing was ablated, and why."""
+    whole, number = np.zeros(0, dtype=np.int64), np.zeros(0)
+    return FunctionObservation(
+        FunctionFacts(reason=reason, matched=matched),
+        a=whole,
+        b=whole,
+        r=number,
+        token=whole,
+        alternates=np.zeros((0, len(ALTERNATES)), dtype=np.int64),
+        documents=whole,
+        positions=whole,
+        residual=np.zeros((0, len(COMPARED))),
+        plain=np.zeros((0, len(COMPARED))),
+        scores=np.zeros((0, len(OF_PAIRS))),
+        together=np.full(len(TOGETHER), np.nan),
+    )

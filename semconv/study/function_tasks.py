@@ -1,0 +1,140 @@
+"""The tasks on what features do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from semconv.runs.task_cache import TaskCache
+from semconv.runs.tasks import Task
+from semconv.study import task_names as of
+from semconv.study.effects_of_pairs import AblatedPairs
+from semconv.study.function_models import Acting, FunctionModels, no_lenses
+from semconv.study.function_observations import LensFacts, LensObservation
+from semconv.study.observations import PairObservation
+from semconv.study.settings import StudySettings
+from semconv.study.sides import AnySide, Side
+from semconv.study.working_memory import function_working_bytes, lens_working_bytes
+from semconv.suite.config import FunctionConfig, SuiteConfig
+from semconv.system.digests import sha256_of
+from semconv.system.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A side of which a task takes decoder rows alone, and holds nothing beside it.
+
+    Attributes:
+        side: which.
+    """
+
+    side: AnySide
+
+    @property
+    def key(self) -> str:
+        return self.side.key
+
+    @property
+    def n_bytes(self) -> int:
+        return self.side.n_bytes
+
+    @property
+    def working(self) -> int:
+        return 0
+
+    def read(self) -> Side:
+        """Reads it."""
+        return self.side.read()
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionTasks:
+    """The tasks of a suite on what features do.
+
+    Attributes:
+        suite: what is compared.
+        config: how.
+        study: settings of the suite, over this text.
+        grid: layer pair -> its two sides.
+        given: the models.
+    """
+
+    suite: SuiteConfig
+    config: FunctionConfig
+    study: StudySettings
+    grid: Mapping[str, tuple[AnySide, AnySide]]
+    given: FunctionModels
+
+    def stages(
+        self, controls: Mapping[str, tuple[AnySide, AnySide]], kept: TaskCache
+    ) -> Iterator[tuple[str, list[Task]]]:
+        """Gives the two stages their names and tasks; arguments as of `effects` and `lenses`."""
+        yield "logit lens", self.lenses(kept)
+        yield "function", self.effects(controls)
+
+    def lenses(self, kept: TaskCache) -> list[Task]:
+        """Returns the tasks on the logit lens, one for each layer pair.
+
+        Args:
+            kept: holds the feature pairs of every layer pair.
+        """
+        return [self._lens_task(kept, key, *pair) for key, pair in self.grid.items()]
+
+    def effects(self, controls: Mapping[str, tuple[AnySide, AnySide]]) -> list[Task]:
+        """Returns the tasks that ablate features: those of some layer pairs, and of controls.
+
+        Args:
+            controls: control -> its two sides.
+        """
+        config, tasks = self.config, list[Task]()
+        for key in of.function_pairs(self.suite):
+            a, b = self.grid[key]
+            acting = self.given.of(f"a.{a.label}", f"b.{b.label}")
+            tasks.append(self._effects_task(of.function_task(key), acting, a, b, config.pairs))
+        for name in of.function_controls(self.suite):
+            acting = self.given.of(f"control.{name}.a", f"control.{name}.b")
+            task = of.function_task(of.control_tag(name))
+            tasks.append(self._effects_task(task, acting, *controls[name], config.control_pairs))
+        return tasks
+
+    def _effects_task(self, name: str, acting: tuple[Acting, Acting], a: AnySide, b: AnySide, n_pairs: int) -> Task:
+        ablated = AblatedPairs(self.study, self.given, acting, n_pairs, self.config.positions)
+        needs = [one.model.beside(function_working_bytes(n_pairs, one.model.vocab_size)) for one in acting]
+        more = [n_pairs, self.config.positions, self.given.n_tokens, self.given.blocks.sha256]
+        inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
+        return Task(name, (a, *needs, b), "match", inputs, ablated.observe)
+
+    def _lens_task(self, kept: TaskCache, key: str, a: AnySide, b: AnySide) -> Task:
+        found = kept.read_as(PairObservation, of.observed_task(of.grid_tag(key)))
+        acting = self.given.of(f"a.{a.label}", f"b.{b.label}")
+        needs = [one.head.beside(lens_working_bytes(len(found.a), one.head.vocab_size)) for one in acting]
+        inputs = [
+            [a.decoder_sha256, b.decoder_sha256],
+            sha256_of(found.a, found.b),
+            [one.inputs for one in acting],
+            [self.config.lens_tokens, self.given.n_tokens],
+        ]
+        make = partial(self._lens, acting, (found.a, found.b))
+        return Task(of.lens_task(key), (Rows(a), *needs, Rows(b)), "score", inputs, make)
+
+    def _lens(
+        self,
+        acting: tuple[Acting, Acting],
+        pairs: tuple[np.ndarray, np.ndarray],
+        a: Side,
+        network_a: Any,
+        network_b: Any,
+        b: Side,
+    ) -> LensObservation:
+        n, k = self.given.n_tokens, min(self.config.lens_tokens, self.given.n_tokens)
+        rows = a.decoder[pairs[0]], b.decoder[pairs[1]]
+        places = acting[0].place, acting[1].place
+        try:
+            found, facts = self.given.models.lenses((network_a, network_b), places, rows, k, n), LensFacts(tokens=n)
+        except InputError as error:
+            found, facts = no_lenses(), LensFacts(reason=str(error))
+        return LensObservation(facts, **vars(found))

@@ -1,0 +1,93 @@
+"""The section on what features do: every number where it belongs, reasons where there is none, two charts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from semconv.report import function_charts, function_section
+from semconv.report.figures import write_figures
+from semconv.report.function_charts import shown_function
+from semconv.report.function_figure import binned_by_r
+from semconv.report.scales import rounded
+from semconv.report.shown import show
+from semconv.results.schema import Function, FunctionPair, FunctionTest, Reason, Results
+from tests._helpers.made_up import results
+
+
+def made() -> tuple[Results, Function, FunctionPair]:
+    found = results()
+    assert found.function
+    pair = found.function.grid["0x2"]
+    assert isinstance(pair, FunctionPair)
+    return found, found.function, pair
+
+
+def row_of(text: str, name: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_row_has_the_partner_what_it_must_beat_and_the_test():
+    found, function, pair = made()
+    table = function_section.agreement_rows(found, function)
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["0x2"][:3] == [31, pair.alike["partner"].residual, pair.alike["partner"].residual_error]
+    kinds = ("same_token", "second_best", "co_active", "others", "random")
+    assert rows["0x2"][3:8] == [pair.alike[kind].residual for kind in kinds]
+    assert isinstance(pair.beyond, FunctionTest)
+    assert rows["0x2"][8:10] == [pair.beyond.difference, pair.beyond.p]
+    assert rows["1x10"][-1] == "a model without a head"
+    assert set(rows["1x10"][:-1]) == {None}
+    assert "floor: untrained" in rows
+    assert all(len(row) == len(table.header) for row in table.rows)
+
+
+def test_the_section_says_the_primary_statistic_the_examples_and_the_lens():
+    found, function, pair = made()
+    text = function_section.function_section(found, function)
+    test = function.thirds["all"]
+    assert isinstance(test, FunctionTest)
+    assert f"over all layer pairs {rounded(test.difference)}" in text
+    assert f"(p {show(test.p)}, 31 pairs" in text
+    assert pair.agree
+    assert "**A pair that agrees**, layers 0x2: feature 71 of A, which fires on `␣tokens_a`, `'x`" in text
+    assert f"agreement {rounded(pair.agree.agreement)}" in text
+    assert row_of(text, "1x2")[-1] == "not of the stream"
+    assert "![function](figures/function.png)" in text
+
+
+def test_without_any_pair_there_are_reasons_and_no_chart(tmp_path: Path):
+    found, function, _ = made()
+    none = Reason(reason="too few")
+    bare = replace(function, grid={"0x2": none}, controls={}, thirds={"all": none}, lens={})
+    found = replace(found, function=bare)
+    text = function_section.function_section(found, bare)
+    assert "not told (too few)" in text
+    assert "figures/function.png" not in text
+    shown = shown_function(found)
+    assert shown is not None
+    assert list(shown.charts) == []
+    assert shown_function(replace(found, function=None)) is None
+
+
+def test_charts_say_to_a_screen_reader_what_they_show(tmp_path: Path):
+    found, function, pair = made()
+    first, second = (function_charts.negatives_chart(found, function), function_charts.r_chart(function))
+    assert first is not None
+    assert second is not None
+    assert f"partner {show(pair.alike['partner'].residual)}" in first
+    assert "31 pairs; means of groups" in second
+    assert (tmp_path / "function.png") in write_figures(found, tmp_path)
+
+
+def test_groups_by_r_hold_every_pair_once():
+    rng = np.random.default_rng(0)
+    points = [(r, r / 2, 0.1) for r in rng.uniform(size=83).tolist()]
+    means = binned_by_r(points)
+    assert len(means) == 8
+    assert [m[0] for m in means] == sorted(m[0] for m in means)
+    np.testing.assert_allclose([m[1] for m in means], [m[0] / 2 for m in means])
+    assert binned_by_r([(0.1, 0.2, None)]) == []
