@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from semconv.report.explorer import FOLDER
 from semconv.report.figures import write_figures
 from semconv.report.markdown import write_markdown
 from semconv.report.page import write_page
@@ -18,7 +19,7 @@ __all__ = ["write_figures", "write_markdown", "write_page", "write_report"]
 
 
 def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> None:
-    """Writes `figures/`, `report.md` and `index.html` into a run folder.
+    """Writes `figures/`, `report.md` and `index.html` into a run folder, and `explorer/` where there are many pairs.
 
     Results just made and results read back from `results.json` give the same bytes. All of it is made before any of it
     takes the place of an earlier report, which stays if something fails.
@@ -37,6 +38,8 @@ def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> 
         write_figures(ordered, made / "figures")
         write_markdown(ordered, checked, made / "report.md")
         write_page(ordered, checked, folder, made / "index.html")
-        shutil.rmtree(folder / "figures", ignore_errors=True)
-        for name in ("figures", "report.md", "index.html"):
-            (made / name).replace(folder / name)
+        for name in ("figures", FOLDER):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in ("figures", FOLDER, "report.md", "index.html"):
+            if (made / name).exists():
+                (made / name).replace(folder / name)

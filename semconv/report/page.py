@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from semconv.report import page_heat_maps, page_tables, texts
-from semconv.report.explorer_data import ExplorerData, explorer_data
-from semconv.report.explorer_tables import Tables
+from semconv.report.explorer import Explorer, ExplorerData, read_explorer
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
+from semconv.report.page_json import embedded
 from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
 from semconv.report.scales import STEPS, rounded
@@ -29,30 +28,30 @@ _EXCERPT = 20  # pairs that print and pages without a script show
 
 
 class PageData(TypedDict):
-    """What the script works on: names of the models, the measure and the null shown first, the grid, the pairs."""
+    """What the script works on: names of the models, the measure and the null shown first, the grid, the pairs, and
+    how many places of the text (tokens, or spans) were compared."""
 
     names: dict[str, str]
     measure: str
     null: str | None
     grid: GridData
     explorer: ExplorerData | None
-
-
-def embedded(value: object) -> str:
-    """Returns JSON that can stand in a script element: without `<`, `>` or `&` nothing in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    places: int
 
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def policy(style: str, scripts: Sequence[str]) -> str:
-    """Returns a content security policy that allows this style and these scripts, and no request whatever."""
-    allowed = " ".join(_hash(script) for script in scripts)
+def policy(style: str, scripts: Sequence[str], beside: bool = False) -> str:
+    """Returns a content security policy that allows this style and these scripts, and no request whatever.
+
+    Args:
+        style: the page's.
+        scripts: the page's.
+        beside: whether scripts that lie where the page lies are allowed too, for a page with a folder of data.
+    """
+    allowed = " ".join([*map(_hash, scripts), *(["'self'"] if beside else [])])
     parts = ["default-src 'none'", f"style-src {_hash(style)}", f"script-src {allowed}", "img-src data:"]
     return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 
@@ -71,18 +70,19 @@ def _environment() -> Any:
     return environment
 
 
-def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Draws) -> str:
+def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None, draws: Draws) -> str:
     """Returns the report as one HTML file: the same inputs give the same text.
 
     Args:
         results: of a suite, in order (`in_order`).
         checked: the claims against them, any number.
-        tables: pairs and contexts of the run, where it has them.
+        explorer: of the pairs of the run, where it has them.
         draws: of the nulls, where the run has them.
     """
-    style, head, script = (read_text(_FOLDER / name) for name in ("page.css", "page_head.js", "page.js"))
+    names_of_files = ("page.css", "page_head.js", "page.js", "explorer.js")
+    style, head, script, explorer_script = (read_text(_FOLDER / name) for name in names_of_files)
     measure, null = default_measure(results), hardest_null(results)
-    explorer = explorer_data(tables)
+    scripts, beside = [head, script, explorer_script], bool(explorer and explorer.data["folder"])
     names = dict(zip("ab", names_of(results), strict=True))
     data: PageData = {
         "names": names,
@@ -90,6 +90,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
         "null": null,
         "grid": grid_data(results, draws),
         "explorer": explorer.data if explorer else None,
+        "places": results.corpus.n_spans or results.corpus.n_tokens,
     }
     return (
         _environment()
@@ -97,10 +98,11 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
         .render(
             results=results,
             names=names,
-            policy=policy(style, [head, script]),
+            policy=policy(style, scripts, beside),
             style=style,
             head=head,
             script=script,
+            explorer_script=explorer_script,
             data=embedded(data),
             verdict=shown_verdict(results),
             facts=page_tables.facts(results, checked),
@@ -116,7 +118,7 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
             explorer=explorer.data if explorer else None,
             notes=explorer.notes if explorer else (),
             kinds={kind for kind, _, _ in control_rows(results)},
-            excerpt=_EXCERPT,
+            excerpt=explorer.excerpt(_EXCERPT) if explorer else [],
             texts=texts,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),
@@ -125,7 +127,8 @@ def page(results: Results, checked: Sequence[Checked], tables: Tables, draws: Dr
 
 
 def write_page(results: Results, checked: Sequence[Checked], folder: Path, path: Path | None = None) -> None:
-    """Writes the page of a run, with what its folder holds of pairs, contexts and draws.
+    """Writes the page of a run, with what its folder holds of pairs, their text and draws; for a run of many pairs also
+    a folder `explorer` beside it.
 
     Args:
         results: of a suite, in order (`in_order`).
@@ -137,4 +140,5 @@ def write_page(results: Results, checked: Sequence[Checked], folder: Path, path:
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    write_text(path or folder / "index.html", page(results, checked, Tables.of_run(folder), read_draws(folder)))
+    target = path or folder / "index.html"
+    write_text(target, page(results, checked, read_explorer(folder, target.parent), read_draws(folder)))
