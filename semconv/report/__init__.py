@@ -10,6 +10,7 @@ from semconv.report.explorer import FOLDER
 from semconv.report.figures import write_figures
 from semconv.report.markdown import write_markdown
 from semconv.report.page import write_page
+from semconv.report.pair_figures import write_pair_figures
 from semconv.results.claims import Checked
 from semconv.results.schema import Results
 from semconv.study.order import in_order
@@ -36,6 +37,7 @@ def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> 
     ordered = in_order(results)
     with temporary_folder(folder) as made:
         write_figures(ordered, made / "figures")
+        write_pair_figures(ordered, folder, made / "figures")
         write_markdown(ordered, checked, made / "report.md")
         write_page(ordered, checked, folder, made / "index.html")
         for name in ("figures", FOLDER):

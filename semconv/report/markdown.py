@@ -130,6 +130,7 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path) -> 
         *(sections.measure_section(results, name) for name in results.summary),
         "## Feature pairs after every filter",
         sections.filters_section(results),
+        *sections.pair_figures_section(path.parent / "figures"),
         f"Suite SHA-256 `{results.suite_sha256}`; tokens SHA-256 `{results.corpus.tokens_sha256}`. "
         "Machine, versions and times: `ro-crate-metadata.json`.",
     ]
