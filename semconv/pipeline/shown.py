@@ -32,7 +32,7 @@ from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_con
 from semconv.text.keywords import load_categories
 from semconv.text.top_tokens import TopTokens, token_texts
 
-LEAST_WITH_TEXT, MOST_WITH_TEXT = 200, 20_000
+LEAST_WITH_TEXT, MOST_WITH_TEXT = 100, 20_000
 """Pairs of every layer pair that are shown with text; pairs of the run, unless that leaves fewer of each."""
 Name = Literal["a", "b"]
 

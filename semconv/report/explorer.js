@@ -37,11 +37,30 @@
     cells[placeOf.get(`${a} ${b}`)] = held;
     return held;
   };
+  /* Words of all SAEs have numbers, so that a question is put to each once. */
+  const words_ = [];
+  const lower = [];
+  const numberOf = new Map();
+  const numbered = (word) => {
+    let number = numberOf.get(word);
+    if (number === undefined) {
+      number = words_.push(word) - 1;
+      lower.push(word.toLowerCase());
+      numberOf.set(word, number);
+    }
+    return number;
+  };
   const takeSae = (side, label, sae) => {
     const rows = new Int32Array((sae.features.at(-1) ?? -1) + 1).fill(-1);
     sae.features.forEach((feature, row) => { rows[feature] = row; });
-    saes[side].set(label, { ...sae, rows, lower: sae.words.map((word) => word.toLowerCase()), marks: null });
+    const starts = new Int32Array(sae.features.length + 1);
+    sae.tokens.forEach((of, row) => { starts[row + 1] = starts[row] + of.length; });
+    const numbers = sae.words.map(numbered);
+    const tokens = new Int32Array(starts.at(-1));
+    sae.tokens.forEach((of, row) => { for (let i = 0; i < of.length; i += 1) tokens[starts[row] + i] = numbers[of[i]]; });
+    saes[side].set(label, { ...sae, words: null, rows, starts, tokens, marks: null });
   };
+  const tokensOfRow = (sae, row) => (row < 0 ? [] : [...sae.tokens.subarray(sae.starts[row], sae.starts[row + 1])].map((number) => words_[number]));
   explorer.cells.forEach(takeCell);
   for (const side of SIDES) for (const [label, sae] of Object.entries(explorer.saes[side])) takeSae(side, label, sae);
 
@@ -61,6 +80,7 @@
         document.head.append(script);
       }).then((content) => {
         if (kind === "pairs") takeCell(content).complete = true;
+        else if (kind === "text") cells[placeOf.get(`${folder.cells[place][0]} ${folder.cells[place][1]}`)].text = content;
         else takeSae(kind, folder[kind][place], content);
       }));
     }
@@ -72,11 +92,20 @@
     const left = some.filter(([one, other]) => !cells[placeOf.get(`${one} ${other}`)].complete);
     const files = new Map(left.map(([, , place]) => [`pairs-${place}`, ["pairs", place]]));
     for (const [one, other] of left) for (const [side, label] of [["a", one], ["b", other]]) files.set(`${side}-${label}`, [side, folder[side].indexOf(label)]);
+    if (a && b) for (const [, , place] of some) if (folder.cells[place][3]) files.set(`text-${place}`, ["text", place]);
     return [...files.values()].filter(([kind, place]) => kind === "pairs" || !asked.has(`${kind}-${place}`));
+  };
+  /* Reads the text of a layer pair, if it has any that was not read. */
+  const textOf = async (cell) => {
+    const place = folder ? folder.cells.findIndex(([a, b]) => a === cell.a && b === cell.b) : -1;
+    if (cell.text || place < 0 || !folder.cells[place][3]) return;
+    for (const [kind, one] of missing(cell.a, cell.b)) if (kind !== "text") await read(kind, one);
+    await read("text", place);
   };
   const readAll = async (files, said) => {
     let done = 0;
-    const queue = [...files];
+    const after = files.filter(([kind]) => kind === "text");
+    const queue = files.filter(([kind]) => kind !== "text");
     const worker = async () => {
       while (queue.length) {
         await read(...queue.shift());
@@ -85,22 +114,26 @@
       }
     };
     await Promise.all(Array.from({ length: 6 }, worker));
+    for (const [kind, place] of after) await read(kind, place);
   };
 
   /* What pairs are sorted and filtered by: title, value of a row (NONE where there is none), digits after the point. */
   const { scale } = explorer;
-  const column = (name, by = 1) => (cell, row) => { const v = cell.col[name]?.[row] ?? NONE; return v === NONE ? NONE : v / by; };
+  const column = (name, by = 1) => ({ col }) => {
+    const values = col[name];
+    return values ? (row) => (values[row] === NONE ? NONE : values[row] / by) : () => NONE;
+  };
   const union = ({ col }, row) => col.active_a[row] + col.active_b[row] - col.active_both[row];
   const known = (...wanted) => cells.some((cell) => wanted.every((name) => cell.col[name]));
   const MEASURES = new Map([
     ["r", ["r", column("r", scale), 3]],
     ["within", ["r within tokens", column("r_within_token", scale), 3, "r_within_token"]],
     ["without", ["r without the ten strongest places", column("r_without_strongest", scale), 3, "r_without_strongest"]],
-    ["lead", ["lead over the second-best partner", (cell, row) => {
-      const next = Math.max(cell.col.next_r_a?.[row] ?? NONE, cell.col.next_r_b?.[row] ?? NONE);
-      return next === NONE ? NONE : (cell.col.r[row] - next) / scale;
+    ["lead", ["lead over the second-best partner", ({ col }) => (row) => {
+      const next = Math.max(col.next_r_a?.[row] ?? NONE, col.next_r_b?.[row] ?? NONE);
+      return next === NONE ? NONE : (col.r[row] - next) / scale;
     }, 3, "next_r_a"]],
-    ["overlap", ["share of the places where both fire", (cell, row) => (cell.col.active_both ? cell.col.active_both[row] / union(cell, row) : NONE), 3, "active_both"]],
+    ["overlap", ["share of the places where both fire", (cell) => (row) => (cell.col.active_both ? cell.col.active_both[row] / union(cell, row) : NONE), 3, "active_both"]],
     ["both", ["places where both fire", column("active_both"), 0, "active_both"]],
     ["fires_a", ["places where A fires", column("active_a"), 0, "active_a"]],
     ["fires_b", ["places where B fires", column("active_b"), 0, "active_b"]],
@@ -151,10 +184,12 @@
   const marked = (side, label, question) => {
     const sae = saes[side].get(label);
     if (!sae || !question.test) return null;
+    question.hits ??= Uint8Array.from(words_, (word, i) => (question.test(word, lower[i]) ? 1 : 0));
     if (sae.marks?.key !== question.key) {
-      const words = sae.words.map((word, i) => question.test(word, sae.lower[i]));
       const rows = new Uint8Array(sae.features.length);
-      if (words.includes(true)) sae.tokens.forEach((of, row) => { for (let i = 0; i < of.length; i += 2) if (words[of[i]]) rows[row] = 1; });
+      const { starts, tokens } = sae;
+      const { hits } = question;
+      for (let row = 0; row < rows.length; row += 1) for (let i = starts[row]; i < starts[row + 1]; i += 1) if (hits[tokens[i]]) { rows[row] = 1; break; }
       sae.marks = { key: question.key, rows };
     }
     return sae.marks.rows;
@@ -173,7 +208,7 @@
     const total = cells.reduce((sum, cell) => sum + cell.n, 0);
     const found = { of: new Int32Array(total), rows: new Int32Array(total), n: 0 };
     const [min, max] = [bound(fields.min, -Infinity), bound(fields.max, Infinity)];
-    const measured = min > -Infinity || max < Infinity ? MEASURES.get(fields.by.value)[1] : null;
+    const bounded = min > -Infinity || max < Infinity ? MEASURES.get(fields.by.value)[1] : null;
     const [onlyMutual, category] = [fields.mutual.value, fields.category.value];
     cells.forEach((cell, place) => {
       if ((fields.a.value && cell.a !== fields.a.value) || (fields.b.value && cell.b !== fields.b.value)) return;
@@ -182,11 +217,11 @@
       const texts = question && fields.text.checked ? inText(cell, question) : null;
       const named = category ? cell.words.indexOf(category) : -1;
       if (category && named < 0) return;
-      const [of_a, of_b] = [cell.col.feature_a, cell.col.feature_b];
+      const [of_a, of_b, measured] = [cell.col.feature_a, cell.col.feature_b, bounded?.(cell)];
       for (let row = 0; row < cell.n; row += 1) {
         if (onlyMutual && (cell.col.mutual?.[row] === 1) !== (onlyMutual === "yes")) continue;
         if (measured) {
-          const value = measured(cell, row);
+          const value = measured(row);
           if (value === NONE || value < min || value > max) continue;
         }
         if (category && !SIDES.some((side) => cell.lists[`categories_${side}`]?.[row].includes(named))) continue;
@@ -210,8 +245,10 @@
     const way = fields.way.value === "up" ? -1 : 1;
     const keys = new Float64Array(found.n);
     let [low, high] = [Infinity, -Infinity];
+    let [place, of] = [-1, null];
     for (let i = 0; i < found.n; i += 1) {
-      const v = value(cells[found.of[i]], found.rows[i]);
+      if (found.of[i] !== place) [place, of] = [found.of[i], value(cells[found.of[i]])];
+      const v = of(found.rows[i]);
       keys[i] = v === NONE ? -Infinity : v * way;
       if (v === NONE) continue;
       if (keys[i] < low) low = keys[i];
@@ -271,7 +308,7 @@
   ];
   const examplesOf = (cell, row) => {
     const examples = cell.text?.examples[row];
-    if (!examples) return [el("p", { class: "axis" }, explorer.text ? (cell.complete ? "Of this layer pair other pairs are shown with text." : "Choose these layers above to read the text.") : "This run keeps no text of both models at one place.")];
+    if (!examples) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
     const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example[0] === band)]).filter(([, some]) => some.length);
     return [
       el("p", { class: "axis legend" }, "The same text in both models; shade: share of the feature's highest activation. ", el("span", { class: "p x6" }, " upper half: A "), " ", el("span", { class: "p y6" }, " lower half: B ")),
@@ -284,15 +321,12 @@
   const feature = (side, label, number) => {
     const sae = saes[side].get(label);
     const row = sae?.rows[number] ?? -1;
-    return { sae, row, tokens: row < 0 ? [] : sae.tokens[row], link: sae?.link ? `${sae.link}${number}` : "" };
+    return { sae, row, tokens: sae ? tokensOfRow(sae, row) : [], link: sae?.link ? `${sae.link}${number}` : "" };
   };
-  const tokensOf = ({ sae, tokens }) => {
-    const nodes = [];
-    for (let i = 0; i < tokens.length; i += 2) {
-      const often = tokens[i + 1] > 1 && tokens.length > 2 ? `×${tokens[i + 1]} ` : "";
-      nodes.push(el("bdi", {}, el("span", { class: "tok" }, sae.words[tokens[i]]), often));
-    }
-    return nodes;
+  const tokensOf = ({ tokens }) => {
+    const times = new Map();
+    for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
+    return [...times].map(([token, n]) => el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? `×${n} ` : ""));
   };
   const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
 
@@ -323,7 +357,7 @@
   const share = (n) => (places ? ` (${((100 * n) / places).toPrecision(2)}% of ${whole(places)} places)` : "");
   const numbersOf = (cell, row) => {
     const rows = [];
-    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) rows.push(line(MEASURES.get(name)[0], shownAs(name, MEASURES.get(name)[1](cell, row))));
+    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) rows.push(line(MEASURES.get(name)[0], shownAs(name, MEASURES.get(name)[1](cell)(row))));
     if (cell.col.mutual) rows.push(line("each the other's best partner", cell.col.mutual[row] ? "yes" : "no"));
     for (const [side, other] of [["a", "b"], ["b", "a"]]) {
       const next = cell.col[`next_${side}`]?.[row] ?? NONE;
@@ -356,14 +390,22 @@
   };
   const item = (cell, row, open = false) => {
     const both = el("span", { class: "r" }, (cell.col.r[row] / scale).toFixed(3));
-    const [order, within] = [fields.order.value, MEASURES.get("within")?.[1](cell, row) ?? NONE];
-    if (order !== "r" && order !== "within") both.append(el("small", {}, ` ${shownAs(order, MEASURES.get(order)[1](cell, row))}`));
+    const [order, within] = [fields.order.value, MEASURES.get("within")?.[1](cell)(row) ?? NONE];
+    if (order !== "r" && order !== "within") both.append(el("small", {}, ` ${shownAs(order, MEASURES.get(order)[1](cell)(row))}`));
     else if (within !== NONE) both.append(el("small", {}, ` ${within.toFixed(2)} within`));
     const summary = el("summary", {}, both, ...SIDES.map((side) => ofSide(side, cell[side], cell.col[`feature_${side}`][row])));
     const first = cell.text?.examples[row]?.[0];
     if (first) summary.append(el("span", { class: "glance" }, windowOf(cell, first, -5)[0]));
     const details = el("details", { class: "pair" }, summary);
-    const fill = () => { if (details.childElementCount === 1) details.append(card(cell, row)); };
+    const fill = async () => {
+      if (details.childElementCount > 1) return;
+      details.append(card(cell, row));
+      const named = nameOf(cell, row);
+      try { await textOf(cell); } catch { return; }
+      const now = cells[placeOf.get(`${cell.a} ${cell.b}`)];
+      const there = now.col.feature_a.findIndex((value, i) => value === cell.col.feature_a[row] && now.col.feature_b[i] === cell.col.feature_b[row]);
+      if (now.text && !cell.text?.examples[row] && nameOf(now, there) === named) details.lastElementChild.replaceWith(card(now, there));
+    };
     details.addEventListener("toggle", () => {
       if (details.open) fill();
       keep({ pair: details.open ? nameOf(cell, row) : "" });
@@ -444,18 +486,14 @@
       out[name] = values[row] === NONE ? null : name === "mutual" ? Boolean(values[row]) : fraction ? values[row] / scale : values[row];
     }
     for (const side of SIDES) {
-      const { sae, tokens } = feature(side, cell[side], out[`feature_${side}`]);
-      out[`top_tokens_${side}`] = [];
-      for (let i = 0; i < tokens.length; i += 2) for (let n = 0; n < tokens[i + 1]; n += 1) out[`top_tokens_${side}`].push(sae.words[tokens[i]]);
+      out[`top_tokens_${side}`] = feature(side, cell[side], out[`feature_${side}`]).tokens;
     }
     for (const name of Object.keys(cell.lists)) out[name] = words(cell, name, row);
     return out;
   };
   const loneRecord = ({ side, label, row, feature: number, r, active }) => {
     const { sae, tokens } = feature(side, label, number);
-    const top = [];
-    for (let i = 0; i < tokens.length; i += 2) for (let n = 0; n < tokens[i + 1]; n += 1) top.push(sae.words[tokens[i]]);
-    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: sae.best_feature[row], top_tokens: top };
+    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: sae.best_feature[row], top_tokens: tokens };
   };
   const records = () => (fields.kind.value ? order.slice(0, MOST_SAVED).map(loneRecord) : firstOf(found, Math.min(found.n, MOST_SAVED)).map((i) => record(cells[found.of[i]], found.rows[i])));
   const quoted = (value) => {
@@ -485,7 +523,7 @@
     });
   }
   byId("search").addEventListener("submit", (event) => { event.preventDefault(); changed(); });
-  byId("read-all").addEventListener("click", () => readAndSearch("", ""));
+  byId("read-all").addEventListener("click", () => { keep({ all: "1" }); readAndSearch("", ""); });
   byId("more-pairs").addEventListener("click", () => {
     const first = shown;
     showMore();
@@ -519,7 +557,7 @@
   const linked = view.get("pair")?.split("~");
   const start = async () => {
     if (!linked) {
-      await changed();
+      await (view.has("all") ? readAndSearch("", "") : changed());
       if (["q", "a", "b", "min", "max", "kind", "mutual", "category"].some((name) => view.has(name))) byId("features").scrollIntoView();
       return;
     }

@@ -32,7 +32,6 @@ from semconv.report.explorer_cells import (
 from semconv.report.page_json import embedded
 from semconv.runs.pairs_table import NEURONPEDIA, pair_batches
 from semconv.system.errors import InputError
-from semconv.system.files import write_text
 from semconv.text import feature_table, shared_contexts
 
 MOST_PAIRS = 5000
@@ -51,14 +50,14 @@ Counts = Counter[tuple[str, str]]
 
 
 class FolderData(TypedDict):
-    """What lies in the folder beside the page: a file for each SAE of `a` and of `b`, and for each layer pair.
+    """What lies in the folder beside the page: a file for each SAE of `a` and of `b`, and two for each layer pair.
 
-    `cells` are the SAEs and the pairs of the layer pairs; a file has the number of its entry.
+    `cells` are SAEs, pairs, and whether there is text, of each layer pair; a file has the number of its entry.
     """
 
     a: list[str]
     b: list[str]
-    cells: list[tuple[str, str, int]]
+    cells: list[tuple[str, str, int, bool]]
 
 
 class ExplorerData(TypedDict):
@@ -96,6 +95,17 @@ class Excerpt(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ShownExplorer:
+    """What the page holds: JSON for the script, notes, an excerpt, how many pairs there are, whether files are beside."""
+
+    json: str
+    notes: tuple[str, ...]
+    excerpt: list[Excerpt]
+    total: int
+    beside: bool
+
+
+@dataclass(frozen=True)
 class Explorer:
     """The explorer, and what it holds in words.
 
@@ -106,6 +116,11 @@ class Explorer:
 
     data: ExplorerData
     notes: tuple[str, ...] = ()
+
+    def shown(self, most: int) -> ShownExplorer:
+        """Returns what the page holds of it, with an excerpt of so many pairs; this may be freed then."""
+        beside = self.data["folder"] is not None
+        return ShownExplorer(embedded(self.data), self.notes, self.excerpt(most), self.data["total"], beside)
 
     def excerpt(self, most: int) -> list[Excerpt]:
         """Returns the pairs of highest r, for print and for pages without a script."""
@@ -128,7 +143,7 @@ class Explorer:
         if sae is None or feature not in sae["features"]:
             return Shown(label, feature, [])
         tokens = sae["tokens"][sae["features"].index(feature)]
-        return Shown(label, feature, [(sae["words"][i], n) for i, n in zip(tokens[::2], tokens[1::2], strict=True)])
+        return Shown(label, feature, [(sae["words"][number], n) for number, n in Counter(tokens).items()])
 
 
 def _text(cell: CellData, row: int) -> tuple[str, str, str] | None:
@@ -169,9 +184,11 @@ def read_explorer(run: Path, beside: Path) -> Explorer | None:
             return found
     each = min(share_of_each(counts), max(counts.values(), default=1) // 2 or 1)
     found = _Reader(run, counts, beside / FOLDER, each).read()
+    in_folder = found.data["folder"]
     while _bytes(found.data) > MOST_BYTES and each > 1:
         each //= 2
         found = _Reader(run, counts, None, each, partly=True).read()
+        found.data["folder"] = in_folder
     return found
 
 
@@ -222,7 +239,7 @@ class _Reader:
         folder = None
         if self.partly:
             folder = FolderData(
-                a=list(saes["a"]), b=list(saes["b"]), cells=[(*key, n) for key, n in self._in_order.items()]
+                a=list(saes["a"]), b=list(saes["b"]), cells=[(*key, *of) for key, of in self._in_order.items()]
             )
         data = ExplorerData(
             scale=SCALE,
@@ -250,11 +267,11 @@ class _Reader:
     def _cells(self) -> Iterator[CellData]:
         """Gives what the page holds of every layer pair; writes all of it where there is a folder."""
         columns = NEEDED if self._has_features else (*NEEDED, *TOKENS)
-        texts, self._in_order = _Texts(self.run), dict[tuple[str, str], int]()
+        texts, self._in_order = _Texts(self.run), dict[tuple[str, str], tuple[int, bool]]()
         for place, (key, table) in enumerate(by_cell(pair_batches(self.run, columns))):
             rows = sorted_rows(table)
-            self._in_order[key] = len(rows)
             of_text = texts.of(key) if not self.partly or self.folder else None
+            self._in_order[key] = len(rows), of_text is not None
             text = text_data(of_text, rows) if of_text is not None else None
             whole = cell_data(key, rows, len(rows), text)
             if not self._has_features:
@@ -263,7 +280,9 @@ class _Reader:
                 yield whole
                 continue
             if self.folder:
-                _write(self.folder / f"pairs-{place}.js", "pairs", place, whole)
+                _write(self.folder / f"pairs-{place}.js", "pairs", place, {**whole, "text": None})
+                if text:
+                    _write(self.folder / f"text-{place}.js", "text", place, text)
             shown = first_of(whole, self.each)
             for side in ("a", "b"):
                 numbers = [number for number in shown["columns"][f"feature_{side}"] if number is not None]
@@ -336,5 +355,6 @@ class _Texts:
 
 
 def _write(path: Path, kind: str, place: int, data: Mapping[str, Any]) -> None:
+    """Writes a file of the folder, plainly: the folder takes its place as a whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, f'semconvShard("{kind}",{place},{embedded(data)});\n')
+    path.write_text(f'semconvShard("{kind}",{place},{embedded(data)});\n', encoding="utf-8")

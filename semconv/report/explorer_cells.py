@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, NotRequired, TypedDict
@@ -35,7 +34,7 @@ _VISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200
 
 def visible(text: str) -> str:
     """Returns text in which control characters can be seen and change nothing around them."""
-    return text.translate(_VISIBLE)
+    return text if text.isprintable() else text.translate(_VISIBLE)
 
 
 class Example(NamedTuple):
@@ -77,8 +76,8 @@ class CellData(TypedDict):
 class SaeData(TypedDict):
     """Features of an SAE, ascending: a list per column.
 
-    `tokens` are per feature pairs of a number of `words` and how often it is among the top tokens, one after the other;
-    `histogram` is a digit, 0 to z, for each part of the activations from 0 to the highest.
+    `tokens` are per feature the numbers of its top tokens among `words`, strongest first, repeats included; `histogram`
+    is a digit, 0 to z, for each part of the activations from 0 to the highest.
     """
 
     features: list[int]
@@ -226,8 +225,7 @@ def sae_data(table: Any, link: str = "") -> SaeData:
     """
     ids, words = _numbered(table["top_tokens"].combine_chunks())
     ends = _ends(table["top_tokens"].combine_chunks())
-    counted = (Counter(ids[first:end]) for first, end in pairwise(ends))
-    tokens = [[part for item in of_feature.items() for part in item] for of_feature in counted]
+    tokens = [ids[first:end] for first, end in pairwise(ends)]
     words = [word[:_TOKEN] for word in words]
     data = SaeData(features=table["feature"].to_pylist(), words=words, tokens=tokens, link=link)
     if "active" not in table.schema.names:

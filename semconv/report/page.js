@@ -223,6 +223,7 @@
     });
     if (byId(name).value) chosen[name] = byId(name).value; // a browser keeps choices over a reload
   }
+  byId("zoom")?.addEventListener("change", (event) => map.classList.toggle("fine", !event.target.checked));
   paint();
   const asked = grid.cells.findIndex((cell) => `${cell.a}~${cell.b}` === view.get("cell"));
   choose(asked < 0 ? best() : asked, false);

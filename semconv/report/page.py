@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from semconv.report import page_heat_maps, page_tables, texts
-from semconv.report.explorer import Explorer, ExplorerData, read_explorer
+from semconv.report.explorer import Explorer, read_explorer
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_json import embedded
@@ -35,7 +35,6 @@ class PageData(TypedDict):
     measure: str
     null: str | None
     grid: GridData
-    explorer: ExplorerData | None
     places: int
 
 
@@ -82,14 +81,15 @@ def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None
     names_of_files = ("page.css", "page_head.js", "page.js", "explorer.js")
     style, head, script, explorer_script = (read_text(_FOLDER / name) for name in names_of_files)
     measure, null = default_measure(results), hardest_null(results)
-    scripts, beside = [head, script, explorer_script], bool(explorer and explorer.data["folder"])
+    shown = explorer.shown(_EXCERPT) if explorer else None
+    del explorer  # of a large run it is large
+    scripts, beside = [head, script, explorer_script], bool(shown and shown.beside)
     names = dict(zip("ab", names_of(results), strict=True))
     data: PageData = {
         "names": names,
         "measure": measure,
         "null": null,
         "grid": grid_data(results, draws),
-        "explorer": explorer.data if explorer else None,
         "places": results.corpus.n_spans or results.corpus.n_tokens,
     }
     return (
@@ -103,7 +103,7 @@ def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None
             head=head,
             script=script,
             explorer_script=explorer_script,
-            data=embedded(data),
+            data=f'{embedded(data)[:-1]},"explorer":{shown.json if shown else "null"}}}',
             verdict=shown_verdict(results),
             facts=page_tables.facts(results, checked),
             claims=about(checked, results.suite),
@@ -115,10 +115,10 @@ def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None
             null=null,
             grid=page_heat_maps.grid_table(results, measure, null),
             steps=STEPS,
-            explorer=explorer.data if explorer else None,
-            notes=explorer.notes if explorer else (),
+            explorer=shown,
+            notes=shown.notes if shown else (),
             kinds={kind for kind, _, _ in control_rows(results)},
-            excerpt=explorer.excerpt(_EXCERPT) if explorer else [],
+            excerpt=shown.excerpt if shown else [],
             texts=texts,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),

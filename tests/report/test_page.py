@@ -358,9 +358,11 @@ def test_a_grid_of_gemma_size_stays_small():
     text = page(found, [], tables(), draws(found))
     outline = Outline(text)
     assert len(text.encode()) < 5 * 2**20
-    assert [a["class"] for tag, a in outline.tags if tag == "table" and a.get("id") == "map"] == ["heat dense"]
+    assert [a["class"] for tag, a in outline.tags if tag == "table" and a.get("id") == "map"] == ["heat dense fine"]
     assert sum("data-cell" in a for _, a in outline.tags) == 26 * 42
     assert "every number is in <code>report.md</code>" in text
+    assert "zoom" in outline.ids()
+    assert "zoom" not in Outline(drawn()).ids()
 
 
 @pytest.mark.slow

@@ -383,7 +383,9 @@ def test_of_a_large_run_choosing_layers_reads_the_folder_also_from_a_disk(
     assert count(browser) == 0
     fill(browser, "layer-a", "0")
     assert count(browser) == 1
-    assert script(browser, "document.querySelectorAll('#pairs .glance').length") == 1
+    assert script(browser, "document.querySelectorAll('#pairs .glance').length") == 0
+    browser.execute_script("document.querySelector('#pairs summary').click()")
+    wait_for(browser, "document.querySelectorAll('#pairs .card .band').length === 2")  # its text is read now
     fill(browser, "layer-a", "")
     browser.execute_script(
         "document.getElementById('pairs').dataset.ms = ''; document.getElementById('read-all').click()"
