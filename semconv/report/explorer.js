@@ -401,10 +401,11 @@
       if (details.childElementCount > 1) return;
       details.append(card(cell, row));
       const named = nameOf(cell, row);
+      const before = cell.text;
       try { await textOf(cell); } catch { return; }
       const now = cells[placeOf.get(`${cell.a} ${cell.b}`)];
       const there = now.col.feature_a.findIndex((value, i) => value === cell.col.feature_a[row] && now.col.feature_b[i] === cell.col.feature_b[row]);
-      if (now.text && !cell.text?.examples[row] && nameOf(now, there) === named) details.lastElementChild.replaceWith(card(now, there));
+      if (now.text && !before && nameOf(now, there) === named) details.lastElementChild.replaceWith(card(now, there));
     };
     details.addEventListener("toggle", () => {
       if (details.open) fill();

@@ -96,7 +96,7 @@ class Excerpt(NamedTuple):
 
 @dataclass(frozen=True)
 class ShownExplorer:
-    """What the page holds: JSON for the script, notes, an excerpt, how many pairs there are, whether files are beside."""
+    """JSON for the script, notes, an excerpt, pairs of the run, and whether files lie beside the page."""
 
     json: str
     notes: tuple[str, ...]

@@ -85,7 +85,7 @@ def pairs(n: int = 40) -> list[Row]:
             "link_a": f"{LINK}{100 + place}" if place % 2 == 0 else f"javascript:alert(3)/{100 + place}",
             "link_b": None,
             "active_a": 50 + place,
-            "active_b": 60,
+            "active_b": 60 + place,
             "active_both": 10 + place,
             "mutual": place % 4 == 0,
             "next_a": 101 if place % 2 else None,
