@@ -7,7 +7,7 @@ SOURCES := setup.py $(wildcard csrc/*.h csrc/*.cpp csrc/cpu/*.h csrc/cpu/*.cpp c
 
 LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement
 
-.PHONY: help setup build reproduce rehearse test test-fast hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check clean
+.PHONY: help setup build reproduce rehearse test test-fast hostile check paper-numbers docs page-check cuda-check bench asan tsan fuzz image image-check wheel clean
 
 help:
 	@echo "make reproduce   regenerate every number of the mini suite and check the claims"
@@ -26,6 +26,7 @@ help:
 	@echo "make fuzz        1,000,000 inputs for the ops and 50,000 for the store reader; needs clang++"
 	@echo "make image       the container image, with docker, podman or buildah; TARGET=gpu for the one with CUDA"
 	@echo "make image-check builds it without an engine, runs it without network; needs root, debootstrap, buildah"
+	@echo "make wheel       the source archive, and a wheel that needs no compiler, in dist"
 	@echo "make setup       only the virtual environment; make build: and the native core"
 
 setup: $(VENV)/.locked
@@ -111,5 +112,10 @@ image:
 image-check: build
 	scripts/checks/image_check.sh $(BIN)/python $(IMAGE_CHECK_ARGS)
 
+# For PYTHON, torch as locked. FOLDER takes the files; PYTHON=python3.12 VENV=build/python3.12 makes one for that Python.
+FOLDER ?= dist
+wheel: setup
+	scripts/release/wheel.sh $(BIN)/python $(FOLDER)
+
 clean:
-	rm -rf $(VENV) build docs/_build docs/api *.egg-info semconv/*.so
+	rm -rf $(VENV) build dist docs/_build docs/api *.egg-info semconv/*.so

@@ -1,4 +1,4 @@
-"""Builds the native core `semconv._C`. Everything else about the package stands in pyproject.toml.
+"""Builds the native core `semconv._C`, and says which torch a wheel needs. All else stands in pyproject.toml.
 
 SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch and nvcc
 are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=address
@@ -14,8 +14,14 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 from torch.utils import cpp_extension
+from torch.version import __version__ as torch_version
 from torch.version import cuda as torch_cuda
 
+TORCH = ".".join(
+    torch_version.split(".")[:2]
+)  # an extension loads in the minor version of torch that it was built with
+REQUIRES = [f"torch=={TORCH}.*", "numpy>=2.0", "scipy>=1.15", "safetensors>=0.5", "jaxtyping>=0.3", "typer>=0.16"]
+REQUIRES += ["rich>=13", "threadpoolctl>=3.5", "pydantic>=2.10"]
 DEFAULT_ARCHS = "8.0;8.6;8.9;9.0+PTX"
 NVCC_FLAGS = ["-O3", "-std=c++20", "-lineinfo", "--fmad=false"]  # as scripts/checks/cuda_check.py compiles
 COMMON_FLAGS = ["-O3", "-std=c++20", "-Wall", "-ffp-contract=off", "-fvisibility=hidden", "-fopenmp"]
@@ -73,7 +79,7 @@ if shutil.which(compiler) is None and "egg_info" not in sys.argv and "dist_info"
 
 sources = [str(p) for p in sorted(Path("csrc").glob("*.cpp")) + sorted(Path("csrc/cpu").glob("*.cpp"))]
 kernels = [str(p) for p in sorted(Path("csrc/cuda").glob("*.cpp")) + sorted(Path("csrc/cuda").glob("*.cu"))]
-macros = [("SEMCONV_FLAGS", '"' + " ".join(COMMON_FLAGS) + '"')]
+macros = [("SEMCONV_FLAGS", '"' + " ".join(COMMON_FLAGS) + '"'), ("SEMCONV_TORCH", f'"{TORCH}"')]
 # torch's C++ library is the one to use: a compiler that links its own statically makes every refusal a crash.
 flags, link_flags = [*COMMON_FLAGS], ["-fopenmp", "-lstdc++"]
 sanitize = os.environ.get("SEMCONV_SANITIZE", "")
@@ -99,4 +105,8 @@ else:
         "semconv._C", sources, define_macros=macros, extra_compile_args=flags, extra_link_args=link_flags
     )
 
-setup(ext_modules=[extension], cmdclass={"build_ext": cpp_extension.BuildExtension, "build_py": BuildPy})
+setup(
+    install_requires=REQUIRES,
+    ext_modules=[extension],
+    cmdclass={"build_ext": cpp_extension.BuildExtension, "build_py": BuildPy},
+)

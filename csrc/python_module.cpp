@@ -15,6 +15,9 @@
 #ifndef SEMCONV_CUDA_ARCHS
 #define SEMCONV_CUDA_ARCHS ""
 #endif
+#ifndef SEMCONV_TORCH
+#define SEMCONV_TORCH ""
+#endif
 
 namespace {
 
@@ -50,6 +53,7 @@ PYBIND11_MODULE(_C, m) {
   m.attr("compiler") = __VERSION__;
   m.attr("flags") = SEMCONV_FLAGS;
   m.attr("cuda_archs") = SEMCONV_CUDA_ARCHS;
+  m.attr("torch") = SEMCONV_TORCH;
   m.def("measure_ceilings", [](int64_t row_length) {
     pybind11::gil_scoped_release no_gil;
     const semconv::Ceilings c = semconv::measure_ceilings_cpu(row_length);

@@ -99,20 +99,20 @@ class TimedWorkplace(Workplace):
 
     times: Times = field(default_factory=Times)
 
-    def run(self, tasks: Sequence[Task], done: Callable[[int, int], None]) -> None:
-        stage: dict[str, tuple[float, tuple[str, ...]]] = {}
-        self.times.stages.append(stage)
+    def run(self, tasks: Sequence[Task], done: Callable[[int, int], None], stage: str = "") -> None:
+        times: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self.times.stages.append(times)
 
         def timed(task: Task) -> Task:
             def make(*values: Any) -> Any:
                 began = time.perf_counter()
                 made = task.make(*values)
-                stage[task.name] = time.perf_counter() - began, tuple(need.key for need in task.needs)
+                times[task.name] = time.perf_counter() - began, tuple(need.key for need in task.needs)
                 return made
 
             return replace(task, needs=tuple(TimedNeed(need, self.times) for need in task.needs), make=make)
 
-        super().run([timed(task) for task in tasks], done)
+        super().run([timed(task) for task in tasks], done, stage)
 
 
 @dataclass
@@ -123,7 +123,7 @@ class TimedRun(Run):
 
     def workplace(self, shard: Shard | None = None, shared: Reservations | None = None) -> Workplace:
         place = super().workplace(shard, shared)
-        return TimedWorkplace(place.cache, place.shelf, place.on_cpu, place.shard, place.shared, self.times)
+        return TimedWorkplace(place.cache, place.shelf, place.on_cpu, place.shard, place.shared, self.took, self.times)
 
 
 def suite_of(options: argparse.Namespace) -> SuiteConfig:

@@ -25,7 +25,7 @@ HASHES
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-for lock in requirements.lock requirements-dev.lock requirements-cuda.lock requirements-{page,mkl,fuzz,docs}.lock; do
+for lock in requirements.lock requirements-dev.lock requirements-cuda.lock requirements-{page,mkl,fuzz,docs,wheel}.lock; do
   sed -n 's/^\([A-Za-z0-9][^ \\]*==[^ \\]*\).*/\1/p' "$lock" >"$scratch/pins.in"
   sed '/^[^#]/,$d' "$lock" >"$scratch/lock"  # the comment at its head
   "$uv" pip compile --quiet --no-config --no-header --no-annotate --no-deps --generate-hashes --python-version 3.11 \

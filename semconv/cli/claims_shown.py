@@ -26,7 +26,7 @@ _SHOWN = 10  # differences from the reference that are listed
 def _claims_table(checked: list[Checked]) -> Table:
     grid = table("claim", "statement", "expected", "observed", "verdict", title="Claims")
     colours = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
-    for c in checked:
+    for c in sorted(checked, key=lambda c: c.verdict == "not run"):
         verdict = Text(c.verdict, colours[c.verdict])
         grid.add_row(*map(visible, (c.claim.id, c.claim.statement, c.claim.wanted, c.found)), verdict)
     return grid
@@ -49,6 +49,11 @@ def _reference_lines(found: Comparison) -> list[str]:
     return lines
 
 
+def _plain(markdown: str) -> str:
+    """Returns a sentence of a report without its marks."""
+    return markdown.replace("**", "").replace("`", "")
+
+
 def finish(
     results: Results,
     checked: list[Checked],
@@ -56,11 +61,14 @@ def finish(
     extra: dict[str, str],
     reference: Comparison | None = None,
 ) -> None:
-    """Prints warnings and verdicts; exit code 1 if a claim failed or a value is outside of its tolerance."""
+    """Prints warnings, the answer, then verdicts; exit code 1 if a claim failed or a value is out of its tolerance."""
+    from semconv.report.answer import answer
     from semconv.results.claims import about, none_about
+    from semconv.study.order import in_order
 
     warn(results.warnings)
     own, others = about(checked, results.suite)
+    said = [_plain(sentence) for sentence in answer(in_order(results)).sentences if sentence]
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
         claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in own]
@@ -69,10 +77,13 @@ def finish(
             "failed": failed,
             "other_claims": len(checked) - len(own),
             "warnings": list(results.warnings),
+            "answer": said,
         }
         beside = {"reference": asdict(reference)} if reference else {}
         print(json.dumps({**printed, **beside, **extra}, indent=2, default=repr))  # noqa: T201
     else:
+        for sentence in (said[0], *said[2:]):
+            out.print(visible(sentence), soft_wrap=True)
         if own:
             out.print(_claims_table(own))
             out.print(_counts(own))

@@ -14,7 +14,7 @@ from semconv.cli.terminal import (
     MaxSizeOption,
     RunArgument,
     app,
-    out,
+    tell,
 )
 from semconv.system.errors import InputError
 from semconv.system.harmless_text import visible
@@ -43,7 +43,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
         InputError: it is damaged, or its results do not follow from what is in it.
     """
     from semconv.pipeline.rebuild_archive import AS_STATED, check_told, rebuild
-    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, REPORT_COMMIT, environment
+    from semconv.runs.crate import ANONYMOUS, LEFT_OUT, REPORT_COMMIT, environment, task_costs
 
     results, nulls = rebuild(folder, thorough)
     about = environment(folder)
@@ -56,6 +56,7 @@ def _rebuilt(bundle: Path, folder: Path, thorough: bool) -> tuple[Results, dict[
         "taken again": f"scores of the grid and {drawn} of shuffle, from the decoder rows of the pairs",
         "as stated": AS_STATED,
         "made": made,
+        "its tasks took": task_costs(about) or "not stated",
         **({"anonymous": f"yes, {about[ANONYMOUS]}"} if ANONYMOUS in about else {}),
     }
 
@@ -146,6 +147,7 @@ def archive(
             help="With --anonymous: a word that may stand in it though it is your name or the machine's; repeatable.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Pack a run's results, matches, decoder rows of the pairs and null draws into one zip, without models or text.
 
@@ -162,9 +164,12 @@ def archive(
         raise InputError("--allow is for --anonymous, which was not given")
     path = target or Path("semconv-anonymous.zip" if anonymous else f"semconv-{run.resolve().name}.zip")
     size = write_archive(run, path, anonymous, allowed or ())
-    out.print(f"{path}: {size / 2**20:.1f} MiB.", soft_wrap=True)
+    said: list[str] = [f"{path}: {size / 2**20:.1f} MiB."]
+    facts: dict[str, object] = {"path": path, "bytes": size}
     if anonymous:
-        out.print(f"Names left in it, see that none is yours: {visible(', '.join(names_left(run)))}.", soft_wrap=True)
+        facts["names_left"] = names_left(run)
+        said.append(f"Names left in it, see that none is yours: {visible(', '.join(names_left(run)))}.")
+    tell(said, facts, as_json)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv report runs/mini")
@@ -178,6 +183,7 @@ def report(
     ] = None,
     target: Annotated[Path | None, typer.Option("--out", help="With --from: folder to write, new or empty.")] = None,
     max_size: MaxSizeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write report, page and figures of a finished run again, from the numbers and tables in its folder.
 
@@ -185,7 +191,7 @@ def report(
     model, a text or an activation.
     """
     if source is not None and target is not None and run is None:
-        _report_from(source, target, max_size)
+        _report_from(source, target, max_size, as_json)
         return
     if source is not None or target is not None or max_size is not None:
         raise InputError(
@@ -206,25 +212,33 @@ def report(
     folder = run or Path("runs/mini")
     changed = report_again(folder)
     same = "other bytes than before, listed in its crate" if changed else "the same bytes as its crate lists"
-    out.print(f"Written: {folder / 'report.md'}, {folder / 'index.html'} and figures, {same}.", soft_wrap=True)
+    said = f"Written: {folder / 'report.md'}, {folder / 'index.html'} and figures, {same}."
+    tell(said, _report_facts(folder, not changed), as_json)
 
 
-def _report_from(source: Path, target: Path, max_size: int | None) -> None:
+def _report_facts(folder: Path, same_bytes: bool) -> dict[str, object]:
+    return {"report": folder / "report.md", "page": folder / "index.html", "same_bytes": same_bytes}
+
+
+def _report_from(source: Path, target: Path, max_size: int | None, as_json: bool) -> None:
     from semconv.pipeline.rebuild_archive import write_rebuilt
     from semconv.runs.archive import MOST_MIB, opened
 
     with opened(source, max_size or MOST_MIB) as folder:
         same = write_rebuilt(folder, target)
     compared = "the same bytes as in the archive" if same else "other bytes than in the archive, from the same numbers"
-    out.print(f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {compared}.", soft_wrap=True)
+    said = f"Rebuilt: {target / 'report.md'}, {target / 'index.html'} and figures, {compared}."
+    tell(said, _report_facts(target, same), as_json)
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv export pairs.csv --run runs/mini")
 def export(
     target: Annotated[Path, typer.Argument(help="File to write, .csv or .parquet.")],
     run: Annotated[Path, typer.Option("--run", help="Run folder.")] = Path("runs/mini"),
+    as_json: JsonOption = False,
 ) -> None:
     """Write the matched feature pairs of a run as a table: layers, features, r, top tokens, Neuronpedia links."""
     from semconv.runs.pairs_table import export_pairs
 
-    out.print(f"{export_pairs(run, target)} feature pairs: {target}", soft_wrap=True)
+    n = export_pairs(run, target)
+    tell(f"{n} feature pairs: {target}", {"path": target, "pairs": n}, as_json)

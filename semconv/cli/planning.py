@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from semconv.cli.plain import table
+from semconv.cli.progress import progress_bar
 from semconv.cli.terminal import (
     MACHINE,
     AllLayersOption,
@@ -22,7 +23,6 @@ from semconv.cli.terminal import (
     app,
     bytes_of,
     out,
-    progress_bar,
     run_folder,
 )
 from semconv.system.errors import InputError
@@ -48,7 +48,7 @@ def doctor(
     if as_json:
         print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
     else:
-        grid = table("what", "needed", "found", "")
+        grid = table("what", "needed", "found", "state")
         marks = {True: Text("ok", "green"), False: Text("missing", "bold red"), None: Text()}
         for f in findings:
             grid.add_row(f.what, f.needed, f.found, marks[f.fine])

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from semconv.cli.plain import table
+from semconv.cli.progress import progress_bar, quiet_unless
 from semconv.cli.terminal import (
     MACHINE,
     STAGES,
@@ -23,10 +24,9 @@ from semconv.cli.terminal import (
     app,
     bytes_of,
     out,
-    progress_bar,
-    quiet_unless,
     run_folder,
     store_app,
+    tell,
 )
 
 
@@ -116,6 +116,7 @@ def correlate(
     target: Annotated[Path, typer.Option("--out", help="Safetensors file to write.")],
     k: Annotated[int, typer.Option(help="Partners kept per feature.")] = 1,
     device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Find the best partners of every feature of two stores, both ways; under torchrun in blocks of features."""
     from semconv.core.activation_store import ActivationStore
@@ -148,9 +149,10 @@ def correlate(
     }
     write_tensors(target, tensors, metadata)
     undefined = int((m.a_to_b.index[:, 0] < 0).sum()), int((m.b_to_a.index[:, 0] < 0).sum())
-    out.print(
+    tell(
         f"{target}: {m.n_tokens} tokens; features that never vary: {undefined[0]} of A, {undefined[1]} of B.",
-        soft_wrap=True,
+        {"path": target, "n_tokens": m.n_tokens, "never_vary_a": undefined[0], "never_vary_b": undefined[1]},
+        as_json,
     )
 
 
@@ -187,6 +189,7 @@ def dictionary(
     ] = 0,
     seed: Annotated[int, typer.Option(help="Seed of random directions, and of the start of ica.")] = 0,
     device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Make a baseline for `compare`: a decomposition that is no trained SAE, in the form of one."""
     from semconv.core.device import choose_device
@@ -217,7 +220,8 @@ def dictionary(
     streams = residual_vectors(config, corpus, choose_device(device))
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
     write_sae(as_sae(found, centre, sae.hook), target)
-    out.print(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", soft_wrap=True)
+    facts = {"path": target, "n_features": 2 * len(found), "n_tokens": len(streams)}
+    tell(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", facts, as_json)
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv bench --full --out bench")
@@ -282,12 +286,14 @@ def bench(
 def store_import_delphi(
     folder: Annotated[Path, typer.Argument(help="Folder of one hookpoint in a latent cache of EleutherAI's delphi.")],
     target: Annotated[Path, typer.Option("--out", help="Store to write.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Make a store of a latent cache of delphi, over every position of its tokens."""
     from semconv.models.delphi_cache import import_delphi_cache
 
     identity = import_delphi_cache(folder, target)
-    out.print(f"{target}: {identity.n_tokens} tokens, {identity.n_features} features.", soft_wrap=True)
+    facts = {"path": target, "n_tokens": identity.n_tokens, "n_features": identity.n_features}
+    tell(f"{target}: {identity.n_tokens} tokens, {identity.n_features} features.", facts, as_json)
 
 
 @store_app.command("verify")
@@ -306,9 +312,4 @@ def store_verify(
         "nnz": nnz,
         "sha256": store.sha256,
     }
-    if as_json:
-        print(json.dumps(facts, indent=2))  # noqa: T201
-    else:
-        out.print(
-            f"{path} is good: {store.n_tokens} tokens, {store.n_features} features, {nnz} entries.", soft_wrap=True
-        )
+    tell(f"{path} is good: {store.n_tokens} tokens, {store.n_features} features, {nnz} entries.", facts, as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from semconv.cli.claims_shown import finish
+from semconv.cli.progress import progress_bar, whole_run
 from semconv.cli.terminal import (
     STUDIES,
     AllLayersOption,
@@ -27,7 +28,6 @@ from semconv.cli.terminal import (
     app,
     bytes_of,
     out,
-    progress_bar,
     run_folder,
     warn,
 )
@@ -72,9 +72,10 @@ def reproduce(
     target, chosen = run_folder(suite, folder), choose_device(device)
     if not anyway:
         check_needs(config.fast() if fast else config, target, chosen, stores, bytes_of(memory))
-    with progress_bar() as progress:
+    cut = config.fast() if fast else config
+    with progress_bar(None if out.quiet else whole_run(cut, chosen)) as progress:
         run = Run(
-            config.fast() if fast else config,
+            cut,
             target,
             progress,
             device=chosen,
@@ -191,14 +192,15 @@ def compare(
         same_bigram=same_bigram,
     )
     suite = suite_of_pair(models, text, options)
-    with progress_bar() as progress:
-        run = Run(suite, folder, progress, device=choose_device(device), stores=stores, memory=bytes_of(memory))
+    chosen = choose_device(device)
+    with progress_bar(None if out.quiet else whole_run(suite, chosen)) as progress:
+        run = Run(suite, folder, progress, device=chosen, stores=stores, memory=bytes_of(memory))
         results = run_suite(run)
         publish(run, results)
     warn(results.warnings)
     if as_json:
         print(json.dumps(plain(results.summary), indent=2))  # noqa: T201
     else:
-        out.print(headline(results))
+        out.print(headline(results).replace("**", "").replace("`", ""))
         out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
         out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)

@@ -1,23 +1,21 @@
-"""The terminal: the app and its shared options, consoles, progress, and errors as one sentence with exit code 2."""
+"""The terminal: the app and its shared options, consoles, and errors as one sentence with exit code 2."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from semconv.cli.plain import PlainCommand, PlainConsole, PlainGroup, survive_any_encoding
 from semconv.system.errors import InputError, SemconvError, SemconvWarning, short_of_memory
-
-if TYPE_CHECKING:
-    from semconv.runs.run import Progress
 
 STUDIES, STAGES, MACHINE = "Whole studies", "Stages, each usable alone", "This machine"
 """The groups of `semconv --help`."""
@@ -133,85 +131,24 @@ def _options(
     out.quiet = quiet
 
 
-def silent(stage: str, done: int, total: int) -> None:
-    """A progress callback that shows nothing."""
-
-
 def run_folder(suite: str, folder: Path | None) -> Path:
     """Returns where a suite's run lives: the folder asked for, or `runs/<suite>`."""
     return folder if folder is not None else Path("runs") / Path(suite).stem
 
 
-@contextmanager
-def progress_bar() -> Generator[Progress]:
-    """A progress bar on stderr; on something that is no terminal, one line when a stage begins."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    from semconv.runs.run import in_bytes
-
-    if out.quiet:
-        yield silent
+def tell(sentences: str | Sequence[str], facts: Mapping[str, object], as_json: bool) -> None:
+    """Prints what a command has done: sentences for people, or the same facts as JSON."""
+    if as_json:
+        print(json.dumps(facts, indent=2, default=str))  # noqa: T201
         return
-    if not err.is_terminal:
-        seen: set[str] = set()
-
-        def line(stage: str, done: int, total: int) -> None:
-            if stage not in seen:
-                seen.add(stage)
-                err.print(f"semconv: {stage}")
-
-        yield line
-        return
-
-    class Amount(ProgressColumn):
-        """How much is done of how much: numbers, or bytes as kB, MB and GB."""
-
-        numbers, sizes = MofNCompleteColumn(), DownloadColumn()
-
-        def render(self, task: Task) -> Text:
-            return (self.sizes if in_bytes(task.description) else self.numbers).render(task)
-
-    with Progress(
-        TextColumn("{task.description:<16}", markup=False),
-        BarColumn(),
-        Amount(),
-        TimeRemainingColumn(),
-        console=err,
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def bar(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield bar
+    for sentence in [sentences] if isinstance(sentences, str) else sentences:
+        out.print(sentence, soft_wrap=True)
 
 
 def warn(sentences: Sequence[str]) -> None:
     """Prints sentences on stderr, such as the warnings of results; nothing with --quiet."""
     for sentence in () if out.quiet else sentences:
         err.print(f"semconv: warning: {sentence}", style="yellow", highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def quiet_unless(first: bool) -> Generator[Progress]:
-    """A progress bar in the first of several processes; the others show nothing."""
-    if first:
-        with progress_bar() as progress:
-            yield progress
-    else:
-        yield silent
 
 
 def _tell(sentence: str) -> None:

@@ -12,11 +12,20 @@ from torch import Tensor
 
 from semconv.system.errors import InputError, first_line
 
-_LOAD_ERROR: ImportError | None = None
-try:
-    _core = importlib.import_module("semconv._C")
-except ImportError as error:  # reported when an op is asked for, so that pure Python parts work without a build
-    _core, _LOAD_ERROR = None, error
+
+def _load() -> tuple[Any, str]:
+    """Returns the native core, or None and why there is none: pure Python parts work without it."""
+    try:
+        core = importlib.import_module("semconv._C")
+    except ImportError as error:
+        return None, f"the native core is not built for torch {torch.__version__} (run `make build`): {error}"
+    if torch.__version__.startswith(f"{core.torch}."):
+        return core, ""
+    built_for = f"the native core was built for torch {core.torch}"
+    return None, f"{built_for}, found {torch.__version__} (install that torch, or run `make build`)"
+
+
+_core, _LACKING = _load()
 
 
 class FeatureSum(IntEnum):
@@ -47,10 +56,10 @@ def build_facts() -> dict[str, str]:
     """Returns compiler, flags and CUDA architectures of the native core.
 
     Raises:
-        InputError: the native core is not built.
+        InputError: the native core is not built, or for another torch.
     """
     if _core is None:
-        raise InputError(f"the native core is not built (run `make build`): {_LOAD_ERROR}")
+        raise InputError(_LACKING)
     return {"compiler": _core.compiler, "flags": _core.flags, "cuda_archs": _core.cuda_archs}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -129,9 +130,10 @@ class SparseActivations:
         number = torch.full((self.n_features,), -1, dtype=torch.int32, device=self.indices.device)
         number[features] = torch.arange(len(features), dtype=torch.int32, device=number.device)
         renumbered = number.index_select(0, self.indices)
-        kept = renumbered >= 0
-        kept_before = torch.cat([self.indptr[:1], kept.cumsum(0)])  # [nnz + 1], indptr[0] being 0
-        return SparseActivations(kept_before[self.indptr], renumbered[kept], self.values[kept], len(features))
+        kept, indptr = _chosen(renumbered >= 0, self.indptr)
+        return SparseActivations(
+            indptr, renumbered.index_select(0, kept), self.values.index_select(0, kept), len(features)
+        )
 
     def tokens(self, positions: Tensor) -> SparseActivations:
         """Returns the tokens at int64 [n] positions, n >= 1, in that order; a position may come more than once."""
@@ -226,6 +228,23 @@ class SparseActivations:
     def sha256(self) -> str:
         """SHA-256 over width, dtype and the three arrays."""
         return sha256_of(f"{self.n_features} {self.values.dtype}", self.indptr, self.indices, self.values)
+
+
+def _chosen(flags: Tensor, indptr: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns which entries are chosen, int64, ascending, and where the tokens begin among them, like `indptr`.
+
+    On a CPU NumPy counts them in a fifth of the time that torch takes.
+
+    Args:
+        flags: bool [nnz].
+        indptr: int64 [n_tokens + 1] of all entries.
+    """
+    if flags.device.type != "cpu":
+        before = torch.cat([indptr[:1], flags.cumsum(0)])  # [nnz + 1], indptr[0] being 0
+        return flags.nonzero()[:, 0], before[indptr]
+    before = np.zeros(len(flags) + 1, dtype=np.int32 if len(flags) < 2**31 else np.int64)
+    np.cumsum(flags.numpy(), out=before[1:])
+    return torch.from_numpy(np.flatnonzero(flags.numpy())), torch.from_numpy(before[indptr.numpy()].astype(np.int64))
 
 
 def _check_features(features: Tensor, n_features: int) -> None:

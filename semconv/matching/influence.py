@@ -49,17 +49,18 @@ class FeatureColumns:
         part = SparseActivations.concatenate([stretch.columns(wanted).to("cpu") for stretch in stretches])
         parts = (part.values.float().numpy(), part.indices.numpy(), part.indptr.numpy())
         columns = csr_array(parts, shape=(part.n_tokens, part.n_features)).tocsc()
-        self._begin, self._position = np.asarray(columns.indptr), np.asarray(columns.indices)
-        self._code = np.empty(len(self._position), dtype=np.uint16)
-        for first, end in pairwise(self._begin.tolist()):
-            self._code[first:end] = _codes(columns.data[first:end])
+        begin, position = np.asarray(columns.indptr), np.asarray(columns.indices)
+        code = np.empty(len(position), dtype=np.uint16)
+        for first, end in pairwise(begin.tolist()):
+            code[first:end] = _codes(columns.data[first:end])
+        active = np.flatnonzero(code)  # what is below half a step has no part in r
+        self._begin, self._position, self._code = np.searchsorted(active, begin), position[active], code[active]
 
     def of(self, feature: int) -> tuple[Int[ndarray, " k"], Int[ndarray, " k"]]:
         """Returns the positions at which a feature is active, int64 [k], ascending, and its codes there, int64 [k]."""
         place = int(np.searchsorted(self._features, feature))
         part = slice(self._begin[place], self._begin[place + 1])
-        active = np.flatnonzero(self._code[part])  # what is below half a step has no part in r
-        return self._position[part][active].astype(np.int64), self._code[part][active].astype(np.int64)
+        return self._position[part].astype(np.int64), self._code[part].astype(np.int64)
 
 
 def _codes(values: Float[ndarray, " k"]) -> Float[ndarray, " k"]:

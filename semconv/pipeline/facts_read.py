@@ -12,14 +12,16 @@ from semconv.core.activation_store import StoreIdentity
 from semconv.models.decoders import decoder_metadata, decoder_source
 from semconv.models.encoding import is_bidirectional
 from semconv.models.fitting import Fits
+from semconv.models.model_files import read_config
 from semconv.models.roles import Roles
 from semconv.models.sae_metadata import remarks
 from semconv.models.sinks import REPORTED
-from semconv.models.sources import HUB
+from semconv.models.sources import HUB, model_folder
+from semconv.planning.shapes import parameters_of
 from semconv.results import schema
 from semconv.runs.run import Run
 from semconv.study.sides import AnySide
-from semconv.suite.config import MatchConfig, ModelConfig
+from semconv.suite.config import CorpusConfig, MatchConfig, ModelConfig
 from semconv.system.provenance import package_versions
 from semconv.text.packing import CorpusFacts
 from semconv.text.token_blocks import TokenBlocks
@@ -94,14 +96,31 @@ def model_facts(
             remarks=tuple(remarks(metadata, sae.hook, shown.path, prepends_bos, run.suite.corpus.context)),
         )
 
+    config = read_config(model_folder(model))
+    text_config = config.get_text_config()
     return schema.Model(
         name=model.name,
         path=shown.path,
         revision=model.revision,
         model_sha256=next(iter(identities.values())).model_sha256 if is_own(model.path) else None,
         bidirectional=True if model.bidirectional and is_bidirectional(model) else None,
+        family=str(config.model_type),
+        blocks=int(text_config.num_hidden_layers),
+        width=int(text_config.hidden_size),
+        parameters=parameters_of(config)[0],
         saes={side.label: described(side, active) for side, active in zip(sides, activity, strict=True)},
     )
+
+
+def origin_in_words(corpus: CorpusConfig) -> str:
+    """Returns where a text comes from, in words; no path of the user's own is among them."""
+    if corpus.kind == "docstrings":
+        named = [*corpus.packages][:_NAMED]
+        others = " and others" if len(corpus.packages) > _NAMED else ""
+        return f"documentation of {len(corpus.packages)} Python packages ({', '.join(named)}{others})"
+    if corpus.kind == "hub":
+        return f"the data set {corpus.path}"
+    return "text of the user's own"
 
 
 def text_facts(facts: CorpusFacts, blocks: TokenBlocks, n_tokens: int) -> dict[str, Any]:
@@ -116,6 +135,7 @@ def text_facts(facts: CorpusFacts, blocks: TokenBlocks, n_tokens: int) -> dict[s
     return {**facts.plain(), "excluded": excluded, "n_tokens": n_tokens, "tokens_sha256": blocks.sha256}
 
 
+_NAMED = 3  # packages of a text that are named
 VERSIONS = ("torch", "transformers", "sae-lens", "tokenizers")
 """Packages that run models and SAEs and make the tokens."""
 

@@ -13,7 +13,7 @@ from semconv.models.roles import ModelOnText, Roles, same_pass, suite_models
 from semconv.models.sources import model_folder
 from semconv.pipeline.corpus_stage import Corpus, corpus_of_b, load_corpus, make_corpus
 from semconv.pipeline.encoded_sides import Loaded, checked_spans, load_encoded, measure_fits
-from semconv.pipeline.facts_read import model_facts, read_facts, text_facts
+from semconv.pipeline.facts_read import model_facts, origin_in_words, read_facts, text_facts
 from semconv.pipeline.outputs import write_beside
 from semconv.pipeline.report_again import saying_how_to_report
 from semconv.pipeline.sampled_streams import with_streams
@@ -153,6 +153,7 @@ def _stated(run: Run, loaded: Loaded, corpora: tuple[Corpus, Corpus], fits: Role
     suite, encoded, (corpus, other) = run.suite, loaded.encoded, corpora
     text = schema.Corpus(
         **text_facts(corpus.facts, corpus.blocks, loaded.blocks[0].n_tokens),
+        origin=origin_in_words(suite.corpus),
         n_documents=len(loaded.starts),
         n_spans=encoded.sides_a[0].n_tokens if suite.align else None,
         context=suite.corpus.context,
@@ -200,15 +201,22 @@ def publish(run: Run, results: Results, claims: Path | None = None) -> list[Chec
                 write_text(run.folder / name, text)
         remove_report(run.folder)
         listed = _list_files(run)
+        run.progress("report", 0, 1)
         with run.timed("report"), saying_how_to_report(run.folder):
             write_report(results, checked, run.folder)
+        run.progress("report", 1, 1)
         _list_files(run, listed)
     return checked
 
 
 def _list_files(run: Run, known: list[Entry] | None = None) -> list[Entry]:
     """Writes the crate of a run, and returns what it lists; files that are `known` are not read again."""
-    facts = {"device": str(run.device), "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()}}
+    facts = {
+        "device": str(run.device),
+        "seconds": {stage: f"{s:.2f}" for stage, s in run.seconds.items()},
+        "task seconds": {kind: f"{took.seconds:.2f}" for kind, took in run.took.items()},
+        "tasks done": {kind: f"{took.done} of {took.tasks}" for kind, took in run.took.items()},
+    }
     if run.stores is not None:  # they never travel with the run; the results hold their SHA-256
         facts["shared stores"] = shown_path(str(run.stores), here())
     return write_crate(run.folder, run.suite.name, run.tasks, run.began, time.time(), facts, known=known or ())

@@ -102,7 +102,7 @@ class _Shown:
         sides, folder = of_sides(self._encoded), self._run.folder
         tasks = [self._of_side(name, side) for name, side in sides]
         tasks += [self._of_pair(group) for group in self._groups]
-        self._place.run(tasks, partial(self._run.progress, "contexts"))
+        self._place.run(tasks, partial(self._run.progress, "contexts"), "contexts")
         write_pairs(folder / "pairs.parquet", self._with_details())
         feature_table.write_features(folder / feature_table.NAME, (self._rows(name, side) for name, side in sides))
         best_r_table.write_best_r(folder / best_r_table.NAME, map(self._best_r, self._groups))

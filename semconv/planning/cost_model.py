@@ -100,6 +100,7 @@ class Rates(Strict):
         shift: one shift of `best_matches_shifted`.
         filters: `match_features`, per feature of B.
         cut: taking some tokens of activations, or some features, per entry.
+        columns: taking the features of pairs by feature, for what their strongest positions carry, per entry.
         pool: over spans, per entry.
         top: the top tokens of every feature, per entry.
         members: the categories of a feature.
@@ -128,6 +129,7 @@ class Rates(Strict):
     shift: Line
     filters: float
     cut: float
+    columns: float
     pool: float
     top: float
     members: float
@@ -175,7 +177,7 @@ class CostModel:
         if task.kind in MATCHED_AGAIN:
             a, b = task.sides
             of_one = self._line(self.rates.shift, a, b, 1.0) + 2 * self.rates.filters * b.sae.n_features
-            return task.amount * of_one
+            return task.amount * of_one + self._columns(a, b)
         if task.kind == "scores":
             return task.amount * self._score_set(*task.sides)
         if task.kind == "halves":
@@ -184,10 +186,10 @@ class CostModel:
             return task.amount * self.rates.score_set.at(scale)
         if task.kind == "match":
             a, b = task.sides
-            return self._match(a, b) + self._filtered(b) + self._score_set(a, b)
+            return self._matched(a, b) + self._score_set(a, b)
         if task.kind == "resample":
             a, b = task.sides
-            of_one = self._cut(a, b) + self._match(a, b) + self._filtered(b) + self._score_set(a, b)
+            of_one = self._cut(a, b) + self._matched(a, b) + self._score_set(a, b)
             return task.amount * of_one
         return self._part(task)
 
@@ -223,8 +225,15 @@ class CostModel:
     def _match(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
         return self._line(self.rates.match, a, b, share)
 
+    def _matched(self, a: PlannedSide, b: PlannedSide) -> float:
+        """Returns what matching and all filters of the suite take."""
+        return self._match(a, b) + self._filtered(b) + self._columns(a, b)
+
     def _filtered(self, b: PlannedSide) -> float:
         return self.rates.filters * b.sae.n_features
+
+    def _columns(self, a: PlannedSide, b: PlannedSide) -> float:
+        return self.rates.columns * (a.entries + b.entries) if self.suite.match.without_strongest else 0.0
 
     def _cut(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
         return self.rates.cut * share * (a.entries + b.entries)
@@ -242,7 +251,7 @@ class CostModel:
 
     def _observe(self, a: PlannedSide, b: PlannedSide) -> float:
         halves = 2 * self._match(a, b, 0.5) + self._cut(a, b)
-        matching = self._match(a, b) + halves + 2 * self._filtered(b)
+        matching = self._match(a, b) + halves + 2 * (self._filtered(b) + self._columns(a, b))
         return matching + self._score_set(a, b) + 2 * self._drawn(a, b, self.draws())
 
     def _part(self, task: PlannedTask) -> float:
@@ -258,7 +267,8 @@ class CostModel:
         if task.kind == "partial":  # nine products of ranks a permutation
             return 9 * self.suite.null.n_permutations * self.n_pairs**2 / 2 * _GATHERED
         if task.kind == "best_r":
-            return self._match(a, b) + self._shifts * self._line(self.rates.shift, a, b, 1.0)
+            left = max(0, self._shifts - self.suite.null.n_rematch)  # the others are known from `rematch`
+            return self._match(a, b) + left * self._line(self.rates.shift, a, b, 1.0)
         if task.kind == "categories":
             null = self.suite.null
             drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())

@@ -71,8 +71,8 @@ class Memory:
         least: what the study cannot do without, on one thread.
         of_thread: what a task holds beside its sides, at the most.
         at_once: how many tasks have room at once, no number of bytes.
-        held: activations and decoder rows that are held at once.
-        smallest_held: of the two largest SAEs, which a task may need together.
+        held: activations and decoder rows that are held at once, and what tasks make of them.
+        smallest_held: what the task that reads most reads: the two largest SAEs, or what is made of each of them.
         of_tokens: of `least`, what grows with the text.
     """
 
@@ -241,11 +241,12 @@ class Planner:
 
     def _memory(self, machine: Machine, device: torch.device, memory: int | None) -> Memory:
         model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
-        sides = [*self.sides.stores.values(), *self._streams]
+        every = {name: size for task in self.tasks for name, size in task.needs.items()}
+        largest, stores = max(sum(task.needs.values()) for task in self.tasks), self.sides.stores.values()
+        times = largest / (2 * max(side.held for side in stores))  # 1, or 2 where something is made of every side
         free = max(0, machine.memory - _PROCESS)
         most = free // 2 if memory is None else memory
-        largest = max(side.held for side in sides)
-        held = min(sum(side.held for side in sides), max(most, 2 * largest))
+        held = min(sum(every.values()), max(most, largest))
         of_thread = max((model.working(task) for task in self.tasks), default=0)
         at_once = machine.cores  # as `Run.workplace` bounds it
         if device.type == "cpu" and of_thread:
@@ -254,12 +255,12 @@ class Planner:
         return Memory(
             _PROCESS + encode,
             _PROCESS + held + at_once * of_thread,
-            _PROCESS + 2 * largest + of_thread,
+            _PROCESS + largest + of_thread,
             of_thread,
             at_once,
             held,
-            2 * largest,
-            int(2 * 3 * 6 * max(side.entries for side in sides)),  # of two sides, packed, and copied
+            largest,
+            int(6 * (2 * times + 4) * max(side.entries for side in stores)),  # of two sides, packed, and copied
         )
 
     def _encoding(self, group: list[ModelOnText], device: torch.device, free: int) -> int:

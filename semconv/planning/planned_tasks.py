@@ -96,6 +96,13 @@ class PlannedTask:
     amount: int = 1
     grid: bool = True
 
+    @property
+    def needs(self) -> dict[str, int]:
+        """Bytes in memory of what it reads, by name: its sides, or what is made of each of them (`Derived`)."""
+        if self.kind in ("categories", "spans"):
+            return {f"{side.key} for {self.kind}": 2 * side.held for side in self.sides}
+        return {side.key: side.held for side in self.sides}
+
 
 @dataclass(frozen=True, eq=False)
 class PlannedSides:

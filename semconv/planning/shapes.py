@@ -257,14 +257,14 @@ def _published(name: str) -> Any:
 
 def _shape(name: str, config: Any, n_bytes: int, to_download: int, assumed: bool = False) -> ModelShape:
     text = config.get_text_config()
-    parameters, of_block = _parameters(config)
+    parameters, of_block = parameters_of(config)
     return ModelShape(
         name, config, int(text.hidden_size), int(text.num_hidden_layers), parameters, of_block, n_bytes, to_download,
         assumed,
     )  # fmt: skip
 
 
-def _parameters(config: Any) -> tuple[int, int]:
+def parameters_of(config: Any) -> tuple[int, int]:
     """Returns how many numbers a model of a config has, and one of its blocks."""
     from transformers import AutoModel
     from transformers.initialization import no_init_weights

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from semconv.report.answer_figure import write_answer_figure
 from semconv.report.explorer import FOLDER
 from semconv.report.figures import write_figures
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.markdown import write_markdown
 from semconv.report.page import write_page
 from semconv.report.pair_figures import write_pair_figures
@@ -34,12 +36,13 @@ def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> 
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    ordered = in_order(results)
+    ordered, pairs = in_order(results), FirstPairs.of_run(folder)
     with temporary_folder(folder) as made:
         write_figures(ordered, made / "figures")
         write_pair_figures(ordered, folder, made / "figures")
-        write_markdown(ordered, checked, made / "report.md")
-        write_page(ordered, checked, folder, made / "index.html")
+        write_answer_figure(ordered, made / "figures")
+        write_markdown(ordered, checked, made / "report.md", pairs)
+        write_page(ordered, checked, folder, made / "index.html", pairs)
         for name in ("figures", FOLDER):
             shutil.rmtree(folder / name, ignore_errors=True)
         for name in ("figures", FOLDER, "report.md", "index.html"):

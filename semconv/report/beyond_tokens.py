@@ -9,20 +9,27 @@ import numpy as np
 
 from semconv.report.result_values import test_of, title_of
 from semconv.report.scales import rounded
+from semconv.report.texts import cannot_tell, smallest_q
+from semconv.report.told_apart import undecided
 from semconv.results.schema import LayerPair, Results
 from semconv.statistics.depth import Thirds
 from semconv.statistics.permutation import LEVEL
 
 _THIRDS = ("early", "middle", "late")
 NOT_DRAWN = (
-    "**Beyond the current token.** The null that keeps every token where it is (`null.n_same_token`) was not drawn, so "
+    "The null that keeps every token where it is (`null.n_same_token`) was not drawn, so "
     "nothing here says whether the models share more than which token they are at."
 )
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Some layer pairs: those of one third of the depths in both models, or the others."""
+class Part:
+    """Some layer pairs: those of one third of the depths in both models, or the others.
+
+    Attributes:
+        name: `early`, `middle`, `late` or `other`; empty where it is all of a small grid.
+        pairs: the layer pairs.
+    """
 
     name: str
     pairs: list[LayerPair]
@@ -34,36 +41,37 @@ def beyond_tokens(results: Results) -> str:
         return NOT_DRAWN
     measure = results.primary or next(iter(results.summary))
     of = f"By {title_of(measure)}" + (" (the primary end point)" if results.primary else "")
-    parts = _parts([*results.grid.values()])
+    parts = depth_parts([*results.grid.values()])
     tested = [part for part in parts if any(test_of(pair, measure, "same_token") for pair in part.pairs)]
     if not tested:
-        return f"**Beyond the current token.** {of} no layer pair left enough feature pairs to be tested."
-    counts = _and([_above(part, measure) for part in tested])
+        return f"{of} no layer pair left enough feature pairs to be tested."
+    counts = in_words([_above(part, measure) for part in tested])
     said = (
-        f"**Beyond the current token.** {of} the models agree more than what the current token explains in {counts} "
-        f"(above `same_token`, q < {LEVEL:g}). Elsewhere nothing is shown beyond which token is read, which is no "
-        "evidence that there is nothing."
+        f"{of} the models agree more than what the current token explains in {counts} "
+        f"(above `same_token`, q < {LEVEL:g}{_undecided(results, measure)}). Elsewhere nothing is shown beyond which "
+        "token "
+        "is read, which is no evidence that there is nothing."
     )
     return " ".join(filter(None, (said, _sizes(tested, measure), _within(parts))))
 
 
-def _parts(pairs: Sequence[LayerPair]) -> list[_Part]:
-    """The layer pairs by third of the depths, where each model has three depths or more; else all of them."""
+def depth_parts(pairs: Sequence[LayerPair]) -> list[Part]:
+    """Returns the layer pairs by third of the depths, where each model has three depths or more; else all of them."""
     layers = [sorted({pair.layer_a for pair in pairs}), sorted({pair.layer_b for pair in pairs})]
     if min(map(len, layers)) < len(_THIRDS):
-        return [_Part("", list(pairs))]
+        return [Part("", list(pairs))]
     third = [
         {layer: int(np.argmax([t.early[i], t.middle[i], t.late[i]])) for i, layer in enumerate(of_side)}
         for of_side, t in zip(layers, (Thirds.of(len(of_side)) for of_side in layers), strict=True)
     ]
-    found = [_Part(name, []) for name in (*_THIRDS, "other")]
+    found = [Part(name, []) for name in (*_THIRDS, "other")]
     for pair in pairs:
         a, b = third[0][pair.layer_a], third[1][pair.layer_b]
         found[a if a == b else -1].pairs.append(pair)
     return [part for part in found if part.pairs]
 
 
-def _above(part: _Part, measure: str) -> str:
+def _above(part: Part, measure: str) -> str:
     tests = [test_of(pair, measure, "same_token") for pair in part.pairs]
     q = [test.q for test in tests if test is not None and test.q is not None]
     above = sum(value < LEVEL for value in q)
@@ -72,7 +80,13 @@ def _above(part: _Part, measure: str) -> str:
     return f"{above} of {len(q)} {part.name} layer pairs".replace("  ", " ")
 
 
-def _sizes(parts: Sequence[_Part], measure: str) -> str:
+def _undecided(results: Results, measure: str) -> str:
+    found = results.summary[measure].nulls.get("same_token")
+    said = smallest_q(found) if found else "", cannot_tell(undecided(results, measure, "same_token"))
+    return "".join(f"; {one}" for one in said if one)
+
+
+def _sizes(parts: Sequence[Part], measure: str) -> str:
     """How far the scores are from what the current token explains, on average."""
     told = list[str]()
     for part in parts:
@@ -82,10 +96,10 @@ def _sizes(parts: Sequence[_Part], measure: str) -> str:
             score, mean = np.mean(both, axis=0)
             third = f" ({part.name})" if part.name else ""
             told.append(f"{rounded(float(score))} against {rounded(float(mean))}{third}")
-    return f"The mean score is, against that under the null, {_and(told)}." if told else ""
+    return f"The mean score of the strongest pairs, against that under the null: {in_words(told)}." if told else ""
 
 
-def _within(parts: Sequence[_Part]) -> str:
+def _within(parts: Sequence[Part]) -> str:
     """What share of the feature pairs keeps an r above the bar when each token's mean is taken off."""
     told = list[str]()
     for part in parts:
@@ -93,11 +107,12 @@ def _within(parts: Sequence[_Part]) -> str:
         kept = [(within, n) for within, n in found if within is not None]
         if kept and part.name != "other":
             share = sum(within for within, _ in kept) / sum(n for _, n in kept)
-            told.append(f"{share:.0%}" + (f" of the {part.name} ones" if part.name else ""))
+            told.append(f"{share:.0%} of the {part.name} feature pairs".replace("  ", " "))
     if not told:
         return ""
-    return f"Of the feature pairs, so many correlate among positions of one token, too (r above the bar): {_and(told)}."
+    return f"Where only positions of one and the same token are compared, r stays above its bar for {in_words(told)}."
 
 
-def _and(parts: Sequence[str]) -> str:
+def in_words(parts: Sequence[str]) -> str:
+    """Returns parts of a sentence with commas and an `and` before the last."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -25,7 +25,9 @@ from semconv.report.result_values import (
 )
 from semconv.report.rows import step_score
 from semconv.report.scales import Ends, ends_with_zero, ends_within, rounded, step_of
+from semconv.report.shown import show
 from semconv.report.texts import p_told
+from semconv.report.told_apart import is_smallest
 from semconv.report.vega import (
     INK,
     QUIET,
@@ -39,12 +41,12 @@ from semconv.report.vega import (
     score_axis,
 )
 from semconv.results.schema import Published, Results, StepScore
-from semconv.system.markdown import show
 
 _NUMBERED = 8  # layers of a side up to which the cells of an overview hold their numbers
 _NUMBER = 36  # pixels that a number of an overview needs
 _SHORT = 3  # letters of a label up to which it stands in one cell
 _LETTER = 6.0  # pixels of a letter of a label
+_SHAPES = {"floor": "diamond", "cross-model": "circle", "ceiling": "square"}
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
 NULL_COLOURS = {
     "shuffle": "var(--null1)",
@@ -167,7 +169,8 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
             if h
         ]
         scores.append({"x": test.score, "y": base, "y2": base - 15})
-        labels.append(f"{null}: {histogram.n} draws, p {show(p_told(test.p, None, test.p_from))}")
+        p = p_told(test.p, None, test.p_from, is_smallest(test.p, histogram.n))
+        labels.append(f"{null}: {histogram.n} draws, p {show(p)}")
     if not labels:
         return None
     every = [*chain.from_iterable(bars.values()), *scores]
@@ -187,34 +190,44 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
 
 
 def controls_chart(results: Results, measure: str) -> str | None:
-    """Draws floor, cross-model and ceiling scores of one measure, each beside the mean of its hardest null."""
+    """Draws floor, cross-model and ceiling scores of one measure, each beside the mean of its hardest null.
+
+    Every row says how many pairs it scores; the groups that can be compared stand together, those of equally many of
+    the strongest pairs above those of all pairs.
+    """
     null = hardest_null(results)
     rows = [
-        (kind, name, value_of(pair, measure, "score"), value_of(pair, measure, f"{null}.mean"))
+        (f"{kind}: {name}" + ("" if name.endswith("strongest") else f", {pair.pairs} pairs"), kind, pair)
         for kind, name, pair in strongest_rows(results) + control_rows(results)
     ]
-    if not any(score is not None for _, _, score, _ in rows):
+    found = [
+        (label, kind, value_of(pair, measure, "score"), value_of(pair, measure, f"{null}.mean"))
+        for label, kind, pair in rows
+    ]
+    if not any(score is not None for _, _, score, _ in found):
         return None
-    labels = [f"{kind}: {name}" + (", too few pairs" if score is None else "") for kind, name, score, _ in rows]
-    x = score_axis("x", "score", ends_with_zero([value for row in rows for value in row[2:]]))
+    labels = [label + (", too few" if score is None else "") for label, _, score, _ in found]
+    x = score_axis("x", "score", ends_within([value for row in found for value in row[2:]]))
     layers: list[Json] = []
     for kind, colour in KIND_COLOURS.items():
-        bars: list[Encoding] = [
-            {"y": place * ROW + 15, "y2": place * ROW + 25, "x": 0, "x2": score}
-            for place, (k, _, score, _) in enumerate(rows)
+        dots: list[Encoding] = [
+            {"y": place * ROW + 20, "x": score}
+            for place, (_, k, score, _) in enumerate(found)
             if k == kind and score is not None
         ]
-        more: Encoding = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
-        layers.append(marks(bars, {"type": "rect", "fill": colour}, x, more))
+        shape = _SHAPES[kind]
+        layers.append(
+            marks(dots, {"type": "point", "filled": True, "size": 90, "opacity": 1, "shape": shape, "fill": colour}, x)
+        )
     ticks: list[Encoding] = [
         {"y": place * ROW + 12, "y2": place * ROW + 28, "x": mean}
-        for place, (_, _, _, mean) in enumerate(rows)
+        for place, (_, _, _, mean) in enumerate(found)
         if mean is not None
     ]
     rule: Json = {"type": "rule", "stroke": INK, "strokeWidth": 2}
     layers.append(marks(ticks, rule, x, {"y2": {"field": "y2"}}))
     said = "; ".join(
-        f"{label} {show(row[2])}, null mean {show(row[3])}" for label, row in zip(labels, rows, strict=True)
+        f"{label} {show(row[2])}, null mean {show(row[3])}" for label, row in zip(labels, found, strict=True)
     )
     return rows_chart(labels, layers, f"{title_of(measure)}. {said}.")
 

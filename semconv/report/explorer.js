@@ -19,7 +19,7 @@
     return node;
   };
   const NONE = -2147483648;
-  const PAGE = 25;
+  const PAGE = matchMedia("(max-width: 40rem)").matches ? 8 : 25;
   const MOST_SAVED = 100000;
   const SIDES = ["a", "b"];
   const whole = (value) => value.toLocaleString("en");
@@ -312,7 +312,7 @@
     const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example[0] === band)]).filter(([, some]) => some.length);
     return [
       el("p", { class: "axis legend" }, "The same text in both models; shade: share of the feature's highest activation. ", el("span", { class: "p x6" }, " upper half: A "), " ", el("span", { class: "p y6" }, " lower half: B ")),
-      ...groups.map(([title, some]) => el("div", { class: "band" }, el("h5", {}, title), el("ol", {}, ...some.map((example) => {
+      ...groups.map(([title, some]) => el("div", { class: "band" }, el("h4", {}, title), el("ol", {}, ...some.map((example) => {
         const [shown, document_, a, b] = windowOf(cell, example);
         return el("li", {}, shown, el("small", {}, `A ${a}%, B ${b}%, document ${document_}`));
       })))),
@@ -378,7 +378,7 @@
     const heads = SIDES.map((side) => {
       const number = cell.col[`feature_${side}`][row];
       const of = feature(side, cell[side], number);
-      const head = el("h4", {}, `${names[side]} (${side.toUpperCase()}), layer ${cell[side]}, feature ${number} `);
+      const head = el("h3", {}, `${names[side]} (${side.toUpperCase()}), layer ${cell[side]}, feature ${number} `);
       if (of.link) head.append(el("a", { href: of.link, rel: "noreferrer" }, "Neuronpedia"));
       const column_ = el("div", {}, head);
       if (of.sae?.histogram && of.row >= 0) column_.append(bars(of.sae.histogram[of.row], "activations where it fires, from 0 to its highest"));

@@ -6,24 +6,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from semconv.report import sections
+from semconv.report.answer import answer
+from semconv.report.answer_chart import answer_rows
+from semconv.report.answer_figure import NAME
 from semconv.report.beyond_tokens import beyond_tokens
+from semconv.report.first_pairs import FirstPairs
+from semconv.report.page_tables import claims_counted, headline_rows
 from semconv.report.result_values import names_of, null_names, title_of
 from semconv.report.scales import rounded
-from semconv.report.table_cells import interval
-from semconv.report.texts import counted_alone, draws_text, interval_covers, lowest_q, p_told, text_compared
-from semconv.report.verdict import embeddings_verdict, floor_verdict
+from semconv.report.section_titles import TITLES
+from semconv.report.shown import show, table
+from semconv.report.table_cells import Row, Rows, interval
+from semconv.report.texts import (
+    PAPER,
+    TWO_SCORES,
+    cannot_tell,
+    counted_alone,
+    draws_text,
+    interval_covers,
+    smallest_q,
+)
+from semconv.report.told_apart import best_cell, p_of, undecided
+from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison
 from semconv.results.claims import Checked, about, none_about
-from semconv.results.schema import BestOfGrid, NullOverGrid, Results
+from semconv.results.schema import Results
 from semconv.system.files import write_text
 from semconv.system.harmless_text import no_markup
-from semconv.system.markdown import show, table
 
 
 def claims_section(checked: Sequence[Checked], suite: str) -> list[str]:
     """Returns the claims about the suite, and how many are about others; no section where there are none at all."""
     own, others = about(checked, suite)
     parts = claims_table(own) if own else none_about(suite), others
-    return ["## Claims", *filter(None, parts)] if checked else []
+    return [f"## {TITLES['claims']}", claims_counted(checked, suite) + ".", *filter(None, parts)] if checked else []
 
 
 def claims_table(checked: Sequence[Checked]) -> str:
@@ -33,8 +48,8 @@ def claims_table(checked: Sequence[Checked]) -> str:
 
 
 def headline(results: Results) -> str:
-    """Returns one plain sentence per measure and null, made from the numbers."""
-    lines, (a, b) = list[str](), names_of(results)
+    """Returns the answer in three sentences, and a plain line per measure and null, made from the numbers."""
+    lines, (a, b) = [*answer(results).sentences, ""], names_of(results)
     for name, s in results.summary.items():
         title = title_of(name)
         if s.best_score is None or s.mean_score is None:
@@ -46,19 +61,17 @@ def headline(results: Results) -> str:
             f"- **{title}**: highest at layers {s.best_layer_pair} of {a} x {b}, {rounded(s.best_score)}{within}; "
             f"mean over the grid {rounded(s.mean_score)}."
         )
-        tested = ((null, s.nulls.get(null)) for null in null_names(results))
-        lines += [_beside_null(null, n) for null, n in tested if n is not None and n.layer_pairs]
+        lines += [_beside_null(results, name, null) for null, n in s.nulls.items() if n.layer_pairs]
     return "\n".join(lines)
 
 
-def _beside_null(null: str, n: NullOverGrid) -> str:
-    beside = "".join(f"; {said}" for said in (lowest_q(n), counted_alone(n)) if said)
-    best = n.best_of_grid
-    p = f", p of the best of the grid {show(p_told(best.p, best.draws))}" if isinstance(best, BestOfGrid) else ""
-    return (
-        f"  - `{null}`: {n.significant} of {n.layer_pairs} layer pairs lie above it (q < 0.05{beside}); "
-        f"its mean is {show(rounded(n.mean))}{p}."
-    )
+def _beside_null(results: Results, measure: str, null: str) -> str:
+    n, best = results.summary[measure].nulls[null], best_cell(results, measure, null)
+    beside = smallest_q(n), cannot_tell(undecided(results, measure, null)), counted_alone(n)
+    counted = "".join(f"; {said}" for said in beside if said)
+    at = f"; highest at {best.key}, {rounded(best.score)} against its mean {rounded(best.null_mean)}" if best else ""
+    p = f", p of the best of the grid {show(p_of(results, null, best.tested))}" if best and best.tested else ""
+    return f"  - `{null}`: {n.significant} of {n.layer_pairs} layer pairs lie above it (q < 0.05{counted}){at}{p}."
 
 
 def warnings_section(results: Results) -> list[str]:
@@ -79,59 +92,84 @@ def _nulls_text(results: Results) -> str:
         "same_bigram": f"`same_bigram` ({null.n_same_bigram} exchanges): the same where the token before is the same "
         "too: what two tokens explain.",
     }
-    said = [*(parts[name] for name in null_names(results)), draws_text(results), "See docs/statistics.md."]
+    said = [*(parts[name] for name in null_names(results)), draws_text(results), f"Seed {null.seed}."]
     return " ".join(filter(None, said))
 
 
 def _optional_sections(results: Results) -> list[str]:
     """Returns title and section of every part of the results that not every run has."""
     parts: list[str] = []
-    if results.depths:
-        parts += ["## Over the depths", sections.depths_section(results.depths)]
     if results.published:
-        title = "## From the published protocol to the corrected one"
-        parts += [title, sections.published_section(results, results.published)]
+        parts += [f"## {TITLES['protocol']}", sections.published_section(results, results.published)]
     if results.subspaces:
-        parts += ["## Semantic subspaces", sections.subspaces_section(results, results.subspaces)]
+        parts += [f"## {TITLES['categories']}", sections.subspaces_section(results, results.subspaces)]
     if results.spans:
-        parts += ["## Multi-token subspaces", sections.spans_section(results, results.spans)]
+        parts += [f"## {TITLES['spans']}", sections.spans_section(results, results.spans)]
     if results.streams:
-        parts += ["## Residual streams", sections.streams_section(results.streams)]
+        parts += [f"## {TITLES['streams']}", sections.streams_section(results.streams, results.null.n_permutations)]
     return parts
 
 
-def write_markdown(results: Results, checked: Sequence[Checked], path: Path) -> None:
-    """Writes the report beside its `figures/` folder; no text of the results or claims is markup in it.
+def _found_section(results: Results) -> list[str]:
+    """Returns what was found: the measures beside their nulls, beyond tokens, beside twins, over the depths."""
+    floor = floor_comparison(results)
+    twins, embedded = embeddings_rows(results), embeddings_verdict(results)
+    parts = [table(*_of(headline_rows(results))), TWO_SCORES, sections.grid_tests_section(results)]
+    parts += ["### Beyond the current token", beyond_tokens(results)]
+    parts += ["### Beside models that learned nothing", floor.text]
+    parts += [table(*_of(floor.rows))] if floor.rows else []
+    parts += [embedded, table(*_of(twins))] if embedded else []
+    if results.depths:
+        parts += ["### Where scores are high", sections.depths_section(results.depths)]
+    return parts
+
+
+def _of(content: Rows) -> tuple[Sequence[str], Sequence[Row]]:
+    return [*map(str, content.header)], content.rows
+
+
+def write_markdown(results: Results, checked: Sequence[Checked], path: Path, pairs: FirstPairs | None = None) -> None:
+    """Writes the report beside its `figures/` folder; no text of the results, claims or tokens is markup in it.
+
+    Args:
+        results: of a suite, in order (`in_order`).
+        checked: the claims against them, any number.
+        path: of the file.
+        pairs: a few of the run, where it has any.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
     results, checked = no_markup(results), [no_markup(one) for one in checked]
-    a, b = names_of(results)
-    seed, nulls = results.null.seed, _nulls_text(results)
+    (a, b), said = names_of(results), answer(results)
+    figure = [f"![answer](figures/{NAME})"] if answer_rows(results) else []
     parts = [
-        f"# {a} (A) and {b} (B): semconv report, suite {results.suite}",
+        f"# Do {a} (A) and {b} (B) hold the same features?",
         *warnings_section(results),
-        beyond_tokens(results),
-        floor_verdict(results),
-        *filter(None, [embeddings_verdict(results)]),
-        f"Models A = {a} and B = {b} over {text_compared(results)}. Seed {seed}. Nulls: {nulls}",
-        "## What was found",
-        headline(results),
-        "## What was read",
+        *filter(None, said.sentences),
+        *figure,
+        said.compared,
+        f"Report of semconv, suite {results.suite}, which repeats the study of [arXiv 2507.22918]({PAPER}).",
+        f"## {TITLES['found']}",
+        *_found_section(results),
+        f"## {TITLES['read']}",
         sections.read_section(results),
         *claims_section(checked, results.suite),
-        "## Over the whole grid",
-        sections.grid_tests_section(results),
-        "## Controls",
-        sections.controls_section(results),
-        *_optional_sections(results),
-        "## Measures over the layer grid",
+        f"## {TITLES['layers']}",
         *(sections.measure_section(results, name) for name in results.summary),
-        "## Feature pairs after every filter",
+        f"## {TITLES['nulls']}",
+        _nulls_text(results),
+        f"## {TITLES['controls']}",
+        sections.controls_section(results),
+        *([f"## {TITLES['features']}", *pairs.sections(results)] if pairs and pairs.total else []),
+        *_optional_sections(results),
+        f"## {TITLES['filters']}",
         sections.filters_section(results),
         *sections.pair_figures_section(path.parent / "figures"),
-        f"Suite SHA-256 `{results.suite_sha256}`; tokens SHA-256 `{results.corpus.tokens_sha256}`. "
-        "Machine, versions and times: `ro-crate-metadata.json`.",
+        "Every number is in [results.json](results.json), every feature pair in [pairs.parquet](pairs.parquet); "
+        "commit, machine, versions and times are in [ro-crate-metadata.json](ro-crate-metadata.json), and "
+        f"[index.html](index.html) is the same report to search. Suite SHA-256 `{results.suite_sha256}`; tokens "
+        "SHA-256 "
+        f"`{results.corpus.tokens_sha256}`.",
     ]
     write_text(path, "\n\n".join(parts) + "\n")

@@ -31,7 +31,10 @@
     node.append(...children);
     return node;
   };
-  const number = (value) => (value === null || value === undefined ? "–" : String(value));
+  const THOUSAND = 1e3;
+  const digits = (value) => (Math.abs(value) >= THOUSAND && Math.abs(value) < 1e6 ? String(Math.round(value)) : String(Number(value.toPrecision(3))));
+  const number = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? digits(value) : String(value));
+  const pValue = (p, smallest) => (smallest ? `≤ ${number(p)}` : number(p));
   const range = (ends) => (ends ? `${number(ends[0])} to ${number(ends[1])}` : null);
 
   /* Theme: the system's until the button is pressed. */
@@ -58,10 +61,20 @@
     for (const entry of entries) {
       if (!entry.isIntersecting) continue;
       for (const link of links.values()) link.removeAttribute("aria-current");
-      links.get(entry.target.id)?.setAttribute("aria-current", "true");
+      const link = links.get(entry.target.id);
+      link?.setAttribute("aria-current", "true");
+      if (link) { // a bar that is wider than the screen follows
+        const bar = link.closest("ul");
+        bar.scrollLeft = link.offsetLeft - bar.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2;
+      }
     }
   }, { rootMargin: "-15% 0px -80% 0px" });
   for (const section of document.querySelectorAll("main > section")) seen.observe(section);
+
+  /* On a phone what is folded begins closed; on paper it is open. */
+  const folds = [...document.querySelectorAll("details.fold")];
+  if (matchMedia("(max-width: 40rem)").matches) for (const fold of folds) fold.open = false;
+  addEventListener("beforeprint", () => { for (const fold of folds) fold.open = true; });
 
   /* Layer grid. */
   const map = byId("map");
@@ -80,11 +93,12 @@
     const text = Math.abs(value) < 1e6 ? value.toFixed(chosen.show === "z" ? 1 : 3) : value.toExponential(3);
     return Number(text) === 0 ? text.replace("-", "") : text;
   };
-  const ends = () => grid.measures[chosen.measure].limits[["z", "pairs"].includes(chosen.show) ? chosen.show : "score"];
-  const isWeak = (index) => {
-    const q = grid.measures[chosen.measure].cells[index].nulls?.[chosen.null]?.q;
-    return chosen.show !== "pairs" && chosen.show !== "mean" && q !== null && q !== undefined && q >= 0.05;
+  const ends = () => grid.measures[chosen.measure].limits[chosen.show === "mean" ? "score" : chosen.show];
+  const markOf = (index) => {
+    if (chosen.show === "pairs" || chosen.show === "mean") return "";
+    return grid.measures[chosen.measure].cells[index].nulls?.[chosen.null]?.mark ?? "";
   };
+  const MARKS = { "n.s.": ", not significant", "?": ", cannot be told with so few draws" };
 
   const paint = () => {
     const [low, high] = ends();
@@ -101,8 +115,9 @@
       const step = Math.max(0, Math.min(STEPS - 1, Math.floor(((value - low) / (high - low)) * STEPS)));
       cell.className = `h${step}`;
       cell.replaceChildren(el("span", { class: "v" }, written(value)));
-      if (isWeak(index)) cell.append(el("span", { class: "weak" }, "n.s."));
-      cell.setAttribute("aria-label", `${where}: ${written(value)}${isWeak(index) ? ", not significant" : ""}`);
+      const mark = markOf(index);
+      if (mark) cell.append(el("span", { class: "weak" }, mark));
+      cell.setAttribute("aria-label", `${where}: ${written(value)}${MARKS[mark] ?? ""}`);
     }
     const shown = byId("show").selectedOptions[0].textContent;
     const against = ["score", "pairs"].includes(chosen.show) || !chosen.null ? "" : `, ${chosen.null}`;
@@ -131,6 +146,7 @@
   const line = (name, ...values) => el("tr", {}, el("th", { scope: "row" }, name), ...values.map((value) => el("td", {}, value)));
 
   const describe = (index) => {
+    for (const cell of cells) cell.classList.toggle("shown", Number(cell.dataset.cell) === index); // as the panel
     const cell = grid.cells[index];
     const { title, cells: measured } = grid.measures[chosen.measure];
     const scored = measured[index];
@@ -139,26 +155,26 @@
     const general = el("tbody", {},
       line("feature pairs", range(cell.interval) ? `${cell.pairs} (95%: ${range(cell.interval)})` : String(cell.pairs)),
       line("mean r", number(cell.r)));
-    for (const { null: name, pairs, p } of cell.again) general.append(line(`pairs under ${name}`, `${number(pairs)}, p ${number(p)}`));
+    for (const { null: name, pairs, p, smallest } of cell.again) general.append(line(`pairs under ${name}, on average`, `${number(pairs)}, p ${pValue(p, smallest)}`));
     if (scored.reason) {
       parts.push(el("table", {}, general), el("p", {}, `${title} has no score here: ${scored.reason}.`));
     } else {
-      general.append(line(title, `${number(scored.score)}${scored.saturated ? ", saturated" : ""}`));
+      general.append(line(`${title}, all pairs`, `${number(scored.score)}${scored.saturated ? ", saturated" : ""}`));
       if (scored.interval) general.append(line("its 95% interval", range(scored.interval)));
       if (scored.seeds) general.append(line("through SAEs of other seeds", range(scored.seeds)));
       parts.push(el("table", {}, general));
       const shown = grid.nulls.filter((name) => scored.nulls[name] && !scored.nulls[name].reason);
-      const fields = ["score", "mean", "sd", "z", "calibrated", "p", "q"];
+      const fields = { score: "score tested", mean: "null mean", sd: "null sd", z: "z", calibrated: "calibrated", p: "p", q: "q" };
+      const told = (field, test) => (field === "p" ? pValue(test.p, test.smallest) : field === "q" && test.mark ? `${number(test.q)} (${test.mark})` : number(test[field]));
       if (shown.length) {
         const head = el("tr", {}, el("td", {}, ""), ...shown.map((name) => el("th", { scope: "col" }, name)));
         parts.push(el("table", {}, el("thead", {}, head),
-          el("tbody", {}, ...fields.map((field) => line(field, ...shown.map((name) => number(scored.nulls[name][field])))))));
+          el("tbody", {}, ...Object.entries(fields).map(([field, label]) => line(label, ...shown.map((name) => told(field, scored.nulls[name])))))));
       }
       const drawn = shown.filter((name) => scored.nulls[name].draws);
       const points = drawn.flatMap((name) => [...scored.nulls[name].draws.slice(0, 2), scored.nulls[name].score].filter((v) => v !== null));
       for (const name of drawn) drawings.push(histogram(name, scored.nulls[name], Math.min(...points), Math.max(...points)));
-      const three = (value) => number(Number(value.toPrecision(3)));
-      if (drawn.length) drawings.push(el("p", { class: "axis ends" }, el("span", {}, three(Math.min(...points))), el("span", {}, "score"), el("span", {}, three(Math.max(...points)))));
+      if (drawn.length) drawings.push(el("p", { class: "axis ends" }, el("span", {}, number(Math.min(...points))), el("span", {}, "score"), el("span", {}, number(Math.max(...points)))));
       for (const name of shown) if (scored.nulls[name].note) parts.push(el("p", {}, `${name}: ${scored.nulls[name].note}.`));
       for (const name of grid.nulls) if (scored.nulls[name]?.reason) parts.push(el("p", {}, `${name}: ${scored.nulls[name].reason}.`));
     }

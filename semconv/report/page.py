@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from semconv.report import page_heat_maps, page_tables, texts
-from semconv.report.explorer import Explorer, read_explorer
+from semconv.report.explorer import Explorer, ShownExplorer, read_explorer
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_json import embedded
-from semconv.report.page_parts import inline, shown_charts, shown_read, shown_tables, shown_verdict
+from semconv.report.page_parts import inline, shown_answer, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
 from semconv.report.scales import STEPS, rounded
+from semconv.report.section_titles import SHORT, TITLES
+from semconv.report.shown import show
 from semconv.report.table_cells import is_number
+from semconv.report.told_apart import MARKS_TEXT
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
 from semconv.system.files import read_text, write_text
-from semconv.system.markdown import show
 
 _FOLDER = Path(__file__).parent
 _EXCERPT = 20  # pairs that print and pages without a script show
@@ -69,7 +72,30 @@ def _environment() -> Any:
     return environment
 
 
-def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None, draws: Draws) -> str:
+def _style_and_scripts(beside: bool) -> dict[str, str]:
+    """Returns style, scripts, and the policy that allows them."""
+    files = {"style": "page.css", "head": "page_head.js", "script": "page.js", "explorer_script": "explorer.js"}
+    found = {name: read_text(_FOLDER / file) for name, file in files.items()}
+    style, *scripts = found.values()
+    return {**found, "policy": policy(style, scripts, beside)}
+
+
+def _of_explorer(shown: ShownExplorer | None) -> dict[str, object]:
+    """Returns what the template shows of the explorer."""
+    return {
+        "explorer": shown,
+        "notes": shown.notes if shown else (),
+        "excerpt": shown.excerpt if shown else [],
+    }
+
+
+def page(
+    results: Results,
+    checked: Sequence[Checked],
+    explorer: Explorer | None,
+    draws: Draws,
+    pairs: FirstPairs | None = None,
+) -> str:
     """Returns the report as one HTML file: the same inputs give the same text.
 
     Args:
@@ -77,13 +103,11 @@ def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None
         checked: the claims against them, any number.
         explorer: of the pairs of the run, where it has them.
         draws: of the nulls, where the run has them.
+        pairs: a few of the run, where it has any.
     """
-    names_of_files = ("page.css", "page_head.js", "page.js", "explorer.js")
-    style, head, script, explorer_script = (read_text(_FOLDER / name) for name in names_of_files)
     measure, null = default_measure(results), hardest_null(results)
     shown = explorer.shown(_EXCERPT) if explorer else None
     del explorer  # of a large run it is large
-    scripts, beside = [head, script, explorer_script], bool(shown and shown.beside)
     names = dict(zip("ab", names_of(results), strict=True))
     data: PageData = {
         "names": names,
@@ -98,13 +122,13 @@ def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None
         .render(
             results=results,
             names=names,
-            policy=policy(style, scripts, beside),
-            style=style,
-            head=head,
-            script=script,
-            explorer_script=explorer_script,
+            **_style_and_scripts(beside=bool(shown and shown.beside)),
+            **_of_explorer(shown),
             data=f'{embedded(data)[:-1]},"explorer":{shown.json if shown else "null"}}}',
+            answer=shown_answer(results),
             verdict=shown_verdict(results),
+            titles=TITLES,
+            short=SHORT,
             facts=page_tables.facts(results, checked),
             claims=about(checked, results.suite),
             charts=shown_charts(results, draws),
@@ -115,18 +139,24 @@ def page(results: Results, checked: Sequence[Checked], explorer: Explorer | None
             null=null,
             grid=page_heat_maps.grid_table(results, measure, null),
             steps=STEPS,
-            explorer=shown,
-            notes=shown.notes if shown else (),
             kinds={kind for kind, _, _ in control_rows(results)},
-            excerpt=shown.excerpt if shown else [],
             texts=texts,
+            token_note=pairs.note if pairs else "",
+            depth_text=texts.depth_text(results),
+            marks_text=MARKS_TEXT,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),
         )
     )
 
 
-def write_page(results: Results, checked: Sequence[Checked], folder: Path, path: Path | None = None) -> None:
+def write_page(
+    results: Results,
+    checked: Sequence[Checked],
+    folder: Path,
+    path: Path | None = None,
+    pairs: FirstPairs | None = None,
+) -> None:
     """Writes the page of a run, with what its folder holds of pairs, their text and draws; for a run of many pairs also
     a folder `explorer` beside it.
 
@@ -135,10 +165,11 @@ def write_page(results: Results, checked: Sequence[Checked], folder: Path, path:
         checked: the claims against them, any number.
         folder: of the run.
         path: of the page, by default `index.html` in that folder.
+        pairs: a few that the folder holds; read by default.
 
     Raises:
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    target = path or folder / "index.html"
-    write_text(target, page(results, checked, read_explorer(folder, target.parent), read_draws(folder)))
+    target, pairs = path or folder / "index.html", pairs or FirstPairs.of_run(folder)
+    write_text(target, page(results, checked, read_explorer(folder, target.parent), read_draws(folder), pairs))

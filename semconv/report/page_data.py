@@ -5,12 +5,14 @@ The names of these tables are those that page.js reads.
 
 from __future__ import annotations
 
+import math
 from typing import NotRequired, TypedDict
 
 from semconv.report.histograms import Draws, Histogram, binned
 from semconv.report.result_values import null_names, title_of, value_of
-from semconv.report.scales import Ends, ends_with_zero, short
+from semconv.report.scales import Ends, ends_within, short
 from semconv.report.texts import draws_note
+from semconv.report.told_apart import MARKS, draws_of, is_smallest, told_apart
 from semconv.results.schema import Interval, LayerPair, NullTest, Reason, Results, TestOrReason
 
 
@@ -21,7 +23,10 @@ class ReasonData(TypedDict):
 
 
 class NullData(TypedDict):
-    """A test, numbers with four digits; `draws` where the run folder has them."""
+    """A test, numbers with four digits, of which the page shows three; `draws` where the run folder has them.
+
+    `mark` where the score is not told from the null (`MARKS`), `smallest` where no p could be smaller.
+    """
 
     score: float
     mean: float | None
@@ -33,6 +38,8 @@ class NullData(TypedDict):
     q_by: float | None
     draws: NotRequired[Histogram]
     note: NotRequired[str]
+    mark: NotRequired[str]
+    smallest: NotRequired[bool]
 
 
 class ScoreData(TypedDict):
@@ -46,9 +53,10 @@ class ScoreData(TypedDict):
 
 
 class Limits(TypedDict):
-    """Ends of the colour scales: one for scores, null means and calibrated scores, one for z, one for pairs."""
+    """Ends of the colour scales: one for scores and null means, one for each of the others."""
 
     score: Ends
+    calibrated: Ends
     z: Ends
     pairs: Ends
 
@@ -65,8 +73,9 @@ class AgainData(TypedDict):
     """How many pairs pass under a null that matches again."""
 
     null: str
-    pairs: float | None
+    pairs: int | None
     p: float | None
+    smallest: bool
 
 
 class CellData(TypedDict):
@@ -75,7 +84,7 @@ class CellData(TypedDict):
     a: str
     b: str
     pairs: int
-    interval: Interval | None
+    interval: tuple[int, int] | None
     r: float | None
     again: list[AgainData]
 
@@ -96,18 +105,31 @@ def _interval(within: Interval | None) -> Interval | None:
     return (short(within[0]), short(within[1])) if within else None
 
 
+def _count(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+def _counts(within: Interval | None) -> tuple[int, int] | None:
+    """Returns the whole numbers that an interval of a count holds."""
+    return (math.ceil(max(within[0], 0.0)), math.floor(within[1])) if within else None
+
+
 def limits(results: Results, measure: str) -> Limits:
     """Returns the ends of the colour scales of a measure."""
 
     def ends(fields: list[str]) -> Ends:
-        return ends_with_zero(value_of(pair, measure, field) for pair in results.grid.values() for field in fields)
+        return ends_within(value_of(pair, measure, field) for pair in results.grid.values() for field in fields)
 
     nulls = null_names(results)
-    scored = ["score", *(f"{null}.{field}" for null in nulls for field in ("mean", "calibrated"))]
-    return {"score": ends(scored), "z": ends([f"{null}.z" for null in nulls]), "pairs": ends(["pairs"])}
+    return {
+        "score": ends(["score", *(f"{null}.mean" for null in nulls)]),
+        "calibrated": ends([f"{null}.calibrated" for null in nulls]),
+        "z": ends([f"{null}.z" for null in nulls]),
+        "pairs": ends(["pairs"]),
+    }
 
 
-def _null(test: TestOrReason, draws: Histogram | None) -> NullData | ReasonData:
+def _null(results: Results, null: str, test: TestOrReason, draws: Histogram | None) -> NullData | ReasonData:
     if not isinstance(test, NullTest):
         return {"reason": test.reason}
     shown: NullData = {
@@ -123,11 +145,16 @@ def _null(test: TestOrReason, draws: Histogram | None) -> NullData | ReasonData:
     note = draws_note(test)
     if note:
         shown["note"] = note
+    told = told_apart(results, null, test)
+    if told is not None and MARKS[told]:
+        shown["mark"] = MARKS[told]
+    if test.p_from != "tail" and is_smallest(test.p, draws_of(results, null, test.draws)):
+        shown["smallest"] = True
     return {**shown, "draws": draws} if draws else shown
 
 
-def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreData | ReasonData:
-    found = pair.measures[measure]
+def _measured(results: Results, key: str, measure: str, draws: Draws) -> ScoreData | ReasonData:
+    found = results.grid[key].measures[measure]
     if isinstance(found, Reason):
         return {"reason": found.reason}
     drawn, seeds = {null: binned(draws.get(f"{key}.{null}.{measure}")) for null in found.nulls}, found.across_seeds
@@ -136,20 +163,25 @@ def _measured(pair: LayerPair, key: str, measure: str, draws: Draws) -> ScoreDat
         "interval": _interval(found.interval),
         "seeds": _interval((seeds.lowest, seeds.highest)) if seeds else None,
         "saturated": bool(found.saturated),
-        "nulls": {null: _null(test, drawn[null]) for null, test in found.nulls.items()},
+        "nulls": {null: _null(results, null, test, drawn[null]) for null, test in found.nulls.items()},
     }
 
 
-def _cell(pair: LayerPair) -> CellData:
+def _cell(results: Results, pair: LayerPair) -> CellData:
     again = {"rematch": pair.rematch, "same_token": pair.same_token, "same_bigram": pair.same_bigram}
     return {
         "a": pair.sae_a,
         "b": pair.sae_b,
         "pairs": pair.pairs,
-        "interval": _interval(pair.pairs_interval),
+        "interval": _counts(pair.pairs_interval),
         "r": _short(pair.mean_r),
         "again": [
-            {"null": null, "pairs": short(counts.pairs_mean), "p": short(counts.pairs_p)}
+            {
+                "null": null,
+                "pairs": _count(counts.pairs_mean),
+                "p": short(counts.pairs_p),
+                "smallest": is_smallest(counts.pairs_p, draws_of(results, null)),
+            }
             for null, counts in again.items()
             if counts
         ],
@@ -162,12 +194,12 @@ def grid_data(results: Results, draws: Draws) -> GridData:
         name: {
             "title": title_of(name),
             "limits": limits(results, name),
-            "cells": [_measured(pair, key, name, draws) for key, pair in results.grid.items()],
+            "cells": [_measured(results, key, name, draws) for key in results.grid],
         }
         for name in results.summary
     }
     return {
         "nulls": null_names(results),
-        "cells": [_cell(pair) for pair in results.grid.values()],
+        "cells": [_cell(results, pair) for pair in results.grid.values()],
         "measures": measures,
     }

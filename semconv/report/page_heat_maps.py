@@ -12,9 +12,9 @@ from semconv.report.result_values import (
     title_of,
     value_of,
 )
-from semconv.report.scales import Ends, ends_with_zero, rounded, step_of
+from semconv.report.scales import Ends, ends_within, rounded, step_of
+from semconv.report.told_apart import MARKS, Told, told_apart
 from semconv.results.schema import CategoryPair, Results, Subspaces
-from semconv.statistics.permutation import LEVEL
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class HeatCell:
     Attributes:
         text: the value, or `none`.
         step: of the colour scale, None where there is no value.
-        weak: whether it does not differ from its null.
+        mark: what says that it is not told from its null (`MARKS`); empty where it is.
         beats: whether it is.
         index: place of the layer pair in the grid.
     """
 
     text: str
     step: int | None = None
-    weak: bool = False
+    mark: str = ""
     beats: bool = False
     index: int = 0
 
@@ -58,11 +58,11 @@ class HeatMap:
         return not all(map(str.isdecimal, (*self.columns, *(label for label, _ in self.rows))))
 
 
-def _heat(value: float | None, ends: Ends, q: float | None) -> HeatCell:
+def _heat(value: float | None, ends: Ends, told: Told | None) -> HeatCell:
     if value is None:
         return HeatCell("none")
     cell = HeatCell(rounded(value), step_of(value, ends))
-    return cell if q is None else replace(cell, weak=q >= LEVEL, beats=q < LEVEL)
+    return cell if told is None else replace(cell, mark=MARKS[told], beats=told == "above")
 
 
 def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
@@ -81,30 +81,30 @@ def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
         if (a, b) not in places:
             return None
         place, pair = places[a, b]
-        q = value_of(pair, measure, f"{null}.q")
-        return replace(_heat(value_of(pair, measure, "score"), ends, q), index=place)
+        told = told_apart(results, null, test_of(pair, measure, null)) if null else None
+        return replace(_heat(value_of(pair, measure, "score"), ends, told), index=place)
 
     return HeatMap(title_of(measure), saes_a, [(b, [heat(a, b) for a in saes_a]) for b in saes_b], ends)
 
 
-def category_maps(subspaces: Subspaces) -> list[HeatMap]:
+def category_maps(results: Results, subspaces: Subspaces) -> list[HeatMap]:
     """Returns for every measure of the categories a heat map: categories by layer pairs; RSA first."""
     measures = sorted(category_measures(subspaces), key=lambda measure: (measure != "rsa", title_of(measure)))
-    return [_category_map(subspaces.grid, measure) for measure in measures]
+    return [_category_map(results, subspaces.grid, measure) for measure in measures]
 
 
-def _category_map(grid: dict[str, dict[str, CategoryPair]], measure: str) -> HeatMap:
+def _category_map(results: Results, grid: dict[str, dict[str, CategoryPair]], measure: str) -> HeatMap:
     names = list(dict.fromkeys(name for cells in grid.values() for name in cells))
     scored = {
         (key, name): value_of(cell, measure, "score") for key, cells in grid.items() for name, cell in cells.items()
     }
     known = [value for value in scored.values() if value is not None]
-    ends = ends_with_zero(known)
+    ends = ends_within(known)
 
     def heat(key: str, name: str) -> HeatCell | None:
         cell = grid[key].get(name)
         test = test_of(cell, measure, "shuffle") if cell else None
-        return _heat(scored.get((key, name)), ends, test.q if test else None)
+        return _heat(scored.get((key, name)), ends, told_apart(results, "shuffle", test))
 
     rows = [
         (name, [heat(key, name) for key in grid])

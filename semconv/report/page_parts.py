@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
-from semconv.report import charts, page_heat_maps, page_tables, rows, texts, what_was_read
+from semconv.report import answer_chart, charts, page_heat_maps, page_tables, rows, texts, what_was_read
+from semconv.report.answer import answer, asked_null
 from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.histograms import Draws
 from semconv.report.result_values import title_of
 from semconv.report.table_cells import Rows
-from semconv.report.verdict import embeddings_verdict, floor_comparison
+from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison
 from semconv.results.schema import Published, Results
 
 if TYPE_CHECKING:
@@ -24,23 +25,35 @@ MOST_CELLS = 100
 
 
 def inline(text: str) -> Markup:
-    """Returns Markdown's `code` and **strong** as HTML; everything else of the text is escaped."""
+    """Returns Markdown's `code`, *emphasis* and **strong** as HTML; everything else of the text is escaped."""
     from markupsafe import Markup
 
     html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    html = re.sub(r"(?<!\*)\*([^*]+)\*(?!\*)", r"<em>\1</em>", html)
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html))
 
 
 @dataclass(frozen=True)
-class ShownVerdict:
-    """The verdict in parts: a first sentence that can stand alone, the rest, measures, a warning, the chart of it."""
+class ShownAnswer:
+    """The first screen: what was compared, three sentences, their figure, and what there is in the figure."""
 
-    lead: Markup
-    more: Markup
+    compared: Markup
+    sentences: Sequence[Markup]
+    chart: str | None
+    null: str | None
+    by_depth: bool
+    has_ceiling: bool
+
+
+@dataclass(frozen=True)
+class ShownVerdict:
+    """What the untrained twins say: paragraphs, the tables of them, the chart of it."""
+
     beyond_tokens: Markup
-    above: Sequence[str]
-    warning: Markup
+    floor: Markup
+    floor_rows: Rows | None
     embeddings: Markup
+    embeddings_rows: Rows
     chart: str | None
 
 
@@ -102,17 +115,30 @@ class ReadTold:
     remarks: list[str]
 
 
+def shown_answer(results: Results) -> ShownAnswer:
+    """Returns the answer to the title of the page."""
+    found = answer(results)
+    sentences = [inline(sentence) for sentence in found.sentences if sentence]
+    rows = answer_chart.answer_rows(results)
+    return ShownAnswer(
+        inline(found.compared),
+        sentences,
+        answer_chart.answer_chart(results),
+        asked_null(results),
+        len({row.part for row in rows}) > 1,
+        any(row.mark == "top" for row in rows),
+    )
+
+
 def shown_verdict(results: Results) -> ShownVerdict:
-    """Returns the verdict on the floor in parts."""
+    """Returns what is found beyond tokens and beside untrained twins."""
     found = floor_comparison(results)
-    statement = f"{found.statement}." if found.statement else ""
     return ShownVerdict(
-        inline(found.opening or statement),
-        inline(statement if found.opening else ""),
         inline(beyond_tokens(results)),
-        found.above,
-        inline(found.warning),
+        inline(found.text),
+        found.rows,
         inline(embeddings_verdict(results)),
+        embeddings_rows(results),
         charts.verdict_chart(results),
     )
 
@@ -158,12 +184,17 @@ def shown_tables(results: Results) -> PageTables:
     )
     if results.published:
         text = texts.published_text(results, results.published)
-        found = replace(found, published=rows.published_rows(results.published), published_text=text)
+        found = replace(
+            found, published=rows.published_rows(results.published, results.null.n_permutations), published_text=text
+        )
     if results.subspaces:
         categories, left_out = rows.category_rows(results, results.subspaces)
         found = replace(found, subspaces_text=inline(texts.subspaces_text(results.subspaces, left_out)))
         if small:
-            maps, relations = page_heat_maps.category_maps(results.subspaces), rows.relation_rows(results.subspaces)
+            maps, relations = (
+                page_heat_maps.category_maps(results, results.subspaces),
+                rows.relation_rows(results.subspaces),
+            )
             found = replace(found, category_maps=maps, categories=categories, relations=relations)
     if results.spans:
         spans = rows.span_rows(results, results.spans) if small else None
@@ -171,7 +202,7 @@ def shown_tables(results: Results) -> PageTables:
     if results.streams:
         streams = rows.stream_rows(results.streams) if small else None
         found = replace(found, streams=streams, streams_text=texts.streams_text(results.streams))
-        decoders = rows.decoder_rows(results.streams)
+        decoders = rows.decoder_rows(results.streams, results.null.n_permutations)
         found = replace(found, decoders=decoders if small and decoders.rows else None)
     return found
 

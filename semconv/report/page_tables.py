@@ -8,62 +8,103 @@ from collections.abc import Sequence
 from semconv.report.result_values import (
     names_of,
     null_names,
+    score_of,
     title_of,
 )
 from semconv.report.scales import rounded
-from semconv.report.table_cells import Rows
-from semconv.report.texts import counted_alone, draws_text, lowest_q, text_compared
+from semconv.report.table_cells import Rows, Stacked, interval_of
+from semconv.report.texts import (
+    cannot_tell,
+    counted_alone,
+    draws_text,
+    layers_in_words,
+    smallest_q,
+    text_compared,
+)
+from semconv.report.told_apart import best_cell, undecided
 from semconv.results.claims import Checked, about
-from semconv.results.schema import NullOverGrid, Results
-from semconv.statistics.permutation import LEVEL
+from semconv.results.schema import Model, Results
 
 
 def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
     """Returns what was compared, as names and values."""
-    null, pairs = results.null, [pair.pairs for pair in results.grid.values()]
+    null = results.null
     draws = f"{null.n_permutations:,} permutations"
     draws += f", {null.n_rematch:,} shifts of the text" if null.n_rematch else ""
     draws += f", {null.n_same_token:,} exchanges of positions of the same token" if null.n_same_token else ""
     draws += f", {null.n_same_bigram:,} of the same two tokens" if null.n_same_bigram else ""
     draws = ". ".join(filter(None, (draws, draws_text(results).removesuffix("."))))
     found = [
-        ("Model A", f"{results.model_a.name}, {len(results.model_a.saes)} SAEs"),
-        ("Model B", f"{results.model_b.name}, {len(results.model_b.saes)} SAEs"),
-        ("Text", text_compared(results)),
-        ("Layer pairs", f"{len(pairs):,}, with {min(pairs):,} to {max(pairs):,} feature pairs each"),
+        *((f"Model {side}", _model(model)) for side, model in (("A", results.model_a), ("B", results.model_b))),
+        ("Text", ", ".join(filter(None, (results.corpus.origin, text_compared(results))))),
         ("Nulls", draws),
     ]
-    counts = Counter(c.verdict for c in about(checked, results.suite).own)
-    if counts:
-        not_run = f", {counts['not run']} not run" if counts["not run"] else ""
-        found.append(("Claims", f"{counts['pass']} hold, {counts['FAIL']} fail{not_run}"))
+    if checked:
+        found.append(("Claims", claims_counted(checked, results.suite)))
     return found
 
 
+def _model(model: Model) -> str:
+    """Returns what a model is, and which of its layers are compared: those that the suite names SAEs of."""
+    n = len(model.saes)
+    return f"{model.name}, {n} {'SAE' if n == 1 else 'SAEs'} at {layers_in_words(model)}, as the suite names them"
+
+
+def claims_counted(checked: Sequence[Checked], suite: str) -> str:
+    """Returns how many claims hold and fail, and how many were not run, those about other suites among them."""
+    own = about(checked, suite).own
+    counts, others = Counter(c.verdict for c in own), [c.claim for c in checked if c.claim.suite != suite]
+    said = [f"{counts['pass']} hold, {counts['FAIL']} fail"] if own else []
+    said += [f"{counts['not run']} not run"] if counts["not run"] else []
+    if others:
+        of_paper = sum(claim.source.startswith("arXiv") for claim in others)
+        which = "all" if of_paper == len(others) else f"{of_paper} of them"
+        of = f"{which} of published papers, " if of_paper else ""
+        suites = ", ".join(sorted({claim.suite for claim in others}))
+        said.append(f"{len(others)} not run here ({of}about {suites})")
+    return ", ".join(said)
+
+
 def headline_rows(results: Results) -> Rows:
-    """Returns a row per measure: where it is highest, how high, and how much of the grid lies above every null."""
+    """Returns a row per measure: where it is highest, how high, and what of the grid lies above every null.
+
+    Beside a count stands the best layer pair by the score that this null tests, with the mean of the null there.
+    """
     nulls, lines = null_names(results), list[list[object]]()
     for name, summary in results.summary.items():
         if not summary.layer_pairs:
-            lines.append([title_of(name), "too few pairs", *[None] * (3 + len(nulls))])
+            lines.append([title_of(name), "too few pairs", *[None] * (2 + len(nulls))])
             continue
         within = summary.best_interval
         row: list[object] = [
             title_of(name),
             summary.best_layer_pair,
             rounded(summary.best_score),
-            within and f"{rounded(within[0])} to {rounded(within[1])}",
-            rounded(summary.mean_score),
-            *(_above(summary.nulls.get(null)) for null in nulls),
+            f"{rounded(within[0])} to {rounded(within[1])}" if within else _no_interval(results, name),
+            *(_above(results, name, null) for null in nulls),
         ]
         lines.append([value or None for value in row])
-    header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval", "grid mean"]
-    return Rows([*header, *(f"above {null}" for null in nulls)], lines)
+    header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval"]
+    return Rows([*header, *(Stacked(f"above {null}", _shared_smallest(results, null)) for null in nulls)], lines)
 
 
-def _above(found: NullOverGrid | None) -> str | None:
+def _shared_smallest(results: Results, null: str) -> str:
+    """Returns the smallest q of one layer pair alone where it is the same by all measures, which one head then says."""
+    said = {smallest_q(of) for s in results.summary.values() if (of := s.nulls.get(null)) and of.layer_pairs}
+    return said.pop() if len(said) == 1 else ""
+
+
+def _no_interval(results: Results, measure: str) -> str | None:
+    best = results.grid.get(results.summary[measure].best_layer_pair or "")
+    score = score_of(best, measure) if best else None
+    return interval_of(score, None) if score else None
+
+
+def _above(results: Results, measure: str, null: str) -> Stacked | None:
+    found, best = results.summary[measure].nulls.get(null), best_cell(results, measure, null)
     if not found or not found.layer_pairs:
         return None
-    one_alone = lowest_q(found) if found.smallest_q is not None and found.smallest_q >= LEVEL else ""
-    beside = "; ".join(filter(None, (f"mean {rounded(found.mean)}", one_alone, counted_alone(found))))
-    return f"{found.significant} of {found.layer_pairs} ({beside})"
+    at = f"{best.key}: {rounded(best.score)}, null {rounded(best.null_mean)}" if best else ""
+    alone = "" if _shared_smallest(results, null) else smallest_q(found)
+    beside = at, alone, cannot_tell(undecided(results, measure, null)), counted_alone(found)
+    return Stacked(f"{found.significant} of {found.layer_pairs}", "; ".join(filter(None, beside)))

@@ -17,12 +17,14 @@ from semconv.report.result_values import (
     strongest_rows,
     test_of,
     title_of,
+    value_of,
 )
-from semconv.report.table_cells import Rows, interval, percent, seed_range
+from semconv.report.shown import percent, show
+from semconv.report.table_cells import Rows, interval, interval_of, seed_range
 from semconv.report.texts import counted_alone, p_told, tail_note
+from semconv.report.told_apart import best_cell, is_smallest, p_of, scored_on, undecided
 from semconv.results.schema import (
     BaselineScore,
-    BestOfGrid,
     Depths,
     DepthTest,
     NullTest,
@@ -40,19 +42,15 @@ from semconv.results.schema import (
     StreamsGrid,
     Subspaces,
 )
-from semconv.system.markdown import show
+from semconv.suite.nulls import MATCHED_AGAIN
 
 _TESTED = ("mean", "sd", "z", "calibrated", "p", "q")
 
 
-def _tested(test: NullTest | None) -> list[object]:
+def _tested(results: Results, null: str, test: NullTest | None) -> list[object]:
     if test is None:
         return [None] * len(_TESTED)
-    return [_p_of(test) if field == "p" else getattr(test, field) for field in _TESTED]
-
-
-def _p_of(test: NullTest | None) -> float | str | None:
-    return None if test is None else p_told(test.p, test.draws, test.p_from)
+    return [p_of(results, null, test) if field == "p" else getattr(test, field) for field in _TESTED]
 
 
 def _q_of(test: NullTest | None) -> float | str | None:
@@ -62,22 +60,32 @@ def _q_of(test: NullTest | None) -> float | str | None:
 def measure_rows(results: Results, name: str) -> Rows:
     """Returns one measure over the layer grid: pairs, score, interval, and of every null all its numbers."""
     nulls, rows, moved = null_names(results), list[list[object]](), _moved(results)
+    again = [null for null in nulls if null in MATCHED_AGAIN]
     for key, pair in results.grid.items():
         found = pair.measures[name]
         row: list[object] = [key, pair.pairs]
         if isinstance(found, Reason):
-            row += [*[None] * (2 + len(moved)), *[None] * len(_TESTED) * len(nulls), found.reason]
+            row += [*[None] * (2 + len(moved) + bool(again)), *[None] * len(_TESTED) * len(nulls), found.reason]
         else:
-            row += [found.score, interval(found.interval), *(told(found) for told in moved.values())]
+            row += [found.score, interval_of(found, found.interval), *(told(found) for told in moved.values())]
             notes = ["saturated"] if found.saturated else []
+            of_strongest = (value_of(pair, name, f"{null}.score") for null in again)
+            row += [next((score for score in of_strongest if score is not None), None)] if again else []
             for null in nulls:
-                row += _tested(test_of(pair, name, null))
+                row += _tested(results, null, test_of(pair, name, null))
                 test = found.nulls.get(null)
                 note = test.reason if isinstance(test, Reason) else tail_note(test) if test is not None else ""
                 notes += [f"{null}: {note}"] if note else []
             row.append("; ".join(notes))
         rows.append(row)
-    header = ["A x B layer", "pairs", "score", "95% interval", *moved]
+    header = [
+        "A x B layer",
+        "pairs",
+        "score",
+        "95% interval",
+        *moved,
+        *(["score of the strongest pairs"] * bool(again)),
+    ]
     header += [f"{null}: {field}" for null in nulls for field in _TESTED]
     return Rows([*header, "note"], rows)
 
@@ -108,22 +116,25 @@ def _count_range(lowest: int, highest: int) -> str:
 
 
 def grid_test_rows(results: Results) -> Rows:
-    """Returns for every measure and null how many layer pairs beat it, and the test of the best of them."""
+    """Returns for every measure and null how many layer pairs beat it, and the test of the best of them.
+
+    The best is the layer pair of the highest score of those that the null tests, with that score.
+    """
     rows: list[list[object]] = []
     for name, summary in results.summary.items():
         for null in null_names(results):
-            s = summary.nulls.get(null)
+            s, best = summary.nulls.get(null), best_cell(results, name, null)
             if s is None:
                 continue
-            best = s.best_of_grid
-            tested: list[object] = [None] * 3
-            if isinstance(best, BestOfGrid):
-                tested = [best.score, best.null_mean, p_told(best.p, best.draws)]
+            tested = best.tested if best else None
             of_grid = [f"{n} of {s.layer_pairs}" for n in (s.significant, s.significant_by)]
             of_grid[0] += f" ({counted_alone(s)})" if counted_alone(s) else ""
-            rows.append([title_of(name), null, *of_grid, s.smallest_q, summary.best_layer_pair, *tested])
-    header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "lowest q of one alone"]
-    return Rows([*header, "best layer pair", "its score", "null of the best", "p of the best"], rows)
+            row = [title_of(name), null, *of_grid, undecided(results, name, null), s.smallest_q]
+            row += [best and best.key, scored_on(null), best and best.score, best and best.null_mean]
+            rows.append([*row, tested and tested.null_mean, p_of(results, null, tested)])
+    header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "cannot tell", "smallest q of one alone"]
+    header += ["best layer pair", "score of", "its score", "its null mean", "mean of the best of each draw"]
+    return Rows([*header, "p of the best"], rows)
 
 
 def self_match_rows(results: Results) -> Rows:
@@ -137,16 +148,16 @@ def self_match_rows(results: Results) -> Rows:
     return Rows([*header, *map(title_of, results.summary)], selves)
 
 
-def _beside_shuffle(cell: Scored, measure: str) -> str:
+def _beside_shuffle(results: Results, cell: Scored, measure: str) -> str:
     score, test = score_of(cell, measure), test_of(cell, measure, "shuffle")
     z = test.z if test else None
-    return f"{show(score and score.score)} (z {show(z)}, p {show(_p_of(test))})"
+    return f"{show(score and score.score)} (z {show(z)}, p {show(p_of(results, 'shuffle', test))})"
 
 
 def controls_rows(results: Results) -> Rows:
     """Returns floors, the same layers across models, ceilings, and the strongest pairs of floors and trained models."""
     rows = [
-        [kind, name, pair.pairs, pair.mean_r, *(_beside_shuffle(pair, measure) for measure in results.summary)]
+        [kind, name, pair.pairs, pair.mean_r, *(_beside_shuffle(results, pair, measure) for measure in results.summary)]
         for kind, name, pair in control_rows(results) + strongest_rows(results)
     ]
     return Rows(["kind", "pair", "feature pairs", "mean r", *map(title_of, results.summary)], rows)
@@ -167,8 +178,18 @@ def step_score(step: Step, measure: Literal["svcca", "rsa"]) -> StepScore | Reas
     return step.svcca if measure == "svcca" else step.rsa
 
 
-def published_rows(published: Published) -> Rows:
-    """Returns the steps from the published protocol to the corrected one."""
+def _p_of_step(found: StepScore, permutations: int) -> float | str:
+    smallest = found.p > 0 and is_smallest(found.p, found.draws or permutations)
+    return p_told(found.p, found.draws, smallest=smallest)
+
+
+def published_rows(published: Published, permutations: int) -> Rows:
+    """Returns the steps from the published protocol to the corrected one.
+
+    Args:
+        published: the steps.
+        permutations: of the suite, which the corrected steps draw.
+    """
     rows: list[list[object]] = []
     for step in published.steps:
         row: list[object] = [step.step, step.pairs]
@@ -176,7 +197,7 @@ def published_rows(published: Published) -> Rows:
             told = (
                 [found.reason, None, None]
                 if isinstance(found, Reason)
-                else [found.score, found.null_mean, p_told(found.p, found.draws)]
+                else [found.score, found.null_mean, _p_of_step(found, permutations)]
             )
             row += told
         rows.append(row)
@@ -201,7 +222,7 @@ def category_rows(results: Results, subspaces: Subspaces) -> tuple[Rows, int]:
             row: list[object] = [key, name, cell.features_a, cell.features_b, cell.pairs]
             for measure in measures:
                 test = test_of(cell, measure, "shuffle")
-                tested = [test.mean, _p_of(test), test.q] if test else [None] * 3
+                tested = [test.mean, p_of(results, "shuffle", test), test.q] if test else [None] * 3
                 row += [_score_or_reason(cell.measures.get(measure)), *tested]
             rows.append(row)
     features = (f"features of {name}" for name in names_of(results))
@@ -257,8 +278,13 @@ def stream_rows(streams: StreamsGrid) -> Rows:
     return Rows(["A x B layer", *header, "directions of SVCCA", "directions within tokens", "note"], rows)
 
 
-def decoder_rows(streams: StreamsGrid) -> Rows:
-    """Returns the baselines of decoder rows and matching, each beside the mean of its null and p."""
+def decoder_rows(streams: StreamsGrid, permutations: int) -> Rows:
+    """Returns the baselines of decoder rows and matching, each beside the mean of its null and p.
+
+    Args:
+        streams: of the run.
+        permutations: of the suite, of nulls that do not state their own number of draws.
+    """
     rows = list[list[object]]()
     for key, pair in streams.grid.items():
         found = pair.decoders
@@ -272,8 +298,10 @@ def decoder_rows(streams: StreamsGrid) -> Rows:
         else:
             row += [stitched.r2_a_to_b, stitched.r2_b_to_a]
             of_map = stitched.assigned_cosine, stitched.best_cosine, stitched.same_partner
-            row += [_baseline(one, notes) for one in of_map]
-        row += [_baseline(one, notes) for one in (found.best_r_a, found.best_r_b, *found.partial_rsa.values())]
+            row += [_baseline(one, permutations, notes) for one in of_map]
+        row += [
+            _baseline(one, permutations, notes) for one in (found.best_r_a, found.best_r_b, *found.partial_rsa.values())
+        ]
         rows.append([*row, "; ".join(sorted(notes))])
     first = next((pair.decoders for pair in streams.grid.values() if pair.decoders), None)
     given = [f"RSA given {name.replace('_', ' ')}" for name in (first.partial_rsa if first else ())]
@@ -281,7 +309,7 @@ def decoder_rows(streams: StreamsGrid) -> Rows:
     return Rows([*header, "mean best r, A", "mean best r, B", *given, "note"], rows)
 
 
-def _baseline(found: BaselineScore | Reason, notes: set[str]) -> str | None:
+def _baseline(found: BaselineScore | Reason, permutations: int, notes: set[str]) -> str | None:
     """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none."""
     if isinstance(found, Reason):
         notes.add(found.reason)
@@ -289,7 +317,8 @@ def _baseline(found: BaselineScore | Reason, notes: set[str]) -> str | None:
     test = next(iter(found.nulls.values()))
     if isinstance(test, Reason):
         return show(found.score)
-    return f"{show(found.score)} ({show(test.mean)}, p {show(p_told(test.p, test.draws))})"
+    p = p_told(test.p, test.draws, smallest=is_smallest(test.p, test.draws or permutations))
+    return f"{show(found.score)} ({show(test.mean)}, p {show(p)})"
 
 
 def influence_rows(results: Results) -> Rows:

@@ -8,13 +8,13 @@ from pathlib import Path
 from semconv.report import rows, texts, what_was_read
 from semconv.report.pair_figures import CAPTIONS
 from semconv.report.result_values import title_of
+from semconv.report.shown import table
 from semconv.report.table_cells import Rows
 from semconv.results.schema import Depths, Published, Results, SpansGrid, StreamsGrid, Subspaces
-from semconv.system.markdown import table
 
 
 def _table(content: Rows) -> str:
-    return table(content.header, content.rows)
+    return table([*map(str, content.header)], content.rows)
 
 
 def measure_section(results: Results, name: str) -> str:
@@ -41,7 +41,8 @@ def controls_section(results: Results) -> str:
 
 def published_section(results: Results, published: Published) -> str:
     """Returns the steps from the published protocol to the corrected one."""
-    return f"{texts.published_text(results, published)}\n\n{_table(rows.published_rows(published))}"
+    steps = rows.published_rows(published, results.null.n_permutations)
+    return f"{texts.published_text(results, published)}\n\n{_table(steps)}"
 
 
 def subspaces_section(results: Results, subspaces: Subspaces) -> str:
@@ -57,9 +58,12 @@ def spans_section(results: Results, spans: SpansGrid) -> str:
     return f"{texts.spans_text(spans)}\n\n{_table(rows.span_rows(results, spans))}"
 
 
-def streams_section(streams: StreamsGrid) -> str:
+def streams_section(streams: StreamsGrid, permutations: int) -> str:
     """Returns the residual streams themselves."""
-    parts, decoders = [texts.streams_text(streams), _table(rows.stream_rows(streams))], rows.decoder_rows(streams)
+    parts, decoders = (
+        [texts.streams_text(streams), _table(rows.stream_rows(streams))],
+        rows.decoder_rows(streams, permutations),
+    )
     return "\n\n".join([*parts, *([texts.DECODERS_TEXT, _table(decoders)] if decoders.rows else [])])
 
 

@@ -1,12 +1,12 @@
-"""Tables of the report before they are Markdown or HTML, and how shares and intervals look in them."""
+"""Tables of the report before they are Markdown or HTML, and how intervals look in them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from semconv.results.schema import SeedRange
-from semconv.system.markdown import show
+from semconv.report.shown import show
+from semconv.results.schema import Score, SeedRange
 
 Row = Sequence[object]
 """Values of a row: numbers and texts, None where there is none."""
@@ -17,12 +17,23 @@ class Rows:
     """A table before it is Markdown or HTML.
 
     Attributes:
-        header: column names.
+        header: names of the columns, texts or `Stacked`.
         rows: values, None where there is none; every row as long as the header.
     """
 
-    header: Sequence[str]
+    header: Sequence[object]
     rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """A cell of two lines: what it says, and below it, smaller, what it must be read with."""
+
+    text: str
+    below: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.below})" if self.below else self.text
 
 
 def interval(value: Sequence[float] | None) -> str | None:
@@ -30,14 +41,18 @@ def interval(value: Sequence[float] | None) -> str | None:
     return None if value is None else f"{show(value[0])} to {show(value[1])}"
 
 
+BEYOND = "beyond its range"
+"""Stands for an interval that would hold scores that no pairs can have."""
+
+
+def interval_of(found: Score, within: Sequence[float] | None) -> str | None:
+    """Returns the interval of a score, or why there is none although it is known how far the score would move."""
+    return interval(within) if within is not None or found.spread is None else BEYOND
+
+
 def seed_range(found: SeedRange | None) -> str | None:
     """Returns `LOWEST to HIGHEST` of the scores of several seeds, or None where there is none."""
     return None if found is None else f"{show(found.lowest)} to {show(found.highest)}"
-
-
-def percent(share: float | None) -> str | None:
-    """Returns a share as a percentage with two decimals, or None where there is none."""
-    return None if share is None else f"{100 * share:.2f}%"
 
 
 def is_number(value: object) -> bool:

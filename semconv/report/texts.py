@@ -3,16 +3,63 @@
 from __future__ import annotations
 
 from semconv.compare.registry import DRAW_CLASSES
-from semconv.report.result_values import names_of, spread_sources
-from semconv.results.schema import NullOverGrid, NullTest, Published, Reason, Results, SpansGrid, StreamsGrid, Subspaces
+from semconv.report.result_values import default_measure, names_of, spread_sources, title_of
+from semconv.report.shown import show
+from semconv.results.schema import (
+    DepthTest,
+    Model,
+    NullOverGrid,
+    NullTest,
+    Published,
+    Reason,
+    Results,
+    SpansGrid,
+    StreamsGrid,
+    Subspaces,
+)
 from semconv.statistics.permutation import LEVEL
-from semconv.system.markdown import show
+
+PAPER, PROTOCOL = "https://arxiv.org/abs/2507.22918", "https://arxiv.org/abs/2410.06981"
+"""The study that is repeated, and the one whose protocol it follows."""
+
+WORDS = {
+    "Layer": "a block of a model, counted from 0.",
+    "SAE": "sparse autoencoder: turns the vector that a model computes at a token into many numbers of which few are "
+    "above 0, and back.",
+    "Feature": "one of these numbers. It is *active* on a token where it is above 0.",
+    "Feature pair": "a feature of A and one of B that were matched and that passed every filter.",
+    "Layer pair": "one SAE of A and one of B over the same text; `2x4` is layer 2 of A and layer 4 of B. All of "
+    "them are the *layer grid*.",
+    "r": "the correlation of two features over all tokens that count. *r within tokens*: what is left of it among "
+    "positions where the same token is read.",
+    "Decoder row": "the direction that a feature adds to what the model computes. Scores compare how the rows of all "
+    "feature pairs lie among each other.",
+    "Measure, score": "a measure makes one number of the decoder rows of all feature pairs, the score: 1 is the top.",
+    "Strongest pairs": "the pairs of highest r, scored without the filters that ask for agreement, so that a null has "
+    "as many to score.",
+    "Null": "what scores are if nothing is shared, as a list of *draws*.",
+    "p, q": "p: how rarely draws reach the score; ≤ marks the smallest that so many draws can give. q: p corrected "
+    "over the layer grid; of what has q < 0.05 at most 5% is expected to be chance.",
+    "z": "how many standard deviations of the draws a score is above their mean.",
+    "Calibrated score": "0 is what chance reaches, 1 is the top.",
+    "Floor, ceiling": "floor: models that learned nothing (*untrained twins*). Ceiling: one model with itself through "
+    "another SAE.",
+}
+"""What the words of the page mean, the shortest way; the glossary says it in full."""
+
+TWO_SCORES = (
+    "A layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which stand "
+    "without "
+    "the filters that ask for agreement; only the latter can be compared with nulls that match features again "
+    "(`rematch`, `same_token`, `same_bigram`), for these leave hardly any pair that passes."
+)
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
 CONTROLS_TEXT = (
-    "Floor (models that learned nothing, or whose blocks did), the same layers across models, ceiling (same model, "
-    "other SAE); z and p against each pair's own shuffled pairing. Rows of the strongest pairs are without the filters "
-    "that ask for agreement, which leave next to nothing of models that learned nothing."
+    "In the table: floor (models that learned nothing, or whose blocks learned nothing), the same layers of A and B, "
+    "ceiling (one model, another SAE); z and p against each one's own shuffled pairing. Rows of the strongest pairs "
+    "are "
+    "without the filters that ask for agreement, which leave next to nothing of models that learned nothing."
 )
 SEEDS_TEXT = (
     "Ceiling at every layer: SAEs of one model from several seeds, each matched with each; lowest and highest score. "
@@ -30,7 +77,7 @@ INFLUENCE_TEXT = (
     "bar too. Every pair's own numbers are columns of `pairs.parquet`."
 )
 DEPTHS_TEXT = (
-    "Where scores are high. Middle above ends: the mean over layer pairs in the middle third of both models less the "
+    "Middle above ends: the mean over layer pairs in the middle third of both models less the "
     "mean of early with early and late with late ones. Closeness in depth: the rank correlation of the score with the "
     "closeness of the relative depths, given the number of feature pairs. Then the rank correlations with the same "
     "grid over spans, and by category. Every p comes of permuting which depth is which in both models."
@@ -47,6 +94,20 @@ DECODERS_TEXT = (
 )
 
 
+def size_in_words(model: Model) -> str:
+    """Returns what a model is: its family, blocks, width and parameters, as far as the results say."""
+    if model.blocks is None or model.width is None or model.parameters is None:
+        return ""
+    size, unit = (model.parameters / 1e9, "billion") if model.parameters >= 1e9 else (model.parameters / 1e6, "million")
+    return f"{model.family}, {model.blocks} blocks of width {model.width:,}, {show(size)} {unit} parameters"
+
+
+def layers_in_words(model: Model) -> str:
+    """Returns which layers of a model are compared, and of how many."""
+    layers = ", ".join(map(str, sorted({sae.layer for sae in model.saes.values()})))
+    return f"layers {layers}" + (f" of 0 to {model.blocks - 1}" if model.blocks else "")
+
+
 def text_compared(results: Results) -> str:
     """Returns how much text was compared, in words."""
     corpus, (a, b) = results.corpus, names_of(results)
@@ -60,6 +121,20 @@ def text_compared(results: Results) -> str:
     )
 
 
+def depth_text(results: Results) -> str:
+    """Returns by how many measures scores are higher where layers correspond in depth; empty where not asked."""
+    tests = {name: of.correspondence for name, of in results.depths.items()} if results.depths else {}
+    known = {name: test for name, test in tests.items() if isinstance(test, DepthTest)}
+    if not known:
+        return ""
+    n = sum(test.statistic > 0 and test.p < LEVEL for test in known.values())
+    shown = known.get(measure := default_measure(results))
+    own = (
+        f"; by {title_of(measure)} the rank correlation is {show(shown.statistic)}, p {show(shown.p)}" if shown else ""
+    )
+    return f"By {n} of {len(known)} measures scores are higher where layers correspond in depth (p < {LEVEL:g}){own}."
+
+
 def interval_covers(results: Results, n: int) -> str:
     """Returns what the interval of the best of n layer pairs covers, in words."""
     sources = spread_sources(results)
@@ -69,8 +144,8 @@ def interval_covers(results: Results, n: int) -> str:
     return f"for the best of {n} layer pairs, over {over}" if n > 1 else f"over {over}"
 
 
-def lowest_q(summary: NullOverGrid) -> str:
-    """Returns what stands beside a count of layer pairs with q < 0.05: the lowest q that one alone could have.
+def smallest_q(summary: NullOverGrid) -> str:
+    """Returns what stands beside a count of layer pairs with q < 0.05: the smallest q that one alone could have.
 
     Args:
         summary: of one null of one measure.
@@ -78,8 +153,12 @@ def lowest_q(summary: NullOverGrid) -> str:
     smallest = summary.smallest_q
     if smallest is None:
         return ""
-    beside = f"one alone has q {show(smallest)} at best"
-    return beside if smallest < LEVEL else f"{beside} and cannot be told"
+    return f"smallest q of one alone {show(smallest)}"
+
+
+def cannot_tell(n: int) -> str:
+    """Returns what stands beside a count of layer pairs with q < 0.05 where the number of draws decides on others."""
+    return f"{n} cannot be told: above every draw, but too few draws" if n else ""
 
 
 def counted_alone(summary: NullOverGrid) -> str:
@@ -126,11 +205,19 @@ def draws_note(test: NullTest) -> str:
     return ", ".join(filter(None, told))
 
 
-def p_told(p: float, draws: int | None, p_from: str | None = None) -> float | str:
-    """Returns p as a table shows it: where the results say so, with its number of draws and how it was got."""
+def p_told(p: float, draws: int | None, p_from: str | None = None, smallest: bool = False) -> float | str:
+    """Returns p as a table shows it: where the results say so, with its number of draws and how it was got.
+
+    Args:
+        p: of a test.
+        draws: that it was counted from, where the results state them of it.
+        p_from: how it was got, as `NullTest` says.
+        smallest: whether no smaller p can come of so many draws, which a sign before it says.
+    """
     marks = [f"{draws:,} draws"] if draws is not None else []
     marks += {"sequential": ["ended early"], "tail": ["fitted tail"]}.get(p_from or "", [])
-    return f"{show(p)} ({', '.join(marks)})" if marks else p
+    sign = "≤ " if smallest else ""
+    return f"{sign}{show(p)}" + (f" ({', '.join(marks)})" if marks else "") if marks or smallest else p
 
 
 def published_text(results: Results, published: Published) -> str:

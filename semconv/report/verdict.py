@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semconv.report.beyond_tokens import in_words
 from semconv.report.result_values import (
     compared_floor,
+    default_measure,
     embeddings_floors,
     key_of,
     null_of_strongest,
+    test_of,
     title_of,
     value_of,
 )
-from semconv.report.scales import rounded
+from semconv.report.shown import show
+from semconv.report.table_cells import Row, Rows
+from semconv.report.told_apart import p_of
 from semconv.results.schema import LayerPair, Results
-from semconv.system.markdown import show
+from semconv.statistics.permutation import LEVEL
+
+_NOT_TESTED = "Whether one lies further above than the other has no test; the table holds every score."
 
 
 @dataclass(frozen=True)
@@ -23,21 +30,16 @@ class Verdict:
 
     Attributes:
         opening: how many pairs both leave, or why nothing can be said.
-        beaten: who is compared on what, up to `by N of M measures`; empty where no measure scores both.
-        above: what is said of each measure by which the trained models beat their twins.
-        below: of each by which they do not.
+        tested: by how many measures the trained models and their twins lie above a null, each by its own test; empty
+            where no measure scores both.
+        below: what is said of each measure by which the trained models do not score higher than their twins.
+        rows: measure -> scores, z and p of both.
     """
 
     opening: str
-    beaten: str = ""
-    above: tuple[str, ...] = ()
+    tested: str = ""
     below: tuple[str, ...] = ()
-
-    @property
-    def statement(self) -> str:
-        """By how many measures the twins are beaten, without a full stop; empty where none scores both."""
-        n = len(self.above) + len(self.below)
-        return f"{self.beaten} by {len(self.above)} of {n} measures" if self.beaten else ""
+    rows: Rows | None = None
 
     @property
     def warning(self) -> str:
@@ -45,19 +47,19 @@ class Verdict:
         if not self.below:
             return ""
         return (
-            f"**They do not by {'; '.join(self.below)}**: by these the agreement is no more than what SAEs of models "
-            "that learned nothing show, for such SAEs still see which token they are at."
+            f"**They do not score higher by {'; '.join(self.below)}**: by these the agreement is no more than what "
+            "SAEs "
+            "of models that learned nothing show, for such SAEs still see which token they are at."
         )
 
     @property
     def text(self) -> str:
         """All of it as one paragraph."""
-        said = f"{self.statement}: {'; '.join(self.above)}." if self.above else f"{self.statement}."
-        return " ".join(part for part in (self.opening, said if self.beaten else "", self.warning) if part)
+        return " ".join(part for part in (self.opening, self.tested, self.warning) if part)
 
 
 def floor_verdict(results: Results) -> str:
-    """Returns the first paragraph of the report: whether trained models agree more than models that learned nothing."""
+    """Returns whether trained models agree more than models that learned nothing, as one paragraph."""
     return floor_comparison(results).text
 
 
@@ -70,16 +72,13 @@ def floor_comparison(results: Results) -> Verdict:
         )
     floor = results.controls.pairs[name]
     cross = results.grid[key_of(floor)]
-    where = f"layers {cross.sae_a} x {cross.sae_b}"
-    above, below = _compared(results, cross, floor, "shuffle")
-    if above or below:
-        beaten = (
-            f"At {where} the trained models beat their untrained twins, in score and in distance from the shuffled "
-        )
-        return Verdict("", beaten + "pairing,", above, below)
+    where = f"layers {cross.sae_a} x {cross.sae_b}, where the suite has untrained twins"
+    if any(_both(cross, floor, measure, "shuffle") for measure in results.summary):
+        on = f"At {where}, on all their pairs ({cross.pairs} and {floor.pairs}),"
+        return _tested(results, (cross, floor), "shuffle", "", on)
     counts = (
-        f"At {where}, {cross.pairs} feature pairs of the trained models pass every filter, and "
-        f"{floor.pairs} of their untrained twins."
+        f"At {where}, {cross.pairs} feature pairs of the trained models pass every filter, and {floor.pairs} of their "
+        "twins."
     )
     strongest = results.controls.strongest.get(name)
     if strongest is None:
@@ -87,56 +86,96 @@ def floor_comparison(results: Results) -> Verdict:
             f"{counts} With so few no measure scores both, so the number of pairs is all that this floor says: whether "
             "the geometry of what is shared was learned remains open."
         )
-    null = null_of_strongest(results)
-    beaten = (
-        f"On the {strongest.trained.pairs} strongest pairs of each, whether they agree or not, the trained models beat "
-        f"their twins, in score and in distance from `{null}`,"
+    on = f"On the {strongest.trained.pairs} strongest pairs of each, whether they agree or not,"
+    return _tested(results, (strongest.trained, strongest.floor), null_of_strongest(results), counts, on)
+
+
+def _both(cross: LayerPair, floor: LayerPair, measure: str, null: str) -> bool:
+    return all(test_of(pair, measure, null) is not None for pair in (cross, floor))
+
+
+def _tested(results: Results, both: tuple[LayerPair, LayerPair], null: str, opening: str, on: str) -> Verdict:
+    """Returns what the tests of trained models and of their twins say, each against draws of its own."""
+    below, lines, left_out, above = list[str](), list[list[object]](), list[str](), [0, 0]
+    for measure in results.summary:
+        tests = [test_of(pair, measure, null) for pair in both]
+        trained, twins = tests
+        if trained is None or twins is None:
+            left_out.append(f"{title_of(measure)} (it does not score both)")
+            continue
+        if trained.sd == 0 or twins.sd == 0:
+            left_out.append(f"{title_of(measure)} (no draw differs from another)")
+            continue
+        scores = trained.score, twins.score
+        for place, test in enumerate((trained, twins)):
+            above[place] += test.p < LEVEL
+        lines.append(
+            [title_of(measure), *scores, trained.z, twins.z, p_of(results, null, trained), p_of(results, null, twins)]
+        )
+        if not scores[0] > scores[1]:
+            below.append(f"{title_of(measure)} {show(scores[0])} against {show(scores[1])}")
+    rows = Rows(
+        ["measure", "trained", "twins", "z, trained", "z, twins", "p, trained", "p, twins"],
+        lines,
     )
-    return Verdict(counts, beaten, *_compared(results, strongest.trained, strongest.floor, null))
+    n = len(lines)
+    without = f" Left out: {in_words(left_out)}." if left_out else ""
+    if not n:
+        return Verdict(f"{opening} No measure scores both.".strip())
+    told = (
+        f"{on} the trained models lie above `{null}` by {above[0]} of {n} measures and their twins by {above[1]}, "
+        "each by "
+        f"its own test (p < {LEVEL:g}).{without} {_NOT_TESTED}"
+    )
+    return Verdict(opening, told, tuple(below), rows)
+
+
+def embeddings_rows(results: Results) -> Rows:
+    """Returns the trained models beside twins whose blocks alone are untrained, by the measure of the answer.
+
+    Both are compared on the pairs that pass every filter, and on equally many of the strongest.
+    """
+    measure, lines = default_measure(results), list[list[object]]()
+    for name, pair in embeddings_floors(results):
+        both = results.controls.strongest.get(name)
+        ways = [(results.grid[key_of(pair)], pair, "all that pass every filter")]
+        ways += [(both.trained, both.floor, "as many of the strongest")] if both else []
+        for trained, twins, which in ways:
+            scores = [value_of(one, measure, "score") for one in (trained, twins)]
+            if None not in scores:
+                lines.append([name, key_of(pair), which, trained.pairs, twins.pairs, *scores])
+    header = ["twins", "A x B layer", "which pairs", "pairs, trained", "pairs, twins"]
+    return Rows([*header, *(f"{title_of(measure)}, {whose}" for whose in ("trained", "twins"))], lines)
+
+
+def embeddings_agree(results: Results) -> bool:
+    """Whether the trained models score higher than every twin with trained embeddings, whichever pairs are scored."""
+    lines = embeddings_rows(results).rows
+    return bool(lines) and all(_higher(line) for line in lines)
+
+
+def _higher(line: Row) -> bool:
+    trained, twins = line[-2:]
+    return isinstance(trained, float) and isinstance(twins, float) and trained > twins
 
 
 def embeddings_verdict(results: Results) -> str:
-    """Returns whether trained blocks add to what trained embeddings bring, by the primary measure, or the first.
-
-    Both are compared on the pairs that pass every filter, and on equally many of the strongest. Empty where no twin has
-    trained embeddings, or none has a score.
-    """
-    measure, told, above = results.primary or next(iter(results.summary)), list[str](), list[bool]()
-    for name, pair in embeddings_floors(results):
-        cross, both = results.grid[key_of(pair)], results.controls.strongest.get(name)
-        ways = [(cross, pair, f"on {cross.pairs} and {pair.pairs} pairs that pass every filter")]
-        ways += [(both.trained, both.floor, f"on the {both.floor.pairs} strongest of each")] if both else []
-        scores = [(value_of(a, measure, "score"), value_of(b, measure, "score"), said) for a, b, said in ways]
-        known = [(score, other, said) for score, other, said in scores if score is not None and other is not None]
-        if known:
-            compared = " and ".join(f"{rounded(score)} against {rounded(other)} {said}" for score, other, said in known)
-            told.append(f"{compared} ({name}, layers {key_of(pair)})")
-            above += [score > other for score, other, _ in known]
-    if not told:
+    """Returns whether trained blocks add to what trained embeddings bring; empty where no such twin has a score."""
+    lines = embeddings_rows(results).rows
+    if not lines:
         return ""
-    twins = "Beside twins with trained embeddings, whose blocks alone are untrained"
-    compared = f"{twins}, the trained models have by {title_of(measure)}: {'; '.join(told)}. "
-    if all(above):
-        return compared + "So trained blocks add to the agreement that the embeddings bring."
-    if any(above):
-        return compared + (
-            "**The answer depends on which pairs are scored, so this is no evidence that trained blocks add to the "
-            "agreement that the embeddings bring.**"
+    n, of = sum(map(_higher, lines)), len(lines)
+    compared = (
+        f"Of twins whose embeddings are trained and whose blocks are not, the trained models score higher by "
+        f"{title_of(default_measure(results))} in {n} of {of} comparisons (every twin, on all pairs and on equally "
+        "many)."
+    )
+    if n == of:
+        return f"{compared} So trained blocks add to the agreement that the embeddings bring."
+    if n:
+        return (
+            f"{compared} **The answer depends on which pairs are scored, so this is no evidence that trained blocks "
+            "add "
+            "to the agreement that the embeddings bring.**"
         )
-    return compared + "**So nothing here says that trained blocks add to the agreement that the embeddings bring.**"
-
-
-def _compared(
-    results: Results, cross: LayerPair, floor: LayerPair, null: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns what is said of the measures by which the trained models beat the floor, and of those by which not."""
-    above: list[str] = []
-    below: list[str] = []
-    for measure in results.summary:
-        score, other = (value_of(pair, measure, "score") for pair in (cross, floor))
-        z, other_z = (value_of(pair, measure, f"{null}.z") for pair in (cross, floor))
-        if score is None or other is None or z is None or other_z is None:
-            continue
-        text = f"{title_of(measure)} {show(score)} against {show(other)} (z {show(z)} against {show(other_z)})"
-        (above if score > other and z > other_z else below).append(text)
-    return tuple(above), tuple(below)
+    return f"{compared} **So nothing here says that trained blocks add to the agreement that the embeddings bring.**"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from semconv.report.result_values import names_of
-from semconv.report.table_cells import Rows, percent
+from semconv.report.shown import percent, show
+from semconv.report.table_cells import Rows
 from semconv.results.schema import Fit, FitOrReason, Loss, Reason, Results, Sae, Sinks, TextRead
 from semconv.suite.hooks import parse_hook
 from semconv.system.errors import InputError
@@ -98,7 +99,7 @@ def _variance(fit: FitOrReason) -> object:
     if isinstance(fit, Reason) or fit.explained_variance is None:
         return None
     usual, every = fit.explained_variance, fit.explained_variance_with_sinks
-    return usual if every in (None, usual) else f"{usual:.4g} ({every:.4g} with sinks)"
+    return usual if every in (None, usual) else f"{show(usual)} ({show(every)} with sinks)"
 
 
 def _loss(fit: FitOrReason) -> Loss | None:
@@ -132,7 +133,7 @@ def sae_rows(results: Results) -> Rows:
             _variance(sae.fit),
             _recovered(sae.fit),
             sae.l0,
-            f"{100 * sae.dead_share:.1f}%",
+            percent(sae.dead_share),
             _sinks(sae),
             sae.activations_sha256[:16],
         ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -179,7 +181,8 @@ def _software(crate: Any, versions: dict[str, str], commit: str) -> Any:
     )
 
 
-_SAID = ("device", "peak_memory_mib", "seconds/")
+_TASK_SECONDS, _TASKS_DONE = "task seconds/", "tasks done/"
+_SAID = ("device", "peak_memory_mib", "seconds/", _TASK_SECONDS, _TASKS_DONE)
 """Properties of a run that an anonymous archive keeps: those whose names are, or begin with, one of these."""
 _LACKS = "without machine, command line, commit and people"
 _PEOPLE = ("author", "creator", "contributor", "editor", "maintainer", "publisher", "funder", "sourceOrganization")
@@ -229,8 +232,8 @@ def read_graph(folder: Path) -> list[dict[str, Any]]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Returns what the crate says of the run: machine, commit, seconds of every stage, peak memory in MiB, times; and
-    `REPORT_COMMIT`, where the report was written again.
+    """Returns what the crate says of the run: machine, commit, seconds of every stage and of the tasks of every kind,
+    peak memory in MiB, times; and `REPORT_COMMIT`, where the report was written again.
 
     Raises:
         InputError: there is no crate, or it is damaged.
@@ -242,6 +245,18 @@ def environment(folder: Path) -> dict[str, str]:
     found |= {key: str(run[key]) for key in ("startTime", "endTime") if key in run}
     again = next((item for item in graph if item["@id"] == REPORT_SOFTWARE), None)
     return found if again is None else {**found, REPORT_COMMIT: str(again.get("version"))}
+
+
+def task_costs(about: Mapping[str, str]) -> str:
+    """Returns in words what the tasks of every kind took by what `environment` returns, the dearest first; empty where
+    it says nothing of them."""
+    found: list[tuple[float, str]] = []
+    for name, text in about.items():
+        kind = name.removeprefix(_TASK_SECONDS)
+        with suppress(ValueError):  # a stranger's crate may say anything
+            if kind != name and isfinite(seconds := float(text)):
+                found.append((seconds, f"{kind} {seconds:.0f} s ({about.get(f'{_TASKS_DONE}{kind}', '?')})"))
+    return ", ".join(text for _, text in sorted(found, reverse=True))
 
 
 def listed_files(folder: Path) -> list[Entry]:

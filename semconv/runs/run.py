@@ -14,7 +14,7 @@ from semconv.core.device import free_memory
 from semconv.runs.reservations import Reservations, Shard
 from semconv.runs.shelf import Shelf
 from semconv.runs.task_cache import TaskCache
-from semconv.runs.tasks import Workplace
+from semconv.runs.tasks import Took, Workplace
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
@@ -53,6 +53,7 @@ class Run:
         found: where a store lies that is not where it usually would be.
         memory: bytes of activations and decoder rows that are held at once on the device; None for half of what is free
             when the study begins. No result depends on it.
+        took: kind of tasks -> what they took.
     """
 
     suite: SuiteConfig
@@ -66,6 +67,7 @@ class Run:
     stores: Path | None = None
     found: dict[Path, Path] = field(default_factory=dict[Path, Path])
     memory: int | None = None
+    took: dict[str, Took] = field(default_factory=dict[str, Took])
 
     def usual_store_path(self, model: ModelConfig, sae: SaeConfig) -> Path:
         """Returns where the store of an SAE is made in the run folder."""
@@ -120,7 +122,7 @@ class Run:
         free, on_cpu = free_memory(self.device), self.device.type == "cpu"
         most = free // 2 if most is None else most
         shelf = Shelf(most, max(0, free - most) if on_cpu else None)  # a GPU does one task after the other
-        return Workplace(cache, shelf, on_cpu, shard or Shard(), shared)
+        return Workplace(cache, shelf, on_cpu, shard or Shard(), shared, self.took)
 
     @contextmanager
     def timed(self, stage: str):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any, Literal
 
 from semconv.runs.reservations import Reservations, Shard
@@ -30,6 +30,7 @@ class Task:
         cost: what it takes.
         inputs: everything its result depends on but the code, as plain values.
         make: does the work, with what it needs as arguments; gives a dataclass that `kept_as` takes.
+        kind: what its seconds are counted as, where that says more than the stage (`Took`).
     """
 
     name: str
@@ -37,6 +38,22 @@ class Task:
     cost: Cost
     inputs: list[Any]
     make: Callable[..., Any]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Took:
+    """What the tasks of a kind took; no result depends on it.
+
+    Attributes:
+        seconds: wall time of those that this process did, one added to the other, though several run side by side.
+        done: how many these are: the others were finished, or another process did them.
+        tasks: how many there are.
+    """
+
+    seconds: float = 0.0
+    done: int = 0
+    tasks: int = 0
 
 
 def in_tiles(tasks: Sequence[Task], most: int | None) -> list[Task]:
@@ -75,6 +92,7 @@ class Workplace:
         on_cpu: whether the CPU does the work (`side_by_side`).
         shard: which tasks this process begins with, where several share them.
         shared: who does what, where several processes share the tasks; None where this one does all.
+        took: kind of tasks -> what they took so far.
     """
 
     cache: TaskCache
@@ -82,8 +100,9 @@ class Workplace:
     on_cpu: bool = True
     shard: Shard = field(default_factory=Shard)
     shared: Reservations | None = None
+    took: dict[str, Took] = field(default_factory=dict[str, Took])
 
-    def run(self, tasks: Sequence[Task], done: Callable[[int, int], None]) -> None:
+    def run(self, tasks: Sequence[Task], done: Callable[[int, int], None], stage: str = "") -> None:
         """Runs every task that is not finished yet, on the CPU as many side by side as there are threads.
 
         Where several processes share them, it returns when all are finished, by whomever: this one does its own part,
@@ -93,15 +112,26 @@ class Workplace:
         Args:
             tasks: in any order; none needs the result of another.
             done: called with how many are finished, and how many there are, after each.
+            stage: what the seconds of tasks are counted as that have no kind of their own; empty for nothing.
         """
         finished, lock = 0, Lock()
         ordered = in_tiles(tasks, self.shelf.most)
         mine = self.shard.part(len(ordered))
         left = [ordered[i] for i in mine] + [one for i, one in reversed(list(enumerate(ordered))) if i not in mine]
 
+        def count(task: Task, more: Took) -> None:
+            with lock:
+                if kind := task.kind or stage:
+                    so_far = self.took.get(kind, Took())
+                    sums = (so_far.seconds + more.seconds, so_far.done + more.done, so_far.tasks + more.tasks)
+                    self.took[kind] = Took(*sums)
+
         def make(task: Task) -> Result:
             with self.shelf.holding(task.needs) as values:
-                return kept_as(task.make(*values))
+                began = perf_counter()
+                result = kept_as(task.make(*values))
+                count(task, Took(perf_counter() - began, 1))
+                return result
 
         def run(task: Task) -> bool:
             nonlocal finished
@@ -112,6 +142,8 @@ class Workplace:
                 done(finished, len(tasks))
             return True
 
+        for task in ordered:
+            count(task, Took(tasks=1))
         while left:
             ended = side_by_side([partial(run, task) for task in left], self.on_cpu)
             if not any(ended):

@@ -81,6 +81,7 @@ def check_chunk(chunk: RematchChunk, n_draws: int, what: str) -> None:
         InputError: as `check_observations`.
     """
     _shape(chunk.passed, (n_draws,), f"pairs that pass in {what}")
+    _shape(chunk.best_r, (2, n_draws), f"mean best r in {what}")
     if isinstance(chunk, SwappedChunk):
         _shape(chunk.moved, (n_draws,), f"numbers of positions moved in {what}")
     ends = chunk.ends

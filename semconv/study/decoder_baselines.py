@@ -13,11 +13,9 @@ from torch import Tensor
 
 from semconv.compare import RSA
 from semconv.compare.stitching import partial_correlation
-from semconv.core import ops
 from semconv.core.correlate import best_matches
 from semconv.statistics.permutation import permutation_ids
-from semconv.statistics.resampling import document_shift
-from semconv.study.nulls import too_few
+from semconv.study.nulls import mean_best_r, shifted_best_r, too_few
 from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
 from semconv.study.stream_observations import BestRFacts, BestRObservation, PartialFacts, PartialObservation
@@ -126,19 +124,21 @@ def _partial(a: _Ranks, b: _Ranks, given: tuple[str, ...], permutations: Int[nda
     return found
 
 
-def observe_best_r(study: StudySettings, draws: int, a: Side, b: Side) -> BestRObservation:
-    """Takes the mean over the features of each side of their highest r with one of the other, beside shifted texts."""
+def observe_best_r(
+    study: StudySettings, draws: int, known: Float[ndarray, "sides k"], a: Side, b: Side
+) -> BestRObservation:
+    """Takes the mean over the features of each side of their highest r with one of the other, beside shifted texts.
+
+    Args:
+        study: documents, and the seed of the shifts.
+        draws: shifts; they are those of `rematch`, in their order.
+        known: float64 [2, k], what `rematch` has found under the first k of them, k <= draws; the others are drawn.
+        a: one side.
+        b: the other.
+    """
     matches = best_matches(a.acts, b.acts).to("cpu")
-    best = [matches.a_to_b.r[:, 0].numpy(), matches.b_to_a.r[:, 0].numpy()]
-    shifts = [document_shift(study.starts, study.null.seed, number) for number in range(draws)]
-    one, other = ((side.acts.indptr, side.acts.indices, side.acts.values) for side in (a, b))
-    _, of_a, _, of_b = ops.best_matches_shifted(one, a.n_features, other, b.n_features, shifts, 1)
-    shifted = np.array([[_mean(row[:, 0]) for row in of.cpu().numpy()] for of in (of_a, of_b)])
-    vary = [int(np.isfinite(r).sum()) for r in best]
-    return BestRObservation(BestRFacts(vary_a=vary[0], vary_b=vary[1]), np.array([_mean(r) for r in best]), shifted)
-
-
-def _mean(r: Float[ndarray, " F"]) -> float:
-    """Returns the mean of what is defined, NaN where nothing is."""
-    defined = r[np.isfinite(r)]
-    return float(defined.mean()) if len(defined) else math.nan
+    vary = [int(best.r[:, 0].isfinite().sum()) for best in (matches.a_to_b, matches.b_to_a)]
+    left = range(known.shape[1], draws)
+    drawn = [known, *([shifted_best_r(a, b, study.starts, study.null.seed, left)] if left else [])]
+    facts = BestRFacts(vary_a=vary[0], vary_b=vary[1])
+    return BestRObservation(facts, np.array(mean_best_r(matches)), np.concatenate(drawn, axis=1))

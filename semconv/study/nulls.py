@@ -164,10 +164,23 @@ class MatchedAgain(NamedTuple):
     Attributes:
         passed: int64 [m], pairs that pass every filter.
         ranked: the ranked pairs of every draw.
+        best_r: float64 [2, m], `mean_best_r` of every draw.
     """
 
     passed: Int[ndarray, " m"]
     ranked: list[Pairs]
+    best_r: Float[ndarray, "sides m"]
+
+
+def mean_best_r(matches: BestMatches) -> tuple[float, float]:
+    """Returns the mean over the features of A of their highest r, and over those of B; NaN where none varies."""
+
+    def mean(best: TopMatches) -> float:
+        r = best.r[:, 0].numpy()
+        varying = r[np.isfinite(r)]
+        return float(varying.mean()) if len(varying) else math.nan
+
+    return mean(matches.a_to_b), mean(matches.b_to_a)
 
 
 def rematch(
@@ -189,10 +202,21 @@ def rematch(
         numbers: which shifts of that key.
     """
     shifts = [document_shift(starts, seed, number) for number in numbers]
-    k = needed_partners(config, a.n_features, b.n_features)
-    found = ops.best_matches_shifted(_csr(a), a.n_features, _csr(b), b.n_features, shifts, k)
+    draws = _shifted(a, b, shifts, needed_partners(config, a.n_features, b.n_features))
     tokens = np.arange(a.n_tokens)
-    return _matched_again(a, b, config, found, lambda draw: (tokens + shifts[draw]) % a.n_tokens)
+    return _matched_again(a, b, config, draws, lambda draw: (tokens + shifts[draw]) % a.n_tokens)
+
+
+def shifted_best_r(
+    a: Side, b: Side, starts: Int[ndarray, " D"], seed: int, numbers: Sequence[int]
+) -> Float[ndarray, "sides m"]:
+    """Returns `mean_best_r` under shifts of `rematch`, float64 [2, m]; arguments as there."""
+    shifts = [document_shift(starts, seed, number) for number in numbers]
+    return np.array([mean_best_r(matches) for matches in _shifted(a, b, shifts, 1)]).T
+
+
+def _shifted(a: Side, b: Side, shifts: list[int], k: int) -> list[BestMatches]:
+    return _of_draws(a, ops.best_matches_shifted(_csr(a), a.n_features, _csr(b), b.n_features, shifts, k))
 
 
 def swapped(a: Side, b: Side, config: MatchConfig, draws: Int[ndarray, "m n"]) -> MatchedAgain:
@@ -211,18 +235,27 @@ def swapped(a: Side, b: Side, config: MatchConfig, draws: Int[ndarray, "m n"]) -
     """
     k, moved = needed_partners(config, a.n_features, b.n_features), torch.from_numpy(draws).to(b.acts.device)
     found = ops.best_matches_permuted(_csr(a), a.n_features, _csr(b), b.n_features, moved, k)
-    return _matched_again(a, b, config, found, lambda draw: draws[draw])
+    return _matched_again(a, b, config, _of_draws(a, found), lambda draw: draws[draw])
 
 
 def _csr(side: Side) -> tuple[Tensor, Tensor, Tensor]:
     return side.acts.indptr, side.acts.indices, side.acts.values
 
 
+def _of_draws(a: Side, found: tuple[Tensor, Tensor, Tensor, Tensor]) -> list[BestMatches]:
+    """Returns the matches under every draw from what the op returns for all of them."""
+    nothing = found[0].new_zeros(0)  # a draw changes no feature's quantisation noise, and it is not read here
+    return [
+        BestMatches(TopMatches(a_index, a_r), TopMatches(b_index, b_r), a.n_tokens, nothing, nothing)
+        for a_index, a_r, b_index, b_r in zip(*(t.cpu() for t in found), strict=True)
+    ]
+
+
 def _matched_again(
     a: Side,
     b: Side,
     config: MatchConfig,
-    found: tuple[Tensor, Tensor, Tensor, Tensor],
+    draws: list[BestMatches],
     partner: Callable[[int], Int[ndarray, " n"]],
 ) -> MatchedAgain:
     """Pairs the features under every draw.
@@ -231,15 +264,10 @@ def _matched_again(
         a: one side.
         b: the other.
         config: how features are matched.
-        found: what the op returns for all draws.
+        draws: the matches under every draw.
         partner: of a draw, which token of B each token of A meets.
     """
     active = a.activity(config), b.activity(config)  # of the true text: no draw changes how often a feature is active
-    nothing = found[0].new_zeros(0)  # a draw changes no feature's quantisation noise, and it is not read here
-    draws = [
-        BestMatches(TopMatches(a_index, a_r), TopMatches(b_index, b_r), a.n_tokens, nothing, nothing)
-        for a_index, a_r, b_index, b_r in zip(*(t.cpu() for t in found), strict=True)
-    ]
     agreeing = replace(config, without_strongest=0, strongest=0)
     pairs = [match_features(matches, a.tokens, b.tokens, agreeing, *active) for matches in draws]
     if config.without_strongest:  # the columns of all draws are made at once
@@ -251,4 +279,5 @@ def _matched_again(
             r = r_without_strongest(*columns, one.a, one.b, config.without_strongest, partner(draw))
             pairs[draw] = one.filtered(r > config.min_r, one.r, "r without the strongest positions")
     passed = [min(len(one), config.strongest or len(one)) for one in pairs]
-    return MatchedAgain(np.array(passed, dtype=np.int64), [ranked_pairs(matches, a, b, config) for matches in draws])
+    ranked = [ranked_pairs(matches, a, b, config) for matches in draws]
+    return MatchedAgain(np.array(passed, dtype=np.int64), ranked, np.array([mean_best_r(one) for one in draws]).T)

@@ -79,6 +79,8 @@ class RematchChunk:
         a: int64 [k], A features of the ranked pairs of all draws, one draw after the other; of each at most as many
             as pass every filter on the true text.
         b: int64 [k], their B features.
+        best_r: float64 [2, draws], mean over the features of A of their highest r, and over those of B, before every
+            filter; NaN where none varies.
     """
 
     facts: NoFacts
@@ -86,6 +88,7 @@ class RematchChunk:
     ends: Int64[ndarray, " ends"]
     a: Int64[ndarray, " k"]
     b: Int64[ndarray, " k"]
+    best_r: Float64[ndarray, "sides draws"]
 
     @property
     def ranked(self) -> list[tuple[Int64[ndarray, " n"], Int64[ndarray, " n"]]]:

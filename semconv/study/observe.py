@@ -161,7 +161,7 @@ def do_tasks(
             if task.name in names:
                 raise InputError(f"two tasks are called {task.name}: give a control or an SAE another name")
             names.add(task.name)
-        place.run(tasks, partial(progress, stage))
+        place.run(tasks, partial(progress, stage), stage)
 
 
 def stages(
@@ -291,7 +291,7 @@ def _rematch_task(one: _Studied, null: AgainNull, numbers: range, kept: TaskCach
         return swapped_chunk(one.settings, swaps, a, b, numbers, most)
 
     inputs = _again_inputs(one, null, list(numbers), most)
-    return Task(of.rematch_task(one.tag, null, numbers), (one.a, one.b), "match", inputs, make)
+    return Task(of.rematch_task(one.tag, null, numbers), (one.a, one.b), "match", inputs, make, null)
 
 
 def _score_tasks(one: _Studied, parts: list[tuple[AgainNull, range]], kept: TaskCache) -> list[Task]:
@@ -307,11 +307,12 @@ def _score_tasks(one: _Studied, parts: list[tuple[AgainNull, range]], kept: Task
         ranked = kept.read_as(of.chunk_of(part[0]), of.rematch_task(one.tag, *part)).ranked
         return strongest_scores(settings, of_a, of_b, ranked, n)
 
-    tasks = [Task(of.strongest_task(one.tag), (a, b), "score", settings.inputs(a, b, n), true)]
+    kind = "scores of the strongest pairs"
+    tasks = [Task(of.strongest_task(one.tag), (a, b), "score", settings.inputs(a, b, n), true, kind)]
     for null, numbers in parts:
         inputs = _again_inputs(one, null, n, list(numbers))
         name = of.again_scores_task(one.tag, null, numbers)
-        tasks.append(Task(name, (a, b), "score", inputs, partial(again, (null, numbers))))
+        tasks.append(Task(name, (a, b), "score", inputs, partial(again, (null, numbers)), f"{null} scores"))
     return tasks
 
 

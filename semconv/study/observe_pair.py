@@ -127,7 +127,7 @@ def score_halves(settings: StudySettings, a: Side, b: Side, pairs: Pairs, number
 def rematch_chunk(settings: StudySettings, a: Side, b: Side, numbers: range, most: int) -> RematchChunk:
     """Matches two sides again under some shifts of the text, and keeps the `most` strongest pairs of each."""
     again = rematch(a, b, settings.match, settings.starts, settings.null.seed, numbers)
-    return RematchChunk(NoFacts(), again.passed, *_joined(again, most))
+    return RematchChunk(NoFacts(), again.passed, *_joined(again, most), again.best_r)
 
 
 def swapped_chunk(
@@ -137,7 +137,7 @@ def swapped_chunk(
     draws = swaps.draws(settings.null.seed, numbers)
     again = swapped(a, b, settings.match, draws)
     moved = (draws != np.arange(draws.shape[1])).sum(axis=1, dtype=np.int64)
-    return SwappedChunk(NoFacts(), again.passed, *_joined(again, most), moved)
+    return SwappedChunk(NoFacts(), again.passed, *_joined(again, most), again.best_r, moved)
 
 
 def _joined(again: MatchedAgain, most: int) -> tuple[ndarray, ndarray, ndarray]:

@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
+
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Task
 from semconv.study import task_names as of
 from semconv.study.decoder_baselines import observe_best_r, observe_partial
-from semconv.study.observations import PairObservation
+from semconv.study.observations import PairObservation, RematchChunk
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide
 from semconv.study.stitching import StitchedStream, Stitching
@@ -80,13 +84,23 @@ class StreamTasks:
         (a, b), study, settings, draws = self.grid[key], self.study, self._settings, self.config.draws
         found = kept.read_as(PairObservation, of.observed_task(of.grid_tag(key)))
         pairs, inputs = (found.a, found.b), study.inputs(a, b, self._inputs)
+        known = self._known_best_r(kept, key, found)
         stitching = Stitching(study, settings, (of_a, of_b), pairs)
         of_streams = [(one.identity, one.decoder_elsewhere) for one in (of_a, of_b)]
         needs = StitchedStream(of_a, settings), StitchedStream(of_b, settings), a, b
         one, other = self.streams.vocabularies
         without = partial(observe_partial, study, (one.load, other.load), pairs, study.null.n_permutations)
         return [
-            Task(of.stitched_task(key), needs, "match", [*inputs, of_streams], stitching.observe),
-            Task(of.partial_task(key), (a, b), "score", [*inputs, one.identity, other.identity], without),
-            Task(of.best_r_task(key), (a, b), "match", inputs, partial(observe_best_r, study, draws)),
+            Task(of.stitched_task(key), needs, "match", [*inputs, of_streams], stitching.observe, "stitched rows"),
+            Task(
+                of.partial_task(key), (a, b), "score", [*inputs, one.identity, other.identity], without, "partial RSA"
+            ),
+            Task(of.best_r_task(key), (a, b), "match", inputs, partial(observe_best_r, study, draws, known), "best r"),
         ]
+
+    def _known_best_r(self, kept: TaskCache, key: str, pair: PairObservation) -> Float64[ndarray, "sides k"]:
+        """Returns the mean best r that `rematch` found under the first of the shifts, float64 [2, k]."""
+        tag, draws = of.grid_tag(key), self.config.draws
+        names = [of.rematch_task(tag, "rematch", one) for one in of.known_shifts(self.suite, tag, pair, draws)]
+        found = [np.zeros((2, 0)), *(kept.read_as(RematchChunk, name).best_r for name in names)]
+        return np.concatenate(found, axis=1)[:, :draws]

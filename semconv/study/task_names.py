@@ -202,6 +202,12 @@ def again_chunks(drawn: Mapping[AgainNull, int]) -> list[tuple[AgainNull, range]
     return [(name, numbers) for name, n in drawn.items() for numbers in chunks(n)]
 
 
+def known_shifts(suite: SuiteConfig, tag: str, pair: PairObservation, wanted: int) -> list[range]:
+    """Returns the draws of `rematch` that are also among the first `wanted` shifts of the text, as they are kept."""
+    n = matched_again(suite, tag).get("rematch", 0) if is_rematched(suite, tag, pair) else 0
+    return [numbers for numbers in chunks(n) if numbers[0] < wanted]
+
+
 def is_rematched(suite: SuiteConfig, tag: str, pair: PairObservation) -> bool:
     """Whether a pair is matched again under nulls: some are drawn of it, and enough feature pairs are left."""
     return bool(matched_again(suite, tag)) and len(pair.a) >= suite.match.min_pairs

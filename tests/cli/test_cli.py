@@ -265,7 +265,7 @@ def test_a_suite_without_claims_is_told_so_in_one_line(run: Path, tmp_path: Path
     assert told.returncode == 1
     assert "nothing was checked: no claim could be, and there is no reference for suite tiny" in told.stderr
     assert re.search(
-        r"^No claim is about suite tiny\.\n\d+ claims are about other suites \(gemma1v2, .*mini", told.stdout
+        r"\nNo claim is about suite tiny\.\n\d+ claims are about other suites \(gemma1v2, .*mini", told.stdout
     )
     assert "not run" not in told.stdout
     both = CLAIM.format(expected=2) + CLAIM.format(expected=2).replace("T1", "T2").replace('"tiny"', '"mini"')

@@ -20,12 +20,19 @@ from typer.testing import CliRunner
 
 from semconv import StoreIdentity, StoreWriter
 from semconv.cli import app, main
+from semconv.cli.claims_shown import finish
 from semconv.cli.plain import PlainConsole, table
-from semconv.cli.terminal import err, out, progress_bar
+from semconv.cli.progress import progress_bar
+from semconv.cli.terminal import err, out
+from semconv.planning.steps import WholeRun
+from semconv.report.answer import answer
+from semconv.results.claims import Checked, Claim
+from semconv.study.order import in_order
 from semconv.system.harmless_text import visible
 from tests._helpers.commands import CLAIM, RESULTS
 from tests._helpers.delphi import write_cache
 from tests._helpers.forks import forks, usual_environment
+from tests._helpers.made_up import results
 from tests.conftest import random_activations, requires_models
 
 ODD = ("run[gpt2]", "x[/y]", "[bold red]", "a [link=b]c:smile:")
@@ -116,6 +123,86 @@ def test_a_stage_with_brackets_has_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
     for name in ODD:
         assert f"encode {name}" in shown
+
+
+def test_a_run_tells_its_step_and_what_finished_ones_took(capsys: pytest.CaptureFixture[str]):
+    """Off a terminal a line for each; a stage begins with the line that it had before."""
+    whole = WholeRun.of({"compare": 60.0, "rematch": 60.0}.items())
+    with progress_bar(whole) as progress:
+        for stage in ("corpus", "compare", "floors", "rematch", "report"):
+            progress(stage, 0, 1)
+            progress(stage, 1, 1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "step" in line] == [
+        "semconv: step 1 of 5, text, about 2 min left",
+        "semconv: step 3 of 5, match, about 2 min left",
+        "semconv: step 4 of 5, match again, about 60 s left",
+        "semconv: step 5 of 5, report, about 0 s left",
+    ]
+    assert [line for line in lines if " took " in line] == [
+        f"semconv: {step} took 0 s" for step in ("text", "match", "match again")
+    ]
+    assert [line for line in lines if "step" not in line and "took" not in line] == [
+        f"semconv: {stage}" for stage in ("corpus", "compare", "floors", "rematch", "report")
+    ]
+
+
+def test_a_stage_that_has_done_nothing_yet_has_no_empty_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A bar that moves, with the seconds that it has been at it; a finished one says what it took."""
+    monkeypatch.setattr(err, "_force_terminal", True)
+    monkeypatch.setattr(err, "_width", 200)
+    with progress_bar(WholeRun.of({"compare": 60.0}.items())) as progress:
+        progress("corpus", 0, 1)
+        progress("corpus", 1, 1)
+        progress("compare", 0, 4)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert re.search(r"compare .* for 0 s", shown)
+    assert re.search(r"corpus .* took 0 s", shown)
+    assert "step 3 of 4, match, about " in shown
+
+
+def test_the_answer_stands_before_the_claims_and_those_not_run_stand_last(capsys: pytest.CaptureFixture[str]):
+    made = in_order(results())
+    claims = [Claim(name, f"{name} holds.", "s", made.suite, "a", "equal", 1) for name in ("A1", "B2", "C3")]
+    verdicts = ("not run", "pass", "pass")
+    checked = [Checked(claim, 1, verdict) for claim, verdict in zip(claims, verdicts, strict=True)]
+    finish(made, checked, as_json=False, extra={})
+    text = capsys.readouterr().out
+    found, _, rest = (sentence.replace("**", "").replace("`", "") for sentence in answer(made).sentences)
+    places = [text.index(part) for part in (found, rest, "verdict", "B2", "C3", "A1", "2 claims pass")]
+    assert places == sorted(places)
+    finish(made, checked, as_json=True, extra={})
+    said = json.loads(capsys.readouterr().out)["answer"]
+    assert len(said) == 3
+    assert said[0] == found
+
+
+def test_commands_that_make_something_have_json():
+    """All but those that several processes run together, and `run-tasks`, whose result is a folder."""
+    without = {
+        path[-1] for path, command in commands() if "as_json" not in inspect.signature(command.callback).parameters
+    }
+    assert without == {"encode", "run-tasks"}
+
+
+def test_what_people_and_programs_are_told_is_the_same(tmp_path: Path):
+    acts = random_activations(0, 48, 12, dtype=torch.float16)
+    for name in "ab":
+        identity = StoreIdentity("m", "0", name, "1", "blocks.0.hook_resid_post", "2", 48, 12, "float16")
+        StoreWriter(tmp_path / name, identity).append(acts, 0)
+    target = tmp_path / "m.safetensors"
+    found = json.loads(invoke("correlate", tmp_path / "a", tmp_path / "b", "--out", target, "--json").output)
+    assert found == {"path": str(target), "n_tokens": 48, "never_vary_a": 0, "never_vary_b": 0}
+    write_cache(tmp_path / "cache", acts, [0, 12], torch.arange(48).reshape(6, 8))
+    made = json.loads(invoke("store", "import-delphi", tmp_path / "cache", "--out", tmp_path / "s", "--json").output)
+    assert made == {"path": str(tmp_path / "s"), "n_tokens": 48, "n_features": 12}
+
+
+def test_every_column_of_a_table_has_a_head(tmp_path: Path):
+    head = next(line for line in invoke("doctor", "mini", "--out", tmp_path).output.splitlines() if "needed" in line)
+    assert all(cell.strip() for cell in head.strip("┃|").split("┃"))
 
 
 @pytest.fixture(scope="module", params=ODD)

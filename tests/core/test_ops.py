@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -564,6 +565,26 @@ def test_build_facts_name_the_flags():
     facts = ops.build_facts()
     assert "-ffp-contract=off" in facts["flags"]
     assert "fast-math" not in facts["flags"]
+
+
+def test_a_core_for_another_torch_is_refused_in_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch, "__version__", "9.8.7")
+    core, lacking = ops._load()
+    assert core is None
+    assert f"was built for torch {importlib.import_module('semconv._C').torch}, found 9.8.7" in lacking
+    monkeypatch.setattr(ops, "_core", core)
+    monkeypatch.setattr(ops, "_LACKING", lacking)
+    with pytest.raises(InputError, match="built for torch"):
+        ops.build_facts()
+    assert not ops.has_cuda_kernels()
+
+
+def test_a_core_that_is_not_built_is_one_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "semconv._C", None)  # what `import` takes for not there
+    assert ops._load()[0] is None
+    assert re.match(
+        rf"the native core is not built for torch {re.escape(torch.__version__)} \(run `make build`\)", ops._load()[1]
+    )
 
 
 @pytest.mark.slow

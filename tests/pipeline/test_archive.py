@@ -56,6 +56,9 @@ def test_the_crate_names_every_portable_file_what_made_it_and_when(tiny_run: Pat
     assert graph["#package/torch"]["softwareVersion"]
     about = environment(tiny_run)
     assert float(about["seconds/compare"]) > 0
+    kinds = {name.partition("/")[2] for name in about if name.startswith("task seconds/")}
+    assert kinds >= {"compare", "rematch", "same_token", "rematch scores", "bootstrap", "seeds", "best r", "contexts"}
+    assert about["tasks done/rematch"] == "5 of 5"  # two layer pairs, the floor, and the strongest pairs beside it
     assert int(about["peak_memory_mib"]) > 100
     assert about["commit"]
 

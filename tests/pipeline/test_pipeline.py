@@ -114,7 +114,7 @@ def test_a_run_has_every_section(finished: Path):
         assert set(cell["measures"]["rsa"]["nulls"]) == {"shuffle", "frequency", "rematch", "same_token"}
         assert len(cell["pairs_interval"]) == 2
     report = (finished / "report.md").read_text()
-    for title in ("Controls", "From the published protocol", "Semantic subspaces", "Multi-token subspaces"):
+    for title in ("Controls", "From the published protocol", "Semantic categories", "Over spans of text"):
         assert f"## {title}" in report
     assert (finished / "figures" / "controls.png").read_bytes().startswith(b"\x89PNG")
 

@@ -51,9 +51,10 @@ def test_every_third_of_the_depths_is_told():
         "0 of 1 early layer pairs, 1 of 1 middle layer pairs, 1 of 1 late layer pairs and "
         "1 of 6 of layers from different thirds (above `same_token`, q < 0.05)"
     ) in text
-    assert "The mean score is, against that under the null, 0.500 against 0.250 (early), 0.500 against 0.250 (m" in text
+    assert "The mean score of the strongest pairs, against that under the null: 0.500 against 0.250 (early)" in text
     assert text.endswith(
-        "too (r above the bar): 5% of the early ones, 40% of the middle ones and 77% of the late ones."
+        "r stays above its bar for 5% of the early feature pairs, 40% of the middle feature pairs and 77% of the late "
+        "feature pairs."
     )
 
 
@@ -63,10 +64,10 @@ def test_a_small_grid_is_told_as_a_whole_and_what_has_no_score_is_not_counted():
     assert "in 1 of 2 layer pairs (above" in told(
         [pair(0, 2, 0.01, 100, 10), pair(1, 2, None, 20, None), pair(2, 2, 0.5, 300, 30)]
     )
-    assert text.endswith(": 10%.")  # of the pairs of which it is known
+    assert text.endswith("for 10% of the feature pairs.")  # of the pairs of which it is known
     assert "no layer pair left enough feature pairs to be tested" in told([pair(0, 2, None, 20, None)])
 
 
 @pytest.mark.parametrize("within", [None, 3])
 def test_spans_have_no_tokens(within: int | None):
-    assert ("correlate among positions" in told([pair(0, 2, 0.01, 100, within)])) == (within is not None)
+    assert ("positions of one and the same token" in told([pair(0, 2, 0.01, 100, within)])) == (within is not None)

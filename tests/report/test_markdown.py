@@ -8,14 +8,19 @@ from typing import Any
 
 import pytest
 
+from semconv.report.answer import answer
 from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.markdown import claims_table, headline, write_markdown
 from semconv.report.page import page
+from semconv.report.page_data import grid_data
+from semconv.report.page_heat_maps import grid_table
 from semconv.report.page_tables import facts, headline_rows
 from semconv.report.result_values import control_rows, key_of, score_of
 from semconv.report.rows import grid_test_rows
+from semconv.report.shown import show
 from semconv.report.texts import SEEDS_TEXT, interval_covers, text_compared
-from semconv.report.verdict import embeddings_verdict, floor_verdict
+from semconv.report.told_apart import undecided
+from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison, floor_verdict
 from semconv.results.claims import Checked, Claim, about, value_at
 from semconv.results.schema import Reason, Results, Spread
 from tests._helpers.made_up import MEASURES, changed, read_by_b, results
@@ -25,31 +30,53 @@ TOO_FEW = {name: Reason(reason="too few") for name in MEASURES}
 TITLES = ("RSA, Spearman", "SVCCA, first component (as published)")
 
 
-def test_a_floor_that_is_beaten():
-    text = floor_verdict(results(0.61, 9.0, 0.34, 4.0))
-    assert text.startswith("At layers 1 x 2 the trained models beat their untrained twins")
-    assert "by 2 of 2 measures" in text
+def with_p(made: Results, p: float, floor_p: float, null: str = "shuffle") -> Results:
+    """The results with a p of every test against a null, of the trained models and of their twins at layers 1 x 2."""
+    cells = {"grid.1x2": p, "controls.pairs.untrained": floor_p}
+    changes = {f"{cell}.measures.{name}.nulls.{null}.p": value for cell, value in cells.items() for name in MEASURES}
+    return changed(made, changes | _tested(made))
+
+
+def _tested(made: Results) -> dict[str, object]:
+    """What a test against the shuffled pairing tests is the score itself."""
+    cells = {"grid.1x2": made.grid["1x2"], "controls.pairs.untrained": made.controls.pairs["untrained"]}
+    return {
+        f"{path}.measures.{name}.nulls.shuffle.score": value_at(cell, f"measures.{name}.score")
+        for path, cell in cells.items()
+        for name in MEASURES
+    }
+
+
+def test_a_floor_that_is_beaten_is_told_by_tests():
+    """A count of measures is one of tests with p below 0.05, and says that the difference itself has none."""
+    text = floor_verdict(with_p(results(0.61, 9.0, 0.34, 4.0), 0.001, 0.2))
+    assert text.startswith("At layers 1 x 2, where the suite has untrained twins, on all their pairs (212 and 212), ")
+    assert "the trained models lie above `shuffle` by 2 of 2 measures and their twins by 0" in text
+    assert "Whether one lies further above than the other has no test" in text
+    assert "beat" not in text
     assert "They do not" not in text
-    for title in TITLES:
-        assert f"{title} 0.61 against 0.34 (z 9 against 4)" in text
+    rows = floor_comparison(with_p(results(0.61, 9.0, 0.34, 4.0), 0.001, 0.2)).rows
+    assert rows is not None
+    assert [row[:5] for row in rows.rows] == [[title, 0.61, 0.34, 9.0, 4.0] for title in TITLES]
 
 
-@pytest.mark.parametrize(
-    ("score", "z", "floor_score", "floor_z"),
-    [(0.34, 4.0, 0.61, 9.0), (0.61, 4.0, 0.34, 9.0), (0.34, 9.0, 0.61, 4.0), (0.5, 5.0, 0.5, 5.0)],
-)
-def test_a_floor_that_is_not_beaten(score: float, z: float, floor_score: float, floor_z: float):
-    text = floor_verdict(results(score, z, floor_score, floor_z))
-    assert "by 0 of 2 measures." in text
-    assert f"**They do not by {TITLES[0]} {score:g} against {floor_score:g}" in text
-    assert "no more than what SAEs of models that learned nothing show" in text
+@pytest.mark.parametrize(("score", "floor_score", "told"), [(0.61, 0.34, False), (0.34, 0.61, True), (0.5, 0.5, True)])
+def test_a_floor_that_scores_as_high_is_warned_of(score: float, floor_score: float, told: bool):
+    text = floor_verdict(with_p(results(score, 9.0, floor_score, 9.0), 0.001, 0.001))
+    assert "by 2 of 2 measures and their twins by 2," in text
+    assert (f"**They do not score higher by {TITLES[0]} {score:.3f} against {floor_score:.3f}" in text) == told
+    assert ("no more than what SAEs of models that learned nothing show" in text) == told
 
 
-def test_a_floor_beaten_by_one_measure_only():
-    made = changed(results(), {"controls.pairs.untrained.measures.svcca_pc1.score": 0.8})
-    text = floor_verdict(made)
-    assert "by 1 of 2 measures: RSA, Spearman 0.61 against 0.34" in text
-    assert f"**They do not by {TITLES[1]} 0.61 against 0.8" in text
+def test_no_measure_is_dropped_without_a_word():
+    """One whose draws do not differ has no z: it is left out by name, and the count says of how many measures it is."""
+    made = with_p(results(), 0.001, 0.2)
+    flat = {f"controls.pairs.untrained.measures.svcca_pc1.nulls.shuffle.{field}": 0.0 for field in ("sd",)}
+    text = floor_verdict(changed(made, flat))
+    assert "by 1 of 1 measures and their twins by 0" in text
+    assert f"Left out: {TITLES[1]} (no draw differs from another)." in text
+    none = changed(made, {"controls.pairs.untrained.measures.svcca_pc1": Reason(reason="too few")})
+    assert f"Left out: {TITLES[1]} (it does not score both)." in floor_verdict(none)
 
 
 def test_without_a_floor_nothing_is_said_to_be_learned():
@@ -60,7 +87,7 @@ def test_without_a_floor_nothing_is_said_to_be_learned():
 
 
 def test_a_floor_is_compared_with_the_layers_it_has():
-    made = results()
+    made = with_p(results(), 0.001, 0.2)
     floor = made.controls.pairs["untrained"]
     elsewhere = replace(floor, sae_a="7", measures={name: Reason(reason="of other layers") for name in MEASURES})
     made = changed(made, {"controls.pairs": {"elsewhere": elsewhere, "untrained": floor}})
@@ -68,16 +95,17 @@ def test_a_floor_is_compared_with_the_layers_it_has():
 
 
 def test_a_floor_without_pairs_is_scored_on_its_strongest():
+    """By the score that the null tests, which is not that of all the strongest pairs."""
     changes: dict[str, object] = {"controls.pairs.untrained.measures": TOO_FEW}
     for name, wins in zip(MEASURES, (True, False), strict=True):
-        for side, z in (("floor", 5.0), ("trained", 6.0 if wins else 4.0)):
-            cell = f"controls.strongest.untrained.{side}.measures.{name}"
-            changes |= {f"{cell}.score": z / 10, f"{cell}.nulls.rematch.z": z}
+        for side, score in (("floor", 0.5), ("trained", 0.6 if wins else 0.4)):
+            test = f"controls.strongest.untrained.{side}.measures.{name}.nulls.rematch"
+            changes |= {f"{test}.score": score, f"{test}.p": 0.01 if side == "trained" else 0.5}
     made = changed(results(), changes)
     text = floor_verdict(made)
     assert f"On the {made.controls.strongest['untrained'].trained.pairs} strongest pairs of each" in text
-    assert f"distance from `rematch`, by 1 of 2 measures: {TITLES[0]} 0.6 against 0.5 (z 6 against 5)." in text
-    assert f"**They do not by {TITLES[1]} 0.4 against 0.5 (z 4 against 5)**" in text
+    assert "the trained models lie above `rematch` by 2 of 2 measures and their twins by 0" in text
+    assert f"**They do not score higher by {TITLES[1]} 0.400 against 0.500**" in text
 
 
 def test_a_floor_without_scores_says_so():
@@ -85,9 +113,9 @@ def test_a_floor_without_scores_says_so():
     text = floor_verdict(made)
     assert "no measure scores both" in text
     floor, cross = (next(cell for k, _, cell in control_rows(made) if k == kind) for kind in ("floor", "cross-model"))
-    assert f"{floor.pairs} of their untrained twins" in text
+    assert f"{floor.pairs} of their twins" in text
     assert f"{cross.pairs} feature pairs of the trained models" in text
-    assert "beat" not in text
+    assert "lie above" not in text
 
 
 def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
@@ -96,14 +124,17 @@ def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
     twin = replace(made.controls.pairs["untrained"], trained_embeddings=True)
     both = changed(made, {"controls.pairs": {"blocks": twin, **made.controls.pairs}})
     assert floor_verdict(both) == floor_verdict(made)  # which is about models that learned nothing
-    said = f"0.610 against 0.340 on 212 and {twin.pairs} pairs that pass every filter (blocks, layers 1x2). "
-    assert said in embeddings_verdict(both)
+    assert "score higher by RSA, Spearman in 1 of 1 comparisons" in embeddings_verdict(both)
+    assert embeddings_rows(both).rows == [
+        ["blocks", "1x2", "all that pass every filter", 212, twin.pairs, 0.61, 0.34],
+    ]
     assert embeddings_verdict(both).endswith("So trained blocks add to the agreement that the embeddings bring.")
     low = changed(both, {f"grid.{key_of(twin)}.measures.rsa.score": 0.3})
     assert "**So nothing here says that trained blocks add" in embeddings_verdict(low)
     higher = replace(made.controls.strongest["untrained"], trained=made.grid["1x2"], floor=twin)
     mixed = changed(low, {"controls.strongest": {"blocks": changed(higher, {"trained.measures.rsa.score": 0.9})}})
-    assert "0.900 against 0.340 on the 212 strongest of each" in embeddings_verdict(mixed)
+    assert embeddings_rows(mixed).rows[1] == ["blocks", "1x2", "as many of the strongest", 212, 212, 0.9, 0.34]
+    assert "in 1 of 2 comparisons" in embeddings_verdict(mixed)
     assert "**The answer depends on which pairs are scored" in embeddings_verdict(mixed)
     none = changed(made, {"controls.pairs": {"blocks": twin}})
     assert floor_verdict(none).startswith("No untrained twin was compared")
@@ -111,7 +142,7 @@ def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
 
 def test_the_headline_holds_the_numbers_of_the_summary():
     made = results()
-    lines = headline(made).splitlines()
+    lines = headline(made).splitlines()[4:]  # after the answer
     assert len(lines) == 2 * (1 + 3)
     rsa = made.summary["rsa"]
     assert lines[0].startswith(
@@ -120,20 +151,42 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     )
     assert f"mean over the grid {rsa.mean_score:.3f}" in lines[0]
     best = value_at(rsa, "nulls.shuffle.best_of_grid.p")
-    assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05; one alone has q 0.0021 at best)" in lines[1]
-    assert f"p of the best of the grid {best:.4g}" in lines[1]
+    assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05; smallest q of one alone 0.00210" in lines[1]
+    assert f"p of the best of the grid {show(best)}" in lines[1]
 
 
-@pytest.mark.parametrize(("smallest", "told"), [(0.0499, "0.0499"), (0.05, "0.05"), (9 / 21, "0.4286"), (1.0, "1")])
-def test_beside_every_count_stands_the_lowest_q_of_one_alone(smallest: float, told: str):
-    """In report, command line (`headline`), the table of tests and the page."""
+@pytest.mark.parametrize(("smallest", "told"), [(0.0499, "0.0499"), (0.05, "0.0500"), (9 / 21, "0.429"), (1.0, "1")])
+def test_beside_every_count_stands_the_smallest_q_of_one_alone(smallest: float, told: str):
+    """In command line (`headline`), the table of tests, the page's summary and the answer."""
     made = changed(results(), {f"summary.{name}.nulls.rematch.smallest_q": smallest for name in MEASURES})
-    said = f"one alone has q {told} at best" + (" and cannot be told" if smallest >= 0.05 else "")
+    said = f"smallest q of one alone {told}"
     lines = headline(made).splitlines()
-    assert f"1 of 2 layer pairs lie above it (q < 0.05; {said}); its mean" in lines[3]
-    assert said not in lines[1]
-    assert (said in str(headline_rows(made).rows[0][-1])) == (smallest >= 0.05)  # in the page's summary only then
-    assert [row[4] for row in grid_test_rows(made).rows][2] == smallest
+    assert f"1 of 2 layer pairs lie above it (q < 0.05; {said})" in lines[7]
+    assert said not in lines[5]
+    assert said in str(headline_rows(made).header[-1])
+    one = changed(made, {"summary.rsa.nulls.rematch.smallest_q": 0.3})  # not the same of every measure
+    assert [said in str(row[-1]) for row in headline_rows(one).rows] == [False, True]
+    assert [row[5] for row in grid_test_rows(made).rows][2] == smallest
+    assert f"one alone could reach q {told} at best" in answer(made).sure
+
+
+def test_where_the_number_of_draws_decides_it_cannot_be_told():
+    """Above all 56 draws and not below 0.05: not `not significant`, as in the published SVCCA of a former run."""
+    cells = {"0x2": (1 / 57, 0.07), "1x2": (3 / 57, 0.07)}
+    changes: dict[str, object] = {"summary.rsa.nulls.rematch.significant": 0}
+    for key, (p, q) in cells.items():
+        changes |= {f"grid.{key}.measures.rsa.nulls.rematch.{name}": n for name, n in (("p", p), ("q", q))}
+    made = changed(results(), changes)
+    assert undecided(made, "rsa", "rematch") == 1
+    said = "1 cannot be told: above every draw, but too few draws"
+    assert said in str(headline_rows(made).rows[0][-1])
+    assert said in headline(made)
+    assert "and 1 cannot be told" in answer(made).sure
+    assert grid_test_rows(made).rows[2][4] == 1
+    marks = [[cell.mark for cell in cells if cell] for _, cells in grid_table(made, "rsa", "rematch").rows]
+    assert marks == [[""], ["?", "n.s."]]
+    of_script = [cell.get("nulls", {}) for cell in grid_data(made, {})["measures"]["rsa"]["cells"]]
+    assert [nulls.get("rematch", {}).get("mark") for nulls in of_script] == ["?", "n.s.", None]
 
 
 def test_how_far_scores_move_stands_beside_them_and_the_ceilings_by_seed_below(tmp_path: Path):
@@ -141,9 +194,9 @@ def test_how_far_scores_move_stands_beside_them_and_the_ceilings_by_seed_below(t
     write_markdown(made, (), tmp_path / "report.md")
     report = (tmp_path / "report.md").read_text()
     assert "| sd over documents / features / seeds | across seeds |" in report
-    assert "| 0.0113 / 0.0224 / 0.0335 | 0.2113 to 0.2335 |" in report
+    assert "| 0.0113 / 0.0224 / 0.0335 | 0.211 to 0.234 |" in report
     assert SEEDS_TEXT in report
-    assert "| small/1 | 611 to 622 | 0.7113 to 0.7335 | - |" in report
+    assert "| small/1 | 611 to 622 | 0.711 to 0.734 | - |" in report
     without = changed(made, {"controls.seeds": None})
     write_markdown(without, (), tmp_path / "report.md")
     assert SEEDS_TEXT not in (tmp_path / "report.md").read_text()
@@ -161,7 +214,8 @@ def test_an_interval_says_what_it_covers():
 def test_a_measure_that_compared_nothing_is_told_without_a_number():
     nothing = {"layer_pairs": 0, "nulls": {}, "best_score": None, "best_layer_pair": None, "mean_score": None}
     made = changed(results(), {f"summary.rsa.{field}": new for field, new in nothing.items()})
-    assert headline(made).splitlines()[0] == (
+    assert headline(made).startswith("By RSA, Spearman no layer pair left enough feature pairs to be tested.")
+    assert headline(made).splitlines()[4] == (
         "- **RSA, Spearman**: no layer pair left enough feature pairs to compare."
     )
 
@@ -178,7 +232,7 @@ def test_claims_show_expected_observed_and_verdict():
 def test_claims_have_a_section(tmp_path: Path):
     claim = Claim("C1", "It holds.", "here", "made-up", "a.b", "equal", 1)
     write_markdown(results(), [Checked(claim, 1, "pass")], tmp_path / "report.md")
-    assert "## Claims\n\n| claim |" in (tmp_path / "report.md").read_text()
+    assert "## Claims\n\n1 hold, 0 fail.\n\n| claim |" in (tmp_path / "report.md").read_text()
 
 
 HOSTILE = "<script>x</script><b> ![i](http://e/x.png) [c](javascript:alert) \x1b[2J \u202e | `a`\n\n# forged\n- x"
@@ -226,7 +280,7 @@ def test_nothing_in_results_or_claims_is_markup(tmp_path: Path):
     ],
 )
 def test_claims_about_other_suites_are_one_line(n_own: int, suites: tuple[str, ...], told: str, tmp_path: Path):
-    """In report and page; none of them is listed, and none counts as not run."""
+    """In report and page; none of them is listed, and each counts as not run here."""
     made = results()
     own = [Checked(Claim(f"O{i}", "Mine.", "s", made.suite, "a", "equal", 1), 1, "pass") for i in range(n_own)]
     others = [
@@ -240,7 +294,11 @@ def test_claims_about_other_suites_are_one_line(n_own: int, suites: tuple[str, .
         assert "Theirs" not in text
         assert ("Mine." in text) == bool(n_own)
         assert ("No claim is about" in text) == (not n_own)
-    assert "not run" not in dict(facts(made, [*own, *others])).get("Claims", "")
+    counted = dict(facts(made, [*own, *others]))["Claims"]
+    assert (f"{len(suites)} not run here (about " in counted) == bool(suites)
+    paper = [replace(one, claim=replace(one.claim, source="arXiv 2507.22918")) for one in others]
+    counted = dict(facts(made, [*own, *paper]))["Claims"]
+    assert ("not run here (all of published papers, about " in counted) == bool(suites)
 
 
 def written(made: Results, tmp_path: Path) -> str:
@@ -251,17 +309,21 @@ def written(made: Results, tmp_path: Path) -> str:
 def test_the_answer_and_the_verdict_on_the_floor_come_first_and_every_part_is_there(tmp_path: Path):
     made = results(0.34, 4.0, 0.61, 9.0)
     text = written(made, tmp_path)
-    assert text.split("\n\n")[1:3] == [beyond_tokens(made), floor_verdict(made)]
+    assert text.split("\n\n")[1:4] == [*answer(made).sentences]
+    assert text.split("\n\n")[4] == "![answer](figures/answer.png)"
     for part in (
-        "over 123,456 tokens of 1,789 documents. Seed 99",
+        beyond_tokens(made),
+        floor_verdict(made),
+        "123,456 tokens of 1,789 documents",
+        "Seed 99",
         "1234 permutations",
         "56 shifts",
-        "## Over the whole grid",
+        "| cannot tell | smallest q of one alone |",
         "## Controls",
         "## From the published protocol to the corrected one",
-        "## Semantic subspaces",
-        "## Multi-token subspaces",
-        "## Feature pairs after every filter",
+        "## Semantic categories",
+        "## Over spans of text",
+        "## Filters",
         "## What was read",
         "(figures/rsa.png)",
         "a" * 64,
@@ -276,7 +338,7 @@ def test_parts_that_were_not_run_are_not_there(tmp_path: Path):
     text = written(made, tmp_path)
     assert "published protocol" not in text
     assert "## Claims" not in text
-    assert "ubspaces" not in text
+    assert "categories" not in text
     assert "shifts" not in text
     assert "Residual streams" not in text
 

@@ -28,7 +28,7 @@ from semconv.results.claims import value_at
 from semconv.results.schema import Reason, Results, Score
 from semconv.study.order import in_order, label_order
 from semconv.system.shape import plain, read_as
-from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, labelled, results, score_at
+from tests._helpers.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, labelled, results, score_at
 from tests._helpers.made_up_page import (
     LINK,
     NASTY,
@@ -80,7 +80,7 @@ def test_every_part_is_there(whole: str):
         "Layer by layer",
         "Null distributions",
         "Controls",
-        "Feature explorer",
+        "Feature pairs",
         "From the published protocol to the corrected one",
         "Semantic categories",
         "Over spans of text",
@@ -92,9 +92,21 @@ def test_every_part_is_there(whole: str):
     assert sections <= set(ids)
     assert len(ids) == len(set(ids))
     charts = [a for tag, a in outline.tags if tag == "svg"]
-    # The verdict; overview, nulls and controls of each measure; of the published steps SVCCA alone has scores.
-    assert len(charts) == 1 + 3 * len(MEASURES) + 1
+    # Answer and twins; overview, nulls and controls of each measure; of the published steps SVCCA alone has scores.
+    assert len(charts) == 2 + 3 * len(MEASURES) + 1
     assert all(a["role"] == "img" and a["aria-label"] for a in charts)
+
+
+BESIDE = {
+    "https://arxiv.org/abs/2507.22918",
+    "https://arxiv.org/abs/2410.06981",
+    "report.md",
+    "results.json",
+    "pairs.parquet",
+    "figures/",
+    "ro-crate-metadata.json",
+}
+"""Where the page leads: the papers, and what lies beside it in the run folder."""
 
 
 def test_a_browser_has_nothing_to_request(whole: str):
@@ -104,7 +116,7 @@ def test_a_browser_has_nothing_to_request(whole: str):
         assert not {"src", "srcset", "action", "xlink:href", "background", "style"} & set(attributes), tag
         assert not any(name.startswith("on") for name in attributes), tag
         if "href" in attributes:
-            assert str(attributes["href"]).startswith("#")
+            assert str(attributes["href"]).startswith("#") or attributes["href"] in BESIDE
     code = "".join(outline.inside["style"] + [s for s in outline.inside["script"] if not s.startswith("{")])
     for word in (
         "url(",
@@ -119,7 +131,9 @@ def test_a_browser_has_nothing_to_request(whole: str):
     ):
         assert word not in code
     addresses = set(re.findall(r"https?://[^\s\"'<>\\]+", whole))
-    assert addresses == {"http://www.w3.org/2000/svg", LINK, LINK.removesuffix("/model/1-res/")}
+    own = {"http://www.w3.org/2000/svg", LINK, LINK.removesuffix("/model/1-res/")}
+    assert addresses == {*own, *(to for to in BESIDE if to.startswith("https"))}
+    assert {a["href"] for tag, a in outline.tags if tag == "a"} >= BESIDE
 
 
 def test_the_policy_allows_this_style_and_these_scripts_and_nothing_else(whole: str):
@@ -215,10 +229,10 @@ def test_the_layer_grid_holds_the_scores_and_what_is_not_told_from_the_null():
     assert none == HeatCell("none", index=2)
     assert first
     assert second
-    assert (second.text, second.weak, second.index) == ("0.610", True, 1)
+    assert (second.text, second.mark, second.index) == ("0.610", "n.s.", 1)
     told = grid_table(found, "rsa", "shuffle").rows[1][1][1]
     assert told
-    assert (told.weak, told.beats) == (False, True)
+    assert (told.mark, told.beats) == ("", True)
     assert first.step is not None
     assert second.step is not None
     assert first.step < second.step
@@ -249,9 +263,10 @@ def test_the_data_of_the_grid_are_those_of_the_results():
     without = shown_score(grid_data(found, {})["measures"]["rsa"]["cells"][1])
     assert "draws" not in without["nulls"]["rematch"]
     assert data["measures"]["rsa"]["cells"][2] == {"reason": "7 pairs are too few for rsa"}
-    low, high = limits(found, "rsa")["score"]
-    assert (low, high) == (0.0, 0.61)
-    assert limits(found, "rsa")["pairs"] == (0.0, 220.0)
+    of_null = [value_at(score_at(found, key, "rsa"), f"nulls.{n}.mean") for key in ("0x2", "1x2") for n in NULLS]
+    scores = [score_at(found, key, "rsa").score for key in ("0x2", "1x2")]
+    assert limits(found, "rsa")["score"] == (min([*scores, *of_null]), max([*scores, *of_null]))  # not from 0 on
+    assert limits(found, "rsa")["pairs"] == (202.0, 220.0)
 
 
 def test_histograms():
@@ -271,17 +286,19 @@ def test_histograms():
 def test_the_headline_has_every_measure_and_null():
     found = made()
     rows = headline_rows(found)
-    assert rows.header[-3:] == ["above shuffle", "above frequency", "above rematch"]
+    assert [*map(str, rows.header[-3:])] == [
+        f"above {null} (smallest q of one alone 0.00210)" for null in ("shuffle", "frequency", "rematch")
+    ]
     assert [row[0] for row in rows.rows] == ["SVCCA, first component (as published)", "RSA, Spearman"]
     assert rows.rows[0][1:3] == ["1x2", "0.610"]
-    assert str(rows.rows[0][-1]).startswith("1 of 2 (mean 0.")
+    assert str(rows.rows[0][-1]).startswith("1 of 2 (1x2: 0.")
 
 
 def test_category_maps_leave_out_what_has_no_score():
     qs = (("0x2.Time", 0.01), ("1x2.Time", 0.2), ("0x2.Nature", None))
     found = changed(made(), {f"subspaces.grid.{cell}.measures.rsa.nulls.shuffle.q": q for cell, q in qs})
     assert found.subspaces
-    (one,) = category_maps(found.subspaces)
+    (one,) = category_maps(found, found.subspaces)
     shown = [[cell for cell in cells if cell] for _, cells in one.rows]
     assert [[cell.beats for cell in cells] for cells in shown] == [[False, False], [True, False]]
     assert [name for name, _ in one.rows] == ["Nature", "Time"]
@@ -341,7 +358,7 @@ def _undefined_null(found: Results) -> Results:
         (unchanged, {"checked": []}, "Layer by layer", 'id="claims"'),
         (unchanged, {"tables": None}, "holds no <code>pairs.parquet</code>", 'id="query"'),
         (unchanged, {"tables": explorer_of(pairs())}, "holds no <code>shared_contexts.parquet</code>", "before100"),
-        (unchanged, {"tables": explorer_of([], [], [])}, "Feature explorer", "before100"),
+        (unchanged, {"tables": explorer_of([], [], [])}, "Feature pairs", "before100"),
         (unchanged, {"draws": {}}, "holds no draws", "100 draws"),
     ],
 )

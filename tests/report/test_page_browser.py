@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +292,7 @@ def test_pairs_are_ordered_and_filtered_by_each_measure(opened: Any):
 def test_a_pair_shows_both_models_on_one_text(opened: Any):
     opened.execute_script("document.querySelector('#pairs summary').click()")
     wait_for(opened, "document.querySelector('#pairs .card') !== null")
-    assert script(opened, "[...document.querySelectorAll('.card .band h5')].map((h) => h.textContent)") == [
+    assert script(opened, "[...document.querySelectorAll('.card .band h4')].map((h) => h.textContent)") == [
         "Where the two together are strongest",
         "Where A is strongest while B is silent",
     ]
@@ -459,7 +460,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(opened: Any):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_axe_finds_nothing_serious(opened: Any, scheme: str, width: int):
+def test_axe_finds_nothing_moderate(opened: Any, scheme: str, width: int):
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     emulate(opened, scheme)
@@ -470,9 +471,7 @@ def test_axe_finds_nothing_serious(opened: Any, scheme: str, width: int):
         "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((r) => "
         "done(r.violations.map((v) => [v.impact, v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)])))"
     )
-    assert [violation for violation in found if violation[0] in ("serious", "critical")] == [], json.dumps(
-        found, indent=1
-    )
+    assert [violation for violation in found if violation[0] != "minor"] == [], json.dumps(found, indent=1)
 
 
 def test_a_phone_has_no_sideways_scroll(opened: Any):
@@ -485,6 +484,64 @@ def test_a_phone_has_no_sideways_scroll(opened: Any):
         "e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert script(opened, wide) == []
+
+
+def test_a_phone_folds_long_parts_and_stacks_wide_tables(opened: Any):
+    """Closed on a phone, open on a desktop and on paper; no column of the summary or the claims is off the screen."""
+    folds = "[...document.querySelectorAll('details.fold')].map((d) => d.open)"
+    assert all(script(opened, folds))
+    size = {"width": 390, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.refresh()
+    assert not any(script(opened, folds))
+    folded = script(opened, "document.documentElement.scrollHeight")
+    opened.execute_script("for (const d of document.querySelectorAll('details.fold')) d.open = true")
+    assert folded <= script(opened, "document.documentElement.scrollHeight") / 1.3  # mini: / 2
+    around = "[...document.querySelectorAll('.cards')].map((t) => t.closest('.scroll'))"
+    cards = f"{around}.map((s) => s.scrollWidth - s.clientWidth)"
+    assert script(opened, f"Math.max(...{cards})") <= 0
+    opened.execute_script("for (const d of document.querySelectorAll('details.fold')) d.open = false")
+    opened.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert all(script(opened, folds))
+
+
+def test_headings_go_down_one_level_at_a_time(opened: Any):
+    opened.execute_script("for (const d of [...document.querySelectorAll('details')].slice(0, 60)) d.open = true")
+    levels = script(opened, "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((h) => Number(h.tagName[1]))")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_the_navigation_follows(opened: Any):
+    """The section that is read is marked, and on a phone the bar scrolls to its name."""
+    size = {"width": 390, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.refresh()
+    opened.execute_script("document.documentElement.style.scrollBehavior = 'auto'")
+    opened.execute_script("document.getElementById('streams').scrollIntoView()")
+    wait_for(opened, "document.querySelector('nav [aria-current]')?.hash === '#streams'")
+    place = (
+        "(() => { const a = document.querySelector('nav [aria-current]').getBoundingClientRect(); return "
+        "a.left >= 0 && a.right <= innerWidth && a.top >= 0; })()"
+    )
+    wait_for(opened, place)
+
+
+def test_the_outlined_cell_is_the_one_that_is_described(opened: Any):
+    """Also while the mouse is over another one than was chosen."""
+    cell = "document.querySelector('#map [data-cell=\"0\"]')"
+    opened.execute_script(
+        f"{cell}.dispatchEvent(new PointerEvent('pointerover', {{bubbles: true, pointerType: 'mouse'}}))"
+    )
+    outlined = script(opened, "[...document.querySelectorAll('#map .shown')].map((c) => c.dataset.cell)")
+    assert outlined == ["0"]
+    cells = script(opened, "JSON.parse(document.getElementById('data').textContent).grid.cells")
+    title = script(opened, "document.querySelector('#detail h3').textContent")
+    assert title.startswith(f"small layer {cells[0]['a']} ")
+    opened.execute_script("document.getElementById('map').dispatchEvent(new PointerEvent('pointerleave'))")
+    chosen = script(opened, "document.querySelector('#map [aria-selected=\"true\"]').dataset.cell")
+    assert script(opened, "[...document.querySelectorAll('#map .shown')].map((c) => c.dataset.cell)") == [chosen]
 
 
 def test_without_scripts_charts_and_tables_are_readable(browser: Any, address: str):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from semconv.report import sections
+from semconv.report.page_tables import headline_rows
 from semconv.report.result_values import null_names, title_of
+from semconv.report.shown import show
 from semconv.results.claims import value_at
-from semconv.results.schema import BestOfGrid, Reason
-from semconv.system.markdown import show
+from semconv.results.schema import BestOfGrid, NullTest, Reason, Results, Score
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, results, score_at
 
 
@@ -41,6 +42,7 @@ def test_a_measure_shows_every_layer_pair_and_every_null(name: str):
         assert row["pairs"] == str(made.grid[key].pairs)
         assert row["score"] == show(score.score)
         assert score.interval
+        assert row["score of the strongest pairs"] == show(value_at(score, "nulls.rematch.score"))
         assert row["95% interval"] == f"{show(score.interval[0])} to {show(score.interval[1])}"
         for null in NULLS:
             for field in ("mean", "sd", "z", "calibrated", "p", "q"):
@@ -55,7 +57,7 @@ def test_saturation_a_null_without_a_p_and_no_interval_are_told():
     made = changed(results(), changes)
     row = tables(sections.measure_section(made, "rsa"))[0][0]
     assert row["note"] == "saturated; rematch: 3 of 56 draws have no score"
-    assert row["95% interval"] == row["rematch: p"] == "-"
+    assert row["rematch: p"] == "-"
     assert row["shuffle: p"] != "-"
 
 
@@ -76,19 +78,49 @@ def test_the_grid_tests_show_every_measure_and_null():
     assert isinstance(best, BestOfGrid)
     assert rows[4]["q < 0.05 (BH)"] == "1 of 2"
     assert rows[4]["q < 0.05 (BY)"] == "0 of 2"
-    assert rows[4]["its score"] == show(best.score)
-    assert rows[4]["null of the best"] == show(best.null_mean)
+    key, test = _highest(made, "svcca_pc1", "frequency")
+    assert (rows[4]["best layer pair"], rows[4]["score of"]) == (key, "all pairs")
+    assert (rows[4]["its score"], rows[4]["its null mean"]) == (show(test.score), show(test.mean))
+    assert rows[4]["mean of the best of each draw"] == show(best.null_mean)
     assert rows[4]["p of the best"] == show(best.p)
     assert rows[2]["p of the best"] == "-"
+
+
+def _highest(made: Results, measure: str, null: str) -> tuple[str, NullTest]:
+    """The layer pair whose tested score is the highest, and its test, found apart from the report."""
+    found = {key: value_of for key in made.grid if isinstance(value_of := _test_at(made, key, measure, null), NullTest)}
+    key = max(found, key=lambda key: found[key].score)
+    return key, found[key]
+
+
+def _test_at(made: Results, key: str, measure: str, null: str) -> object:
+    found = made.grid[key].measures[measure]
+    return found.nulls[null] if isinstance(found, Score) else None
+
+
+def test_the_best_of_the_grid_is_one_cell_with_its_own_score():
+    """A null that matches again tests another score: the best by it was printed under the best by the other."""
+    changes = {"0x2": 0.21, "1x2": 0.48}
+    made = changed(
+        results(),
+        {f"grid.{key}.measures.rsa.nulls.rematch.score": score for key, score in changes.items()}
+        | {"grid.0x2.measures.rsa.score": 0.9, "summary.rsa.best_layer_pair": "0x2", "summary.rsa.best_score": 0.9},
+    )
+    row = tables(sections.grid_tests_section(made))[0][2]
+    assert (row["null"], row["best layer pair"], row["its score"]) == ("rematch", "1x2", "0.480")
+    assert row["score of"] == "strongest pairs"
+    test = score_at(made, "1x2", "rsa").nulls["rematch"]
+    assert row["its null mean"] == show(value_at(test, "mean"))
+    of_page = headline_rows(made).rows[0]
+    assert of_page[1] == "0x2"
+    assert f"1x2: 0.480, null {value_at(test, 'mean'):.3f}" in str(of_page[-1])
 
 
 def test_controls_show_selves_kinds_and_halves():
     made = results()
     selves, kinds, seeds, halves = tables(sections.controls_section(made))
-    assert [(row["SAE and its other seeds"], row["RSA, Spearman"]) for row in seeds] == [
-        ("small/1", "0.7113 to 0.7335")
-    ]
-    assert selves[0]["found themselves"] == "99.87%"
+    assert [(row["SAE and its other seeds"], row["RSA, Spearman"]) for row in seeds] == [("small/1", "0.711 to 0.734")]
+    assert selves[0]["found themselves"] == "99.9%"
     assert (selves[0]["RSA, Spearman"], selves[0]["SVCCA, first component (as published)"]) == ("1", "-")
     assert [(row["kind"], row["pair"]) for row in kinds] == [
         ("floor", "untrained"),
@@ -173,7 +205,7 @@ def test_every_span_cell_is_shown_with_scores_or_reasons():
 def test_streams_are_shown_as_they_are_and_within_tokens_with_reasons():
     made = results()
     assert made.streams
-    text = sections.streams_section(made.streams)
+    text = sections.streams_section(made.streams, 1234)
     rows = tables(text)[0]
     assert "at 40,178 positions of 224 documents (RSA at 2,000 of them)" in text
     assert "611 positions whose token occurs only once" in text

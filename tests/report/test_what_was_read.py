@@ -8,11 +8,11 @@ import pytest
 
 from semconv.report import sections
 from semconv.report.page import page
+from semconv.report.shown import show
 from semconv.report.what_was_read import remark_lines, sae_rows, stream_in_words, text_lines
 from semconv.results.claims import value_at
 from semconv.results.schema import NotCounted, Reason
 from semconv.suite.hooks import STREAMS
-from semconv.system.markdown import show
 from tests._helpers.made_up import changed, read_by_b, results
 from tests._helpers.made_up_page import tables
 
@@ -136,9 +136,9 @@ def test_a_row_for_every_sae():
     assert rows[1]["stream"] == "head 3 of the attention of block 1"
     assert (
         rows[1]["variance explained"]
-        == f"{show(value_at(made, 'model_a.saes.1.fit.explained_variance'))} (0.9877 with sinks)"
+        == f"{show(value_at(made, 'model_a.saes.1.fit.explained_variance'))} (0.988 with sinks)"
     )
-    assert rows[1]["attention sinks"] == "1,234 (66.66% of the squared norm)"
+    assert rows[1]["attention sinks"] == "1,234 (66.7% of the squared norm)"
     assert rows[1]["loss recovered"] is rows[2]["loss recovered"] is rows[2]["variance explained"] is None
     assert rows[2]["kind"] == "skip transcoder that predicts what the MLP of block 2 adds"
     assert rows[4]["variance explained"] == value_at(made, "read.controls.untrained.a.explained_variance")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import json
 import os
 import re
@@ -19,7 +20,13 @@ import sbom as sbom_script
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-cuda.lock")
-OF_ONE_TARGET = ("requirements-page.lock", "requirements-mkl.lock", "requirements-fuzz.lock", "requirements-docs.lock")
+OF_ONE_TARGET = (
+    "requirements-page.lock",
+    "requirements-mkl.lock",
+    "requirements-fuzz.lock",
+    "requirements-docs.lock",
+    "requirements-wheel.lock",
+)
 
 
 def canonical(name: str) -> str:
@@ -71,11 +78,11 @@ def test_every_line_of_a_lock_is_pinned_and_hashed(name: str):
 
 
 def test_nothing_is_installed_but_by_its_hash():
-    """Apart from semconv itself, out of its own tree."""
+    """Apart from semconv itself, out of its own tree, and what its wheel asks for where that is what is tried."""
     for file in (ROOT / "Makefile", ROOT / ".ci/run", *sorted((ROOT / "scripts").rglob("*.sh"))):
         for line in file.read_text().replace("\\\n", " ").splitlines():
             if re.search(r"-m pip (install|download)\b", line) and not re.search(
-                r"--editable \.|--dry-run|/semconv-\*\.whl", line
+                r"--editable \.|--dry-run|/semconv-\*\.whl|\$\{wheel\}\[models\]", line
             ):
                 assert "--require-hashes" in line, f"{file.name}: {line.strip()}"
     assert {path.name for path in ROOT.glob("requirements*.lock")} == {*LOCKS, *OF_ONE_TARGET}
@@ -93,7 +100,9 @@ def test_locks_do_not_overlap_and_what_runs_holds_no_tools():
 
 def test_what_runs_is_locked():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + project["optional-dependencies"]["models"]
+    needed = [one for one in importlib.metadata.requires("semconv") or [] if "extra ==" not in one]
+    assert any(one.startswith("torch==") for one in needed)
+    asked = needed + project["optional-dependencies"]["models"]
     names = {canonical(re.split(r"[<>=!~\[; ]", requirement)[0]) for requirement in asked}
     assert names <= set(locked("requirements.lock"))
     corpus = tomllib.loads((ROOT / "semconv/suites/mini.toml").read_text())["corpus"]["packages"]

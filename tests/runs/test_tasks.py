@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import semconv.runs.run
 from semconv.runs.reservations import Reservations, Shard, sharing
 from semconv.runs.shelf import Shelf
 from semconv.runs.task_cache import TaskCache
-from semconv.runs.tasks import Task, Workplace, in_tiles
+from semconv.runs.tasks import Task, Took, Workplace, in_tiles
 from semconv.study.facts import NoFacts
 from semconv.suite.config import load_suite
 from semconv.system.errors import InputError
@@ -206,3 +206,26 @@ def test_a_run_leaves_what_is_not_held_to_the_tasks(
     monkeypatch.setattr(semconv.runs.run, "free_memory", lambda device: 1000 if memory else 1200)
     shelf = semconv.runs.run.Run(load_suite("mini"), tmp_path, memory=memory).workplace().shelf
     assert (shelf.most, shelf.beside) == (memory or 600, beside)
+
+
+def test_seconds_are_counted_by_kind_of_the_tasks_that_were_done_here(tmp_path: Path):
+    def slow(a: int, b: int) -> Number:
+        time.sleep(0.01)
+        return product(a, b)
+
+    tasks = grid(2, slow)
+    tasks[3] = replace(tasks[3], kind="one of its own")
+    first = Workplace(TaskCache(tmp_path))
+    first.run(tasks[:1], lambda *_: None, "products")
+    first.run(tasks[1:], lambda *_: None, "products")
+    assert {kind: (took.done, took.tasks) for kind, took in first.took.items()} == {
+        "products": (3, 3),
+        "one of its own": (1, 1),
+    }
+    assert first.took["products"].seconds >= 0.03
+    again = Workplace(TaskCache(tmp_path))
+    again.run(tasks, lambda *_: None, "products")
+    assert again.took["products"] == Took(0.0, 0, 3)
+    unnamed = Workplace(TaskCache(tmp_path / "1"))
+    unnamed.run(tasks[:1], lambda *_: None)
+    assert unnamed.took == {}

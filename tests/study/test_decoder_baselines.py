@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,20 +12,24 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
+import semconv.study.decoder_baselines
 from semconv.compare.stitching import PENALTIES
 from semconv.results.schema import BaselineScore, NullTest, Reason, Stitched
+from semconv.runs.task_cache import FinishedTasks
 from semconv.statistics.permutation import permutation_ids
 from semconv.statistics.resampling import document_shift
 from semconv.statistics.sampled_text import SampledText, sample_text
 from semconv.study.decoder_baselines import GIVEN, observe_best_r, observe_partial
-from semconv.study.observations import Observations
+from semconv.study.observations import Observations, RematchChunk
+from semconv.study.observe_pair import rematch_chunk
 from semconv.study.sides import Side
 from semconv.study.stitching import Split, StitchedStream, Stitching
-from semconv.study.stream_observations import DecoderObservations, StitchObservation
+from semconv.study.stream_observations import BestRObservation, DecoderObservations, StitchObservation
 from semconv.study.streams import PreparedStream, StoredStream, StreamSettings, compare_streams
 from semconv.study.tell_streams import tell_streams
 from semconv.suite.config import StreamsConfig
 from tests._helpers.worlds import make_world
+from tests.conftest import requires_models
 
 WORLD = make_world(3)
 SAMPLE = sample_text((WORLD.blocks, WORLD.blocks), None, 10_000, seed=1)
@@ -218,7 +223,7 @@ def test_partial_rsa_says_why_there_is_none():
 
 
 def test_the_best_r_is_that_of_all_correlations():
-    found = observe_best_r(WORLD.settings(), 3, WORLD.a, WORLD.b)
+    found = observe_best_r(WORLD.settings(), 3, np.zeros((2, 0)), WORLD.a, WORLD.b)
     x, y = (side.acts.to_dense().double().numpy() for side in (WORLD.a, WORLD.b))
     for number, shift in enumerate([0, *(document_shift(WORLD.starts, 5, i) for i in range(3))]):
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -229,13 +234,33 @@ def test_the_best_r_is_that_of_all_correlations():
     assert (found.facts.vary_a, found.facts.vary_b) == (30, 34)
 
 
+def test_shifts_that_rematch_has_matched_are_not_matched_again_for_the_best_r(monkeypatch: pytest.MonkeyPatch):
+    study, none = WORLD.settings(), np.zeros((2, 0))
+    whole = observe_best_r(study, 5, none, WORLD.a, WORLD.b)
+    known = rematch_chunk(study, WORLD.a, WORLD.b, range(5), 10).best_r
+    assert (observe_best_r(study, 5, known[:, :3], WORLD.a, WORLD.b).shifted == whole.shifted).all()  # to the last bit
+    monkeypatch.setattr(semconv.study.decoder_baselines, "shifted_best_r", None)  # and none is drawn beyond them
+    assert (observe_best_r(study, 5, known, WORLD.a, WORLD.b).shifted == whole.shifted).all()
+
+
+@pytest.mark.slow
+@requires_models
+def test_a_run_has_the_best_r_of_its_shifts_once(tiny_run: Path):
+    kept = FinishedTasks(tiny_run / "tasks")
+    for key in ("0x2", "1x2"):
+        drawn = kept.read_as(RematchChunk, f"grid.{key}.rematch.0").best_r
+        found = kept.read_as(BestRObservation, f"best-r.{key}").shifted
+        assert (drawn.shape, found.shape) == ((2, 5), (2, 3))  # n_rematch, streams.draws
+        assert (found == drawn[:, :3]).all()
+
+
 def test_baselines_are_told_beside_their_nulls():
     (X, Y), settings, study = streams(), settings_of(), WORLD.settings()
     nothing = {"logit_lens": "no head", "embedding": "none"}
     found = DecoderObservations(
         stitched(X, Y),
         observe_partial(study, (lambda: nothing, lambda: nothing), PAIRS, 19, WORLD.a, WORLD.b),
-        observe_best_r(study, 4, WORLD.a, WORLD.b),
+        observe_best_r(study, 4, np.zeros((2, 0)), WORLD.a, WORLD.b),
     )
     prepared = [
         PreparedStream(StoredStream(n, n, v.shape, lambda v=v: torch.from_numpy(v)), settings).read()

@@ -65,7 +65,7 @@ def rolled(config: MatchConfig, number: int) -> tuple[int, int, list[float]]:
 )
 def test_rematch_equals_rolling_the_dense_activations(changes: dict[str, Any]):
     config = replace(MATCH, min_r=0.05, **changes)
-    passed, ranked = rematch(WORLD.a, WORLD.b, config, WORLD.starts, 3, range(6))
+    passed, ranked, _ = rematch(WORLD.a, WORLD.b, config, WORLD.starts, 3, range(6))
     wanted = [rolled(config, number) for number in range(6)]
     assert passed.tolist() == [one[0] for one in wanted]
     assert [pairs[0].tolist() for pairs in ranked] == [one[1] for one in wanted]
@@ -75,7 +75,7 @@ def test_rematch_equals_rolling_the_dense_activations(changes: dict[str, Any]):
 
 
 def test_rematch_does_not_depend_on_which_shifts_are_drawn_together():
-    passed, ranked = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(7))
+    passed, ranked, _ = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(7))
     parts = [rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, n) for n in ([5, 6], [0, 1, 2], [3, 4])]
     assert np.concatenate([parts[i][0] for i in (1, 2, 0)]).tolist() == passed.tolist()
     together = [pairs for i in (1, 2, 0) for pairs in parts[i][1]]
@@ -98,7 +98,7 @@ def test_the_ranked_pairs_of_the_true_text_are_those_without_filters_by_falling_
 
 def test_a_draw_that_a_measure_refuses_is_nan():
     knn = make_measures(["mutual_knn", "rsa"], knn_k=10)
-    _, ranked = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(3))
+    _, ranked, _ = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(3))
     scores = np.stack([score_strongest(knn, WORLD.a, WORLD.b, pairs, 6) for pairs in ranked])
     assert np.isnan(scores[:, 0]).all()
     assert np.isfinite(scores[:, 1]).all()
@@ -106,7 +106,7 @@ def test_a_draw_that_a_measure_refuses_is_nan():
 
 def test_shared_text_is_what_a_shift_breaks():
     found = best_matches(WORLD.a.acts, WORLD.b.acts).b_to_a.r[:, 0].numpy()
-    passed, _ = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(10))
+    passed, *_ = rematch(WORLD.a, WORLD.b, MATCH, WORLD.starts, 3, range(10))
     shifted = [document_shift(WORLD.starts, 3, number) > 0 for number in range(10)]
     assert (found > 0.1).sum() > 20
     assert any(shifted)
@@ -146,7 +146,7 @@ def test_same_token_is_matching_again_after_an_exchange_of_dense_rows(without_st
     config = replace(config, without_strongest=without_strongest)
     swaps = TokenSwaps.of(WORLD.blocks)
     draws = swaps.draws(3, range(6))
-    passed, ranked = swapped(WORLD.a, WORLD.b, config, draws)
+    passed, ranked, _ = swapped(WORLD.a, WORLD.b, config, draws)
     wanted = [exchanged(draw, config) for draw in draws]
     assert passed.tolist() == [one[0] for one in wanted]
     assert [sorted(zip(*map(np.ndarray.tolist, pairs), strict=True)) for pairs in ranked] == [
@@ -163,7 +163,7 @@ def test_a_shift_leaves_out_the_strongest_positions_of_the_shifted_text():
     config = replace(MATCH, min_r=0.02, need_shared_token=False, without_strongest=3, min_activations=0)
     shift = document_shift(WORLD.starts, 3, 1)
     positions = (np.arange(WORLD.a.n_tokens) + shift) % WORLD.a.n_tokens
-    passed, _ = rematch(WORLD.a, WORLD.b, replace(config, min_documents=0), WORLD.starts, 3, [1])
+    passed, *_ = rematch(WORLD.a, WORLD.b, replace(config, min_documents=0), WORLD.starts, 3, [1])
     assert passed.tolist() == [exchanged(positions, config)[0]]
 
 

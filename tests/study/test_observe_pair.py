@@ -99,7 +99,7 @@ def test_study_with_rematch_adds_that_null_and_changes_nothing_else(tmp_path: Pa
     settings = WORLD.settings(n_rematch=10)
     studied = study(settings, tmp_path / "1", WORLD.a, WORLD.b)
     pair = studied.pair
-    passed, ranked = rematch(WORLD.a, WORLD.b, settings.match, WORLD.starts, 5, range(10))
+    passed, ranked, _ = rematch(WORLD.a, WORLD.b, settings.match, WORLD.starts, 5, range(10))
     observed = ranked_pairs(best_matches(WORLD.a.acts, WORLD.b.acts), WORLD.a, WORLD.b, settings.match)
     n = min(pair.pairs, len(observed[0]), *(len(pairs[0]) for pairs in ranked))
     scores = np.stack([score_strongest(settings.measures, WORLD.a, WORLD.b, pairs, n) for pairs in ranked])
@@ -263,7 +263,7 @@ def test_a_suite_may_draw_both_nulls_that_match_again(tmp_path: Path, monkeypatc
     settings = WORLD.settings(n_rematch=5, n_same_token=6)
     studied = study(settings, tmp_path / "1", WORLD.a, WORLD.b)
     draws = settings.swaps["same_token"].draws(5, range(6))
-    passed, ranked = swapped(WORLD.a, WORLD.b, settings.match, draws)
+    passed, ranked, _ = swapped(WORLD.a, WORLD.b, settings.match, draws)
     counts, n = studied.pair.same_token, studied.observed.matched_again["same_token"].n
     assert counts == RematchCounts(
         pairs_mean=passed.mean(),

@@ -117,14 +117,14 @@ def test_what_is_warned_of(change: Change, told: list[str]):
 
 def test_the_verdict_leaves_out_a_floor_that_is_none():
     made = results(0.34, 4.0, 0.61, 9.0)
-    assert "by 0 of 2 measures" in floor_verdict(made)
+    assert "They do not score higher by RSA" in floor_verdict(made)
     fair, strongest = made.controls.pairs["untrained"], made.controls.strongest["untrained"]
     unfair = replace(fair, trained_saes=True)
     made = changed(made, {"controls.pairs.untrained": unfair})
     assert floor_verdict(made).startswith("No untrained twin was compared")
     assert ("floor", "untrained (SAEs of the trained models)", unfair) in control_rows(made)
     made = changed(made, {"controls.pairs.z": fair, "controls.strongest": {"z": strongest}})
-    assert "by 0 of 2 measures" in floor_verdict(made)
+    assert "They do not score higher by RSA" in floor_verdict(made)
 
 
 def test_warnings_stand_first_in_report_and_page(tmp_path: Path):

@@ -93,6 +93,14 @@ class Model(Part):
     """SHA-256 of its files, where they lie in a folder of the user's own."""
     bidirectional: bool | None = left_out()
     """True for a model whose activations at a token depend on the text after it."""
+    family: str | None = left_out()
+    """Its architecture, as its config names it."""
+    blocks: Count | None = left_out()
+    """Transformer blocks that it has, whether they are compared or not."""
+    width: Count | None = left_out()
+    """Numbers in the vector of its residual stream."""
+    parameters: Count | None = left_out()
+    """Numbers in its weights."""
     saes: dict[str, Sae]
     """Label -> SAE."""
 
@@ -167,6 +175,8 @@ class Sinks(Part):
 class Corpus(TextRead):
     """The text, as model A reads it."""
 
+    origin: str | None = left_out()
+    """Where the text comes from, in words."""
     n_documents: Count
     """Documents in what is compared."""
     n_spans: Count | None

@@ -1,0 +1,187 @@
+"""A few feature pairs that a reader can look at, out of any number, and what to know of the tokens of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from semconv.report.result_values import names_of
+from semconv.report.shown import percent, table
+from semconv.results.schema import Results
+from semconv.runs.pairs_table import pair_batches
+from semconv.system.harmless_text import no_markup, visible
+
+SHOWN = 10
+"""Pairs of every table."""
+_NAMED = 3  # tokens of the first pairs that are named
+_COLUMNS = (
+    *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r", "r_within_token"),
+    *("top_tokens_a", "top_tokens_b"),
+)
+
+
+class PairShown(NamedTuple):
+    """A feature pair of a table."""
+
+    r: float
+    within: float | None
+    sae_a: str
+    feature_a: int
+    tokens_a: tuple[str, ...]
+    sae_b: str
+    feature_b: int
+    tokens_b: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FirstPairs:
+    """What `pairs.parquet` holds, as far as a reader sees it at once.
+
+    Attributes:
+        total: feature pairs.
+        one_token: pairs all of whose top tokens, of both features, are one and the same token.
+        strongest: of highest r.
+        beyond: of highest r within tokens, among those of more than one top token.
+        doubtful: of which least of r is left within tokens, the largest difference first.
+    """
+
+    total: int
+    one_token: int
+    strongest: tuple[PairShown, ...]
+    beyond: tuple[PairShown, ...]
+    doubtful: tuple[PairShown, ...]
+
+    @classmethod
+    def of_run(cls, folder: Path) -> FirstPairs | None:
+        """Reads the pairs of a run piece by piece; None where it keeps none.
+
+        Raises:
+            InputError: the table is damaged.
+        """
+        if not (folder / "pairs.parquet").exists():
+            return None
+        return cls.of_tables(pair_batches(folder, _COLUMNS))
+
+    @classmethod
+    def of_tables(cls, tables: Any) -> FirstPairs:
+        """Returns those of pyarrow tables with the columns of `pairs.parquet`."""
+        total = one_token = 0
+        found: dict[str, list[tuple[float, PairShown]]] = {"strongest": [], "beyond": [], "doubtful": []}
+        for piece in tables:
+            same, r = _one_token(piece), _numbers(piece, "r")
+            within = _numbers(piece, "r_within_token")
+            total, one_token = total + len(r), one_token + int(same.sum())
+            keys = {"strongest": r, "beyond": np.where(same, np.nan, within), "doubtful": r - within}
+            for name, key in keys.items():
+                found[name] = _best([*found[name], *_first(piece, key)])
+        return cls(total, one_token, **{name: tuple(pair for _, pair in pairs) for name, pairs in found.items()})
+
+    @property
+    def note(self) -> str:
+        """How many pairs have a single distinct top token, and why such pairs come first; empty without pairs."""
+        if not self.total:
+            return ""
+        named = Counter(_seen(pair.tokens_a[0]) for pair in self.strongest if pair.tokens_a).most_common(_NAMED)
+        such = ", ".join(f"`{token}`" for token, _ in named if "`" not in token)
+        first = f", and so the pairs of highest r are of common words and signs such as {such}" if such else ""
+        return (
+            f"In {self.one_token:,} of {self.total:,} pairs ({percent(self.one_token / self.total)}) all top tokens of "
+            "both features are one and the same token. The stop tokens that a filter drops are punctuation and control "
+            f"tokens only{first}. r within tokens does not count that both features fire on the same token."
+        )
+
+    def sections(self, results: Results) -> list[str]:
+        """Returns the note and the tables as Markdown; empty without pairs."""
+        if not self.total:
+            return []
+        parts = [no_markup(self.note), "The pairs of highest r:", _table(results, self.strongest)]
+        if self.beyond:
+            said = (
+                "The pairs of highest r within tokens among those of more than one top token, which agree in more than "
+            )
+            parts += [said + "the token that is read:", _table(results, self.beyond)]
+        if self.doubtful:
+            said = "Pairs to doubt, of whose r least is left within tokens: they may agree in the token alone:"
+            parts += [said, _table(results, self.doubtful)]
+        return parts
+
+
+def _numbers(piece: Any, name: str) -> Float[ndarray, " n"]:
+    return piece[name].to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _one_token(piece: Any) -> Bool[ndarray, " n"]:
+    """Returns whether all top tokens of both features of a pair are one and the same."""
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute
+    same, firsts = np.ones(piece.num_rows, dtype=bool), list[Any]()
+    for name in ("top_tokens_a", "top_tokens_b"):
+        lists = piece[name].combine_chunks()
+        lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+        values = pc.list_flatten(lists)
+        starts = np.concatenate([[0], np.cumsum(lengths)])[:-1].astype(np.int64)
+        some = lengths > 0
+        first = values.take(np.repeat(starts[some], lengths[some]))
+        equal = pc.equal(values, first).fill_null(False).to_numpy(zero_copy_only=False)
+        differ = np.bincount(np.repeat(np.arange(len(lengths)), lengths), weights=~equal, minlength=len(lengths))
+        same &= some & (differ == 0)
+        firsts.append((values, starts))
+    where = np.flatnonzero(same)
+    (values_a, starts_a), (values_b, starts_b) = firsts
+    alike = pc.equal(values_a.take(starts_a[where]), values_b.take(starts_b[where])).fill_null(False)
+    same[where] = alike.to_numpy(zero_copy_only=False)
+    return same
+
+
+def _first(piece: Any, key: Float[ndarray, " n"]) -> list[tuple[float, PairShown]]:
+    """Returns the rows of the largest keys, with them."""
+    known = np.flatnonzero(~np.isnan(key))
+    places = known[np.argsort(-key[known], kind="stable")[:SHOWN]]
+    rows = piece.take(places).to_pylist()
+    return [(float(key[place]), _shown(row)) for place, row in zip(places, rows, strict=True)]
+
+
+def _best(found: list[tuple[float, PairShown]]) -> list[tuple[float, PairShown]]:
+    return sorted(found, key=lambda one: (-one[0], one[1].sae_a, one[1].sae_b, one[1].feature_a, one[1].feature_b))[
+        :SHOWN
+    ]
+
+
+def _shown(row: dict[str, Any]) -> PairShown:
+    a, b = ((row[f"sae_{side}"], row[f"feature_{side}"], tuple(row[f"top_tokens_{side}"] or ())) for side in "ab")
+    return PairShown(row["r"], row["r_within_token"], *a, *b)
+
+
+def _seen(token: str) -> str:
+    return visible(token).strip() or visible(token)
+
+
+def _table(results: Results, pairs: Sequence[PairShown]) -> str:
+    a, b = names_of(results)
+    header = ["r", "r within tokens", f"{a}: layer, feature", "top tokens", f"{b}: layer, feature", "top tokens"]
+    rows = [
+        [
+            f"{pair.r:.3f}",
+            None if pair.within is None else f"{pair.within:.2f}",
+            f"{no_markup(pair.sae_a)}, #{pair.feature_a}",
+            _tokens(pair.tokens_a),
+            f"{no_markup(pair.sae_b)}, #{pair.feature_b}",
+            _tokens(pair.tokens_b),
+        ]
+        for pair in pairs
+    ]
+    return table(header, rows)
+
+
+def _tokens(tokens: Sequence[str]) -> str:
+    """Returns the distinct top tokens; nothing in them is markup."""
+    safe = (no_markup(_seen(token)).replace("`", "'") for token in dict.fromkeys(tokens))
+    return ", ".join(token.replace("*", "\\*").replace("_", "\\_") for token in safe)

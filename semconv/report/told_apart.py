@@ -1,0 +1,99 @@
+"""Whether a score is told from its null, is not, or cannot be told with so few draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from semconv.report.result_values import test_of
+from semconv.report.texts import p_told
+from semconv.results.schema import BestOfGrid, NullTest, Results
+from semconv.statistics.permutation import LEVEL
+from semconv.suite.nulls import MATCHED_AGAIN
+
+Told = Literal["above", "no", "cannot tell"]
+"""`above`: q < 0.05. `cannot tell`: the score is above every draw, so that p is the smallest there is, and q is at
+least 0.05 all the same: more draws could tell. `no`: all else."""
+
+MARKS: dict[Told, str] = {"above": "", "no": "n.s.", "cannot tell": "?"}
+"""What stands in a cell of a heat map."""
+MARKS_TEXT = (
+    "n.s.: not significant, q at least 0.05 over the grid; ?: above every draw of the null, and q is at least 0.05 all "
+    "the same, so that with so few draws it cannot be told."
+)
+
+
+def draws_of(results: Results, null: str, stated: int | None = None) -> int:
+    """Returns how many draws of a null there are, or those that a test states of itself."""
+    if stated is not None:
+        return stated
+    settings = results.null
+    again = {"rematch": settings.n_rematch, "same_token": settings.n_same_token, "same_bigram": settings.n_same_bigram}
+    return again[null] or 0 if null in MATCHED_AGAIN else settings.n_permutations
+
+
+def is_smallest(p: float, draws: int | None) -> bool:
+    """Whether p is 1 / (m + 1), the smallest that m draws can give."""
+    return draws is not None and p * (draws + 1) <= 1 + 1e-9
+
+
+def p_of(results: Results, null: str, test: NullTest | BestOfGrid | None) -> float | str | None:
+    """Returns p of a test as tables show it (`p_told`); None where there is no test."""
+    if test is None:
+        return None
+    p_from = test.p_from if isinstance(test, NullTest) else None
+    smallest = p_from != "tail" and is_smallest(test.p, draws_of(results, null, test.draws))
+    return p_told(test.p, test.draws, p_from, smallest)
+
+
+def told_apart(results: Results, null: str, test: NullTest | None) -> Told | None:
+    """Returns whether a score is told from a null over the layer grid; None where it was not tested."""
+    if test is None or test.q is None:
+        return None
+    if test.q < LEVEL:
+        return "above"
+    return "cannot tell" if is_smallest(test.p, draws_of(results, null, test.draws)) else "no"
+
+
+def undecided(results: Results, measure: str, null: str) -> int:
+    """Returns how many layer pairs of the grid are above every draw of a null and cannot be told from it."""
+    tests = (test_of(pair, measure, null) for pair in results.grid.values())
+    return sum(told_apart(results, null, test) == "cannot tell" for test in tests)
+
+
+@dataclass(frozen=True)
+class BestCell:
+    """The layer pair whose score is the highest by what one null tests.
+
+    Attributes:
+        key: of the layer pair.
+        score: its own: that of all pairs, or under a null that matches again that of the strongest.
+        null_mean: of the draws at the same layer pair.
+        tested: the highest score against the highest of each draw; None where that has no p.
+    """
+
+    key: str
+    score: float
+    null_mean: float | None
+    tested: BestOfGrid | None
+
+
+def best_cell(results: Results, measure: str, null: str) -> BestCell | None:
+    """Returns the layer pair of the highest score under a null, None where none was tested.
+
+    The nulls that match again test another score, of the strongest pairs, so it may be another layer pair than that of
+    the highest score of all pairs.
+    """
+    tests = {key: test_of(pair, measure, null) for key, pair in results.grid.items()}
+    known = {key: test for key, test in tests.items() if test is not None}
+    if not known:
+        return None
+    key = max(known, key=lambda key: known[key].score)
+    found = results.summary[measure].nulls.get(null)
+    best = found.best_of_grid if found else None
+    return BestCell(key, known[key].score, known[key].mean, best if isinstance(best, BestOfGrid) else None)
+
+
+def scored_on(null: str) -> str:
+    """Returns which pairs the score of a test is of, in words."""
+    return "strongest pairs" if null in MATCHED_AGAIN else "all pairs"
