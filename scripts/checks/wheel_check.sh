@@ -11,11 +11,12 @@ trap 'rm -rf "$scratch"' EXIT
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 "$scratch/venv/bin/python" -m pip install --quiet "${wheel}[models]"  # as its user would, whatever the index has
 "$scratch/venv/bin/python" -m pip install --quiet --require-hashes --no-deps --target "$scratch/dev" --requirement "$root/requirements-dev.lock"
-mkdir "$scratch/check" "$scratch/home"
+mkdir "$scratch/check" "$scratch/home" "$scratch/tools"
 cp -r "$root/tests" "$root/pyproject.toml" "$scratch/check"
 
 cd "$scratch/check"
-bare=(env -i "PATH=$scratch/venv/bin" "HOME=$scratch/home" "LC_ALL=C.UTF-8")
+find /bin/ /usr/bin/ /usr/sbin/ -maxdepth 1 ! -type d ! -name '*cc*' ! -name '*++*' ! -name '*clang*' -exec ln -sft "$scratch/tools" {} +
+bare=(env -i "PATH=$scratch/venv/bin:$scratch/tools" "HOME=$scratch/home" "LC_ALL=C.UTF-8")
 for tool in cc gcc c++ g++ clang nvcc; do
   if "${bare[@]}" "$scratch/venv/bin/python" -c "import shutil, sys; sys.exit(shutil.which('$tool') is None)"; then
     echo "semconv: $tool is in reach, so that this would show nothing" >&2 && exit 1

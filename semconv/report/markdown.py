@@ -49,7 +49,7 @@ def claims_table(checked: Sequence[Checked]) -> str:
 
 def headline(results: Results) -> str:
     """Returns the answer in three sentences, and a plain line per measure and null, made from the numbers."""
-    lines, (a, b) = [*answer(results).sentences, ""], names_of(results)
+    lines, (a, b) = [*filter(None, answer(results).sentences), ""], names_of(results)
     for name, s in results.summary.items():
         title = title_of(name)
         if s.best_score is None or s.mean_score is None:

@@ -368,8 +368,10 @@ def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -
         found = spans()
         return SpansObservation(SpansFacts(n_spans=len(found), mean_length=float(found.lengths.double().mean())))
 
+    by_r = replace(settings, match=replace(settings.match, by=None))  # a span has no token
+
     def between(a: Side, b: Side) -> PartObservation:
-        return observe_part(settings, settings.measures, a, b, settings.match.min_pairs)
+        return observe_part(by_r, settings.measures, a, b, settings.match.min_pairs)
 
     return [
         Task(of.SPANS_TASK, (), "score", inputs, facts),

@@ -46,7 +46,7 @@ def test_a_pair_of_folders_is_compared(folder: Path):
     assert (results["model_a"]["name"], results["model_b"]["name"]) == ("model_a", "model_b")
     assert (results["null"]["n_rematch"], results["null"]["n_same_token"]) == (3, 2)
     assert "Report: run/report.md" in done.stdout
-    assert "**RSA, Spearman**" in done.stdout
+    assert "- RSA, Spearman: " in done.stdout
     for name in ("pairs.csv", "pairs.parquet"):
         exported = semconv_cli("export", name, "--run", "run", cwd=folder)
         assert exported.stdout == f"{results['grid']['1x2']['pairs']} feature pairs: {name}\n"

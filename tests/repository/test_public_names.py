@@ -21,7 +21,7 @@ COMMANDS = {
     "archive": """--allow --anonymous --out""",
     "bench": """--density --device --features --full --json --k --l0 --out --quick --repeats --stores
 --tokens""",
-    "compare": """--align --batch --bidirectional --bos --column --context --device --json --min-activations
+    "compare": """--align --batch --bidirectional --bos --column --context --device --json --match-by --min-activations
 --memory --min-documents --model-precision --name-a --name-b --out --precision --rematches --rows
 --same-token --sae-a --sae-b --sink-norm --skip-positions --stop-tokens --stores --text --tokenizer
 --tokenizer-b --tokens""",
@@ -51,7 +51,7 @@ controls.model_b.saes.revision controls.model_b.saes.sae_id controls.model_b.tra
 controls.model_b.untrained_seed controls.name corpus.bos corpus.column corpus.context corpus.files corpus.kind
 corpus.max_tokens corpus.packages corpus.path corpus.revision corpus.rows corpus.skip_positions corpus.split
 corpus.text_sha256 corpus.tokenizer corpus.tokenizer_revision corpus.tokens_sha256 description encode.batch
-encode.dtype encode.model_precision encode.precision encode.shard_tokens match.candidates match.min_activations
+encode.dtype encode.model_precision encode.precision encode.shard_tokens match.by match.candidates match.min_activations
 match.min_documents match.min_pairs match.min_r match.need_shared_token match.one_to_one match.separate_halves
 match.sink_norm match.stop_tokens match.strategy match.strongest match.top_tokens match.without_strongest
 model_a.bidirectional model_a.name model_a.path model_a.revision model_a.saes.hook model_a.saes.loader
