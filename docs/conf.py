@@ -37,7 +37,7 @@ version = release = semconv.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 NAVIGATION = {
-    "Use": ["artifact", "docs/your-own-models", "docs/real-model", "docs/glossary"],
+    "Use": ["artifact", "docs/your-own-models", "docs/real-model", "docs/explorer", "docs/glossary"],
     "How it works": ["docs/statistics", "docs/related-work", "docs/architecture", "docs/security"],
     "Speed": ["docs/benchmarks", "docs/rehearsal", "docs/cuda", "docs/cuda_resources"],
     "Reference": ["docs/api/semconv", "docs/api/semconv.compare", "docs/api/packages"],

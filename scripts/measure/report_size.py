@@ -1,12 +1,14 @@
 """What the report of a large run takes: seconds, memory, and the bytes of its files.
 
-    python scripts/measure/report_size.py --out /tmp/large [--layers 26x42] [--pairs 4000]
+    python scripts/measure/report_size.py --out /tmp/large [--layers 26x42] [--pairs 5000] [--browser]
 
 Writes a run folder with made-up numbers: the results of the reference run in expected/mini, repeated over a grid of so
-many layers, every float another one; so many feature pairs of every layer pair, with top tokens; four contexts of every
-feature; and all draws of the nulls. Decoder rows and finished tasks, which no report reads, are not made. Then
-`semconv report` writes the report in a process of its own, one thread. Prints Markdown; --keep leaves the folder. Linux
-only, for the peak memory is read from /proc.
+many layers, every float another one; so many feature pairs of every layer pair, with top tokens, text of 100 of them,
+and all else that is shown of them; every feature of every SAE; and all draws of the nulls. Words are as frequent as in
+text (Zipf). Decoder rows and finished tasks are not made. Then
+`semconv report` writes the report in a process of its own, one thread. With --browser the page is opened in headless
+Chromium, from the disk, all pairs are read from its folder, and searches are timed (needs what `make page-check`
+installs). Prints Markdown; --keep leaves the folder. Linux only, for the peak memory is read from /proc.
 """
 
 from __future__ import annotations
@@ -19,29 +21,37 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
+from jaxtyping import Int
+from numpy import ndarray
 
+from semconv.matching.examples import BANDS, BEFORE, MOST_OF_BAND, WIDTH
 from semconv.matching.influence import INFLUENCES
+from semconv.pipeline.shown import LEAST_WITH_TEXT
 from semconv.results.read import read_results
+from semconv.runs.best_r_table import BestR, write_best_r
 from semconv.runs.crate import write_crate
 from semconv.runs.pairs_table import MatchedPairs, write_pairs
+from semconv.study.shown_pairs import BINS
 from semconv.suite.sae_labels import pair_key
 from semconv.system.errors import InputError
 from semconv.system.files import write_json, write_tensors
 from semconv.system.markdown import table
 from semconv.system.parquet import write_tables
 from semconv.system.shape import plain
-from semconv.text.contexts import N_CONTEXTS, contexts_schema
+from semconv.text.feature_table import PARTS, SaeFeatures, write_features
+from semconv.text.shared_contexts import shared_contexts_schema
 from semconv.text.top_tokens import TopTokens
 
 REFERENCE = Path(__file__).parents[2] / "expected" / "mini"
 FEATURES = 16_384
-_TEXTS = 500  # different contexts
+VOCABULARY, TOP = 50_000, 10
 _PAIRING = ("shuffle", "frequency")  # the other nulls have draws of their own number
 
 
@@ -95,55 +105,104 @@ def write_draws(folder: Path, results: dict[str, Any]) -> None:
     write_tensors(folder / "nulls.safetensors", tensors)
 
 
+def drawn_words(rng: np.random.Generator, shape: tuple[int, ...]) -> Int[ndarray, ...]:
+    """Returns numbers of words, int32, the n-th about as often as 1 / n."""
+    return (VOCABULARY ** rng.random(shape)).astype(np.int32) - 1
+
+
+def top_tokens(count: int) -> list[TopTokens]:
+    """Returns the top tokens of the features of so many SAEs."""
+    rng, texts, none = np.random.default_rng(1), tuple(f"word{n}" for n in range(VOCABULARY)), np.zeros(FEATURES, bool)
+    shape = FEATURES, TOP
+    return [TopTokens(drawn_words(rng, shape), none, texts, ()) for _ in range(count)]
+
+
 def layer_pairs(layers: tuple[int, int], pairs: int) -> Iterator[MatchedPairs]:
     """Gives the feature pairs of every layer pair, one after the other."""
-    rng, texts, none = np.random.default_rng(1), tuple(f"word{n}" for n in range(4096)), np.zeros(FEATURES, bool)
-    for a in range(layers[0]):
-        for b in range(layers[1]):
-            tokens = [
-                TopTokens(rng.integers(len(texts), size=(FEATURES, 10), dtype=np.int32), none, texts, ()) for _ in "ab"
-            ]
-            one, other = (np.sort(rng.choice(FEATURES, pairs, replace=False)) for _ in "ab")
-            yield MatchedPairs(
-                layer_a=a,
-                layer_b=b,
-                sae_a=str(a),
-                sae_b=str(b),
-                a=rng.permutation(one),
-                b=other,
-                r=rng.uniform(0.1, 1, pairs),
-                influence=rng.uniform(0, 1, (pairs, len(INFLUENCES))),
-                tokens_a=tokens[0],
-                tokens_b=tokens[1],
-                neuronpedia_a=f"gemma-2-2b/{a}-gemmascope-res-16k",
-                neuronpedia_b=f"gemma-2-9b/{b}-gemmascope-res-16k",
+    rng, tokens = np.random.default_rng(2), [top_tokens(count) for count in layers]
+    for a, b in product(*map(range, layers)):
+        one, other = (np.sort(rng.choice(FEATURES, pairs, replace=False)) for _ in "ab")
+        active = rng.integers(100, 5000, (2, pairs))
+        none = np.full(pairs, None, dtype=object)
+        none[: pairs // 10] = [["Time"]] * (pairs // 10)
+        yield MatchedPairs(
+            layer_a=a,
+            layer_b=b,
+            sae_a=str(a),
+            sae_b=str(b),
+            a=rng.permutation(one),
+            b=other,
+            r=rng.uniform(0.1, 1, pairs),
+            influence=rng.uniform(0, 1, (pairs, len(INFLUENCES))),
+            tokens_a=tokens[0][a],
+            tokens_b=tokens[1][b],
+            neuronpedia_a=f"gemma-2-2b/{a}-gemmascope-res-16k",
+            neuronpedia_b=f"gemma-2-9b/{b}-gemmascope-res-16k",
+            details={
+                "active_a": active[0],
+                "active_b": active[1],
+                "active_both": rng.integers(1, 100, pairs),
+                "mutual": rng.random(pairs) < 0.7,
+                "next_a": rng.integers(FEATURES, size=pairs),
+                "next_r_a": rng.uniform(0, 0.5, pairs),
+                "next_b": rng.integers(FEATURES, size=pairs),
+                "next_r_b": rng.uniform(0, 0.5, pairs),
+                "categories_a": none,
+                "categories_b": none[::-1],
+            },
+        )
+
+
+def sae_features(layers: tuple[int, int]) -> Iterator[SaeFeatures]:
+    """Gives the features of every SAE."""
+    rng = np.random.default_rng(3)
+    sides: tuple[tuple[Literal["a", "b"], int, int], ...] = (("a", *layers[::-1]), ("b", *layers))
+    for side, other, count in sides:
+        for layer, tokens in enumerate(top_tokens(count)):
+            yield SaeFeatures(
+                side=side,
+                layer=layer,
+                sae=str(layer),
+                highest=rng.uniform(1, 9, FEATURES).astype(np.float32),
+                histogram=rng.integers(0, 500, (FEATURES, PARTS)),
+                paired=rng.random(FEATURES) < 0.9,
+                best_sae=[str(one) for one in rng.integers(other, size=FEATURES).tolist()],
+                best_feature=rng.integers(FEATURES, size=FEATURES),
+                best_r=rng.uniform(0, 0.9, FEATURES),
+                tokens=tokens,
+                neuronpedia=f"model-{side}/{layer}-res-16k",
             )
 
 
-def context_tables(layers: tuple[int, int]) -> Iterator[Any]:
-    """Gives the contexts of all features of every SAE, one SAE after the other."""
-    rng, schema = np.random.default_rng(2), contexts_schema()
-    words = [f"word{n} " for n in range(4096)]
-    before, after = (pa.array(["".join(rng.choice(words, n)) for _ in range(_TEXTS)]) for n in (10, 6))
-    number, n = np.repeat(np.arange(FEATURES), N_CONTEXTS), FEATURES * N_CONTEXTS
-    for side, count in zip("ab", layers, strict=True):
-        for layer in range(count):
-            places = [pa.array(rng.integers(_TEXTS, size=n)) for _ in range(3)]
-            texts = [before.take(places[0]), pa.array(words).take(places[1]), after.take(places[2])]
-            ranks = np.tile(np.arange(N_CONTEXTS, dtype=np.int32), FEATURES)
-            yield pa.table(
-                [
-                    pa.array([side]).take(pa.array(np.zeros(n, np.int64))),
-                    np.full(n, layer, np.int32),
-                    pa.array([str(layer)]).take(pa.array(np.zeros(n, np.int64))),
-                    number,
-                    ranks,
-                    rng.integers(1000, size=n, dtype=np.int32),
-                    *texts,
-                    (8 / (1 + ranks)).astype(np.float32),
-                ],
-                schema=schema,
-            )
+def examples(layers: tuple[int, int], pairs: int) -> Iterator[Any]:
+    """Gives the text of some pairs of every layer pair: eight examples of each."""
+    rng, schema = np.random.default_rng(4), shared_contexts_schema()
+    words = pa.array([f" word{n}" for n in range(VOCABULARY)])
+    some = min(pairs, LEAST_WITH_TEXT)
+    bands = pa.array([band for band, most in zip(BANDS, MOST_OF_BAND, strict=True) for _ in range(most)])
+    n = some * len(bands)
+    ends = np.arange(n + 1, dtype=np.int32) * WIDTH
+    for group in layer_pairs(layers, pairs):
+        pieces = words.take(pa.array(drawn_words(rng, (n * WIDTH,))))
+        of_pieces = [pieces, *(pa.array((rng.integers(36, size=n * WIDTH) // 4 * 4).astype(np.uint8)) for _ in "ab")]
+        columns = [
+            *([one] * n for one in (group.layer_a, group.layer_b, group.sae_a, group.sae_b)),
+            *(np.repeat(one[:some], len(bands)) for one in (group.a, group.b)),
+            bands.take(pa.array(np.tile(np.arange(len(bands)), some))),
+            rng.integers(1000, size=n, dtype=np.int32),
+            np.full(n, BEFORE, np.int32),
+            *(pa.ListArray.from_arrays(ends, values) for values in of_pieces),
+        ]
+        yield pa.table(columns, schema=schema)
+
+
+def best_r(layers: tuple[int, int]) -> Iterator[BestR]:
+    """Gives how r of best partners lies, of every layer pair."""
+    rng = np.random.default_rng(5)
+    for a, b in product(*map(range, layers)):
+        r = np.stack([rng.beta(2, 3, (2, FEATURES)), rng.beta(1, 60, (2, FEATURES))])
+        counts = np.array([[np.histogram(one, BINS, (-1, 1))[0] for one in row] for row in r])
+        yield BestR(layer_a=a, layer_b=b, sae_a=str(a), sae_b=str(b), histograms=counts, means=r.mean(axis=2))
 
 
 def write_run(folder: Path, layers: tuple[int, int], pairs: int) -> None:
@@ -153,7 +212,9 @@ def write_run(folder: Path, layers: tuple[int, int], pairs: int) -> None:
     write_draws(folder, results)
     del results
     write_pairs(folder / "pairs.parquet", layer_pairs(layers, pairs))
-    write_tables(folder / "contexts.parquet", contexts_schema(), context_tables(layers))
+    write_features(folder / "features.parquet", sae_features(layers))
+    write_best_r(folder / "best_r.parquet", best_r(layers))
+    write_tables(folder / "shared_contexts.parquet", shared_contexts_schema(), examples(layers, pairs))
     write_crate(folder, "made-up", (), time.time(), time.time(), {"device": "cpu"})
 
 
@@ -175,11 +236,60 @@ def reported(folder: Path) -> dict[str, float]:
     return {"seconds": seconds, "CPU seconds": usage.ru_utime + usage.ru_stime, "peak memory, MiB": peak / 1024}
 
 
+def searched(page: Path) -> dict[str, float]:
+    """Opens a page from the disk in headless Chromium, reads all its pairs, and returns how long things take."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    options = Options()
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
+        options.add_argument(argument)
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    options.binary_location = str(chromium)
+    browser = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
+
+    def timed(script: str) -> float:
+        """Runs a script that begins a search, and returns how long the page searched."""
+        browser.execute_script(f"document.getElementById('pairs').dataset.ms = ''; {script}")
+        done = "return document.getElementById('pairs').dataset.ms"
+        WebDriverWait(browser, 600, 0.05).until(lambda _: browser.execute_script(done))
+        return float(browser.execute_script(done))
+
+    def typed(**fields: str) -> str:
+        return "".join(
+            f"{{ const f = document.getElementById('{name.replace('_', '-')}'); f.value = '{value}'; "
+            "f.dispatchEvent(new Event('input')); }"
+            for name, value in fields.items()
+        )
+
+    try:
+        browser.get(page.resolve().as_uri())
+        timing = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
+        found = {"page loaded, ms": browser.execute_script(timing)}
+        began = time.monotonic()
+        found["search of a layer pair, ms"] = timed(typed(layer_a="1", layer_b="1"))
+        found["layer pair read from the folder and shown, ms"] = 1000 * (time.monotonic() - began)
+        timed(typed(layer_a="", layer_b=""))
+        began = time.monotonic()
+        found["all pairs, ms"] = timed("document.getElementById('read-all').click()")
+        found["all pairs read from the folder, ms"] = 1000 * (time.monotonic() - began)
+        found["part of a token, all pairs, ms"] = timed(typed(query="word123"))
+        found["regular expression, all pairs, ms"] = timed(typed(mode="regex"))
+        found["feature, all pairs, ms"] = timed(typed(mode="", query="3:123"))
+        found["ordered by another measure, all pairs, ms"] = timed(typed(query="", order="both"))
+        return found
+    finally:
+        browser.quit()
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, required=True, help="folder for the run, new or empty")
     options.add_argument("--layers", default="26x42", help="layers of A x layers of B")
-    options.add_argument("--pairs", type=int, default=4000, help="feature pairs of every layer pair")
+    options.add_argument("--pairs", type=int, default=5000, help="feature pairs of every layer pair")
+    options.add_argument("--browser", action="store_true", help="time searches in headless Chromium")
     options.add_argument("--keep", action="store_true", help="leave the folder")
     given = options.parse_args()
     sizes = given.layers.split("x")
@@ -193,12 +303,19 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         write_run(folder, layers, given.pairs)
-        read = [name for name in ("results.json", "nulls.safetensors", "pairs.parquet", "contexts.parquet")]
+        tables = [f"{name}.parquet" for name in ("pairs", "features", "shared_contexts", "best_r")]
+        read = ["results.json", "nulls.safetensors", *tables]
         rows = [["read", name, f"{(folder / name).stat().st_size / 2**20:,.1f} MiB"] for name in read]
         found = reported(folder)
         written = [folder / "report.md", folder / "index.html", *sorted((folder / "figures").glob("*.png"))]
         rows += [["written", str(one.relative_to(folder)), f"{one.stat().st_size / 2**20:,.1f} MiB"] for one in written]
+        shards = [one.stat().st_size for one in (folder / "explorer").glob("*.js")]
+        rows.append(["written", f"explorer/, {len(shards):,} files", f"{sum(shards) / 2**20:,.1f} MiB"])
         rows += [["took", what, f"{number:,.0f}"] for what, number in found.items()]
+        if given.browser:
+            rows += [
+                ["in Chromium", what, f"{number:,.0f}"] for what, number in searched(folder / "index.html").items()
+            ]
         print(f"{layers[0]} x {layers[1]} layers, {given.pairs:,} feature pairs of each pair of layers; one thread.\n")
         print(table(["", "what", "how much"], rows))
     finally:

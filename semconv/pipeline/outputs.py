@@ -1,71 +1,48 @@
-"""What a run leaves beside its results: matched pairs, their contexts and decoder rows, the draws of the nulls."""
+"""What a run leaves beside its results: matched pairs, what is shown of them, decoder rows, the draws of the nulls."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from semconv.models.decoders import decoder_rows, decoder_shape
 from semconv.models.sources import neuronpedia_id
-from semconv.pipeline.corpus_stage import corpus_of_b, tokenizer_of_corpus
 from semconv.pipeline.encoded_sides import Loaded
-from semconv.runs.pairs_table import MatchedPairs, PairLenses, write_pairs
+from semconv.pipeline.shown import Name, of_sides, paired, write_shown
+from semconv.runs.pairs_table import MatchedPairs, PairLenses
 from semconv.runs.run import Run
-from semconv.runs.tasks import Task, Workplace
+from semconv.runs.tasks import Workplace
 from semconv.statistics.stopping import stopping_of
-from semconv.study.facts import NoFacts
 from semconv.study.function_observations import LensObservation
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded
-from semconv.study.sides import AnySide, Side
 from semconv.study.tell_function import function_agreement
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.files import write_tensors
 from semconv.system.large_tensors import Planned, write_large_tensors
-from semconv.text.contexts import FeaturesToShow, ReadText, strongest, write_contexts
-from semconv.text.top_tokens import token_texts
 
 DECODERS = "decoders.safetensors"
 NULLS = "nulls.safetensors"
-Name = Literal["a", "b"]
-
-
-@dataclass(frozen=True, eq=False)
-class StrongestPlaces:
-    """Where some features are strongest, as `strongest` gives it.
-
-    Attributes:
-        facts: none.
-        positions: int64 [n, k].
-        values: float32 [n, k].
-    """
-
-    facts: NoFacts
-    positions: Int64[ndarray, "n k"]
-    values: Float32[ndarray, "n k"]
 
 
 def write_beside(run: Run, place: Workplace, loaded: Loaded, observations: Observations) -> None:
-    """Writes what belongs to the results: `pairs.parquet`, `contexts.parquet`, decoder rows of pairs, draws of nulls.
+    """Writes what belongs to the results: tables of pairs, features and text, decoder rows of pairs, draws of nulls.
 
     Args:
         run: whose folder it goes to.
-        place: where it is found, and kept, which positions activate the features of the pairs most.
+        place: where what tables show beside the results is found, and kept.
         loaded: everything that was encoded.
         observations: of the study.
     """
     encoded = loaded.encoded
     groups = matched_pairs(run.suite, encoded, observations)
-    write_pairs(run.folder / "pairs.parquet", groups)
-    _write_texts(run, place, loaded, groups)
+    write_shown(run, place, loaded, groups)
     _write_pair_decoders(run, encoded, groups)
     write_nulls(run.folder, null_tensors(observations, run.suite))
 
@@ -101,47 +78,6 @@ def _lenses(encoded: Encoded, found: LensObservation | None) -> PairLenses | Non
     return PairLenses(tokens, encoded.texts, found.agreement[:, 0])
 
 
-def _paired(groups: list[MatchedPairs], name: Name, label: str) -> Int[ndarray, " n"]:
-    """Returns the features of one side that stand in any pair, ascending."""
-    of_saes = [(g.a, g.sae_a) if name == "a" else (g.b, g.sae_b) for g in groups]
-    return np.unique(np.concatenate([found for found, sae in of_saes if sae == label]))
-
-
-def _sides(encoded: Encoded) -> list[tuple[Name, AnySide]]:
-    return [*(("a", side) for side in encoded.sides_a), *(("b", side) for side in encoded.sides_b)]
-
-
-def _write_texts(run: Run, place: Workplace, loaded: Loaded, groups: list[MatchedPairs]) -> None:
-    """Writes `contexts.parquet`: the text that activates the features of the pairs most."""
-    suite, encoded = run.suite, loaded.encoded
-    texts_b = token_texts(tokenizer_of_corpus(corpus_of_b(suite))) if suite.align else encoded.texts
-    spans_a, spans_b = encoded.spans or (None, None)
-    read = {
-        "a": ReadText(loaded.blocks[0], encoded.texts, spans_a),
-        "b": ReadText(loaded.blocks[1], texts_b, spans_b),
-    }
-
-    features = {(name, side.label): _paired(groups, name, side.label) for name, side in _sides(encoded)}
-
-    def task(name: Name, side: AnySide) -> Task:
-        of_pairs = features[name, side.label]
-
-        def make(held: Side) -> StrongestPlaces:
-            return StrongestPlaces(NoFacts(), *strongest(held.acts, of_pairs))
-
-        inputs = [side.store_sha256, of_pairs.tolist()]
-        return Task(f"contexts.{name}.{side.label}", (side,), "match", inputs, make)
-
-    place.run([task(name, side) for name, side in _sides(encoded)], partial(run.progress, "contexts"), "contexts")
-
-    def found(name: Name, side: AnySide) -> FeaturesToShow:
-        kept = place.cache.read_as(StrongestPlaces, f"contexts.{name}.{side.label}")
-        of_pairs = features[name, side.label]
-        return FeaturesToShow(name, side.layer, side.label, of_pairs, kept.positions, kept.values, read[name])
-
-    write_contexts(run.folder / "contexts.parquet", [found(name, side) for name, side in _sides(encoded)])
-
-
 def _write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs]) -> None:
     """Writes the decoder rows of the paired features: `a.SAE.rows` float32 [n, d], `a.SAE.features` int64 [n]."""
     tensors: dict[str, Planned] = {}
@@ -150,8 +86,8 @@ def _write_pair_decoders(run: Run, encoded: Encoded, groups: list[MatchedPairs])
     def rows(file: Path, features: Int[ndarray, " n"]) -> torch.Tensor:
         return torch.from_numpy(decoder_rows(file)[features])
 
-    for name, side in _sides(encoded):
-        features = _paired(groups, name, side.label)
+    for name, side in of_sides(encoded):
+        features = paired(groups, name, side.label)
         file = run.decoder_path(models[name], models[name].by_label[side.label])
         shape = len(features), decoder_shape(file)[1]
         tensors[f"{name}.{side.label}.features"] = Planned(

@@ -49,14 +49,15 @@ AS_STATED = (
     "text, and sources, activity and fit of the SAEs, streams, logit lens and effects, which need the models; matches, "
     "filters, split halves, the draws of frequency and of the nulls that match again, resamples, halves of the pairs, "
     "other seeds, self-matches, controls, published steps, spans, categories and decoder baselines, which need the "
-    "activations; contexts, which need the text; commit, machine and times"
+    "activations; contexts, which need the text; how pairs fire and whom else they match; commit, machine and times"
 )
 """What of an archive cannot be checked without more than it holds."""
 SAMPLED = 8
 """Draws of `shuffle` that are taken again for every measure and pair of SAEs."""
 TOLD = ("report.md", "index.html")
 """Files that show the results, and are written again from them; figures also depend on the machine's fonts."""
-_COPIED = ("suite.json", "claims.toml", "pairs.parquet", "contexts.parquet")
+_TABLES = ("pairs.parquet", "contexts.parquet", "shared_contexts.parquet", "features.parquet", "best_r.parquet")
+_COPIED = ("suite.json", "claims.toml", *_TABLES)
 Draws = dict[str, torch.Tensor]
 """`LAYERS.NULL.MEASURE` -> float64 [m], as in `nulls.safetensors`."""
 

@@ -15,7 +15,10 @@ from semconv.runs.crate import check_entry, listed_files
 from semconv.runs.report_in_crate import list_report
 from semconv.system.files import only_writer
 
-_READ = ("results.json", "claims.toml", "pairs.parquet", "contexts.parquet", "nulls.safetensors")
+_READ = (
+    *("results.json", "claims.toml", "nulls.safetensors", "decoders.safetensors"),
+    *("pairs.parquet", "shared_contexts.parquet", "features.parquet", "best_r.parquet"),
+)
 
 
 @contextmanager

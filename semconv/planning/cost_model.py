@@ -211,6 +211,11 @@ class CostModel:
         k = 0 if self.suite.streams is None else min(n, self.suite.streams.rsa_positions)
         return self.read(stream) + 2 * (d**2 * (2 * n + 10 * d) / _FLOPS + _RANKED * k**2)
 
+    def shown(self, a: PlannedSide, b: PlannedSide) -> float:
+        """Returns what finding what is shown of a layer pair takes: its matches, in the text and under one shift."""
+        shifted = self._line(self.rates.shift, a, b, 1.0) if self.suite.null.n_rematch else 0.0
+        return self._match(a, b) + shifted
+
     def working(self, task: PlannedTask) -> int:
         """Returns the bytes that a task holds beside its sides, at most: what a run keeps free for it."""
         return sum(side.working for side in {side.key: side for side in task.sides}.values())

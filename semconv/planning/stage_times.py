@@ -214,8 +214,10 @@ class StageTimes:
         """Gives the stages after the study: contexts, and the report."""
         sides, rates = [*self.work.sides.of.a, *self.work.sides.of.b], self.rates
         found = [self._model.read(side) + rates.top * side.entries for side in sides]
-        yield StagePlan("contexts", len(sides), sum(found) / min(self.machine.cores, len(sides)))
-        panels = 1 + 5 * len(self.work.suite.compare.measures)
+        of = self.work.sides.of
+        found += [self._model.read(a) + self._model.read(b) + self._model.shown(a, b) for a in of.a for b in of.b]
+        yield StagePlan("contexts", len(found), sum(found) / min(self.machine.cores, len(found)))
+        panels = 2 * (7 + 5 * len(self.work.suite.compare.measures))  # as PNG and as SVG
         yield StagePlan("report", 1, rates.figure * panels)
 
 

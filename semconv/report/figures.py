@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from semconv.report.figure_files import drawing, save
 from semconv.report.function_figure import draw_function
 from semconv.report.function_section import FIGURE as FUNCTION
 from semconv.report.result_values import (
@@ -24,7 +25,6 @@ from semconv.report.result_values import (
 )
 from semconv.report.scales import Ends, ends_with_zero, on_scale, rounded, share_of
 from semconv.results.schema import Results
-from semconv.system.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,18 +150,7 @@ def draw_measure(results: Results, measure: str, path: Path) -> None:
     figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12, y=1 - 0.25 / height)
     figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=10, y=0.15 / height)
     figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=10, x=0.15 / width)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG without a version in the file: the same results give the same bytes.
-
-    `Figure.savefig` would draw it twice.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.set_dpi(150)
-    write_atomically(path, lambda p: FigureCanvasAgg(figure).print_png(p, metadata={"Software": None}))
+    save(figure, path)
 
 
 def draw_controls(results: Results, path: Path) -> None:
@@ -196,17 +185,12 @@ def draw_controls(results: Results, path: Path) -> None:
     if axes.flat[0].get_legend_handles_labels()[0]:
         axes.flat[0].legend(fontsize=7, frameon=False)
     figure.suptitle("What the scores must be read against", fontsize=11)
-    _save(figure, path)
+    save(figure, path)
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
-    """Draws every measure of the results, and the controls, into `folder` as PNG; returns the paths.
-
-    Names are text: a dollar sign in one begins no formula.
-    """
-    import matplotlib as mpl
-
-    with mpl.rc_context({"text.parse_math": False}):
+    """Draws every measure of the results, and the controls, into `folder` as PNG and SVG; returns the PNG files."""
+    with drawing():
         return _write_figures(results, folder)
 
 
@@ -219,5 +203,5 @@ def _write_figures(results: Results, folder: Path) -> list[Path]:
         draw_controls(results, paths[-1])
     if results.function is not None and (figure := draw_function(results, results.function)) is not None:
         paths.append(folder / FUNCTION)
-        _save(figure, paths[-1])
+        save(figure, paths[-1])
     return paths

@@ -168,6 +168,7 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path, pai
         *_optional_sections(results),
         f"## {TITLES['filters']}",
         sections.filters_section(results),
+        *sections.pair_figures_section(path.parent / "figures"),
         "Every number is in [results.json](results.json), every feature pair in [pairs.parquet](pairs.parquet); "
         "commit, machine, versions and times are in [ro-crate-metadata.json](ro-crate-metadata.json), and "
         f"[index.html](index.html) is the same report to search. Suite SHA-256 `{results.suite_sha256}`; tokens "

@@ -3,6 +3,18 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const { names, grid, explorer } = data;
   const byId = (id) => document.getElementById(id);
+
+  /* The address after # keeps what is chosen, so that it can be sent: #view?measure=rsa&cell=0x2&q=token. */
+  const asLink = "#view?";
+  const view = new URLSearchParams(location.hash.startsWith(asLink) ? location.hash.slice(asLink.length) : "");
+  const keep = (chosenNow) => {
+    for (const [name, value] of Object.entries(chosenNow)) if (value) view.set(name, value); else view.delete(name);
+    const kept = String(view);
+    if (kept || location.hash.startsWith(asLink)) history.replaceState(null, "", kept ? `${asLink}${kept}` : "#");
+  };
+  addEventListener("hashchange", () => { if (location.hash.startsWith(asLink) && location.hash !== `${asLink}${view}`) location.reload(); });
+  globalThis.semconvPage = { data, view, keep };
+
   const STEPS = 12;
   const SVG = "http://www.w3.org/2000/svg";
 
@@ -168,7 +180,7 @@
     }
     if (explorer) {
       const button = el("button", { type: "button" }, "See these feature pairs");
-      button.addEventListener("click", () => showLayers(cell.a, cell.b));
+      button.addEventListener("click", () => document.dispatchEvent(new CustomEvent("semconv-layers", { detail: cell })));
       parts.push(button);
     }
     detail.replaceChildren(...parts);
@@ -197,7 +209,9 @@
   map.addEventListener("pointerleave", () => describe(chosen.cell));
   map.addEventListener("click", (event) => {
     const cell = event.target.closest("[data-cell]");
-    if (cell) choose(Number(cell.dataset.cell), true);
+    if (!cell) return;
+    choose(Number(cell.dataset.cell), true);
+    keep({ cell: `${grid.cells[chosen.cell].a}~${grid.cells[chosen.cell].b}` });
   });
   map.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], Home: [-Infinity, 0], End: [Infinity, 0] }[event.key];
@@ -216,128 +230,18 @@
     choose(Number(target.dataset.cell), true);
   });
   for (const name of ["measure", "null", "show"]) {
+    if ([...byId(name).options].some((option) => option.value === view.get(name))) byId(name).value = view.get(name);
     byId(name).addEventListener("change", (event) => {
       chosen[name] = event.target.value;
+      keep({ [name]: chosen[name] });
       paint();
       choose(name === "measure" ? best() : chosen.cell, false);
     });
     if (byId(name).value) chosen[name] = byId(name).value; // a browser keeps choices over a reload
   }
+  byId("zoom")?.addEventListener("change", (event) => map.classList.toggle("fine", !event.target.checked));
   paint();
-  choose(best(), false);
-
-  /* Feature explorer. */
-  if (!explorer) return;
-  const PAGE = matchMedia("(max-width: 40rem)").matches ? 8 : 25;
-  const list = byId("pairs");
-  const narrow = matchMedia("(max-width: 40rem)");
-  const fields = { query: byId("query"), a: byId("layer-a"), b: byId("layer-b"), min: byId("r-min"), max: byId("r-max"), order: byId("order"), contexts: byId("in-contexts") };
-  const tokens = (feature) => feature[2].map((token) => token[0]).join("\n").toLowerCase();
-  const contexts = (feature) => feature[3].map((c) => c[1] + c[2] + c[3]).join("\n").toLowerCase();
-  const text = { a: explorer.a.map(tokens), b: explorer.b.map(tokens) };
-  let inContexts = null; // made when it is first asked for
-  let found = [];
-  let shown = 0;
-
-  const ofSide = (side, feature) => {
-    const who = el("span", { class: "who" }, `${side.toUpperCase()} ${feature[0]} · #${feature[1]} `);
-    const often = (times) => (times > 1 && feature[2].length > 1 ? `×${times} ` : "");
-    const toks = feature[2].map(([token, times]) => el("bdi", {}, el("span", { class: "tok" }, token), often(times)));
-    const whole = el("span", { class: `side-${side}` }, who, ...toks);
-    if (feature[3].length) {
-      const [, before, token, after] = feature[3][0];
-      whole.append(el("bdi", { class: "glance" }, before.slice(narrow.matches ? -12 : -26), el("mark", {}, token), after));
-    }
-    return whole;
-  };
-  const column = (side, feature) => {
-    const title = el("h3", {}, `${names[side]} (${side.toUpperCase()}), layer ${feature[0]}, feature ${feature[1]} `);
-    if (feature[4]) title.append(el("a", { href: feature[4], rel: "noreferrer" }, "Neuronpedia"));
-    const items = feature[3].map(([document_, before, token, after, share]) => el("li", {},
-      el("bdi", { class: "context" }, before, el("mark", {}, token), after),
-      el("small", {}, `document ${document_}, ${share}% of its strongest activation`)));
-    return el("div", {}, title, items.length ? el("ol", {}, ...items) : el("p", { class: "axis" }, "No context is kept for this feature."));
-  };
-  const item = ([a, b, r, within]) => {
-    const both = el("span", { class: "r" }, r.toFixed(3));
-    if (within !== null) both.append(el("small", {}, ` ${within.toFixed(2)} within`));
-    const summary = el("summary", {}, both, ofSide("a", explorer.a[a]), ofSide("b", explorer.b[b]));
-    const details = el("details", { class: "pair" }, summary);
-    details.addEventListener("toggle", () => {
-      if (details.childElementCount === 1) details.append(el("div", { class: "both" }, column("a", explorer.a[a]), column("b", explorer.b[b])));
-    });
-    return details;
-  };
-  const showMore = () => {
-    list.append(...found.slice(shown, shown + PAGE).map(item));
-    shown = Math.min(found.length, shown + PAGE);
-    byId("more-pairs").hidden = shown === found.length;
-    byId("more-pairs").textContent = `Show ${Math.min(PAGE, found.length - shown)} more`;
-  };
-  const search = () => {
-    const query = fields.query.value.trim().toLowerCase();
-    const asNumber = /^#?\d+$/.test(query) ? Number(query.replace("#", "")) : null;
-    const hasText = query && !query.startsWith("#");
-    if (fields.contexts.checked && !inContexts) inContexts = { a: explorer.a.map(contexts), b: explorer.b.map(contexts) };
-    const where = fields.contexts.checked ? [text, inContexts] : [text];
-    const bound = (input, otherwise) => (input.value === "" || Number.isNaN(input.valueAsNumber) ? otherwise : input.valueAsNumber);
-    const [min, max] = [bound(fields.min, -Infinity), bound(fields.max, Infinity)];
-    found = explorer.pairs.filter(([a, b, r]) => {
-      const [one, other] = [explorer.a[a], explorer.b[b]];
-      if (r < min || r > max) return false;
-      if (fields.a.value && one[0] !== fields.a.value) return false;
-      if (fields.b.value && other[0] !== fields.b.value) return false;
-      if (!query) return true;
-      if (asNumber !== null && (one[1] === asNumber || other[1] === asNumber)) return true;
-      return hasText && where.some((texts) => texts.a[a].includes(query) || texts.b[b].includes(query));
-    });
-    if (fields.order.value === "up") found = found.toReversed();
-    if (fields.order.value === "within") found = found.toSorted((one, other) => (other[3] ?? -2) - (one[3] ?? -2));
-    byId("count").textContent = `${found.length.toLocaleString("en")} of ${explorer.pairs.length.toLocaleString("en")} pairs${found.length ? "" : ": nothing matches; try fewer letters or a wider range"}`;
-    list.replaceChildren();
-    shown = 0;
-    showMore();
-  };
-  const showLayers = (a, b) => {
-    fields.a.value = a;
-    fields.b.value = b;
-    fields.query.value = "";
-    search();
-    byId("features").scrollIntoView();
-    fields.query.focus({ preventScroll: true });
-  };
-  let waiting = 0;
-  for (const field of Object.values(fields)) {
-    field.addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(search, 80);
-    });
-  }
-  byId("search").addEventListener("submit", (event) => {
-    event.preventDefault();
-    search();
-  });
-  byId("more-pairs").addEventListener("click", () => {
-    const first = shown;
-    showMore();
-    list.children[first]?.firstElementChild.focus();
-  });
-  list.addEventListener("keydown", (event) => {
-    if (event.target.tagName !== "SUMMARY" || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
-    event.preventDefault();
-    const details = event.target.parentElement;
-    const next = event.key === "ArrowDown" ? details.nextElementSibling : details.previousElementSibling;
-    (next ? next.firstElementChild : event.key === "ArrowUp" ? fields.query : event.target).focus();
-  });
-  fields.query.addEventListener("keydown", (event) => {
-    if (event.key !== "ArrowDown" || !list.firstElementChild) return;
-    event.preventDefault();
-    list.firstElementChild.firstElementChild.focus();
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.matches("input, select, textarea")) return;
-    event.preventDefault();
-    fields.query.focus();
-  });
-  search();
+  const asked = grid.cells.findIndex((cell) => `${cell.a}~${cell.b}` === view.get("cell"));
+  choose(asked < 0 ? best() : asked, false);
+  if (["measure", "null", "show", "cell"].some((name) => view.has(name))) byId("layers").scrollIntoView();
 })();

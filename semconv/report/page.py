@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 from semconv.report import page_heat_maps, page_tables, texts
-from semconv.report.explorer_data import ExplorerData, explorer_data
-from semconv.report.explorer_tables import Tables
+from semconv.report.explorer import Explorer, ShownExplorer, read_explorer
 from semconv.report.first_pairs import FirstPairs
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
+from semconv.report.page_json import embedded
 from semconv.report.page_parts import inline, shown_answer, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
 from semconv.report.scales import STEPS, rounded
@@ -32,30 +31,29 @@ _EXCERPT = 20  # pairs that print and pages without a script show
 
 
 class PageData(TypedDict):
-    """What the script works on: names of the models, the measure and the null shown first, the grid, the pairs."""
+    """What the script works on: names of the models, the measure and the null shown first, the grid, the pairs, and
+    how many places of the text (tokens, or spans) were compared."""
 
     names: dict[str, str]
     measure: str
     null: str | None
     grid: GridData
-    explorer: ExplorerData | None
-
-
-def embedded(value: object) -> str:
-    """Returns JSON that can stand in a script element: without `<`, `>` or `&` nothing in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
+    places: int
 
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def policy(style: str, scripts: Sequence[str]) -> str:
-    """Returns a content security policy that allows this style and these scripts, and no request whatever."""
-    allowed = " ".join(_hash(script) for script in scripts)
+def policy(style: str, scripts: Sequence[str], beside: bool = False) -> str:
+    """Returns a content security policy that allows this style and these scripts, and no request whatever.
+
+    Args:
+        style: the page's.
+        scripts: the page's.
+        beside: whether scripts that lie where the page lies are allowed too, for a page with a folder of data.
+    """
+    allowed = " ".join([*map(_hash, scripts), *(["'self'"] if beside else [])])
     parts = ["default-src 'none'", f"style-src {_hash(style)}", f"script-src {allowed}", "img-src data:"]
     return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 
@@ -74,28 +72,49 @@ def _environment() -> Any:
     return environment
 
 
+def _style_and_scripts(beside: bool) -> dict[str, str]:
+    """Returns style, scripts, and the policy that allows them."""
+    files = {"style": "page.css", "head": "page_head.js", "script": "page.js", "explorer_script": "explorer.js"}
+    found = {name: read_text(_FOLDER / file) for name, file in files.items()}
+    style, *scripts = found.values()
+    return {**found, "policy": policy(style, scripts, beside)}
+
+
+def _of_explorer(shown: ShownExplorer | None) -> dict[str, object]:
+    """Returns what the template shows of the explorer."""
+    return {
+        "explorer": shown,
+        "notes": shown.notes if shown else (),
+        "excerpt": shown.excerpt if shown else [],
+    }
+
+
 def page(
-    results: Results, checked: Sequence[Checked], tables: Tables, draws: Draws, pairs: FirstPairs | None = None
+    results: Results,
+    checked: Sequence[Checked],
+    explorer: Explorer | None,
+    draws: Draws,
+    pairs: FirstPairs | None = None,
 ) -> str:
     """Returns the report as one HTML file: the same inputs give the same text.
 
     Args:
         results: of a suite, in order (`in_order`).
         checked: the claims against them, any number.
-        tables: pairs and contexts of the run, where it has them.
+        explorer: of the pairs of the run, where it has them.
         draws: of the nulls, where the run has them.
         pairs: a few of the run, where it has any.
     """
-    style, head, script = (read_text(_FOLDER / name) for name in ("page.css", "page_head.js", "page.js"))
     measure, null = default_measure(results), hardest_null(results)
-    explorer = explorer_data(tables)
+    shown = explorer.shown(_EXCERPT) if explorer else None
+    del explorer  # of a large run it is large
     names = dict(zip("ab", names_of(results), strict=True))
     data: PageData = {
         "names": names,
         "measure": measure,
         "null": null,
         "grid": grid_data(results, draws),
-        "explorer": explorer.data if explorer else None,
+        "places": results.corpus.n_spans or results.corpus.n_tokens,
     }
     return (
         _environment()
@@ -103,11 +122,9 @@ def page(
         .render(
             results=results,
             names=names,
-            policy=policy(style, [head, script]),
-            style=style,
-            head=head,
-            script=script,
-            data=embedded(data),
+            **_style_and_scripts(beside=bool(shown and shown.beside)),
+            **_of_explorer(shown),
+            data=f'{embedded(data)[:-1]},"explorer":{shown.json if shown else "null"}}}',
             answer=shown_answer(results),
             verdict=shown_verdict(results),
             titles=TITLES,
@@ -122,10 +139,7 @@ def page(
             null=null,
             grid=page_heat_maps.grid_table(results, measure, null),
             steps=STEPS,
-            explorer=explorer.data if explorer else None,
-            notes=explorer.notes if explorer else (),
             kinds={kind for kind, _, _ in control_rows(results)},
-            excerpt=_EXCERPT,
             texts=texts,
             token_note=pairs.note if pairs else "",
             depth_text=texts.depth_text(results),
@@ -143,7 +157,8 @@ def write_page(
     path: Path | None = None,
     pairs: FirstPairs | None = None,
 ) -> None:
-    """Writes the page of a run, with what its folder holds of pairs, contexts and draws.
+    """Writes the page of a run, with what its folder holds of pairs, their text and draws; for a run of many pairs also
+    a folder `explorer` beside it.
 
     Args:
         results: of a suite, in order (`in_order`).
@@ -156,6 +171,5 @@ def write_page(
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    pairs = pairs or FirstPairs.of_run(folder)
-    shown = page(results, checked, Tables.of_run(folder), read_draws(folder), pairs)
-    write_text(path or folder / "index.html", shown)
+    target, pairs = path or folder / "index.html", pairs or FirstPairs.of_run(folder)
+    write_text(target, page(results, checked, read_explorer(folder, target.parent), read_draws(folder), pairs))

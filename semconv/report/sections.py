@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from semconv.report import rows, texts, what_was_read
+from semconv.report.pair_figures import CAPTIONS
 from semconv.report.result_values import title_of
 from semconv.report.shown import table
 from semconv.report.table_cells import Rows
@@ -74,6 +76,13 @@ def filters_section(results: Results) -> str:
 def depths_section(depths: Mapping[str, Depths]) -> str:
     """Returns how the scores lie over the depths."""
     return f"{texts.DEPTHS_TEXT}\n\n{_table(rows.depth_rows(depths))}"
+
+
+def pair_figures_section(folder: Path) -> list[str]:
+    """Returns a title and the figures of feature pairs that a folder holds, each under what is seen in it."""
+    found = {name: caption for name, caption in CAPTIONS.items() if (folder / f"{name}.png").exists()}
+    parts = [f"{caption}\n\n![{name}](figures/{name}.png)" for name, caption in found.items()]
+    return ["## Feature pairs in figures", *parts] if parts else []
 
 
 def read_section(results: Results) -> str:

@@ -30,6 +30,8 @@ REPORT_SOFTWARE = "#semconv-report"
 """The semconv that wrote the report again, where a command of its own did."""
 REPORT_COMMIT = "report commit"
 """Its commit in what `environment` returns."""
+REPORT_FOLDERS, REPORT_SUFFIXES = ("figures", "explorer"), (".png", ".svg", ".js")
+"""Folders of the report, and the files in them that belong to it."""
 DESCRIBED = {
     "results.json": "Every number of the run.",
     "suite.json": "What was compared, and how: the resolved suite.",
@@ -39,6 +41,9 @@ DESCRIBED = {
     "index.html": "The report as one self-contained page.",
     "pairs.parquet": "The matched feature pairs of every layer pair.",
     "contexts.parquet": "The text that activates their features most.",
+    "shared_contexts.parquet": "The text at which both features of a pair are shown side by side.",
+    "features.parquet": "Every feature that was compared, paired or not, with its best partner.",
+    "best_r.parquet": "How r of the best partners lies, in the text and under one shift of it.",
     "nulls.safetensors": "Every draw of the nulls of the layer grid.",
     "decoders.safetensors": "The SAE decoder rows of the pairs.",
 }
@@ -61,7 +66,8 @@ def portable_files(folder: Path, tasks: Iterable[str]) -> list[str]:
         tasks: names of the finished tasks that the results were made of; those of other runs in the folder stay.
     """
     found = [name for name in DESCRIBED if (folder / name).is_file()]
-    found += sorted(str(path.relative_to(folder)) for path in folder.glob("figures/*.png"))
+    shown = (path for of_report in REPORT_FOLDERS for path in folder.glob(f"{of_report}/*"))
+    found += sorted(str(path.relative_to(folder)) for path in shown if path.suffix in REPORT_SUFFIXES)
     return found + sorted(f"tasks/{name}.safetensors" for name in tasks)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+import json
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,14 +18,27 @@ from semconv.system.files import check_target, write_atomically
 from semconv.system.parquet import read_batches, read_table, write_tables
 from semconv.text.top_tokens import TopTokens
 
+FIRING = ("active_a", "active_b", "active_both")
+"""Places of the text at which A's feature of a pair is active, B's, and both."""
+PARTNERS = ("mutual", "next_a", "next_r_a", "next_b", "next_r_b")
+"""Whether each feature of a pair is the other's best partner; the best other partner of each: `next_a` and its r are of
+the A feature that comes next for the pair's B feature, `next_b` of the B feature that comes next for its A feature."""
+CATEGORIES = ("categories_a", "categories_b")
+"""Semantic categories of both features, by their top tokens; none where the suite has none."""
+LENS = ("promoted_a", "suppressed_a", "promoted_b", "suppressed_b", "lens_agreement")
+"""Which tokens the features make more and less likely by the logit lens, and how alike their logits are."""
+FUNCTION = ("function_agreement", *LENS)
+"""How alike what the features do is, where a run has measured it."""
+DETAILS = (*FIRING, *PARTNERS, *CATEGORIES)
 COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r"),
     *INFLUENCES,
     *("top_tokens_a", "top_tokens_b", "link_a", "link_b"),
-    *("function_agreement", "promoted_a", "suppressed_a", "promoted_b", "suppressed_b", "lens_agreement"),
+    *DETAILS,
+    *FUNCTION,
 )
-LENS = COLUMNS[-5:]
-_OPTIONAL = (*INFLUENCES, "link_a", "link_b", "function_agreement", *LENS)
+_ABSENT = (*DETAILS, *FUNCTION)
+_OPTIONAL = (*INFLUENCES, "link_a", "link_b", *_ABSENT)
 NEURONPEDIA = "https://www.neuronpedia.org"
 
 
@@ -64,6 +78,7 @@ class MatchedPairs:
         function: float64 [n], how alike what both features do is (`semconv.study.tell_function.function_agreement`),
             NaN where it is not known; None where nothing was ablated.
         lenses: the logit lens of both features of every pair; None where it was not taken.
+        details: columns of `DETAILS` by their names, each of length n; None where they are not known.
     """
 
     layer_a: int
@@ -80,6 +95,7 @@ class MatchedPairs:
     neuronpedia_b: str = ""
     function: Float[ndarray, " n"] | None = None
     lenses: PairLenses | None = None
+    details: Mapping[str, Sequence[Any] | ndarray] | None = None
 
 
 def _tokens(table: TopTokens, features: Int[ndarray, " n"]) -> list[list[str]]:
@@ -131,6 +147,7 @@ def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
                 _tokens(g.tokens_b, g.b),
                 _links(g.neuronpedia_a, g.a),
                 _links(g.neuronpedia_b, g.b),
+                *(_detail(g, schema.field(name)) for name in DETAILS),
                 [None] * len(g.a) if g.function is None else _without_nan(g.function),
                 *_lens_columns(g),
             ],
@@ -141,14 +158,26 @@ def write_pairs(path: Path, groups: Iterable[MatchedPairs]) -> None:
     write_tables(path, schema, tables)
 
 
+def _detail(group: MatchedPairs, field: Any) -> Any:
+    import pyarrow as pa
+
+    if group.details is None:
+        return pa.nulls(len(group.a), field.type)
+    return pa.array(group.details[field.name], field.type, from_pandas=True)
+
+
 def pairs_schema() -> Any:
     """Returns the pyarrow schema of `pairs.parquet`."""
     import pyarrow as pa
 
     text, texts = pa.string(), pa.list_(pa.string())
     numbers = [pa.float64()] * (1 + len(INFLUENCES))
-    alike = pa.float64(), texts, texts, texts, texts, pa.float64()
-    types = (pa.int32(), pa.int32(), text, text, pa.int64(), pa.int64(), *numbers, texts, texts, text, text, *alike)
+    whole, real = pa.int64(), pa.float64()
+    types = (
+        *(pa.int32(), pa.int32(), text, text, whole, whole, *numbers, texts, texts, text, text),
+        *(whole, whole, whole, pa.bool_(), whole, real, whole, real, texts, texts),
+        *(real, texts, texts, texts, texts, real),
+    )
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 
@@ -158,7 +187,7 @@ def read_pairs(run: Path) -> Any:
     Raises:
         InputError: the folder holds none, or the file is not what `write_pairs` writes.
     """
-    return read_table(run / "pairs.parquet", pairs_schema(), optional=_OPTIONAL)
+    return read_table(run / "pairs.parquet", pairs_schema(), _OPTIONAL, _ABSENT)
 
 
 def pair_batches(run: Path, columns: Sequence[str] = COLUMNS) -> Generator[Any]:
@@ -167,7 +196,7 @@ def pair_batches(run: Path, columns: Sequence[str] = COLUMNS) -> Generator[Any]:
     Raises:
         InputError: as for `read_pairs`.
     """
-    return read_batches(run / "pairs.parquet", pairs_schema(), _OPTIONAL, columns)
+    return read_batches(run / "pairs.parquet", pairs_schema(), _OPTIONAL, columns, _ABSENT)
 
 
 def _no_formula(text: str | None) -> str | None:
@@ -176,9 +205,10 @@ def _no_formula(text: str | None) -> str | None:
 
 
 def export_pairs(run: Path, target: Path) -> int:
-    """Writes the matched pairs of a run as `.parquet` or `.csv` (top tokens joined by spaces); returns their number.
+    """Writes the matched pairs of a run as `.parquet` or `.csv`; returns their number.
 
-    In CSV a text that a spreadsheet would take for a formula has an apostrophe before it.
+    In CSV a list of tokens is written as JSON, so that it can be read back, and a text that a spreadsheet would take
+    for a formula has an apostrophe before it.
 
     Raises:
         InputError: a suffix other than .parquet and .csv, a target that is the run's own file, or a run without pairs
@@ -213,11 +243,12 @@ def _write_csv(pieces: Iterable[Any], path: Path) -> None:
 
 
 def _for_csv(column: Any) -> Any:
-    """Returns a column of pairs as CSV has it: lists joined by spaces, and no text a formula."""
+    """Returns a column of pairs as CSV has it: lists as JSON, and no text a formula."""
     import pyarrow as pa
 
     if pa.types.is_list(column.type):
-        return pa.array([_no_formula(" ".join(texts)) for texts in column.to_pylist()], pa.string())
+        lists = (None if texts is None else json.dumps(texts, ensure_ascii=False) for texts in column.to_pylist())
+        return pa.array(lists, pa.string())
     if pa.types.is_string(column.type):
         return pa.array([_no_formula(text) for text in column.to_pylist()], pa.string())
     return column

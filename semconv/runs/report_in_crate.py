@@ -8,31 +8,41 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from semconv.runs.crate import DESCRIBED, METADATA, REPORT_SOFTWARE, as_list, read_graph
+from semconv.runs.crate import (
+    DESCRIBED,
+    METADATA,
+    REPORT_FOLDERS,
+    REPORT_SOFTWARE,
+    REPORT_SUFFIXES,
+    as_list,
+    read_graph,
+)
 from semconv.system.files import sha256_of_file, write_json
 from semconv.system.json_toml import read_json
 from semconv.system.provenance import provenance
 
 _ACTION = "#report"
-_TEXTS, _FIGURES = ("report.md", "index.html"), "figures"
+_TEXTS = ("report.md", "index.html")
 
 
 def report_files(folder: Path) -> list[str]:
-    """Returns the files of the report that a run folder holds: `report.md`, `index.html` and its figures."""
-    figures = sorted(str(path.relative_to(folder)) for path in folder.glob(f"{_FIGURES}/*.png"))
-    return [*(name for name in _TEXTS if (folder / name).is_file()), *figures]
+    """Returns the files of the report that a run folder holds: `report.md`, `index.html`, its figures, its explorer."""
+    found = (path for name in REPORT_FOLDERS for path in folder.glob(f"{name}/*") if path.suffix in REPORT_SUFFIXES)
+    beside = sorted(str(path.relative_to(folder)) for path in found)
+    return [*(name for name in _TEXTS if (folder / name).is_file()), *beside]
 
 
 def remove_report(folder: Path) -> None:
     """Removes the report from a run folder: it is of other results."""
-    shutil.rmtree(folder / _FIGURES, ignore_errors=True)
+    for name in REPORT_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
     for name in _TEXTS:
         (folder / name).unlink(missing_ok=True)
 
 
 def _is_report(item: dict[str, Any]) -> bool:
     name = unquote(str(item["@id"]))
-    return name in _TEXTS or name.startswith(f"{_FIGURES}/")
+    return name in _TEXTS or name.startswith(tuple(f"{of_report}/" for of_report in REPORT_FOLDERS))
 
 
 def list_report(folder: Path, began: float, ended: float) -> bool:

@@ -39,13 +39,14 @@ def write_tables(path: Path, schema: Any, tables: Iterable[Any]) -> None:
     write_atomically(path, write)
 
 
-def read_table(path: Path, schema: Any, optional: Sequence[str] = ()) -> Any:
+def read_table(path: Path, schema: Any, optional: Sequence[str] = (), absent: Sequence[str] = ()) -> Any:
     """Reads a table of a run.
 
     Args:
         path: of the file.
         schema: pyarrow schema that it must have.
         optional: columns in which a value may be missing.
+        absent: those of them that the file need not have; they are read as columns without a value.
 
     Raises:
         InputError: no such file, a damaged one, or one of other columns, of other types or without a needed value.
@@ -55,13 +56,17 @@ def read_table(path: Path, schema: Any, optional: Sequence[str] = ()) -> Any:
     with _refusing_damage(path):
         table: Any = pq.read_table(path)
         table.validate(full=True)  # text that is not UTF-8, lists that lead out of the file
-    _check_schema(path, schema, table.schema)
+    _check_schema(path, schema, table.schema, absent)
     _check_values(path, schema, table, optional)
-    return table
+    return _completed(table, schema)
 
 
 def read_batches(
-    path: Path, schema: Any, optional: Sequence[str] = (), columns: Sequence[str] | None = None
+    path: Path,
+    schema: Any,
+    optional: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    absent: Sequence[str] = (),
 ) -> Generator[Any]:
     """Reads a table of a run piece by piece, for what would be too large at once: gives pyarrow tables, rows in order.
 
@@ -70,6 +75,7 @@ def read_batches(
         schema: pyarrow schema that it must have.
         optional: columns in which a value may be missing.
         columns: those that are wanted, of the schema; all by default.
+        absent: as for `read_table`.
 
     Raises:
         InputError: as for `read_table`, of the columns that are wanted.
@@ -82,18 +88,19 @@ def read_batches(
         file: Any = pq.ParquetFile(path)
         found = file.schema_arrow
     with file:
-        _check_schema(path, schema, found)
+        _check_schema(path, schema, found, absent)
+        there = [name for name in wanted.names if name in found.names]
         for groups in _row_groups(file.metadata):  # a reader keeps what it has read of all groups that it was given
-            batches = file.iter_batches(_ROWS, groups, wanted.names, use_threads=False)
+            batches = file.iter_batches(_ROWS, groups, there, use_threads=False)
             while True:
                 with _refusing_damage(path):
                     batch: Any = next(batches, None)
                     if batch is None:
                         break
                     batch.validate(full=True)
-                piece: Any = pa.Table.from_batches([batch]).select(wanted.names)
+                piece: Any = pa.Table.from_batches([batch])
                 _check_values(path, wanted, piece, optional)
-                yield piece
+                yield _completed(piece, wanted)
 
 
 def _row_groups(metadata: Any) -> Generator[list[int]]:
@@ -122,18 +129,31 @@ def _refusing_damage(path: Path) -> Generator[None]:
         raise InputError(f"{path} is damaged: {error}") from None
 
 
-def _check_schema(path: Path, schema: Any, found: Any) -> None:
-    if found.names != schema.names:
-        raise InputError(f"{path} must have columns {', '.join(schema.names)}, found {', '.join(found.names)}")
-    for wanted, field in zip(schema, found, strict=True):
-        if field.type != wanted.type:
-            raise InputError(f"column {wanted.name} of {path} must be {wanted.type}, found {field.type}")
+def _completed(table: Any, schema: Any) -> Any:
+    """Returns a table with every column of the schema, in its order; those that it lacks have no value."""
+    import pyarrow as pa
+
+    columns = [table[one.name] if one.name in table.schema.names else pa.nulls(len(table), one.type) for one in schema]
+    return pa.table(columns, names=schema.names)
+
+
+def _check_schema(path: Path, schema: Any, found: Any, absent: Sequence[str] = ()) -> None:
+    needed = [name for name in schema.names if name in found.names or name not in absent]
+    if found.names != needed:
+        raise InputError(f"{path} must have columns {', '.join(needed)}, found {', '.join(found.names)}")
+    for name in needed:
+        if found.field(name).type != schema.field(name).type:
+            raise InputError(
+                f"column {name} of {path} must be {schema.field(name).type}, found {found.field(name).type}"
+            )
 
 
 def _check_values(path: Path, schema: Any, table: Any, optional: Sequence[str]) -> None:
     import pyarrow as pa
 
     for wanted in schema:
+        if wanted.name not in table.schema.names:
+            continue
         column = table[wanted.name]
         values = [column, column.combine_chunks().flatten()] if pa.types.is_list(wanted.type) else [column]
         if wanted.name not in optional and any(part.null_count for part in values):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from semconv.core.sparse import SparseActivations
 from semconv.system.errors import InputError
-from semconv.system.parquet import read_batches, read_table, write_tables
+from semconv.system.parquet import read_table, write_tables
 from semconv.text.spans import Spans
 from semconv.text.token_blocks import TokenBlocks
 from semconv.text.top_tokens import Context, contexts, top_positions
@@ -160,17 +160,6 @@ def read_contexts(run: Path) -> Any:
     table = read_table(run / "contexts.parquet", contexts_schema())
     _check(run / "contexts.parquet", table)
     return table
-
-
-def context_batches(run: Path) -> Generator[Any]:
-    """Reads the contexts of a run piece by piece, as `read_contexts` does; gives pyarrow tables.
-
-    Raises:
-        InputError: as for `read_contexts`.
-    """
-    for table in read_batches(run / "contexts.parquet", contexts_schema()):
-        _check(run / "contexts.parquet", table)
-        yield table
 
 
 def _check(path: Path, table: Any) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from html.parser import HTMLParser
-from typing import Any, Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
-from semconv.report.explorer_tables import ContextRow, PairRow, Tables
+from semconv.report.explorer import Explorer, read_explorer
 from semconv.report.histograms import Draws
 from semconv.results.claims import Checked, Claim
 from semconv.results.schema import Model, Results, Score
 from tests._helpers.made_up import LABELS_A, LABELS_B, NULLS, results
 
 NASTY = ["</script><script>alert(1)</script>", "<img src=x onerror=alert(2)>", "\"'&<!--", "\x00\x1b\u202e\u2028", "it"]
-LINK = "https://www.neuronpedia.org/model/1-res/5"
+LINK = "https://www.neuronpedia.org/model/1-res/"
 
 
 VOID = {"meta", "br", "input", "link", "img"}
@@ -63,7 +65,10 @@ class Outline(HTMLParser):
         return json.loads(self.inside["script"][kinds.index("application/json")])
 
 
-def pairs(n: int = 40) -> list[PairRow]:
+Row = dict[str, Any]
+
+
+def pairs(n: int = 40) -> list[Row]:
     """Pairs at two layer pairs, r falling from 0.99; the first pairs are of nasty tokens."""
     return [
         {
@@ -74,48 +79,107 @@ def pairs(n: int = 40) -> list[PairRow]:
             "feature_a": 100 + place,
             "feature_b": 500 + place,
             "r": 0.99 - place / 100,
+            "r_within_token": None if place == 3 else place / 100,
             "top_tokens_a": [NASTY[place % len(NASTY)], f"word{place}", f"word{place}"],
             "top_tokens_b": [f"word{place}"],
-            "link_a": LINK if place == 0 else "javascript:alert(3)" if place == 1 else None,
+            "link_a": f"{LINK}{100 + place}" if place % 2 == 0 else f"javascript:alert(3)/{100 + place}",
             "link_b": None,
+            "active_a": 50 + place,
+            "active_b": 60 + place,
+            "active_both": 10 + place,
+            "mutual": place % 4 == 0,
+            "next_a": 101 if place % 2 else None,
+            "next_r_a": 0.25 if place % 2 else None,
+            "categories_a": ["Time"] if place % 5 == 0 else [],
+            "categories_b": [],
+            "promoted_a": [f"promoted{place}"],
         }
         for place in range(n)
     ]
 
 
-def contexts(n: int = 40) -> list[ContextRow]:
-    """Two contexts of every feature of A, one of B's."""
-
-    def context(side: Literal["a", "b"], pair: PairRow, rank: int) -> ContextRow:
-        of_a = side == "a"
-        return {
-            "side": side,
-            "sae": pair["sae_a"] if of_a else pair["sae_b"],
-            "feature": pair["feature_a"] if of_a else pair["feature_b"],
-            "rank": rank,
+def texts(rows: list[Row]) -> list[Row]:
+    """Two places of every pair: where both are strong, and where A fires alone; nasty text beside it."""
+    return [
+        {
+            **{name: row[name] for name in ("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b")},
+            "band": band,
             "document": 7,
-            "before": f"before{pair['feature_a']} \n",
-            "token": (pair["top_tokens_a"] if of_a else pair["top_tokens_b"])[0],
-            "after": NASTY[1],
-            "activation": 8.0 / (1 + rank),
+            "at": 1,
+            "pieces": [f"before{row['feature_a']} \n", row["top_tokens_a"][0], NASTY[1]],
+            "levels_a": [0, 35, 9],
+            "levels_b": [0, level, 0],
         }
-
-    return [one for pair in pairs(n) for one in (context("a", pair, 0), context("a", pair, 1), context("b", pair, 0))]
-
-
-def tables(n: int = 40) -> Tables:
-    """Both tables."""
-    return Tables(pairs(n), contexts(n))
+        for row in rows
+        for band, level in (("strongest", 30), ("only A", 0))
+    ]
 
 
-def labelled_tables(n: int = 40) -> Tables:
-    """The same tables of SAEs that have labels, those of `made_up.labelled`."""
-    of_pairs, of_contexts, labels = pairs(n), contexts(n), {"a": LABELS_A, "b": LABELS_B}
-    for pair in of_pairs:
-        pair["sae_a"], pair["sae_b"] = LABELS_A[pair["sae_a"]], LABELS_B[pair["sae_b"]]
-    for row in of_contexts:
-        row["sae"] = labels[row["side"]][row["sae"]]
-    return Tables(of_pairs, of_contexts)
+def features(rows: list[Row]) -> list[Row]:
+    """The features of the pairs, and of every SAE one that stands in no pair."""
+    of_saes: dict[tuple[str, int, str], dict[int, list[str]]] = {}
+    for row in rows:
+        for side in ("a", "b"):
+            sae = of_saes.setdefault((side, row[f"layer_{side}"], row[f"sae_{side}"]), {7: ["alone"]})
+            sae[row[f"feature_{side}"]] = row[f"top_tokens_{side}"]
+    return [
+        {
+            "side": side,
+            "layer": layer,
+            "sae": sae,
+            "feature": feature,
+            "active": 50,
+            "highest": 2.5,
+            "histogram": [40, 4, 3, 1, 0, 0, 0, 0, 1, 1],
+            "paired": feature != 7,
+            "best_sae": None if feature == 7 and side == "b" else "2" if side == "a" else "0",
+            "best_feature": None if feature == 7 and side == "b" else 12,
+            "best_r": None if feature == 7 and side == "b" else 0.4,
+            "top_tokens": tokens,
+            "neuronpedia": "model/1-res" if side == "a" and layer == 0 else "",
+        }
+        for (side, layer, sae), found in sorted(of_saes.items())
+        for feature, tokens in sorted(found.items())
+    ]
+
+
+def write_rows(folder: Path, rows: list[Row], of_text: list[Row] | None = None, of_features: list[Row] | None = None):
+    """Writes tables of a run folder."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from semconv.runs.pairs_table import pairs_schema
+    from semconv.text.feature_table import features_schema
+    from semconv.text.shared_contexts import shared_contexts_schema
+
+    for name, schema, table in (
+        ("pairs", pairs_schema(), sorted(rows, key=lambda row: (row["sae_a"], row["sae_b"]))),
+        ("shared_contexts", shared_contexts_schema(), of_text and sorted(of_text, key=lambda row: row["sae_a"])),
+        ("features", features_schema(), of_features),
+    ):
+        if table is not None:
+            pq.write_table(pa.Table.from_pylist(table, schema), folder / f"{name}.parquet")
+
+
+def explorer_of(rows: list[Row], *more: list[Row] | None) -> Explorer:
+    """The explorer of a run with these tables, as `write_rows` takes them."""
+    with TemporaryDirectory() as folder:
+        write_rows(Path(folder), rows, *more)
+        found = read_explorer(Path(folder), Path(folder))
+    assert found is not None
+    return found
+
+
+def tables(n: int = 40) -> Explorer:
+    """The explorer of all these."""
+    rows = pairs(n)
+    return explorer_of(rows, texts(rows), features(rows))
+
+
+def labelled_tables(n: int = 40) -> Explorer:
+    """The same of SAEs that have labels, those of `made_up.labelled`."""
+    rows = [{**row, "sae_a": LABELS_A[row["sae_a"]], "sae_b": LABELS_B[row["sae_b"]]} for row in pairs(n)]
+    return explorer_of(rows, texts(rows), features(rows))
 
 
 def draws(results: Results) -> Draws:

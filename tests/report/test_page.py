@@ -16,12 +16,12 @@ import pytest
 
 from semconv import InputError
 from semconv.report import write_report
-from semconv.report.explorer_data import explorer_data, visible
-from semconv.report.explorer_tables import Tables
+from semconv.report.explorer_cells import visible
 from semconv.report.histograms import N_BINS, binned, read_draws
-from semconv.report.page import embedded, page, write_page
+from semconv.report.page import page, write_page
 from semconv.report.page_data import NullData, ReasonData, ScoreData, grid_data, limits
 from semconv.report.page_heat_maps import HeatCell, category_maps, grid_table
+from semconv.report.page_json import embedded
 from semconv.report.page_parts import inline
 from semconv.report.page_tables import headline_rows
 from semconv.results.claims import value_at
@@ -29,7 +29,18 @@ from semconv.results.schema import Reason, Results, Score
 from semconv.study.order import in_order, label_order
 from semconv.system.shape import plain, read_as
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, labelled, results, score_at
-from tests._helpers.made_up_page import LINK, NASTY, Outline, claims, draws, labelled_tables, large, pairs, tables
+from tests._helpers.made_up_page import (
+    LINK,
+    NASTY,
+    Outline,
+    claims,
+    draws,
+    explorer_of,
+    labelled_tables,
+    large,
+    pairs,
+    tables,
+)
 
 pytest.importorskip("vl_convert")
 pytest.importorskip("jinja2")
@@ -122,7 +133,8 @@ def test_a_browser_has_nothing_to_request(whole: str):
     ):
         assert word not in code
     addresses = set(re.findall(r"https?://[^\s\"'<>\\]+", whole))
-    assert addresses == {"http://www.w3.org/2000/svg", LINK, *(to for to in BESIDE if to.startswith("https"))}
+    own = {"http://www.w3.org/2000/svg", LINK, LINK.removesuffix("/model/1-res/")}
+    assert addresses == {*own, *(to for to in BESIDE if to.startswith("https"))}
     assert {a["href"] for tag, a in outline.tags if tag == "a"} >= BESIDE
 
 
@@ -147,15 +159,15 @@ def test_text_of_tokens_claims_and_names_stays_text():
 
     text = drawn(rename)
     outline = Outline(text)
-    assert [tag for tag, _ in outline.tags].count("script") == 3
+    assert [tag for tag, _ in outline.tags].count("script") == 4
     assert "alert(1)</script>" not in text
     assert "<img" not in text
     assert "<b>" not in text
     data = outline.data()
     assert data["names"]["a"] == NASTY[0]
-    tokens = [token for feature in data["explorer"]["a"] for token, _ in feature[2]]
+    tokens = [word for sae in data["explorer"]["saes"]["a"].values() for word in sae["words"]]
     assert {NASTY[0], NASTY[1], NASTY[2], "\u2400\u241b\ufffd\ufffd"} <= set(tokens)
-    assert data["explorer"]["a"][0][4] == LINK
+    assert data["explorer"]["saes"]["a"]["0"]["link"] == LINK
     assert "javascript:" not in text
 
 
@@ -296,24 +308,6 @@ def test_category_maps_leave_out_what_has_no_score():
     assert all(cell.step is not None for cells in shown for cell in cells)
 
 
-def test_features_are_held_once_with_their_contexts():
-    found = explorer_data(tables())
-    assert found is not None
-    data = found.data
-    assert found.notes == ()
-    layer, feature, tokens, contexts, link = data["a"][0]
-    assert (layer, feature, link) == ("0", 100, LINK)
-    assert tokens == [(visible(NASTY[0]), 1), ("word0", 2)]
-    assert [(c[0], c[1], c[4]) for c in contexts] == [(7, "before100 ↵", 100), (7, "before100 ↵", 50)]
-    assert data["a"][1][4] == ""  # a link that leads elsewhere is none
-    shared = pairs(2)
-    shared[1] = {**shared[1], "layer_a": 0, "sae_a": "0", "feature_a": 100}
-    again = explorer_data(Tables(shared, None))
-    assert again is not None
-    assert (len(again.data["a"]), len(again.data["b"])) == (1, 2)
-    assert again.data["pairs"] == [(0, 0, 0.99, None), (0, 1, 0.98, None)]
-
-
 def _without(*names: str) -> Change:
     return lambda found: changed(found, dict.fromkeys(names))
 
@@ -364,9 +358,9 @@ def _undefined_null(found: Results) -> Results:
         (_no_score, {}, "too few pairs", "100 draws"),
         (_undefined_null, {}, "3 of 56 draws have no score", ">nan<"),
         (unchanged, {"checked": []}, "Layer by layer", 'id="claims"'),
-        (unchanged, {"tables": Tables()}, "holds no <code>pairs.parquet</code>", 'id="query"'),
-        (unchanged, {"tables": Tables(pairs(), None)}, "holds no <code>contexts.parquet</code>", "before100"),
-        (unchanged, {"tables": Tables([], [])}, "Feature pairs", "before100"),
+        (unchanged, {"tables": None}, "holds no <code>pairs.parquet</code>", 'id="query"'),
+        (unchanged, {"tables": explorer_of(pairs())}, "holds no <code>shared_contexts.parquet</code>", "before100"),
+        (unchanged, {"tables": explorer_of([], [], [])}, "Feature pairs", "before100"),
         (unchanged, {"draws": {}}, "holds no draws", "100 draws"),
     ],
 )
@@ -383,9 +377,11 @@ def test_a_grid_of_gemma_size_stays_small():
     text = page(found, [], tables(), draws(found))
     outline = Outline(text)
     assert len(text.encode()) < 5 * 2**20
-    assert [a["class"] for tag, a in outline.tags if tag == "table" and a.get("id") == "map"] == ["heat dense"]
+    assert [a["class"] for tag, a in outline.tags if tag == "table" and a.get("id") == "map"] == ["heat dense fine"]
     assert sum("data-cell" in a for _, a in outline.tags) == 26 * 42
     assert "every number is in <code>report.md</code>" in text
+    assert "zoom" in outline.ids()
+    assert "zoom" not in Outline(drawn()).ids()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 
 from semconv import InputError
-from semconv.runs.pairs_table import COLUMNS, MatchedPairs, PairLenses, export_pairs, read_pairs, write_pairs
+from semconv.runs.pairs_table import (
+    COLUMNS,
+    DETAILS,
+    FUNCTION,
+    MatchedPairs,
+    PairLenses,
+    export_pairs,
+    read_pairs,
+    write_pairs,
+)
 from semconv.text.top_tokens import TopTokens
 
 pytest.importorskip("pyarrow")
@@ -45,6 +55,7 @@ def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
     write_pairs(tmp_path / "pairs.parquet", [GROUP, nothing])
     rows = read_pairs(tmp_path).to_pylist()
     assert [list(row) for row in rows] == [list(COLUMNS)] * 2
+    assert {rows[1].pop(name) for name in (*DETAILS, *FUNCTION)} == {None}
     assert rows[1] == {
         "layer_a": 3,
         "layer_b": 5,
@@ -75,13 +86,33 @@ def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
     assert rows[0]["top_tokens_a"] == []
 
 
+def test_how_pairs_fire_and_whom_else_they_match_is_kept(tmp_path: Path):
+    details: dict[str, list[object]] = {
+        "active_a": [5, 6],
+        "active_b": [7, 8],
+        "active_both": [1, 2],
+        "mutual": [True, False],
+        "next_a": [None, 3],
+        "next_r_a": [float("nan"), 0.25],
+        "next_b": [1, 0],
+        "next_r_b": [0.1, 0.2],
+        "categories_a": [["Time"], []],
+        "categories_b": [[], []],
+    }
+    write_pairs(tmp_path / "pairs.parquet", [replace(GROUP, details=details)])
+    read = read_pairs(tmp_path)
+    assert {name: read[name].to_pylist() for name in DETAILS} == {**details, "next_r_a": [None, 0.25]}
+
+
 def test_csv_holds_the_same_numbers(tmp_path: Path):
     write_pairs(tmp_path / "pairs.parquet", [GROUP])
     assert export_pairs(tmp_path, tmp_path / "out.csv") == 2
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["r"]) for row in rows] == [0.5, 0.1234567890123456]
-    assert (rows[1]["top_tokens_a"], rows[1]["top_tokens_b"], rows[1]["link_a"]) == ("x y", "v,w", "")
+    assert json.loads(rows[1]["top_tokens_a"]) == ["x", "y"], "tokens can be read back"
+    assert json.loads(rows[1]["top_tokens_b"]) == ["v,w"]
+    assert (rows[1]["link_a"], rows[1]["mutual"]) == ("", "")
 
 
 def test_no_text_of_a_csv_is_a_formula(tmp_path: Path):
@@ -91,7 +122,7 @@ def test_no_text_of_a_csv_is_a_formula(tmp_path: Path):
     export_pairs(tmp_path, tmp_path / "out.csv")
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert sorted(row["top_tokens_a"] for row in rows) == ["'-", "'=1+1 x"]
+    assert sorted(row["top_tokens_a"] for row in rows) == ['["-"]', '["=1+1", "x"]']
     assert {(row["sae_a"], row["sae_b"]) for row in rows} == {("'-3", "'=5")}
     assert sorted(float(row["r"]) for row in rows) == sorted(-R), "numbers stay numbers"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from semconv import InputError, TokenBlocks
-from semconv.report.explorer_tables import Tables
+from semconv.report.explorer import read_explorer
 from semconv.runs.pairs_table import MatchedPairs, read_pairs, write_pairs
 from semconv.system import parquet
 from semconv.text.contexts import FeaturesToShow, ReadText, read_contexts, write_contexts
@@ -75,14 +75,32 @@ def test_other_tables_are_refused(tmp_path: Path, name: str, change: Change, tol
     path = tmp_path / f"{name}.parquet"
     pq.write_table(change(pq.read_table(path)), path)
     with pytest.raises(InputError, match=told):
-        Tables.of_run(tmp_path)
+        (read_contexts if name == "contexts" else lambda run: read_explorer(run, run))(tmp_path)
 
 
 def test_what_was_written_is_read(tmp_path: Path):
     write_both(tmp_path)
     assert read_pairs(tmp_path)["link_a"].to_pylist() == [None, None]
     assert read_contexts(tmp_path)["token"].to_pylist() == ["a", "b"]
-    assert Tables.of_run(tmp_path).pairs
+    found = read_explorer(tmp_path, tmp_path)
+    assert found
+    assert found.data["total"] == 2
+
+
+def test_columns_that_may_be_absent_are_read_as_missing(tmp_path: Path):
+    write_both(tmp_path)
+    path = tmp_path / "pairs.parquet"
+    written = pq.read_table(path)
+    assert "function_agreement" not in written.schema.names
+    pq.write_table(written.drop_columns(["active_a", "mutual"]), path)
+    read = read_pairs(tmp_path)
+    assert (read["mutual"].null_count, read["function_agreement"].null_count) == (2, 2)
+    pq.write_table(written.append_column("function_agreement", pa.array([0.5, None])), path)
+    assert read_pairs(tmp_path)["function_agreement"].to_pylist() == [0.5, None]
+    wrong = written.append_column("function_agreement", pa.array(["x", "y"]))
+    pq.write_table(wrong, path)
+    with pytest.raises(InputError, match="column function_agreement of .* must be double, found string"):
+        read_pairs(tmp_path)
 
 
 @pytest.mark.parametrize("read", [read_pairs, read_contexts])

@@ -1,0 +1,575 @@
+"use strict";
+(() => {
+  /* The feature explorer. Layer pairs are held as typed arrays, a column each, so that millions of pairs are searched
+     at once; files of the folder beside the page are scripts that call semconvShard, which works from a disk too. */
+  const { data, view, keep } = globalThis.semconvPage;
+  const { names, explorer, places } = data;
+  if (!explorer) return;
+  const byId = (id) => document.getElementById(id);
+  const el = (tag, attributes = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  };
+  const svg = (tag, attributes, ...children) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  };
+  const NONE = -2147483648;
+  const PAGE = matchMedia("(max-width: 40rem)").matches ? 8 : 25;
+  const MOST_SAVED = 100000;
+  const SIDES = ["a", "b"];
+  const whole = (value) => value.toLocaleString("en");
+
+  /* What is held. */
+  const cells = [];
+  const placeOf = new Map();
+  const saes = { a: new Map(), b: new Map() };
+  const takeCell = (cell) => {
+    const held = { ...cell, complete: !explorer.folder, n: cell.columns.feature_a?.length ?? 0, col: {} };
+    for (const [name, values] of Object.entries(cell.columns)) held.col[name] = Int32Array.from(values, (v) => v ?? NONE);
+    delete held.columns;
+    const { a, b } = cell;
+    if (!placeOf.has(`${a} ${b}`)) placeOf.set(`${a} ${b}`, cells.length);
+    cells[placeOf.get(`${a} ${b}`)] = held;
+    return held;
+  };
+  /* Words of all SAEs have numbers, so that a question is put to each once. */
+  const words_ = [];
+  const lower = [];
+  const numberOf = new Map();
+  const numbered = (word) => {
+    let number = numberOf.get(word);
+    if (number === undefined) {
+      number = words_.push(word) - 1;
+      lower.push(word.toLowerCase());
+      numberOf.set(word, number);
+    }
+    return number;
+  };
+  const takeSae = (side, label, sae) => {
+    const rows = new Int32Array((sae.features.at(-1) ?? -1) + 1).fill(-1);
+    sae.features.forEach((feature, row) => { rows[feature] = row; });
+    const starts = new Int32Array(sae.features.length + 1);
+    sae.tokens.forEach((of, row) => { starts[row + 1] = starts[row] + of.length; });
+    const numbers = sae.words.map(numbered);
+    const tokens = new Int32Array(starts.at(-1));
+    sae.tokens.forEach((of, row) => { for (let i = 0; i < of.length; i += 1) tokens[starts[row] + i] = numbers[of[i]]; });
+    saes[side].set(label, { ...sae, words: null, rows, starts, tokens, marks: null });
+  };
+  const tokensOfRow = (sae, row) => (row < 0 ? [] : [...sae.tokens.subarray(sae.starts[row], sae.starts[row + 1])].map((number) => words_[number]));
+  explorer.cells.forEach(takeCell);
+  for (const side of SIDES) for (const [label, sae] of Object.entries(explorer.saes[side])) takeSae(side, label, sae);
+
+  /* The folder beside the page. */
+  const folder = explorer.folder;
+  const waiting = new Map();
+  const asked = new Map();
+  globalThis.semconvShard = (kind, place, content) => waiting.get(`${kind}-${place}`)?.(content);
+  const read = (kind, place) => {
+    const name = `${kind}-${place}`;
+    if (!asked.has(name)) {
+      asked.set(name, new Promise((done, failed) => {
+        waiting.set(name, done);
+        const script = el("script", { src: `explorer/${name}.js` });
+        script.addEventListener("error", () => { asked.delete(name); failed(new Error(name)); });
+        script.addEventListener("load", () => script.remove());
+        document.head.append(script);
+      }).then((content) => {
+        if (kind === "pairs") takeCell(content).complete = true;
+        else if (kind === "text") cells[placeOf.get(`${folder.cells[place][0]} ${folder.cells[place][1]}`)].text = content;
+        else takeSae(kind, folder[kind][place], content);
+      }));
+    }
+    return asked.get(name);
+  };
+  const missing = (a, b) => {
+    if (!folder) return [];
+    const some = folder.cells.map(([one, other], place) => [one, other, place]).filter(([one, other]) => (!a || one === a) && (!b || other === b));
+    const left = some.filter(([one, other]) => !cells[placeOf.get(`${one} ${other}`)].complete);
+    const files = new Map(left.map(([, , place]) => [`pairs-${place}`, ["pairs", place]]));
+    for (const [one, other] of left) for (const [side, label] of [["a", one], ["b", other]]) files.set(`${side}-${label}`, [side, folder[side].indexOf(label)]);
+    if (a && b) for (const [, , place] of some) if (folder.cells[place][3]) files.set(`text-${place}`, ["text", place]);
+    return [...files.values()].filter(([kind, place]) => kind === "pairs" || !asked.has(`${kind}-${place}`));
+  };
+  /* Reads the text of a layer pair, if it has any that was not read. */
+  const textOf = async (cell) => {
+    const place = folder ? folder.cells.findIndex(([a, b]) => a === cell.a && b === cell.b) : -1;
+    if (cell.text || place < 0 || !folder.cells[place][3]) return;
+    for (const [kind, one] of missing(cell.a, cell.b)) if (kind !== "text") await read(kind, one);
+    await read("text", place);
+  };
+  const readAll = async (files, said) => {
+    let done = 0;
+    const after = files.filter(([kind]) => kind === "text");
+    const queue = files.filter(([kind]) => kind !== "text");
+    const worker = async () => {
+      while (queue.length) {
+        await read(...queue.shift());
+        done += 1;
+        said(done, files.length);
+      }
+    };
+    await Promise.all(Array.from({ length: 6 }, worker));
+    for (const [kind, place] of after) await read(kind, place);
+  };
+
+  /* What pairs are sorted and filtered by: title, value of a row (NONE where there is none), digits after the point. */
+  const { scale } = explorer;
+  const column = (name, by = 1) => ({ col }) => {
+    const values = col[name];
+    return values ? (row) => (values[row] === NONE ? NONE : values[row] / by) : () => NONE;
+  };
+  const union = ({ col }, row) => col.active_a[row] + col.active_b[row] - col.active_both[row];
+  const known = (...wanted) => cells.some((cell) => wanted.every((name) => cell.col[name]));
+  const MEASURES = new Map([
+    ["r", ["r", column("r", scale), 3]],
+    ["within", ["r within tokens", column("r_within_token", scale), 3, "r_within_token"]],
+    ["without", ["r without the ten strongest places", column("r_without_strongest", scale), 3, "r_without_strongest"]],
+    ["lead", ["lead over the second-best partner", ({ col }) => (row) => {
+      const next = Math.max(col.next_r_a?.[row] ?? NONE, col.next_r_b?.[row] ?? NONE);
+      return next === NONE ? NONE : (col.r[row] - next) / scale;
+    }, 3, "next_r_a"]],
+    ["overlap", ["share of the places where both fire", (cell) => (row) => (cell.col.active_both ? cell.col.active_both[row] / union(cell, row) : NONE), 3, "active_both"]],
+    ["both", ["places where both fire", column("active_both"), 0, "active_both"]],
+    ["fires_a", ["places where A fires", column("active_a"), 0, "active_a"]],
+    ["fires_b", ["places where B fires", column("active_b"), 0, "active_b"]],
+    ["function", ["agreement of effects", column("function_agreement", scale), 3, "function_agreement"]],
+    ["lens", ["agreement of promoted tokens", column("lens_agreement", scale), 3, "lens_agreement"]],
+  ]);
+  for (const [name, [, , , needs]] of [...MEASURES]) if (needs && !known(needs)) MEASURES.delete(name);
+  const shownAs = (name, value) => (value === NONE ? "–" : MEASURES.get(name)[2] ? value.toFixed(3) : whole(value));
+  for (const id of ["order", "bound"]) byId(id).replaceChildren(...[...MEASURES].map(([name, [title]]) => el("option", { value: name }, title)));
+
+  const categories = () => [...new Set(cells.flatMap((cell) => SIDES.flatMap((side) => (cell.lists[`categories_${side}`] ?? []).flat().map((i) => cell.words[i]))))].sort();
+  const listed = categories();
+  byId("category").append(...listed.map((name) => el("option", {}, name)));
+  byId("category").parentElement.hidden = !listed.length;
+  byId("mutual").parentElement.hidden = !known("mutual");
+  byId("kind").parentElement.hidden = !SIDES.some((side) => [...saes[side].values()].some((sae) => sae.paired));
+
+  /* Choices, kept in the address. */
+  const IDS = { q: "query", mode: "mode", a: "layer-a", b: "layer-b", by: "bound", min: "r-min", max: "r-max", order: "order", way: "way", mutual: "mutual", category: "category", kind: "kind", text: "in-contexts" };
+  const fields = Object.fromEntries(Object.entries(IDS).map(([name, id]) => [name, byId(id)]));
+  const isBox = (field) => field.type === "checkbox";
+  const standard = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, isBox(field) ? "" : field.tagName === "SELECT" ? field.options[0]?.value ?? "" : ""]));
+  const valueOf = (name) => (isBox(fields[name]) ? (fields[name].checked ? "1" : "") : fields[name].value);
+  for (const name of Object.keys(fields)) {
+    if (isBox(fields[name])) fields[name].checked = view.has(name);
+    else fields[name].value = view.get(name) ?? standard[name];
+  }
+  const keepChoices = () => keep(Object.fromEntries(Object.keys(fields).map((name) => [name, valueOf(name) === standard[name] ? "" : valueOf(name)])));
+
+  /* Search. */
+  const FEATURE = /^(?:([ab])\s*)?(?:([^\s:]+):)?#?(\d+)$/i;
+  const asked_ = () => {
+    const query = fields.q.value.trim();
+    if (!query) return null;
+    const mode = fields.mode.value;
+    const feature = mode === "regex" ? null : FEATURE.exec(query);
+    const exact = feature && (feature[1] || feature[2] || query.startsWith("#"));
+    let test = null;
+    if (mode === "regex") {
+      const pattern = new RegExp(query, "u");
+      test = (word) => pattern.test(word);
+    } else if (!exact) {
+      const low = query.toLowerCase();
+      test = mode === "whole" ? (_, lower) => lower === low : (_, lower) => lower.includes(low);
+    }
+    return { key: `${mode} ${query}`, test, feature: feature && { side: feature[1]?.toLowerCase(), label: feature[2], number: Number(feature[3]) } };
+  };
+  const marked = (side, label, question) => {
+    const sae = saes[side].get(label);
+    if (!sae || !question.test) return null;
+    question.hits ??= Uint8Array.from(words_, (word, i) => (question.test(word, lower[i]) ? 1 : 0));
+    if (sae.marks?.key !== question.key) {
+      const rows = new Uint8Array(sae.features.length);
+      const { starts, tokens } = sae;
+      const { hits } = question;
+      for (let row = 0; row < rows.length; row += 1) for (let i = starts[row]; i < starts[row + 1]; i += 1) if (hits[tokens[i]]) { rows[row] = 1; break; }
+      sae.marks = { key: question.key, rows };
+    }
+    return sae.marks.rows;
+  };
+  const inText = (cell, question) => {
+    const rows = new Set();
+    if (!cell.text || !question.test) return rows;
+    const windows = cell.text.windows.map(([, , pieces]) => { const text = pieces.map((i) => cell.text.pieces[i]).join(""); return question.test(text, text.toLowerCase()); });
+    for (const [row, examples] of Object.entries(cell.text.examples)) if (examples.some(([, window]) => windows[window])) rows.add(Number(row));
+    return rows;
+  };
+  const isFeature = (wanted, side, label, number) => number === wanted.number && (!wanted.side || wanted.side === side) && (!wanted.label || wanted.label === label);
+  const bound = (input, otherwise) => (input.value === "" || Number.isNaN(input.valueAsNumber) ? otherwise : input.valueAsNumber);
+
+  const findPairs = (question) => {
+    const total = cells.reduce((sum, cell) => sum + cell.n, 0);
+    const found = { of: new Int32Array(total), rows: new Int32Array(total), n: 0 };
+    const [min, max] = [bound(fields.min, -Infinity), bound(fields.max, Infinity)];
+    const bounded = min > -Infinity || max < Infinity ? MEASURES.get(fields.by.value)[1] : null;
+    const [onlyMutual, category] = [fields.mutual.value, fields.category.value];
+    cells.forEach((cell, place) => {
+      if ((fields.a.value && cell.a !== fields.a.value) || (fields.b.value && cell.b !== fields.b.value)) return;
+      const marks = question && SIDES.map((side) => marked(side, cell[side], question));
+      const rowsOf = SIDES.map((side) => saes[side].get(cell[side])?.rows);
+      const texts = question && fields.text.checked ? inText(cell, question) : null;
+      const named = category ? cell.words.indexOf(category) : -1;
+      if (category && named < 0) return;
+      const [of_a, of_b, measured] = [cell.col.feature_a, cell.col.feature_b, bounded?.(cell)];
+      for (let row = 0; row < cell.n; row += 1) {
+        if (onlyMutual && (cell.col.mutual?.[row] === 1) !== (onlyMutual === "yes")) continue;
+        if (measured) {
+          const value = measured(row);
+          if (value === NONE || value < min || value > max) continue;
+        }
+        if (category && !SIDES.some((side) => cell.lists[`categories_${side}`]?.[row].includes(named))) continue;
+        if (question) {
+          const { feature } = question;
+          const hit = (feature && (isFeature(feature, "a", cell.a, of_a[row]) || isFeature(feature, "b", cell.b, of_b[row])))
+            || (marks[0] && marks[0][rowsOf[0][of_a[row]]]) || (marks[1] && marks[1][rowsOf[1][of_b[row]]]) || texts?.has(row);
+          if (!hit) continue;
+        }
+        found.of[found.n] = place;
+        found.rows[found.n] = row;
+        found.n += 1;
+      }
+    });
+    return found;
+  };
+
+  /* The first of many, without sorting all: what lies in the highest of many bins, sorted. */
+  const firstOf = (found, most) => {
+    const [, value] = MEASURES.get(fields.order.value);
+    const way = fields.way.value === "up" ? -1 : 1;
+    const keys = new Float64Array(found.n);
+    let [low, high] = [Infinity, -Infinity];
+    let [place, of] = [-1, null];
+    for (let i = 0; i < found.n; i += 1) {
+      if (found.of[i] !== place) [place, of] = [found.of[i], value(cells[found.of[i]])];
+      const v = of(found.rows[i]);
+      keys[i] = v === NONE ? -Infinity : v * way;
+      if (v === NONE) continue;
+      if (keys[i] < low) low = keys[i];
+      if (keys[i] > high) high = keys[i];
+    }
+    const BINS = 4096;
+    const bin = (key) => (key === -Infinity ? 0 : 1 + Math.floor(((key - low) / (high - low || 1)) * (BINS - 2)));
+    const counts = new Int32Array(BINS);
+    for (let i = 0; i < found.n; i += 1) counts[bin(keys[i])] += 1;
+    let [least, sum] = [BINS, 0];
+    while (least > 0 && sum < most) sum += counts[least -= 1];
+    const some = [];
+    for (let i = 0; i < found.n; i += 1) if (bin(keys[i]) >= least) some.push(i);
+    some.sort((one, other) => (keys[other] > keys[one] ? 1 : keys[other] < keys[one] ? -1 : one - other));
+    return some.slice(0, most);
+  };
+
+  const findUnpaired = (side, question) => {
+    const some = [];
+    for (const [label, sae] of saes[side]) {
+      if (!sae.paired || (fields[side].value && fields[side].value !== label)) continue;
+      const marks = question && marked(side, label, question);
+      sae.features.forEach((feature, row) => {
+        if (sae.paired[row]) return;
+        if (question && !(marks?.[row] || (question.feature && isFeature(question.feature, side, label, feature)))) return;
+        const r = sae.best_r[row] === null ? NONE : sae.best_r[row] / scale;
+        if (fields.by.value === "r" && (r < bound(fields.min, -Infinity) || r > bound(fields.max, Infinity))) return;
+        some.push({ side, label, row, feature, r, active: sae.active[row] });
+      });
+    }
+    const way = fields.way.value === "up" ? -1 : 1;
+    const key = fields.order.value.startsWith("fires") ? "active" : "r";
+    return some.sort((one, other) => way * (other[key] - one[key]));
+  };
+
+  /* Drawing. */
+  const LEVELS = 6;
+  const level = (digit) => Math.ceil((parseInt(digit, 36) / 35) * LEVELS);
+  const percent = (digit) => Math.round((parseInt(digit, 36) / 35) * 100);
+  const windowOf = (cell, [, number, a, b], from = -Infinity) => {
+    const [document_, at, pieces] = cell.text.windows[number];
+    const shown = el("bdi", { class: "window" });
+    pieces.forEach((piece, i) => {
+      if (i < at + from) return;
+      const [one, other] = [level(a[i]), level(b[i])];
+      const text = cell.text.pieces[piece];
+      if (!one && !other && i !== at) { shown.append(text); return; }
+      shown.append(el("span", { class: `p x${one} y${other}${i === at ? " at" : ""}`, title: `A ${percent(a[i])}%, B ${percent(b[i])}% of the highest` }, text));
+    });
+    return [shown, document_, percent(a[at]), percent(b[at])];
+  };
+  const BANDS = [
+    ["strongest", "Where the two together are strongest"],
+    ["only A", "Where A is strongest while B is silent"],
+    ["only B", "Where B is strongest while A is silent"],
+    ["drawn", "Drawn at random from the other places where at least one fires"],
+  ];
+  const examplesOf = (cell, row) => {
+    const examples = cell.text?.examples[row];
+    if (!examples) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
+    const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example[0] === band)]).filter(([, some]) => some.length);
+    return [
+      el("p", { class: "axis legend" }, "The same text in both models; shade: share of the feature's highest activation. ", el("span", { class: "p x6" }, " upper half: A "), " ", el("span", { class: "p y6" }, " lower half: B ")),
+      ...groups.map(([title, some]) => el("div", { class: "band" }, el("h4", {}, title), el("ol", {}, ...some.map((example) => {
+        const [shown, document_, a, b] = windowOf(cell, example);
+        return el("li", {}, shown, el("small", {}, `A ${a}%, B ${b}%, document ${document_}`));
+      })))),
+    ];
+  };
+  const feature = (side, label, number) => {
+    const sae = saes[side].get(label);
+    const row = sae?.rows[number] ?? -1;
+    return { sae, row, tokens: sae ? tokensOfRow(sae, row) : [], link: sae?.link ? `${sae.link}${number}` : "" };
+  };
+  const tokensOf = ({ tokens }) => {
+    const times = new Map();
+    for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
+    return [...times].map(([token, n]) => el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? `×${n} ` : ""));
+  };
+  const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
+
+  const bars = (digits, title) => {
+    const drawing = svg("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": title });
+    [...digits].forEach((digit, i) => {
+      const height = (28 * parseInt(digit, 36)) / 35;
+      if (height) drawing.append(svg("rect", { class: "draws", x: i * (100 / digits.length) + 0.5, y: 29 - height, width: 100 / digits.length - 1, height }));
+    });
+    drawing.append(svg("line", { class: "axis-line", x1: 0, x2: 100, y1: 29.5, y2: 29.5 }));
+    return el("figure", { class: "bars" }, drawing, el("p", { class: "axis" }, title));
+  };
+  const firing = (cell, row) => {
+    const [a, b, both] = ["active_a", "active_b", "active_both"].map((name) => cell.col[name][row]);
+    const all = a + b - both;
+    const parts = [["only-a", a - both], ["both-fire", both], ["only-b", b - both]];
+    const said = `only A ${whole(a - both)}, both ${whole(both)}, only B ${whole(b - both)} places`;
+    const drawing = svg("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", role: "img", "aria-label": said });
+    let x = 0;
+    for (const [name, n] of parts) {
+      if (n) drawing.append(svg("rect", { class: name, x, y: 0, width: (100 * n) / all, height: 8 }));
+      x += (100 * n) / all;
+    }
+    return el("figure", { class: "bars" }, drawing, el("p", { class: "axis" }, said));
+  };
+  const words = (cell, name, row) => (cell.lists[name]?.[row] ?? []).map((i) => cell.words[i]);
+  const line = (title, ...values) => el("tr", {}, el("th", { scope: "row" }, title), el("td", {}, ...values));
+  const share = (n) => (places ? ` (${((100 * n) / places).toPrecision(2)}% of ${whole(places)} places)` : "");
+  const numbersOf = (cell, row) => {
+    const rows = [];
+    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) rows.push(line(MEASURES.get(name)[0], shownAs(name, MEASURES.get(name)[1](cell)(row))));
+    if (cell.col.mutual) rows.push(line("each the other's best partner", cell.col.mutual[row] ? "yes" : "no"));
+    for (const [side, other] of [["a", "b"], ["b", "a"]]) {
+      const next = cell.col[`next_${side}`]?.[row] ?? NONE;
+      if (next === NONE) continue;
+      const r = cell.col[`next_r_${side}`][row] / scale;
+      rows.push(line(`second best in ${side.toUpperCase()} for this feature of ${other.toUpperCase()}`, `#${next}, r ${r.toFixed(3)} `, ...tokensOf(feature(side, cell[side], next))));
+    }
+    for (const side of SIDES) if (cell.col[`active_${side}`]) rows.push(line(`${side.toUpperCase()} fires at`, `${whole(cell.col[`active_${side}`][row])}${share(cell.col[`active_${side}`][row])}`));
+    for (const side of SIDES) if (words(cell, `categories_${side}`, row).length) rows.push(line(`categories of ${side.toUpperCase()}`, words(cell, `categories_${side}`, row).join(", ")));
+    for (const kind of ["promoted", "suppressed"]) for (const side of SIDES) {
+      const some = words(cell, `${kind}_${side}`, row);
+      if (some.length) rows.push(line(`${kind} by ${side.toUpperCase()}`, ...some.map((word) => el("span", { class: "tok" }, word))));
+    }
+    return el("table", { class: "numbers" }, el("tbody", {}, ...rows));
+  };
+  const nameOf = (cell, row) => [cell.a, cell.b, cell.col.feature_a[row], cell.col.feature_b[row]].join("~");
+  const card = (cell, row) => {
+    const heads = SIDES.map((side) => {
+      const number = cell.col[`feature_${side}`][row];
+      const of = feature(side, cell[side], number);
+      const head = el("h3", {}, `${names[side]} (${side.toUpperCase()}), layer ${cell[side]}, feature ${number} `);
+      if (of.link) head.append(el("a", { href: of.link, rel: "noreferrer" }, "Neuronpedia"));
+      const column_ = el("div", {}, head);
+      if (of.sae?.histogram && of.row >= 0) column_.append(bars(of.sae.histogram[of.row], "activations where it fires, from 0 to its highest"));
+      return column_;
+    });
+    const link = el("p", { class: "axis" }, el("a", { href: `#view?pair=${encodeURIComponent(nameOf(cell, row))}` }, "Link to this pair"));
+    return el("div", { class: "card" }, el("div", { class: "both" }, ...heads), ...(cell.col.active_both ? [firing(cell, row)] : []),
+      el("div", { class: "halves" }, el("div", {}, numbersOf(cell, row), link), el("div", {}, ...examplesOf(cell, row))));
+  };
+  const item = (cell, row, open = false) => {
+    const both = el("span", { class: "r" }, (cell.col.r[row] / scale).toFixed(3));
+    const [order, within] = [fields.order.value, MEASURES.get("within")?.[1](cell)(row) ?? NONE];
+    if (order !== "r" && order !== "within") both.append(el("small", {}, ` ${shownAs(order, MEASURES.get(order)[1](cell)(row))}`));
+    else if (within !== NONE) both.append(el("small", {}, ` ${within.toFixed(2)} within`));
+    const summary = el("summary", {}, both, ...SIDES.map((side) => ofSide(side, cell[side], cell.col[`feature_${side}`][row])));
+    const first = cell.text?.examples[row]?.[0];
+    if (first) summary.append(el("span", { class: "glance" }, windowOf(cell, first, -5)[0]));
+    const details = el("details", { class: "pair" }, summary);
+    const fill = async () => {
+      if (details.childElementCount > 1) return;
+      details.append(card(cell, row));
+      const named = nameOf(cell, row);
+      const before = cell.text;
+      try { await textOf(cell); } catch { return; }
+      const now = cells[placeOf.get(`${cell.a} ${cell.b}`)];
+      const there = now.col.feature_a.findIndex((value, i) => value === cell.col.feature_a[row] && now.col.feature_b[i] === cell.col.feature_b[row]);
+      if (now.text && !before && nameOf(now, there) === named) details.lastElementChild.replaceWith(card(now, there));
+    };
+    details.addEventListener("toggle", () => {
+      if (details.open) fill();
+      keep({ pair: details.open ? nameOf(cell, row) : "" });
+    });
+    if (open) { fill(); details.open = true; }
+    return details;
+  };
+  const lone = ({ side, label, row, feature: number, r, active }) => {
+    const sae = saes[side].get(label);
+    const other = side === "a" ? "b" : "a";
+    const partner = r === NONE ? "no partner: it never varies" : `best partner ${other.toUpperCase()} ${sae.best_sae[row]} · #${sae.best_feature[row]}`;
+    return el("div", { class: "pair lone" }, el("span", { class: "r" }, r === NONE ? "–" : r.toFixed(3)), ofSide(side, label, number), el("span", { class: "who" }, `${partner}; fires at ${whole(active)} places`));
+  };
+
+  /* The list. */
+  const list = byId("pairs");
+  let found = { n: 0 };
+  let order = [];
+  let shown = 0;
+  const total = () => (fields.kind.value ? found.n : order.length);
+  const showMore = () => {
+    if (!fields.kind.value && shown + PAGE > order.length && order.length < found.n) order = firstOf(found, 4 * order.length);
+    const some = order.slice(shown, shown + PAGE);
+    list.append(...some.map((one) => (fields.kind.value ? lone(one) : item(cells[found.of[one]], found.rows[one]))));
+    shown += some.length;
+    byId("more-pairs").hidden = shown >= found.n;
+    byId("more-pairs").textContent = `Show ${Math.min(PAGE, found.n - shown)} more`;
+  };
+  const say = (text) => { byId("count").textContent = text; };
+  const search = () => {
+    keepChoices();
+    let question;
+    try { question = asked_(); } catch { say("This is no regular expression yet."); return; }
+    const began = performance.now();
+    const kind = fields.kind.value;
+    if (kind) {
+      order = findUnpaired(kind, question);
+      found = { n: order.length };
+    } else {
+      found = findPairs(question);
+      order = firstOf(found, 8 * PAGE);
+    }
+    list.replaceChildren();
+    shown = 0;
+    showMore();
+    const held = cells.reduce((sum, cell) => sum + cell.n, 0);
+    const of = kind ? "features without a pair" : `of ${whole(held)} pairs`;
+    const rest = !kind && held < explorer.total ? ` that are read, ${whole(explorer.total)} in all` : "";
+    say(`${whole(found.n)} ${of}${rest}${found.n ? "" : ": nothing matches; try fewer letters or a wider range"}`);
+    for (const format of ["csv", "json"]) byId(`save-${format}`).disabled = !found.n;
+    byId("read-all").hidden = !missing("", "").length;
+    byId("pairs").dataset.ms = (performance.now() - began).toFixed(1);
+  };
+  const readAndSearch = async (a, b) => {
+    const files = missing(a, b);
+    if (files.length) {
+      let reading = true;
+      try {
+        await readAll(files, (done, n) => { if (reading) say(`Reading file ${done} of ${n} from explorer/ …`); });
+      } catch {
+        reading = false;
+        search();
+        say("The folder explorer/ beside the page is missing or not whole; `semconv report RUN` writes it again.");
+        return;
+      }
+    }
+    search();
+  };
+  const layersChosen = () => readAndSearch(fields.a.value, fields.b.value);
+  const changed = () => (folder && (fields.a.value || fields.b.value) ? layersChosen() : search());
+
+  /* Saving what was found. */
+  const record = (cell, row) => {
+    const out = { layer_a: cell.a, feature_a: cell.col.feature_a[row], layer_b: cell.b, feature_b: cell.col.feature_b[row] };
+    for (const [name, values] of Object.entries(cell.col)) {
+      if (name in out) continue;
+      const fraction = name.startsWith("r") || name.startsWith("next_r") || name.endsWith("agreement");
+      out[name] = values[row] === NONE ? null : name === "mutual" ? Boolean(values[row]) : fraction ? values[row] / scale : values[row];
+    }
+    for (const side of SIDES) {
+      out[`top_tokens_${side}`] = feature(side, cell[side], out[`feature_${side}`]).tokens;
+    }
+    for (const name of Object.keys(cell.lists)) out[name] = words(cell, name, row);
+    return out;
+  };
+  const loneRecord = ({ side, label, row, feature: number, r, active }) => {
+    const { sae, tokens } = feature(side, label, number);
+    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: sae.best_feature[row], top_tokens: tokens };
+  };
+  const records = () => (fields.kind.value ? order.slice(0, MOST_SAVED).map(loneRecord) : firstOf(found, Math.min(found.n, MOST_SAVED)).map((i) => record(cells[found.of[i]], found.rows[i])));
+  const quoted = (value) => {
+    if (value === null || value === undefined) return "";
+    if (typeof value === "number" || typeof value === "boolean") return String(value);
+    const text = Array.isArray(value) ? JSON.stringify(value) : String(value);
+    return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  };
+  const asCsv = (rows) => {
+    const heads = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+    return [heads.join(","), ...rows.map((row) => heads.map((name) => quoted(row[name])).join(","))].join("\r\n") + "\r\n";
+  };
+  const save = (name, type, text) => {
+    const link = el("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  byId("save-csv").addEventListener("click", () => save("pairs.csv", "text/csv", asCsv(records())));
+  byId("save-json").addEventListener("click", () => save("pairs.json", "application/json", `${JSON.stringify(records(), null, 1)}\n`));
+
+  /* Events. */
+  let timer = 0;
+  for (const field of Object.values(fields)) {
+    field.addEventListener("input", () => {
+      clearTimeout(timer);
+      timer = setTimeout(changed, 80);
+    });
+  }
+  byId("search").addEventListener("submit", (event) => { event.preventDefault(); changed(); });
+  byId("read-all").addEventListener("click", () => { keep({ all: "1" }); readAndSearch("", ""); });
+  byId("more-pairs").addEventListener("click", () => {
+    const first = shown;
+    showMore();
+    (list.children[first]?.querySelector("summary") ?? byId("more-pairs")).focus();
+  });
+  document.addEventListener("semconv-layers", (event) => {
+    [fields.a.value, fields.b.value, fields.q.value] = [event.detail.a, event.detail.b, ""];
+    changed();
+    byId("features").scrollIntoView();
+    fields.q.focus({ preventScroll: true });
+  });
+  list.addEventListener("keydown", (event) => {
+    if (event.target.tagName !== "SUMMARY" || !["ArrowDown", "ArrowUp"].includes(event.key)) return;
+    event.preventDefault();
+    const details = event.target.parentElement;
+    const next = event.key === "ArrowDown" ? details.nextElementSibling : details.previousElementSibling;
+    (next ? next.firstElementChild : event.key === "ArrowUp" ? fields.q : event.target).focus();
+  });
+  fields.q.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" || !list.firstElementChild) return;
+    event.preventDefault();
+    list.firstElementChild.firstElementChild.focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.matches("input, select, textarea")) return;
+    event.preventDefault();
+    fields.q.focus();
+  });
+
+  /* What the address asks for. */
+  const linked = view.get("pair")?.split("~");
+  const start = async () => {
+    if (!linked) {
+      await (view.has("all") ? readAndSearch("", "") : changed());
+      if (["q", "a", "b", "min", "max", "kind", "mutual", "category"].some((name) => view.has(name))) byId("features").scrollIntoView();
+      return;
+    }
+    const [a, b, one, other] = linked;
+    [fields.a.value, fields.b.value] = [a, b];
+    await changed();
+    const cell = cells[placeOf.get(`${a} ${b}`)];
+    const row = cell ? cell.col.feature_a.findIndex((value, i) => value === Number(one) && cell.col.feature_b[i] === Number(other)) : -1;
+    if (row < 0) { say(`The pair ${linked.join(" ")} is not among the pairs of this run.`); return; }
+    list.prepend(item(cell, row, true));
+    byId("pairs").scrollIntoView();
+  };
+  start();
+})();
