@@ -57,7 +57,7 @@ SAMPLED = 8
 TOLD = ("report.md", "index.html")
 """Files that show the results, and are written again from them; figures also depend on the machine's fonts."""
 _TABLES = ("pairs.parquet", "contexts.parquet", "shared_contexts.parquet", "features.parquet", "best_r.parquet")
-_COPIED = ("suite.json", "claims.toml", *_TABLES)
+_COPIED = ("suite.json", "claims.toml", "decoders.safetensors", *_TABLES)
 Draws = dict[str, torch.Tensor]
 """`LAYERS.NULL.MEASURE` -> float64 [m], as in `nulls.safetensors`."""
 

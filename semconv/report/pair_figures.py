@@ -39,7 +39,7 @@ CAPTIONS = {
     "text (`rematch`), which is what the search for a partner finds by chance.",
     "r_by_layer": "Mean r of features with their best partner, by layer; dashed: after one shift of the text.",
     "r_by_frequency": "r of the feature pairs that pass every filter, against how often their features are active.",
-    "filters": "How many features of B each filter leaves, of all layer pairs together.",
+    "filters": "How many features every filter leaves, of all layer pairs together.",
     "scores": "The score of every measure, with its 95% interval, at the layer pair where the measure that is shown "
     "first is highest. Below it each null: the bar is its mean and 1.96 standard deviations to either side, the dot "
     "the score that is tested against it (of the strongest pairs, where the null matches again).",
