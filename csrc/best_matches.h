@@ -41,4 +41,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_shifted_
     const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
     at::IntArrayRef shifts, int64_t k);
 
+// The same after the mean of every group of tokens is taken off each feature; groups int32 [n_tokens], in
+// [0, n_groups). Only on the CPU.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> best_matches_within_cpu(
+    const at::Tensor& a_indptr, const at::Tensor& a_indices, const at::Tensor& a_values, int64_t n_features_a,
+    const at::Tensor& b_indptr, const at::Tensor& b_indices, const at::Tensor& b_values, int64_t n_features_b,
+    const at::Tensor& groups, int64_t n_groups, int64_t k);
+
 }  // namespace semconv

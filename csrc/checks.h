@@ -89,6 +89,14 @@ inline void check_permutations_shape(const at::Tensor& permutations, int64_t n) 
                     permutations.sizes());
 }
 
+// Of best_matches_within; whether every group is in range is seen when they are read.
+inline void check_groups_shape(const at::Tensor& groups, int64_t n_groups, int64_t n_tokens) {
+  TORCH_CHECK_VALUE(groups.dim() == 1 && groups.size(0) == n_tokens && groups.scalar_type() == at::kInt,
+                    "groups must be int32 [", n_tokens, "], got ", groups.scalar_type(), " ", groups.sizes());
+  TORCH_CHECK_VALUE(n_groups >= 1 && n_groups <= n_tokens, "n_groups must be between 1 and the ", n_tokens,
+                    " tokens, got ", n_groups);
+}
+
 [[noreturn]] inline void throw_no_permutation(int64_t item, int64_t n, int64_t row) {
   TORCH_CHECK_VALUE(false, "permutations must be permutations of 0..", n - 1, ", got ", item,
                     " out of range or twice in row ", row);

@@ -18,6 +18,10 @@ TORCH_LIBRARY(semconv, m) {
       "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, int[] shifts, int k) -> "
       "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r)");
   m.def(
+      "best_matches_within(Tensor a_indptr, Tensor a_indices, Tensor a_values, int n_features_a, "
+      "Tensor b_indptr, Tensor b_indices, Tensor b_values, int n_features_b, Tensor groups, int n_groups, int k) -> "
+      "(Tensor a_index, Tensor a_r, Tensor b_index, Tensor b_r, Tensor a_noise, Tensor b_noise)");
+  m.def(
       "cross_moments_(Tensor(a!) s_ab, Tensor(b!) sums_a, Tensor(c!) sums_b, "
       "Tensor a_indptr, Tensor a_indices, Tensor a_values, Tensor b_indptr, Tensor b_indices, Tensor b_values, "
       "int headroom_bits) -> ()");

@@ -9,33 +9,14 @@
 #include <vector>
 
 #include "../checks.h"
-#include "../quantize.h"
 #include "block_matcher.h"
 #include "checked_permutations.h"
 #include "for_each.h"
 #include "packed_csr.h"
+#include "scanned_side.h"
 
 namespace semconv {
 namespace {
-
-struct Side {
-  ScannedCsr csr;
-  Moments moments;
-  Side(const at::Tensor& indptr, const at::Tensor& indices, const at::Tensor& values, int64_t n_features,
-       const char* name)
-      : csr(scan(indptr, indices, values, n_features, name)), moments(n_features) {}
-
-  Statistics statistics() const {
-    return {csr.n_tokens, moments.sum.data(), moments.sum_squares.data(), csr.n_features};
-  }
-  at::Tensor noise(const at::TensorOptions& options) const {  // float64 [F]
-    at::Tensor out = at::empty({csr.n_features}, options.dtype(at::kDouble));
-    for (int64_t f = 0; f < csr.n_features; ++f) {
-      out.mutable_data_ptr<double>()[f] = quantization_noise(csr.active[f], moments.sum_squares[f]);
-    }
-    return out;
-  }
-};
 
 // Which token of B each token of A meets under circular shifts, int32 [shifts, n_tokens].
 at::Tensor circular_shifts(at::IntArrayRef shifts, const at::TensorOptions& options, int64_t n_tokens) {
@@ -91,8 +72,8 @@ std::vector<int64_t> all_sums(const Postings& postings, const RecordRows& rows, 
 }
 
 // One column block, under every permutation, or as it is where there is none: B is packed once.
-void match_block(const Side& a, const Postings& postings, Side& b, const ColumnOrder& order, int64_t first,
-                 int64_t count, int64_t k, const at::Tensor& permutations, const BestTensors& a_best,
+void match_block(const ScannedSide& a, const Postings& postings, ScannedSide& b, const ColumnOrder& order,
+                 int64_t first, int64_t count, int64_t k, const at::Tensor& permutations, const BestTensors& a_best,
                  const BestTensors& b_best) {
   const RecordRows rows = pack_block(b.csr, order, first, count, b.moments);
   const ColumnOrder hot_first = order_by_frequency(a.csr);  // so that no thread is left with a hot feature at the end
@@ -132,7 +113,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tenso
   // Contiguous copies live until the end of the call, because ScannedCsr points into them.
   const at::Tensor ai = a_indices.contiguous(), av = a_values.contiguous();
   const at::Tensor bi = b_indices.contiguous(), bv = b_values.contiguous();
-  Side a(a_indptr, ai, av, n_features_a, "a"), b(b_indptr, bi, bv, n_features_b, "b");
+  ScannedSide a(a_indptr, ai, av, n_features_a, "a"), b(b_indptr, bi, bv, n_features_b, "b");
   const ColumnOrder order = order_by_frequency(b.csr);
   const int64_t m = permutations.defined() ? permutations.size(0) : 1;
   const at::TensorOptions options = a_indptr.options();

@@ -28,6 +28,7 @@ from semconv.cli.terminal import (
     store_app,
     tell,
 )
+from semconv.system.errors import InputError
 
 
 @app.command(rich_help_panel=STAGES, epilog="Example: torchrun --nproc-per-node 2 -m semconv encode mini")
@@ -198,7 +199,6 @@ def dictionary(
     from semconv.pipeline.reproduce import residual_vectors
     from semconv.suite.config import CorpusConfig, ModelConfig, SaeConfig
     from semconv.suite.hooks import hook_name
-    from semconv.system.errors import InputError
 
     if (layer is None) == (hook is None):
         raise InputError(f"dictionary takes --layer or --hook, got {'neither' if hook is None else 'both'}")
@@ -220,8 +220,12 @@ def dictionary(
     streams = residual_vectors(config, corpus, choose_device(device))
     found, centre = directions(kind, streams, n, seed)  # pyright: ignore - checked there
     write_sae(as_sae(found, centre, sae.hook), target)
-    facts = {"path": target, "n_features": 2 * len(found), "n_tokens": len(streams)}
-    tell(f"{target}: {2 * len(found)} features of {len(streams)} tokens.", facts, as_json)
+    _tell_written(target, 2 * len(found), len(streams), as_json)
+
+
+def _tell_written(target: Path, n_features: int, n_tokens: int, as_json: bool) -> None:
+    facts = {"path": target, "n_features": n_features, "n_tokens": n_tokens}
+    tell(f"{target}: {n_features} features of {n_tokens} tokens.", facts, as_json)
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv bench --full --out bench")
@@ -255,7 +259,6 @@ def bench(
     from semconv.bench.jobs import Density, Job, StoredJob
     from semconv.bench.session import run as run_cpu_session
     from semconv.bench.session import write_session
-    from semconv.system.errors import InputError
 
     if quick and full:
         raise InputError("--quick and --full exclude each other, got both")

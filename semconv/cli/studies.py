@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +16,7 @@ from semconv.cli.terminal import (
     DeviceOption,
     FastOption,
     JsonOption,
+    MatchByOption,
     MemoryOption,
     RematchesOption,
     SameBigramOption,
@@ -29,6 +29,7 @@ from semconv.cli.terminal import (
     bytes_of,
     out,
     run_folder,
+    tell,
     warn,
 )
 from semconv.system.shape import plain
@@ -137,6 +138,7 @@ def compare(
     sink_norm: SinkNormOption = 10.0,
     min_activations: Annotated[int, typer.Option(help="Tokens on which both features of a pair must be active.")] = 20,
     min_documents: Annotated[int, typer.Option(help="Documents in which both features of a pair must be active.")] = 3,
+    match_by: MatchByOption = "r",
     without_strongest: WithoutStrongestOption = 10,
     stop_tokens: Annotated[
         bool, typer.Option(help="Drop pairs with punctuation or a control token among the top tokens.")
@@ -187,6 +189,7 @@ def compare(
         model_precision=model_precision,  # pyright: ignore[reportArgumentType]
         min_activations=min_activations,
         min_documents=min_documents,
+        match_by=match_by,  # pyright: ignore[reportArgumentType]
         without_strongest=without_strongest,
         sink_norm=sink_norm,
         stop_tokens=PUBLISHED_STOP_TOKENS if stop_tokens else (),
@@ -202,9 +205,6 @@ def compare(
         results = run_suite(run)
         publish(run, results)
     warn(results.warnings)
-    if as_json:
-        print(json.dumps(plain(results.summary), indent=2))  # noqa: T201
-    else:
-        out.print(headline(results).replace("**", "").replace("`", ""))
-        out.print(f"Report: {folder / 'report.md'}", soft_wrap=True)
-        out.print(f"Page: {folder / 'index.html'}", soft_wrap=True)
+    said = [headline(results).replace("**", "").replace("`", "")]
+    said += [f"Report: {folder / 'report.md'}", f"Page: {folder / 'index.html'}"]
+    tell(said, plain(results.summary), as_json)

@@ -92,6 +92,10 @@ SinkNormOption = Annotated[
 WithoutStrongestOption = Annotated[
     int, typer.Option(help="Strongest positions of a pair without which r must be above 0.1 too; 0 does not ask.")
 ]
+MatchByOption = Annotated[
+    str,
+    typer.Option(help="r, or r_within_token: partners of the highest r after each token's mean is taken off."),
+]
 SameBigramOption = Annotated[
     int, typer.Option(help="Exchanges of positions of the same two tokens, the null same_bigram; 0 leaves it out.")
 ]

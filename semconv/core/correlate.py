@@ -91,6 +91,7 @@ def best_matches(
     k: int = 1,
     backend: Literal["native", "reference"] = "native",
     device: torch.device | str | None = None,
+    within: Tensor | None = None,
 ) -> BestMatches:
     """Finds for every feature its k best partners on the other side by Pearson r, in both directions at once.
 
@@ -106,10 +107,14 @@ def best_matches(
         backend: `native`, or `reference` for the slow oracle in Python integers.
         device: where to bring both sides first; None leaves activations where they are and loads a store to where the
             other side is, two stores to the CPU.
+        within: integer [n_tokens], which token stands at every position: r is that of the deviations from each
+            feature's mean over the positions of the token, and partners are those of the highest such r. It has no
+            value where the token says all of a feature. It is taken on the CPU, wherever the activations lie.
 
     Raises:
         InputError: a and b cover different tokens or lie on two devices and `device` is None; a store is damaged; k is
-            not between 1 and min(F_a, F_b); or an unknown backend.
+            not between 1 and min(F_a, F_b); an unknown backend; or `within` is of another shape or no integers, or has
+            no token twice.
 
     Examples:
         Rows are tokens and columns are features. B holds the features of A in another order and on another scale, and
@@ -131,17 +136,45 @@ def best_matches(
         raise InputError(f"a and b must hold the same tokens, got {x.n_tokens} and {y.n_tokens}")
     if backend not in ("native", "reference"):
         raise InputError(f"backend must be native or reference, got {backend!r}")
-    if backend == "native":
-        raw = ops.best_matches(
-            (x.indptr, x.indices, x.values), x.n_features, (y.indptr, y.indices, y.values), y.n_features, k
-        )
-    elif not 1 <= k <= min(x.n_features, y.n_features):
-        raise InputError(f"k must be between 1 and {min(x.n_features, y.n_features)}, got {k}")
+    if within is None:
+        raw = _raw(x, y, k, backend, None)
     else:
-        raw = ops.RawMatches(*(part.to(x.device) for part in reference.best_matches(x, y, k)))
+        raw = _raw(x.to("cpu"), y.to("cpu"), k, backend, token_groups(within, x.n_tokens))
+        raw = ops.RawMatches(*(part.to(x.device) for part in raw))
     return BestMatches(
         TopMatches(raw.a_index, raw.a_r), TopMatches(raw.b_index, raw.b_r), x.n_tokens, raw.a_noise, raw.b_noise
     )
+
+
+def _raw(
+    x: SparseActivations, y: SparseActivations, k: int, backend: str, groups: tuple[Tensor, int] | None
+) -> ops.RawMatches:
+    """Returns the matches of two sides on one device; within groups where there are some."""
+    if backend == "native":
+        of_both = (x.indptr, x.indices, x.values), x.n_features, (y.indptr, y.indices, y.values), y.n_features
+        return ops.best_matches(*of_both, k) if groups is None else ops.best_matches_within(*of_both, groups, k)
+    if not 1 <= k <= min(x.n_features, y.n_features):
+        raise InputError(f"k must be between 1 and {min(x.n_features, y.n_features)}, got {k}")
+    found = reference.best_matches(x, y, k, None if groups is None else groups[0].tolist())
+    return ops.RawMatches(*(part.to(x.device) for part in found))
+
+
+def token_groups(token: Tensor, n_tokens: int) -> tuple[Tensor, int]:
+    """Returns the tokens that stand at the positions numbered from 0 by rising id, int32 [n_tokens], and how many.
+
+    Args:
+        token: integer [n_tokens].
+        n_tokens: that are wanted.
+
+    Raises:
+        InputError: another shape, no integers, or no token twice: then nothing varies within tokens.
+    """
+    if token.shape != (n_tokens,) or token.is_floating_point() or token.is_complex():
+        raise InputError(f"tokens must be integers [{n_tokens}], got {token.dtype} {list(token.shape)}")
+    known, number = torch.unique(token.cpu(), return_inverse=True)
+    if len(known) == n_tokens:
+        raise InputError("correlation within tokens needs a token that stands at two positions, got none")
+    return number.int(), len(known)
 
 
 def best_matches_shared(

@@ -200,6 +200,33 @@ def best_matches_shifted(
     return _call("best_matches_shifted", *a, n_features_a, *b, n_features_b, shifts, k)
 
 
+def best_matches_within(
+    a: tuple[Tensor, Tensor, Tensor],
+    n_features_a: int,
+    b: tuple[Tensor, Tensor, Tensor],
+    n_features_b: int,
+    groups: tuple[Tensor, int],
+    k: int,
+) -> RawMatches:
+    """`best_matches` after the mean of every group of tokens is taken off each feature; on the CPU alone.
+
+    Args:
+        a: indptr int64 [n_tokens + 1], indices int32 [nnz], values float16 or float32 [nnz].
+        n_features_a: F_a.
+        b: the same for the other side.
+        n_features_b: F_b.
+        groups: int32 [n_tokens], the group of every token, and how many groups there are, each of which is below that.
+        k: partners kept per feature, 1 <= k <= min(F_a, F_b).
+
+    Returns:
+        As `best_matches`.
+
+    Raises:
+        InputError: as `best_matches`; groups of another shape, dtype or range, or on a GPU.
+    """
+    return RawMatches(*_call("best_matches_within", *a, n_features_a, *b, n_features_b, *groups, k))
+
+
 def cross_moments_(
     s_ab: Tensor,
     sums_a: Tensor,
@@ -293,6 +320,11 @@ def _fake_best_matches(*given: Any) -> tuple[Tensor, ...]:
     return _empty_matches(a_indptr, n_features_a, n_features_b, k)
 
 
+def _fake_best_matches_within(*given: Any) -> tuple[Tensor, ...]:
+    *of_both, _, _, k = given  # groups, and how many
+    return _fake_best_matches(*of_both, k)
+
+
 def _empty_matches(like: Tensor, n_features_a: int, n_features_b: int, k: int) -> tuple[Tensor, ...]:
     shapes = [
         (n_features_a, k),
@@ -346,6 +378,7 @@ if _core is not None:
         ("best_matches", _fake_best_matches),
         ("best_matches_permuted", _fake_best_matches_again),
         ("best_matches_shifted", _fake_best_matches_again),
+        ("best_matches_within", _fake_best_matches_within),
         ("cross_moments_", _fake_cross_moments_),
         ("correlation_from_moments", _fake_correlation_from_moments),
         ("best_from_moments", _fake_best_from_moments),

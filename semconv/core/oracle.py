@@ -62,9 +62,44 @@ def correlation(a: SparseActivations, b: SparseActivations) -> list[list[float]]
     return [[pearson(p, q) for q in codes_b] for p in codes_a]
 
 
-def best_matches(a: SparseActivations, b: SparseActivations, k: int) -> RawMatches:
-    """The native op of the same name, one Python step at a time."""
-    r = correlation(a, b)
+def within(codes_a: list[int], codes_b: list[int], group: list[int]) -> float:
+    """Returns r after the mean of every group is taken off; NaN where the groups say all of one side.
+
+    Sums by group are integers, every product of two of them takes one division, of the group, and is added in float64,
+    group after group.
+    """
+    groups = sorted(set(group))
+    sizes = {g: group.count(g) for g in groups}
+
+    def sums(codes: list[int]) -> list[float]:
+        found = dict.fromkeys(groups, 0)
+        for code, g in zip(codes, group, strict=True):
+            found[g] += code
+        return [float(found[g]) for g in groups]
+
+    def left(one: list[int], other: list[int]) -> float:
+        of_means = 0.0
+        for g, x, y in zip(groups, sums(one), sums(other), strict=True):
+            of_means += (x * y) * (1.0 / float(sizes[g]))
+        return float(sum(p * q for p, q in zip(one, other, strict=True))) - of_means
+
+    var_a, var_b = left(codes_a, codes_a), left(codes_b, codes_b)
+    for codes, variance in ((codes_a, var_a), (codes_b, var_b)):
+        if not variance > 1e-12 * float(sum(q * q for q in codes)):
+            return math.nan
+    return left(codes_a, codes_b) / math.sqrt(var_a * var_b)
+
+
+def correlation_within(a: SparseActivations, b: SparseActivations, group: list[int]) -> list[list[float]]:
+    """Returns r of every pair after the means of groups are taken off, [F_a][F_b]."""
+    columns_a, columns_b = (x.to_dense().T.double().tolist() for x in (a, b))
+    codes_a, codes_b = [quantize(c) for c in columns_a], [quantize(c) for c in columns_b]
+    return [[within(p, q, group) for q in codes_b] for p in codes_a]
+
+
+def best_matches(a: SparseActivations, b: SparseActivations, k: int, group: list[int] | None = None) -> RawMatches:
+    """The native op of the same name, one Python step at a time; `best_matches_within` where there are groups."""
+    r = correlation(a, b) if group is None else correlation_within(a, b, group)
 
     def stack(rows: list[list[float]]) -> tuple[Tensor, Tensor]:
         best = [top_k(row, k) for row in rows]

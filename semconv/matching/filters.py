@@ -83,6 +83,26 @@ def needed_partners(config: MatchConfig, n_a: int, n_b: int) -> int:
     return min(config.candidates, n_a, n_b) if config.strategy in ("greedy", "optimal") else 1
 
 
+def best_by(a: SparseActivations, b: SparseActivations, config: MatchConfig, token: Tensor | None) -> BestMatches:
+    """Returns the `needed_partners` best partners by what the config matches by.
+
+    Args:
+        a: activations of A.
+        b: of B, over the same tokens.
+        config: how features are matched.
+        token: integer [n_tokens] which token stands at every position; None where nothing knows.
+
+    Raises:
+        InputError: the config matches by r within tokens, and these are not known or no token stands at two positions.
+    """
+    k = needed_partners(config, a.n_features, b.n_features)
+    if not config.within_tokens:
+        return best_matches(a, b, k)
+    if token is None:
+        raise InputError("match.by = 'r_within_token' needs the token at every position, got none")
+    return best_matches(a, b, k, within=token)
+
+
 def match_features(
     matches: BestMatches,
     top_tokens_a: TopTokens | Sequence[Sequence[str]],
@@ -134,7 +154,7 @@ def match_features(
         apply("a shared top token", lambda p: _share(tokens_a.numbers[p.a], tokens_b.numbers[p.b]))
     if config.one_to_one:
         apply("one pair per A feature", _best_of_each)
-    apply(f"r > {config.min_r:g}", lambda p: p.r > config.min_r)
+    apply(f"{'r within tokens' if config.within_tokens else 'r'} > {config.min_r:g}", lambda p: p.r > config.min_r)
     if config.without_strongest:
         if r_without is None:
             raise InputError("match.without_strongest needs a function that gives r without positions, got none")
@@ -167,6 +187,7 @@ def match_subset(
     *,
     config: MatchConfig,
     documents: Tensor | None = None,
+    token: Tensor | None = None,
 ) -> FeaturePairs:
     """Matches some features of A with some of B as if there were no others, as for a semantic subspace.
 
@@ -179,6 +200,7 @@ def match_subset(
         top_tokens_b: of all B features.
         config: as for `match_features`.
         documents: integer [n_tokens] document of every token; needed by `min_documents`.
+        token: integer [n_tokens] which token stands at every position; needed by `by = "r_within_token"`.
 
     Returns:
         Pairs, numbered as in the whole dictionaries. r is the same as there: a correlation depends on two features
@@ -192,7 +214,7 @@ def match_subset(
     part_a, part_b = a.columns(features_a), b.columns(features_b)
     numbers_a, numbers_b = features_a.numpy(), features_b.numpy()
     pairs = match_features(
-        best_matches(part_a, part_b, needed_partners(config, len(numbers_a), len(numbers_b))),
+        best_by(part_a, part_b, config, token),
         top_tokens_a.take(numbers_a),
         top_tokens_b.take(numbers_b),
         config,

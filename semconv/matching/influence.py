@@ -224,6 +224,7 @@ class _Groups:
     def __init__(self, of: Int[ndarray, " n_tokens"]) -> None:
         self._of = np.unique(of, return_inverse=True)[1]
         self._sizes = np.bincount(self._of)
+        self._weights = 1.0 / self._sizes
 
     def _summed(self, at: Int[ndarray, " k"], codes: Int[ndarray, " k"]) -> Float[ndarray, " groups"]:
         """Sums by group: integers, which float64 holds exactly up to 2^53."""
@@ -237,12 +238,11 @@ class _Groups:
         return products - y * by_x - x * by_y + self._sizes * x * y
 
     def within(self, pair: _Pair) -> tuple[float, float]:
-        """r, and the sum of products, of the deviations from the group's means; sums are rounded once (fsum)."""
+        """r, and the sum of products, of the deviations from the group's means, as `best_matches_within` takes them."""
         x, y = self._summed(pair.at_x, pair.x), self._summed(pair.at_y, pair.y)
 
         def left(whole: int, one: ndarray, other: ndarray) -> float:
-            of_means = one * other / self._sizes
-            return math.fsum([float(whole), *(-of_means[of_means > 0]).tolist()])
+            return float(whole) - float(np.add.accumulate(one * other * self._weights)[-1])  # group after group
 
         variance_x, variance_y = left(int(pair.x @ pair.x), x, x), left(int(pair.y @ pair.y), y, y)
         covariance = left(int(pair.x_there @ pair.y_there), x, y)

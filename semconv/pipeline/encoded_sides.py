@@ -47,7 +47,7 @@ def _over_spans(side: StoredSide, spans: Spans, how: Literal["max", "mean", "sum
     def load() -> Side:
         read = side.read()
         acts = pool(read.acts.to("cpu"), spans, how).to(read.acts.device)
-        return replace(read, acts=acts, store_sha256=identity, documents=spans.document)
+        return replace(read, acts=acts, store_sha256=identity, documents=spans.document, token=None)
 
     return replace(side, store_sha256=identity, n_tokens=len(spans), n_bytes=2 * side.n_bytes, load=load)
 

@@ -276,6 +276,8 @@ class PairOptions:
     """As in `MatchConfig`."""
     sink_norm: float = 10.0
     """As in `MatchConfig`."""
+    match_by: Literal["r", "r_within_token"] = "r"
+    """As `by` in `MatchConfig`."""
     stop_tokens: tuple[str, ...] = PUBLISHED_STOP_TOKENS
     """As in `MatchConfig`."""
     rematches: int | None = None
@@ -345,6 +347,7 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
             without_strongest=o.without_strongest,
             sink_norm=o.sink_norm,
             stop_tokens=o.stop_tokens,
+            by=None if o.match_by == "r" else o.match_by,
         ),
         compare=CompareConfig(("svcca_pc1", "svcca_fixed_k", "rsa", "cka_unbiased", "procrustes", "mutual_knn")),
         null=NullConfig(

@@ -141,9 +141,18 @@ class StoredSae:
 
     def read_side(self, tokens: TopTokens) -> Side:
         """Returns the side whose features have these top tokens."""
-        acts, rows, documents = self.read(), decoder_rows(self.decoder), self.one.blocks.document[self.one.blocks.mask]
-        sae, model = self.sae, self.one.model.name
-        return Side(model, hook_layer(sae.hook), acts.to(self.device), self.sha256, rows, tokens, documents, sae.label)
+        acts, rows, blocks = self.read(), decoder_rows(self.decoder), self.one.blocks
+        return Side(
+            self.one.model.name,
+            hook_layer(self.sae.hook),
+            acts.to(self.device),
+            self.sha256,
+            rows,
+            tokens,
+            blocks.document[blocks.mask],
+            self.sae.label,
+            blocks.ids[blocks.mask],
+        )
 
     def side(self, tokens: TopTokens, activity: StoredActivity) -> StoredSide:
         """Returns what is known of the side."""

@@ -31,6 +31,7 @@ _OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: 
 _TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
+_WITHIN = 3.0  # how much longer matching by r within tokens takes, roughly
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
 
 
@@ -180,7 +181,10 @@ class CostModel:
             return self._match(side, side) + self.rates.self_set.at(scale ** (1 / 3))
         if task.kind in MATCHED_AGAIN:
             a, b = task.sides
-            of_one = self._line(self.rates.shift, a, b, 1.0) + 2 * self.rates.filters * b.sae.n_features
+            of_one = self._line(self.rates.shift, a, b, 1.0)
+            if self.suite.match.within_tokens:  # the sums by token are taken anew under every draw
+                of_one = self._match(a, b) + self.rates.cut * b.entries
+            of_one += 2 * self.rates.filters * b.sae.n_features
             return task.amount * of_one + self._columns(a, b)
         if task.kind == "scores":
             return task.amount * self._score_set(*task.sides)
@@ -222,7 +226,8 @@ class CostModel:
         return line.fixed * table + line.per_token * products * share * min(a.n_tokens, b.n_tokens)
 
     def _match(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
-        return self._line(self.rates.match, a, b, share)
+        by = _WITHIN if self.suite.match.within_tokens else 1.0
+        return by * self._line(self.rates.match, a, b, share)
 
     def _matched(self, a: PlannedSide, b: PlannedSide) -> float:
         """Returns what matching and all filters of the suite take."""

@@ -48,7 +48,7 @@ WORDS = {
 """What the words of the page mean, the shortest way; the glossary says it in full."""
 
 TWO_SCORES = (
-    "A layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which stand "
+    "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which stand "
     "without "
     "the filters that ask for agreement; only the latter can be compared with nulls that match features again "
     "(`rematch`, `same_token`, `same_bigram`), for these leave hardly any pair that passes."
@@ -56,10 +56,9 @@ TWO_SCORES = (
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
 CONTROLS_TEXT = (
-    "In the table: floor (models that learned nothing, or whose blocks learned nothing), the same layers of A and B, "
-    "ceiling (one model, another SAE); z and p against each one's own shuffled pairing. Rows of the strongest pairs "
-    "are "
-    "without the filters that ask for agreement, which leave next to nothing of models that learned nothing."
+    "In the table: floor (models that learned nothing, or whose blocks learned nothing), the same layers of both "
+    "models, ceiling (one model, another SAE); z and p against each one's own shuffled pairing. Rows of the strongest "
+    "pairs are without the filters that ask for agreement, which leave next to nothing of models that learned nothing."
 )
 SEEDS_TEXT = (
     "Ceiling at every layer: SAEs of one model from several seeds, each matched with each; lowest and highest score. "

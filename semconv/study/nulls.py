@@ -21,7 +21,7 @@ from semconv.matching.influence import FeatureColumns, r_without_strongest
 from semconv.statistics.permutation import frequency_strata, permutation_ids
 from semconv.statistics.resampling import document_shift
 from semconv.statistics.stopping import Stopping
-from semconv.study.sides import PairedRows, Prepared, Side, scores_of
+from semconv.study.sides import PairedRows, Prepared, Side, best_of, scores_of
 from semconv.suite.config import MatchConfig
 from semconv.system.errors import InputError
 
@@ -201,10 +201,16 @@ def rematch(
         seed: key of the shifts.
         numbers: which shifts of that key.
     """
-    shifts = [document_shift(starts, seed, number) for number in numbers]
-    draws = _shifted(a, b, shifts, needed_partners(config, a.n_features, b.n_features))
-    tokens = np.arange(a.n_tokens)
-    return _matched_again(a, b, config, draws, lambda draw: (tokens + shifts[draw]) % a.n_tokens)
+    shifts, tokens = [document_shift(starts, seed, number) for number in numbers], np.arange(a.n_tokens)
+
+    def partner(draw: int) -> Int[ndarray, " n"]:
+        return (tokens + shifts[draw]) % a.n_tokens
+
+    if config.within_tokens:
+        draws = _moved(a, b, config, [partner(draw) for draw in range(len(shifts))])
+    else:
+        draws = _shifted(a, b, shifts, needed_partners(config, a.n_features, b.n_features))
+    return _matched_again(a, b, config, draws, partner)
 
 
 def shifted_best_r(
@@ -233,9 +239,16 @@ def swapped(a: Side, b: Side, config: MatchConfig, draws: Int[ndarray, "m n"]) -
         config: how features are matched.
         draws: exchanges of positions (`TokenSwaps.draws`), int32 [m, n].
     """
+    if config.within_tokens:
+        return _matched_again(a, b, config, _moved(a, b, config, list(draws)), lambda draw: draws[draw])
     k, moved = needed_partners(config, a.n_features, b.n_features), torch.from_numpy(draws).to(b.acts.device)
     found = ops.best_matches_permuted(_csr(a), a.n_features, _csr(b), b.n_features, moved, k)
     return _matched_again(a, b, config, _of_draws(a, found), lambda draw: draws[draw])
+
+
+def _moved(a: Side, b: Side, config: MatchConfig, draws: list[Int[ndarray, " n"]]) -> list[BestMatches]:
+    """Matches with the positions of B moved, one draw after the other; the means are those of A's tokens."""
+    return [best_of(a, b.at(torch.from_numpy(draw).long()), config) for draw in draws]
 
 
 def _csr(side: Side) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.core.correlate import BestMatches, best_matches
-from semconv.matching.filters import FeaturePairs, needed_partners
+from semconv.core.correlate import BestMatches
+from semconv.matching.filters import FeaturePairs
 from semconv.matching.influence import FeatureColumns, influences
 from semconv.results.schema import SplitHalf
 from semconv.statistics.resampling import bootstrap_positions, halves
@@ -32,7 +33,7 @@ from semconv.study.nulls import (
 )
 from semconv.study.observations import PairFacts, PairObservation, RematchChunk, StrongestScores, SwappedChunk
 from semconv.study.settings import StudySettings
-from semconv.study.sides import Prepared, Side, match_sides, pair_correlations, scores_of
+from semconv.study.sides import Prepared, Side, best_of, match_sides, pair_correlations, scores_of
 from semconv.study.spread_observations import PairHalves, Resamples, ScoredFacts, ScoredObservation
 from semconv.suite.config import MatchConfig
 from semconv.system.digests import sha256_of
@@ -45,7 +46,7 @@ NOISE_LIMIT = 1e-3
 def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
     """Matches two sides, keeps the feature pairs that pass every filter and scores them beside the pairing nulls."""
     config = settings.match
-    matches = best_matches(a.acts, b.acts, needed_partners(config, a.acts.n_features, b.acts.n_features)).to("cpu")
+    matches = best_of(a, b, config)
     at = halves(settings.starts, a.acts.n_tokens, settings.null.seed)
     pairs = _feature_pairs(a, b, config, at, matches)
     null, counts_b = settings.null, b.active_counts()[pairs.b]
@@ -66,7 +67,7 @@ def observe_pair(settings: StudySettings, a: Side, b: Side) -> PairObservation:
         noisy_features_a=int((matches.quantization_noise_a > NOISE_LIMIT).sum()),
         noisy_features_b=int((matches.quantization_noise_b > NOISE_LIMIT).sum()),
         matches_sha256=sha256_of(*(part for best in (matches.a_to_b, matches.b_to_a) for part in (best.index, best.r))),
-        split_half=_split_half(a, b, at),
+        split_half=_split_half(a, b, at, config),
         saturated=scored.saturated,
         reasons=scored.reasons,
     )
@@ -92,9 +93,10 @@ def _matched_on_one_half(a: Side, b: Side, config: MatchConfig, at: tuple[Tensor
     return pairs.filtered(kept, r, step)
 
 
-def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor]) -> SplitHalf:
+def _split_half(a: Side, b: Side, at: tuple[Tensor, Tensor], config: MatchConfig) -> SplitHalf:
     """How far two halves of the documents agree on the best A feature of every B feature, and on its r."""
-    one, other = (best_matches(a.at(p).acts, b.at(p).acts).to("cpu").b_to_a for p in at)
+    by = replace(config, strategy="best")
+    one, other = (best_of(a.at(p), b.at(p), by).b_to_a for p in at)
     both = (one.index[:, 0] >= 0) & (other.index[:, 0] >= 0)
     same = both & (one.index[:, 0] == other.index[:, 0])
     r = torch.stack([one.r[same, 0], other.r[same, 0]])

@@ -127,7 +127,9 @@ def published_p(score: float, null: Float[ndarray, " m"]) -> float:
 
 
 def _match_config(config: MatchConfig, departures: Departures, n_tokens: int) -> MatchConfig:
-    """Returns the filters of a step; a shrunk r passes a bar when r passes one that is higher in proportion."""
+    """Returns the filters of a step, by r over all positions as published; a shrunk r passes a bar when r passes one
+    that is higher in proportion."""
+    config = replace(config, by=None)
     if departures.shrunk_r:
         config = replace(config, min_r=config.min_r * n_tokens / (n_tokens - 1))
     if departures.no_concept_filters:

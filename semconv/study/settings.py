@@ -17,6 +17,7 @@ from semconv.study.sides import AnySide
 from semconv.suite.config import MatchConfig, NullConfig, SuiteConfig
 from semconv.suite.nulls import AgainNull
 from semconv.system.digests import sha256_of
+from semconv.system.errors import InputError
 from semconv.text.token_blocks import TokenBlocks
 
 
@@ -67,7 +68,8 @@ class StudySettings:
         }
         of_sides = [(s.store_sha256, s.decoder_sha256, s.tokens.sha256) for s in (a, b)]
         names = [repr(measure) for measure in self.measures]
-        return [of_sides, self.starts_sha256, names, asdict(self.match), null, *more]
+        within = [self.tokens_sha256] if self.match.within_tokens else []
+        return [of_sides, self.starts_sha256, names, asdict(self.match), null, *within, *more]
 
 
 def suite_measures(suite: SuiteConfig) -> tuple[Measure[Any], ...]:
@@ -98,7 +100,9 @@ def settings_of(suite: SuiteConfig, starts: Int[ndarray, " D"], blocks: TokenBlo
         blocks: the text.
 
     Raises:
-        InputError: as `swaps_of`.
+        InputError: as `swaps_of`; or the suite matches by r within tokens, and no token stands at two positions.
     """
     tokens = blocks.ids[blocks.mask].numpy() if suite.align is None else None
+    if suite.match.within_tokens and tokens is not None and len(np.unique(tokens)) == len(tokens):
+        raise InputError("match.by = 'r_within_token' needs a token that stands at two positions, got none")
     return StudySettings(suite_measures(suite), suite.match, suite.null, starts, tokens, swaps_of(suite.null, blocks))

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from semconv.compare import Measure, SharedRows
 from semconv.compare.measure import RowSubsets, collected_saturation
-from semconv.core.correlate import BestMatches, best_matches
+from semconv.core.correlate import BestMatches
 from semconv.core.sparse import SparseActivations
 from semconv.core.streaming import StreamingCorrelation
-from semconv.matching.filters import Activity, FeaturePairs, match_features, needed_partners, r_without_of
+from semconv.matching.filters import Activity, FeaturePairs, best_by, match_features, r_without_of
 from semconv.suite.config import MatchConfig
 from semconv.suite.sae_labels import pair_key
 from semconv.system.digests import sha256_of
@@ -112,6 +112,7 @@ class Side(_Named):
         tokens: table of the top-activating tokens of every feature.
         documents: integer [n_tokens], which document each token is from; None where nothing asks.
         sae: which SAE of the model it is (`SaeConfig.label`); empty for the layer.
+        token: integer [n_tokens], which token stands at each position; None where nothing asks, and over spans.
     """
 
     model: str
@@ -122,6 +123,7 @@ class Side(_Named):
     tokens: TopTokens
     documents: Tensor | None = None
     sae: str = ""
+    token: Tensor | None = None
     _spaces: _Spaces = field(default_factory=dict[str, tuple[ndarray, RowSubsets[Any]]])
 
     @property
@@ -210,8 +212,8 @@ class Side(_Named):
     def at(self, positions: Tensor) -> Side:
         """Returns the same side over other tokens, int64 [n] positions of these; features keep their top tokens."""
         acts = self.acts.tokens(positions.to(self.acts.device))
-        documents = None if self.documents is None else self.documents[positions.to(self.documents.device)]
-        return replace(self, acts=acts, documents=documents)
+        documents, token = (None if of is None else of[positions.to(of.device)] for of in (self.documents, self.token))
+        return replace(self, acts=acts, documents=documents, token=token)
 
 
 AnySide = Side | StoredSide
@@ -253,6 +255,15 @@ def key_of(a: AnySide, b: AnySide) -> str:
     return pair_key(a.label, b.label)
 
 
+def best_of(a: Side, b: Side, config: MatchConfig) -> BestMatches:
+    """Returns the best partners of the features of two sides by what the config matches by, on the CPU.
+
+    Raises:
+        InputError: as `semconv.matching.filters.best_by`.
+    """
+    return best_by(a.acts, b.acts, config, a.token).to("cpu")
+
+
 def match_sides(a: Side, b: Side, config: MatchConfig, matches: BestMatches | None = None) -> FeaturePairs:
     """Correlates and pairs the features of two sides over the same tokens.
 
@@ -263,7 +274,7 @@ def match_sides(a: Side, b: Side, config: MatchConfig, matches: BestMatches | No
         matches: their best partners, where they are known already.
     """
     if matches is None:
-        matches = best_matches(a.acts, b.acts, needed_partners(config, a.n_features, b.n_features)).to("cpu")
+        matches = best_of(a, b, config)
     active, r_without = (a.activity(config), b.activity(config)), r_without_of(a.acts, b.acts, config)
     return match_features(matches, a.tokens, b.tokens, config, *active, r_without=r_without)
 

@@ -50,7 +50,7 @@ def _part(side: Side, features: Int[ndarray, " n"]) -> Side:
     """Returns the side as if its dictionary held some features only, ascending."""
     acts = side.acts.columns(torch.from_numpy(features).to(side.acts.device))
     rows, tokens = side.decoder[features], side.tokens.take(features)
-    return Side(side.model, side.layer, acts, side.store_sha256, rows, tokens, side.documents, side.sae)
+    return Side(side.model, side.layer, acts, side.store_sha256, rows, tokens, side.documents, side.sae, side.token)
 
 
 class CategoryParts:
@@ -159,4 +159,4 @@ def spans_of(config: SpanConfig, blocks: TokenBlocks, texts: list[str]) -> Spans
 def pooled(side: Side, spans: Spans, config: SpanConfig) -> Side:
     """Returns the side over spans instead of tokens; features keep their top tokens."""
     acts = pool(side.acts.to("cpu"), spans, config.how).to(side.acts.device)
-    return replace(side, acts=acts, documents=spans.document)
+    return replace(side, acts=acts, documents=spans.document, token=None)

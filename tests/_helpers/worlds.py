@@ -145,7 +145,8 @@ def make_world(seed: int = 0, n_a: int = 30, n_b: int = 34, n_shared: int = 24, 
         labels = top_tokens(acts, counted_ids(blocks), texts, MATCH.top_tokens)
         tables.append(labels)
         tokens = TopTokens.of_sides([labels], ())[0]
-        return Side(model, layer, acts, acts.sha256, decoder, tokens, blocks.document[blocks.mask])
+        documents = blocks.document[blocks.mask]
+        return Side(model, layer, acts, acts.sha256, decoder, tokens, documents, token=counted_ids(blocks))
 
     tables: list[list[list[str]]] = []
     of_b = np.empty(n_b, dtype=np.int64)

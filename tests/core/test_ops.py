@@ -537,6 +537,8 @@ def test_opcheck():
     reversed_tokens = torch.arange(19, -1, -1, dtype=torch.int32)[None]
     permuted = (*csr(a), 8, *csr(b), 9, reversed_tokens, 2)
     torch.library.opcheck(torch.ops.semconv.best_matches_permuted.default, permuted, test_utils=tests)
+    within = (*csr(a), 8, *csr(b), 9, torch.arange(20, dtype=torch.int32) % 4, 4, 2)
+    torch.library.opcheck(torch.ops.semconv.best_matches_within.default, within, test_utils=tests)
     torch.library.opcheck(torch.ops.semconv.compact_rows.default, (a.to_dense(), torch.float16), test_utils=tests)
     state = (torch.zeros(8, 9, dtype=torch.int64), *(torch.zeros(5, n, dtype=torch.int64) for n in (8, 9)))
     for sums in state[1:]:  # scales not fixed yet; NaN, of features that round away, would not compare equal

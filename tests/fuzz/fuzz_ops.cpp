@@ -11,7 +11,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <fuzzer/FuzzedDataProvider.h>
+#include <utility>
 #include <vector>
 
 #include "../../csrc/cross_moments.h"
@@ -136,6 +138,11 @@ const auto& best_matches_permuted() {
       op<Partners(T, T, T, int64_t, T, T, T, int64_t, T, int64_t)>("semconv::best_matches_permuted");
   return found;
 }
+const auto& best_matches_within() {
+  static const auto found =
+      op<Matches(T, T, T, int64_t, T, T, T, int64_t, T, int64_t, int64_t)>("semconv::best_matches_within");
+  return found;
+}
 const auto& cross_moments() {
   static const auto found =
       op<void(at::Tensor, at::Tensor, at::Tensor, T, T, T, T, T, T, int64_t)>("semconv::cross_moments_");
@@ -234,14 +241,42 @@ double plain_pearson(const std::vector<std::vector<int64_t>>& a, int64_t f, cons
   return va > 0.0 && vb > 0.0 ? static_cast<double>(n * ab - sa * sb) / std::sqrt(va * vb) : NAN;
 }
 
+// r after the mean of every group of tokens is taken off.
+double plain_within(const std::vector<std::vector<int64_t>>& a, int64_t f, const std::vector<std::vector<int64_t>>& b,
+                    int64_t g, const std::vector<int64_t>& group, int64_t n_groups) {
+  const auto left = [&](const std::vector<std::vector<int64_t>>& x, int64_t i,
+                        const std::vector<std::vector<int64_t>>& y, int64_t j) {
+    std::vector<int64_t> sum_x(n_groups, 0), sum_y(n_groups, 0), size(n_groups, 0);
+    int64_t whole = 0;
+    for (size_t t = 0; t < group.size(); ++t) {
+      sum_x[group[t]] += x[t][i];
+      sum_y[group[t]] += y[t][j];
+      ++size[group[t]];
+      whole += x[t][i] * y[t][j];
+    }
+    double of_means = 0.0;
+    for (int64_t at = 0; at < n_groups; ++at) {
+      if (size[at] == 0) continue;
+      of_means +=
+          (static_cast<double>(sum_x[at]) * static_cast<double>(sum_y[at])) * (1.0 / static_cast<double>(size[at]));
+    }
+    return std::make_pair(static_cast<double>(whole), static_cast<double>(whole) - of_means);
+  };
+  const auto [q_a, v_a] = left(a, f, a, f);
+  const auto [q_b, v_b] = left(b, g, b, g);
+  if (!(v_a > 1e-12 * q_a) || !(v_b > 1e-12 * q_b)) return NAN;
+  return left(a, f, b, g).second / std::sqrt(v_a * v_b);
+}
+
+using Score = std::function<double(int64_t, int64_t)>;  // of a feature of one side and one of the other
+
 // The best partner of every feature, highest r first and ties to the lowest index, by trying them all.
-void check_direction(const std::vector<std::vector<int64_t>>& a, const std::vector<std::vector<int64_t>>& b,
-                     int64_t n_a, int64_t n_b, const at::Tensor& index, const at::Tensor& r) {
+void check_scores(const Score& score_of, int64_t n_a, int64_t n_b, const at::Tensor& index, const at::Tensor& r) {
   const int64_t k = index.size(1);
   for (int64_t f = 0; f < n_a; ++f) {
     std::vector<std::pair<double, int64_t>> order;
     for (int64_t g = 0; g < n_b; ++g) {
-      const double score = plain_pearson(a, f, b, g);
+      const double score = score_of(f, g);
       if (!std::isnan(score)) order.emplace_back(-score, g);
     }
     std::sort(order.begin(), order.end());
@@ -255,6 +290,11 @@ void check_direction(const std::vector<std::vector<int64_t>>& a, const std::vect
       }
     }
   }
+}
+
+void check_direction(const std::vector<std::vector<int64_t>>& a, const std::vector<std::vector<int64_t>>& b,
+                     int64_t n_a, int64_t n_b, const at::Tensor& index, const at::Tensor& r) {
+  check_scores([&](int64_t f, int64_t g) { return plain_pearson(a, f, b, g); }, n_a, n_b, index, r);
 }
 
 void fuzz_best_matches(FuzzedDataProvider& data) {
@@ -325,6 +365,37 @@ void fuzz_permuted_matches(FuzzedDataProvider& data) {
     check_direction(x, moved, a.n_features, b.n_features, std::get<0>(out)[i], std::get<1>(out)[i]);
     check_direction(moved, x, b.n_features, a.n_features, std::get<2>(out)[i], std::get<3>(out)[i]);
   }
+}
+
+void fuzz_within(FuzzedDataProvider& data) {
+  const int64_t n_tokens = data.ConsumeIntegralInRange<int64_t>(1, 6);
+  Side a = make_side(data, n_tokens), b = make_side(data, n_tokens);
+  const int64_t k = data.ConsumeIntegralInRange<int64_t>(0, 4);
+  const auto n_groups = data.ConsumeIntegralInRange<int64_t>(-1, n_tokens + 1);
+  const int64_t n = data.ConsumeIntegralInRange<int>(0, 15) == 0 ? n_tokens + 1 : n_tokens;
+  const bool honest = data.ConsumeIntegralInRange<int>(0, 7) > 0;
+  std::vector<int64_t> group(n, 0);
+  for (int64_t& g : group) {
+    g = honest ? data.ConsumeIntegralInRange<int64_t>(0, std::max<int64_t>(n_groups, 1) - 1)
+               : data.ConsumeIntegral<int32_t>();
+  }
+  at::Tensor groups = at::tensor(group, at::kLong).to(at::kInt);
+  const Layout layout =
+      maybe_change_one(data, {&a.indptr, &a.indices, &a.values, &b.indptr, &b.indices, &b.values, &groups});
+  Matches out;
+  if (!accepted([&] {
+        out = best_matches_within().call(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices, b.values,
+                                         b.n_features, groups, n_groups, k);
+      }))
+    return;
+  require(!is_unreadable(layout), "best_matches_within read a tensor without data");
+  if (a.n_features > 100 || b.n_features > 100) return;
+  for (int64_t t = 0; t < n_tokens; ++t) group[t] = groups[t].item<int64_t>();  // its layout may have changed it
+  const auto x = codes_of(a), y = codes_of(b);
+  const auto of = [&](int64_t f, int64_t g) { return plain_within(x, f, y, g, group, n_groups); };
+  check_scores(of, a.n_features, b.n_features, std::get<0>(out), std::get<1>(out));
+  const auto turned = [&](int64_t g, int64_t f) { return of(f, g); };
+  check_scores(turned, b.n_features, a.n_features, std::get<2>(out), std::get<3>(out));
 }
 
 void fuzz_moments(FuzzedDataProvider& data) {
@@ -485,6 +556,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
       break;
     case 3:
       fuzz_permuted_matches(data);
+      break;
+    case 4:
+      fuzz_within(data);
       break;
     default:
       fuzz_best_matches(data);

@@ -210,6 +210,14 @@ Case permuted_case(const Side& a, const Side& b, const at::Tensor& permutations)
           true};
 }
 
+Case within_case(std::string name, const Side& a, const Side& b, const at::Tensor& groups) {
+  const auto call = [=] {
+    return list(semconv::best_matches_within_cpu(a.indptr, a.indices, a.values, a.n_features, b.indptr, b.indices,
+                                                 b.values, b.n_features, groups, 50, 2));
+  };
+  return {std::move(name), call, {a.indptr, a.indices, a.values, b.indptr, b.indices, b.values, groups}, true};
+}
+
 // State of a stream that has seen smaller values, so that some of the next chunk saturate.
 Tensors state_before(const Side& a, const Side& b) {
   Tensors state{at::zeros({a.n_features, b.n_features}, at::kLong),
@@ -254,6 +262,9 @@ std::vector<Case> all_cases(uint64_t seed) {
   cases.push_back(shifted_case(a, b));
   cases.push_back(permuted_case(a, b, random_permutations(random, 3, 400)));
   cases.push_back(matches_case("best_matches, wide", a, wide));
+  const at::Tensor groups = at::remainder(random_permutations(random, 1, 400)[0], 50).contiguous();
+  cases.push_back(within_case("best_matches_within", a, b, groups));
+  cases.push_back(within_case("best_matches_within, wide", a, wide, groups));
   cases.push_back(stream_case("cross_moments_", a, b));
   cases.push_back(stream_case("cross_moments_, wide", a, wide));
 

@@ -30,9 +30,9 @@ from semconv.report.scales import (
     short,
     step_of,
 )
+from semconv.report.shown import show
 from semconv.results.schema import NullTest, Results, Score
 from semconv.study.order import in_order
-from semconv.system.markdown import show
 from semconv.system.shape import plain, read_as
 from tests._helpers.extreme import POOL, draws_of, numbers, results_of
 from tests._helpers.made_up import MEASURES, changed, results

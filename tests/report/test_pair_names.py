@@ -108,7 +108,7 @@ def test_reports_call_the_models_by_their_names(names: tuple[str, str], tmp_path
     write_report(made, [], tmp_path)
     report, shown = (tmp_path / "report.md").read_text(), page(made, [], tables(), {})
     of_a, of_b = no_markup(names)
-    assert report.startswith(f"# {of_a} (A) and {of_b} (B): semconv report")
+    assert report.startswith(f"# Do {of_a} (A) and {of_b} (B) hold the same features?")
     cell = of_b.replace("|", "\\|")
     for text in (
         f"| features of {of_a} | features of {cell} | pairs |",

@@ -188,7 +188,9 @@ def test_two_scores_of_a_cell_are_explained_wherever_both_are_shown(html: str, t
     write_markdown(in_order(results()), [], tmp_path / "report.md")
     told = texts.TWO_SCORES.split("; ")[0]
     plain = re.sub(r"\s+", " ", Words(html).text).replace(" ,", ",")
-    assert plain.count("A layer pair has two scores: of all pairs that pass every filter") == 2  # summary and heat map
+    assert (
+        plain.count("Every layer pair has two scores: of all pairs that pass every filter") == 2
+    )  # summary and heat map
     assert told in (tmp_path / "report.md").read_text()
 
 
