@@ -127,7 +127,8 @@ class AblatedPairs:
     def _matched(self, a: Side, b: Side) -> _Matched:
         """Matches two sides at one half of the documents."""
         k = min(PARTNERS, a.n_features, b.n_features)
-        matches = best_matches(a.acts, b.acts, k).to("cpu")
+        within = a.token if self.settings.match.within_tokens else None
+        matches = best_matches(a.acts, b.acts, k, within=within).to("cpu")
         pairs = match_sides(a, b, self.settings.match, matches)
         some = np.unique(np.linspace(0, len(pairs) - 1, min(self.n_pairs, len(pairs))).astype(np.int64))
         features = pairs.a[some], pairs.b[some]

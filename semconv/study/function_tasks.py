@@ -69,13 +69,6 @@ class FunctionTasks:
     grid: Mapping[str, tuple[AnySide, AnySide]]
     given: FunctionModels
 
-    def stages(
-        self, controls: Mapping[str, tuple[AnySide, AnySide]], kept: TaskCache
-    ) -> Iterator[tuple[str, list[Task]]]:
-        """Gives the two stages their names and tasks; arguments as of `effects` and `lenses`."""
-        yield "logit lens", self.lenses(kept)
-        yield "function", self.effects(controls)
-
     def lenses(self, kept: TaskCache) -> list[Task]:
         """Returns the tasks on the logit lens, one for each layer pair.
 
@@ -138,3 +131,28 @@ class FunctionTasks:
         except InputError as error:
             found, facts = no_lenses(), LensFacts(reason=str(error))
         return LensObservation(facts, **vars(found))
+
+
+def function_stages(
+    suite: SuiteConfig,
+    study: StudySettings,
+    grid: Mapping[str, tuple[AnySide, AnySide]],
+    controls: Mapping[str, tuple[AnySide, AnySide]],
+    given: FunctionModels | None,
+    kept: TaskCache,
+) -> Iterator[tuple[str, list[Task]]]:
+    """Gives the two stages on what features do their names and tasks; none where the suite does not ask for them.
+
+    Args:
+        suite: what is compared.
+        study: settings of the suite, over this text.
+        grid: layer pair -> its two sides.
+        controls: control -> its two sides.
+        given: the models.
+        kept: holds the feature pairs of every layer pair.
+    """
+    if suite.function is None or given is None:
+        return
+    tasks = FunctionTasks(suite, suite.function, study, grid, given)
+    yield "logit lens", tasks.lenses(kept)
+    yield "function", tasks.effects(controls)

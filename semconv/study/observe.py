@@ -15,7 +15,7 @@ from semconv.runs.tasks import Task, Workplace
 from semconv.study import task_names as of
 from semconv.study.controls import of_strongest, self_match
 from semconv.study.function_models import FunctionModels
-from semconv.study.function_tasks import FunctionTasks
+from semconv.study.function_tasks import function_stages
 from semconv.study.observations import (
     Observations,
     PairObservation,
@@ -223,9 +223,7 @@ def stages(
         yield "streams", of_streams.compared_streams()
         if suite.streams.draws:
             yield "decoders", of_streams.decoders(kept)
-    if suite.function is not None and encoded.function is not None:
-        function = FunctionTasks(suite, suite.function, settings, encoded.grid, encoded.function)
-        yield from function.stages(encoded.controls, kept)
+    yield from function_stages(suite, settings, encoded.grid, encoded.controls, encoded.function, kept)
     if encoded.published is not None:
         yield "published", _step_tasks(suite, settings, encoded.published)
 
