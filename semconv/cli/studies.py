@@ -36,6 +36,8 @@ from semconv.system.shape import plain
 
 if TYPE_CHECKING:
     pass
+    from semconv.results.schema import Results
+    from semconv.runs.run import Run as StudyRun
 
 
 @app.command(rich_help_panel=STUDIES, epilog="Example: semconv reproduce mini --fast --out /tmp/first-look")
@@ -167,8 +169,6 @@ def compare(
     """Compare the SAE features of two models of your own, on your own text, by the pipeline of `reproduce`."""
     from semconv.core.device import choose_device
     from semconv.pipeline.own_pair import PairOptions, models_of_pair, suite_of_pair
-    from semconv.pipeline.reproduce import publish
-    from semconv.pipeline.reproduce import reproduce as run_suite
     from semconv.report.markdown import headline
     from semconv.runs.run import Run
     from semconv.suite.config import PUBLISHED_STOP_TOKENS
@@ -202,9 +202,18 @@ def compare(
     chosen = choose_device(device)
     with progress_bar(None if out.quiet else whole_run(suite, chosen)) as progress:
         run = Run(suite, folder, progress, device=chosen, stores=stores, memory=bytes_of(memory))
-        results = run_suite(run)
-        publish(run, results)
-    warn(results.warnings)
+        results = _published(run)
     said = [headline(results).replace("**", "").replace("`", "")]
     said += [f"Report: {folder / 'report.md'}", f"Page: {folder / 'index.html'}"]
     tell(said, plain(results.summary), as_json)
+
+
+def _published(run: StudyRun) -> Results:
+    """Runs a study without claims, writes what it leaves, and says what to be careful about."""
+    from semconv.pipeline.reproduce import publish
+    from semconv.pipeline.reproduce import reproduce as run_suite
+
+    results = run_suite(run)
+    publish(run, results)
+    warn(results.warnings)
+    return results

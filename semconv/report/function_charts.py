@@ -130,9 +130,9 @@ def r_chart(function: Function) -> str | None:
 
     dots: list[Encoding] = [{"x": r, "y": partner} for r, partner, _ in some]
     layers = [layer(dots, {"type": "point", "filled": True, "size": 9, "opacity": 0.4, "fill": "var(--cross)"})]
-    for at, colour in ((1, "var(--cross)"), (2, "var(--ceiling)")):
+    for at, colour, dash in ((1, "var(--cross)", [1, 0]), (2, "var(--ceiling)", [6, 4])):
         values: list[Encoding] = [{"x": mean[0], "y": mean[at]} for mean in means]
-        layers.append(layer(values, {"type": "line", "stroke": colour, "strokeWidth": 2.5}))
+        layers.append(layer(values, {"type": "line", "stroke": colour, "strokeWidth": 2.5, "strokeDash": dash}))
     zero: Json = {"data": {"values": [{"y": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"y": axes["y"]}}
     groups = "; ".join(f"r {show(r)}: partner {show(own)}, best negative {show(best)}" for r, own, best in means)
     padding: Json = {"left": 46, "right": 14, "top": 6, "bottom": 38}

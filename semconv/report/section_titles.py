@@ -31,7 +31,7 @@ SHORT = {
     "categories": "Categories",
     "spans": "Spans",
     "streams": "Streams",
-    "function": "Function",
+    "function": "Features do",
     "filters": "Filters",
 }
 """Anchor -> what the navigation of the page calls it, a word of the title."""

@@ -14,7 +14,6 @@ from semconv import InputError
 from semconv.runs.pairs_table import (
     COLUMNS,
     DETAILS,
-    FUNCTION,
     MatchedPairs,
     PairLenses,
     export_pairs,
@@ -55,7 +54,7 @@ def test_a_row_per_pair_with_tokens_and_links(tmp_path: Path):
     write_pairs(tmp_path / "pairs.parquet", [GROUP, nothing])
     rows = read_pairs(tmp_path).to_pylist()
     assert [list(row) for row in rows] == [list(COLUMNS)] * 2
-    assert {rows[1].pop(name) for name in (*DETAILS, *FUNCTION)} == {None}
+    assert {rows[1].pop(name) for name in DETAILS} == {None}
     assert rows[1] == {
         "layer_a": 3,
         "layer_b": 5,
