@@ -172,7 +172,7 @@ def test_aligned_spans_that_hold_a_sink_are_left_out(planted: tuple[SuiteConfig,
     suite, _ = planted
     align = AlignConfig(suite.corpus.tokenizer, how="max")
     null = replace(suite.null, n_same_token=None)
-    run = Run(replace(suite, controls=(), spans=None, published=None, null=null, align=align), tmp_path)
+    run = Run(replace(suite, controls=(), spans=None, published=None, function=None, null=null, align=align), tmp_path)
     blocks = load_blocks(run)
     found = load_encoded(run, run.workplace(), blocks, encode_all(run, blocks))
     n_sinks = found.sinks.spans

@@ -133,7 +133,7 @@ def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], message: 
 
 def test_two_tokenizers_have_no_tokens_in_common():
     suite = load_suite("mini")
-    suite = replace(suite, controls=(), spans=None, published=None, seeds=None)
+    suite = replace(suite, controls=(), spans=None, published=None, function=None, seeds=None)
     null = replace(suite.null, n_same_token=None)
     with pytest.raises(InputError, match="align brings two tokenizers together and cannot stand beside match.by"):
         replace(suite, null=null, align=AlignConfig("x"), match=replace(suite.match, by="r_within_token"))
