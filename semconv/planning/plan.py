@@ -25,7 +25,7 @@ from semconv.planning.planned_tasks import (
 from semconv.planning.planned_tasks import planned_tasks as tasks_of
 from semconv.planning.schedule import SPREAD
 from semconv.planning.shapes import Shapes
-from semconv.planning.stage_times import Machine, StagePlan, StageTimes, Work
+from semconv.planning.stage_times import Machine, StagePlan, StageTimes, Work, at_once
 from semconv.study.working_memory import SHARE_OF_PAIRS
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
@@ -71,7 +71,8 @@ class Memory:
         study: at the most while tasks run.
         least: what the study cannot do without, on one thread.
         of_thread: what a task holds beside its sides, at the most.
-        at_once: how many tasks have room at once, no number of bytes.
+        at_once: how many tasks have room at once where they hold most, no number of bytes.
+        beside: what running tasks may hold together beside what they read; None where that bounds nothing.
         held: activations and decoder rows that are held at once, and what tasks make of them.
         smallest_held: what the task that reads most reads: the two largest SAEs, or what is made of each of them.
         of_tokens: of `least`, what grows with the text.
@@ -82,6 +83,7 @@ class Memory:
     least: int
     of_thread: int
     at_once: int
+    beside: int | None
     held: int
     smallest_held: int
     of_tokens: int
@@ -252,16 +254,16 @@ class Planner:
         alone = max((_held_by(task) + model.working(task) for task in self.tasks), default=0)  # if it has all of it
         held = min(sum(every.values()), max(most, largest))
         of_thread = max((model.working(task) for task in self.tasks), default=0)
-        at_once = machine.cores  # as `Run.workplace` bounds it
-        if device.type == "cpu" and of_thread:
-            at_once = max(1, min(machine.cores, (free - most) // of_thread))
+        beside = free - most if device.type == "cpu" else None  # as `Run.workplace` bounds it
+        together = at_once(machine.cores, beside, of_thread)
         encode = max(self._encoding(group, device, free) for group in same_pass(planned_models(self.suite)))
         return Memory(
             _PROCESS + encode,
-            _PROCESS + max(held + at_once * of_thread, alone),
+            _PROCESS + max(held + together * of_thread, alone),
             _PROCESS + max(largest + of_thread, alone),
             of_thread,
-            at_once,
+            together,
+            beside,
             held,
             largest,
             int(6 * (2 * times + 4) * max(side.entries for side in stores)),  # of two sides, packed, and copied
@@ -285,7 +287,7 @@ class Planner:
         if rates is None:
             names = dict.fromkeys(task.stage for task in self.tasks)
             return [StagePlan(name, sum(task.stage == name for task in self.tasks), None) for name in names]
-        return StageTimes(self.work, rates, machine, memory.held, memory.at_once, spread).all()
+        return StageTimes(self.work, rates, machine, memory.held, memory.beside, spread).all()
 
 
 def _held_by(task: PlannedTask) -> int:

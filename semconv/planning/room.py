@@ -66,7 +66,7 @@ def advice(plan: Plan) -> list[str]:
         beside = memory.study - memory.held - memory.at_once * memory.of_thread
         threads = int((free - beside - memory.smallest_held) // max(1, memory.of_thread))
         threads = min(threads, plan.machine.cores)
-        sentence = f"{memory.at_once} of {plan.machine.cores} tasks have room at once"
+        sentence = f"{memory.at_once} of {plan.machine.cores} tasks have room at once where they hold most"
         if threads > memory.at_once:
             held = max(memory.smallest_held, free - beside - threads * memory.of_thread)
             sentence += f": --memory {held / GIB:.1f} leaves room for {threads}, and reads stores more often"

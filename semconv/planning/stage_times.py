@@ -80,6 +80,17 @@ class Work:
     categories: int
 
 
+def at_once(cores: int, beside: int | None, working: int) -> int:
+    """Returns how many tasks run at once in a process.
+
+    Args:
+        cores: of the machine.
+        beside: bytes that running tasks may hold beside what they read; None where that bounds nothing.
+        working: bytes that one of them holds.
+    """
+    return cores if beside is None or not working else max(1, min(cores, beside // working))
+
+
 @dataclass(frozen=True, eq=False)
 class StageTimes:
     """Seconds of the stages of a run.
@@ -89,7 +100,7 @@ class StageTimes:
         rates: measured by `probe`.
         machine: that does it.
         held: bytes of activations and decoder rows that are held at once.
-        at_once: tasks of the study that run at once in each process.
+        beside: bytes that running tasks of each process may hold beside what they read; None where that bounds nothing.
         spread: how much tasks differ from what is predicted (`simulate`).
     """
 
@@ -97,7 +108,7 @@ class StageTimes:
     rates: Rates
     machine: Machine
     held: int
-    at_once: int
+    beside: int | None
     spread: float
 
     def all(self) -> list[StagePlan]:
@@ -198,7 +209,6 @@ class StageTimes:
         read |= {key: self._model.read(model) for key, model in models.items()}
         sizes = [side.held for side in self.work.sides.stores.values()]
         held = max(2, int(self.held / (sum(sizes) / len(sizes))))
-        machines = Machines(self.machine.workers, self.at_once, held)
         by_stage: dict[str, list[PlannedTask]] = {}
         for task in self.work.tasks:
             by_stage.setdefault(task.stage, []).append(task)
@@ -207,6 +217,8 @@ class StageTimes:
                 Job(self._model.seconds(task), tuple(side.key for side in task.sides))
                 for task in in_order(tasks, self.held)
             ]
+            working = max(self._model.working(task) for task in tasks)
+            machines = Machines(self.machine.workers, at_once(self.machine.cores, self.beside, working), held)
             found = simulate(jobs, machines, read, self.spread, number)
             yield StagePlan(name, len(tasks), found.seconds, found.work)
 

@@ -231,7 +231,7 @@ def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores_where_no_feat
         assert memory.study == GIB + memory.held + memory.at_once * memory.of_thread
     assert (memory.at_once, planner.plan(Machine(64, 256 * GIB), CPU).memory.at_once) == (3, 52)
     (sentence,) = [one for one in advice(planner.plan(machine, CPU)) if "at once" in one]
-    assert sentence == "3 of 64 tasks have room at once: --memory 5.2 leaves room for 4, and reads stores more often"
+    assert sentence.startswith("3 of 64 tasks have room at once where they hold most: --memory 5.2 leaves room for 4, ")
 
 
 def test_rates_of_another_suite_are_refused(planner: Planner):
