@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from semconv.report.beyond_tokens import depth_parts, in_words
+from semconv.report.function_section import layers_by_third, of_third, third_tests
 from semconv.report.result_values import (
+    counts_under,
     default_measure,
     embeddings_floors,
     key_of,
@@ -17,11 +19,11 @@ from semconv.report.result_values import (
     title_of,
 )
 from semconv.report.scales import rounded
-from semconv.report.shown import show
-from semconv.report.texts import size_in_words, text_compared
+from semconv.report.texts import least_together, size_in_words, text_compared
 from semconv.report.told_apart import BestCell, best_cell, draws_of, undecided
 from semconv.report.verdict import embeddings_agree
 from semconv.results.schema import LayerPair, NullOverGrid, Results
+from semconv.statistics.permutation import LEVEL
 from semconv.suite.nulls import MATCHED_AGAIN
 
 _EXPLAINS = {
@@ -32,6 +34,8 @@ _EXPLAINS = {
     "shuffle": "pairing the same features at random gives",
 }
 """Null -> what a score above it is more than."""
+_FEW = 10
+"""Layer pairs up to which those that are found are named."""
 _AGAIN = "and features are matched again"
 _DRAWN = {
     "same_bigram": f"B's activations are exchanged between positions of the same two tokens, {_AGAIN}",
@@ -55,25 +59,29 @@ class Answer:
     Attributes:
         compared: what was compared, with the terms that the rest uses.
         found: one sentence: for how many layer pairs, which, against which null.
-        sure: one sentence: how sure, how much, and beside another seed of the same SAE.
+        sure: one sentence: how sure.
+        size: one sentence: how far from the null, and beside another seed of the same SAE.
+        does: one sentence: what the paired features do when ablated; empty where the suite did not ask.
         open: one sentence: what is not shown.
     """
 
     compared: str
     found: str
-    sure: str
-    open: str
+    sure: str = ""
+    size: str = ""
+    does: str = ""
+    open: str = ""
 
     @property
-    def sentences(self) -> tuple[str, str, str]:
-        """What was found, how sure, what not."""
-        return self.found, self.sure, self.open
+    def sentences(self) -> tuple[str, ...]:
+        """Those there are: what was found, how sure, how much, what the features do, what is not shown."""
+        return tuple(filter(None, (self.found, self.sure, self.size, self.does, self.open)))
 
 
 def answer(results: Results) -> Answer:
     """Returns the answer of a run, made from its numbers."""
     if not results.summary:
-        return Answer("", "No measure was taken, so there is nothing to answer with.", "", "")
+        return Answer("", "No measure was taken, so there is nothing to answer with.")
     measure = default_measure(results)
     null = asked_null(results)
     best = best_cell(results, measure, null) if null is not None else None
@@ -81,11 +89,16 @@ def answer(results: Results) -> Answer:
         nothing = f"By {title_of(measure)} no layer pair left enough feature pairs to be tested."
         if results.summary[measure].layer_pairs:
             nothing = f"No null of {title_of(measure)} was drawn, so a score says nothing."
-        return Answer(_compared(results, measure, null), nothing, "", "")
+        return Answer(_compared(results, measure, null), nothing)
     summary = results.summary[measure].nulls[null]
     found = _found(results, measure, null, summary)
     return Answer(
-        _compared(results, measure, null), found, _sure(results, measure, null, best), _open(results, null, summary)
+        compared=_compared(results, measure, null),
+        found=found,
+        sure=_sure(results, measure, null),
+        size=_size(results, measure, null, best),
+        does=_does(results),
+        open=_open(results, null, summary),
     )
 
 
@@ -131,27 +144,59 @@ def _found(results: Results, measure: str, null: str, summary: NullOverGrid) -> 
 
 
 def _by_depth(results: Results, measure: str, null: str) -> Iterable[str]:
-    """Gives how many layer pairs of every third of the depths lie above a null."""
+    """Gives how many layer pairs of every third of the depths lie above a null, and which, if they are few."""
+    few = results.summary[measure].nulls[null].significant <= _FEW
     for part in depth_parts([*results.grid.values()]):
-        tests = [test_of(pair, measure, null) for pair in part.pairs]
-        q = [test.q for test in tests if test is not None and test.q is not None]
+        tests = [(key_of(pair), test_of(pair, measure, null)) for pair in part.pairs]
+        q = {key: test.q for key, test in tests if test is not None and test.q is not None}
         name = {"other": "that join different thirds of the depths", "": ""}.get(part.name, f"of the {part.name} third")
+        above = [key for key, value in q.items() if value < LEVEL]
+        which = f" ({', '.join(above)})" if few and above else ""
         if q and part.name:
-            yield f"{sum(value < 0.05 for value in q)} of {len(q)} {name}"
+            yield f"{len(above)} of {len(q)} {name}{which}"
 
 
-def _sure(results: Results, measure: str, null: str, best: BestCell) -> str:
-    summary, pair = results.summary[measure].nulls[null], results.grid[best.key]
-    n, few = summary.significant, undecided(results, measure, null)
-    strict = f"{summary.significant_by} of them if tests may depend on each other in any way"
-    chance = f"of these {n} at most 5% are expected to be chance (q < 0.05; {strict})" if n else "no q is below 0.05"
-    alone = f"one alone could reach q {show(summary.smallest_q)} at best"
-    draws = f"with {draws_of(results, null):,} draws of the null {alone}"
-    decided = f", and {few} cannot be told" if few else ""
+def _sure(results: Results, measure: str, null: str) -> str:
+    summary = results.summary[measure].nulls[null]
+    n, strict, few = summary.significant, summary.significant_by, undecided(results, measure, null)
+    stay = {0: f"none of the {n} remains", n: f"all {n} remain"}.get(strict, f"{strict} of the {n} remain")
+    if n == 1:
+        stay = "it remains" if strict else "it does not remain"
+    said = ["at most 5% of such findings are expected to be chance (q < 0.05)"] if n else ["no q is below 0.05"]
+    said += [f"{stay} under the Benjamini-Yekutieli correction, which holds for any dependence"] if n else []
+    least = least_together(summary) or 1
+    reach = f"at least {least} layer pairs reach q < 0.05 together or none does"
+    reach = "no layer pair can reach q < 0.05" if least > summary.layer_pairs else reach
+    said += [f"with {draws_of(results, null):,} draws of the null {reach}"] if least > 1 else []
+    said += [f"{few} cannot be told, above every draw but with too few draws"] if few else []
+    return f"**How sure:** {'; '.join(said)}."
+
+
+def _size(results: Results, measure: str, null: str, best: BestCell) -> str:
+    pair, found = results.grid[best.key], [(key, test_of(pair, measure, null)) for key, pair in results.grid.items()]
+    tests = [(key, test, test.score - test.mean) for key, test in found if test is not None and test.mean is not None]
+    above = sorted(excess for _, test, excess in tests if test.q is not None and test.q < LEVEL)
+    below = sorted((excess, key) for key, _, excess in tests if excess < 0)
+    said, whose = list[str](), "the scores found lie" if len(above) > 1 else "the score found lies"
+    if above:
+        over = " to ".join(dict.fromkeys(map(rounded, (above[0], above[-1]))))
+        said.append(f"{whose} {over} above the mean of the null")
+    if below:
+        furthest = f"by {rounded(-below[0][0])} at the most, layers {below[0][1]}"
+        said.append(f"{len(below)} of {len(tests)} scores lie below the mean of the null ({furthest})")
     of = "of the pairs of highest r at" if null in MATCHED_AGAIN else "at"
-    highest = f"the highest score, {of} layers {best.key}, is {rounded(best.score)} against {rounded(best.null_mean)}"
-    said = f"{chance}; {draws}{decided}", f"{highest} under the null", ceiling_text(results, measure, pair)
-    return f"**How sure:** {'; '.join(filter(None, said))}."
+    at = f"the highest score, {of} layers {best.key}"
+    said.append(f"{at}, is {rounded(best.score)} against {rounded(best.null_mean)} under the null")
+    said += filter(None, (_pairs_there(pair, null), ceiling_text(results, measure, pair)))
+    return f"**How much:** {'; '.join(said)}."
+
+
+def _pairs_there(pair: LayerPair, null: str) -> str:
+    """Returns how many feature pairs pass every filter, of the text and under a null that matches again."""
+    counts = counts_under(pair, null)
+    if counts is None:
+        return ""
+    return f"{pair.pairs} feature pairs pass every filter there, and {counts.pairs_mean:.0f} on average under the null"
 
 
 def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
@@ -160,15 +205,17 @@ def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
     reached = ceilings(results, measure, pair)
     if score is None or not reached:
         return ""
-    covers = summary.best_interval if key_of(pair) == summary.best_layer_pair else score.interval
-    within = f" (95% interval {' to '.join(map(rounded, covers))})" if covers else ""
-    values = sorted(reached.values())
-    over = " to ".join(dict.fromkeys(map(rounded, (values[0], values[-1]))))
-    return (
-        f"of all pairs there it is {rounded(score.score)}{within}, where one model reaches {over} with itself through "
-        "an "
-        "SAE of another seed"
-    )
+    best_of = summary.layer_pairs if key_of(pair) == summary.best_layer_pair else 1
+    covers = summary.best_interval if best_of > 1 else score.interval
+    adjusted = f", adjusted for picking the best of {best_of}" if best_of > 1 else ""
+    within = f" (95% interval {' to '.join(map(rounded, covers))}{adjusted})" if covers else ""
+    values = sorted(reached.items(), key=lambda one: one[1])
+    over = in_words([f"{rounded(value)} ({name})" for name, value in values])
+    if all(name in (results.controls.seeds or {}) for name in reached):
+        top = f"SAEs of one model from different seeds reach {over} among themselves on average"
+    else:
+        top = f"one model reaches {over} with itself through another SAE"
+    return f"of all pairs there it is {rounded(score.score)}{within}, where {top}"
 
 
 def ceilings(results: Results, measure: str, pair: LayerPair) -> Mapping[str, float]:
@@ -194,8 +241,26 @@ def _open(results: Results, null: str, summary: NullOverGrid) -> str:
     said += [_LEAVES_OPEN[null]] if null in _LEAVES_OPEN else []
     if embeddings_floors(results) and not embeddings_agree(results):
         said.append("that trained blocks add to what trained embeddings bring")
-    said.append("what the paired features do, which this score does not ask")
+    if not _does(results):
+        said.append("what the paired features do, which this score does not ask")
     return f"**Not shown:** {'; '.join(said)}."
+
+
+def _does(results: Results) -> str:
+    """Returns for which layers partners agree more than their best hard negatives when ablated; empty if not tested."""
+    tests = third_tests(results.function) if results.function else []
+    if not tests:
+        return ""
+    layers, known = layers_by_third(results), dict(tests)
+    more = [name for name, test in known.items() if test.difference > 0 and test.p < LEVEL]
+    of = {name: of_third(name, layers) for name in known}
+    rest = [of[name] for name in known if name not in more]
+    if not more:
+        agree = f"are not shown to agree more than those of the best hard negative {in_words(rest)}"
+    else:
+        agree = f"agree more than those of the best hard negative {in_words([of[name] for name in more])}"
+        agree += f"; this is not shown {in_words(rest)}" if rest else ""
+    return f"**What they do:** when both features of a pair are ablated, their effects {agree}."
 
 
 def diagonal(results: Results) -> list[tuple[str, list[LayerPair]]]:

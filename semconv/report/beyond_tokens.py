@@ -9,7 +9,7 @@ import numpy as np
 
 from semconv.report.result_values import test_of, title_of
 from semconv.report.scales import rounded
-from semconv.report.texts import cannot_tell, smallest_q
+from semconv.report.texts import cannot_tell, together_or_none
 from semconv.report.told_apart import undecided
 from semconv.results.schema import LayerPair, Results
 from semconv.statistics.depth import Thirds
@@ -82,7 +82,7 @@ def _above(part: Part, measure: str) -> str:
 
 def _undecided(results: Results, measure: str) -> str:
     found = results.summary[measure].nulls.get("same_token")
-    said = smallest_q(found) if found else "", cannot_tell(undecided(results, measure, "same_token"))
+    said = together_or_none(found) if found else "", cannot_tell(undecided(results, measure, "same_token"))
     return "".join(f"; {one}" for one in said if one)
 
 

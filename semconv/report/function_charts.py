@@ -64,7 +64,7 @@ def shown_function(results: Results) -> ShownFunction | None:
         "Agreement against r": r_chart(function),
     }
     return ShownFunction(
-        told.summary_sentences(function),
+        told.summary_sentences(results, function),
         told.INTRODUCTION.format(positions=function.positions),
         told.examples(function),
         [(title, svg) for title, svg in drawn.items() if svg is not None],

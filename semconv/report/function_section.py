@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from semconv.report.beyond_tokens import depth_parts
+from semconv.report.result_values import key_of
 from semconv.report.scales import rounded
 from semconv.report.shown import percent, show, table
 from semconv.report.table_cells import Rows
+from semconv.report.texts import p_told
+from semconv.report.told_apart import is_smallest
 from semconv.results.schema import (
     Function,
     FunctionExample,
@@ -20,6 +24,7 @@ from semconv.results.schema import (
     Retrieval,
 )
 
+_FEW, _TOO_FEW = 6, 10  # layer pairs that a sentence names; feature pairs below which a row says that they are few
 FIGURE = "function.png"
 ALIKE = {
     "partner": "partner",
@@ -36,7 +41,10 @@ INTRODUCTION = (
     "next token's log-probabilities are correlated, each less what other features that fire there do with the same "
     "dose. A partner must beat its hard negatives: the feature of the highest r with the same top token, the second "
     "best by r, the one that fires at most of the same positions, and the others there. p is of flipped signs, pairs "
-    "of one token together."
+    "of one token together. The test takes the best negative of every pair, the largest of several noisy numbers: it "
+    "can lie above the partner even where the partner is above the mean of each kind of negative in chart and table. "
+    "Numbers of pairs differ from those of other sections, for here features are matched on half of the documents and "
+    "must fire together in the other half."
 )
 LENS_TEXT = (
     "By the logit lens (decoder rows through final norm and head, without running the model): how alike the features "
@@ -58,9 +66,10 @@ def studied(results: Results, function: Function) -> Iterator[tuple[str, str, Fu
         yield control.kind if control is not None else "control", name, pair
 
 
-def summary_sentences(function: Function) -> str:
+def summary_sentences(results: Results, function: Function) -> str:
     """Returns the primary statistic in words: by how much partners are above their best hard negatives."""
-    told = [f"{_of_third(name)} {_difference(test)}" for name, test in function.thirds.items()]
+    layers = layers_by_third(results)
+    told = [f"{of_third(name, layers)} {difference(test)}" for name, test in function.thirds.items()]
     means = [pair.alike["partner"].residual for pair in function.grid.values() if isinstance(pair, FunctionPair)]
     known = [mean for mean in means if mean is not None]
     agree = ""
@@ -70,15 +79,34 @@ def summary_sentences(function: Function) -> str:
     return f"**Partner less best hard negative:** {'; '.join(told)}.{agree}"
 
 
-def _of_third(name: str) -> str:
-    return "over all layer pairs" if name == "all" else f"in the {name} third of the depths"
+def layers_by_third(results: Results) -> dict[str, list[str]]:
+    """Returns the layer pairs whose features were ablated, by third of the depths as `Function.thirds` names them."""
+    if results.function is None:
+        return {}
+    studied = [key for key, pair in results.function.grid.items() if isinstance(pair, FunctionPair)]
+    parts = depth_parts([*results.grid.values()])
+    return {part.name or "all": [key for key in map(key_of, part.pairs) if key in studied] for part in parts}
 
 
-def _difference(test: FunctionTestOrReason) -> str:
+def of_third(name: str, layers: Mapping[str, Sequence[str]]) -> str:
+    """Returns a third of the depths in words, with its layer pairs where they are few."""
+    keys = layers.get(name, ())
+    which = f" ({', '.join(keys)})" if 0 < len(keys) <= _FEW else ""
+    return f"over all layer pairs{which}" if name == "all" else f"in the {name} third of the depths{which}"
+
+
+def difference(test: FunctionTestOrReason) -> str:
+    """Returns by how much partners agree more than their best hard negatives, with error, p and number of pairs."""
     if isinstance(test, Reason):
         return f"not told ({test.reason})"
-    error = f" +- {rounded(test.error)}" if test.error is not None else ""
-    return f"{rounded(test.difference)}{error} (p {show(test.p)}, {test.pairs} pairs, {test.higher:.0%} of them above)"
+    error = f" ± {rounded(test.error)}" if test.error is not None else ""
+    p = "1.00" if test.p == 1 else show(_p(test))
+    above = f"{test.pairs} pairs, {test.higher:.0%} of them above"
+    return f"{rounded(test.difference)}{error} (p {p}, {above})"
+
+
+def _p(test: FunctionTest) -> float | str:
+    return p_told(test.p, None, smallest=is_smallest(test.p, test.draws))
 
 
 def agreement_rows(results: Results, function: Function) -> Rows:
@@ -90,11 +118,12 @@ def agreement_rows(results: Results, function: Function) -> Rows:
             rows.append([label, *[None] * (5 + len(ALIKE)), pair.reason])
             continue
         test = pair.beyond
-        told = [None] * 3 if isinstance(test, Reason) else [test.difference, test.p, percent(test.higher)]
+        told = [None] * 3 if isinstance(test, Reason) else [test.difference, _p(test), percent(test.higher)]
         partner = pair.alike["partner"]
         means = [pair.alike[name].residual for name in ALIKE]
-        note = test.reason if isinstance(test, Reason) else ""
-        rows.append([label, pair.pairs - pair.too_few, means[0], partner.residual_error, *means[1:], *told, note])
+        few = f"too few pairs to conclude from ({n})" if (n := pair.pairs - pair.too_few) < _TOO_FEW else ""
+        note = test.reason if isinstance(test, Reason) else few
+        rows.append([label, n, means[0], partner.residual_error, *means[1:], *told, note])
     header = ["A x B layer", "pairs", "partner", "its error", *list(ALIKE.values())[1:]]
     return Rows([*header, "partner less best negative", "p", "pairs above", "note"], rows)
 
@@ -151,19 +180,21 @@ def examples(function: Function) -> list[str]:
         return []
     best = max(agree, key=lambda one: one[1].agreement - one[1].best_negative)
     worst = min(differ, key=lambda one: one[1].agreement - one[1].best_negative)
-    return [_example("A pair that agrees", *best), _example("A pair that does not", *worst)]
+    furthest = "of all pairs compared the one furthest above its best hard negative"
+    least = "of the pairs whose r is at least the median of their layer pair, the one least above it"
+    return [_example("A pair that agrees", furthest, *best), _example("A pair that does not", least, *worst)]
 
 
-def _example(title: str, key: str, one: FunctionExample) -> str:
+def _example(title: str, chosen: str, key: str, one: FunctionExample) -> str:
     numbers = (
         f"r {rounded(one.r)}, agreement {rounded(one.agreement)}, best hard negative {rounded(one.best_negative)}, "
         f"{one.positions} positions"
     )
     return (
-        f"**{title}**, layers {key}: feature {one.feature_a} of A, which fires on {_listed(one.tokens_a)}, and "
-        f"{one.feature_b} of B, on {_listed(one.tokens_b)} ({numbers}). Without A's feature {_listed(one.lowered_a)} "
-        f"become less likely and {_listed(one.raised_a)} more; without B's {_listed(one.lowered_b)} less and "
-        f"{_listed(one.raised_b)} more."
+        f"**{title}** ({chosen}), layers {key}: feature {one.feature_a} of A, which fires on {_listed(one.tokens_a)}, "
+        f"and {one.feature_b} of B, on {_listed(one.tokens_b)} ({numbers}). Without A's feature "
+        f"{_listed(one.lowered_a)} become less likely and {_listed(one.raised_a)} more; without B's "
+        f"{_listed(one.lowered_b)} less and {_listed(one.raised_b)} more."
     )
 
 
@@ -180,7 +211,7 @@ def _table(content: Rows) -> str:
 
 def function_section(results: Results, function: Function) -> str:
     """Returns the section of report.md."""
-    parts = [summary_sentences(function), INTRODUCTION.format(positions=function.positions)]
+    parts = [summary_sentences(results, function), INTRODUCTION.format(positions=function.positions)]
     if any(isinstance(pair, FunctionPair) for _, _, pair in studied(results, function)):
         parts.append(f"![function](figures/{FIGURE})")
     agreement, more, lens = agreement_rows(results, function), more_rows(results, function), lens_rows(function)

@@ -25,7 +25,7 @@ from semconv.report.texts import (
     counted_alone,
     draws_text,
     interval_covers,
-    smallest_q,
+    together_or_none,
 )
 from semconv.report.told_apart import best_cell, p_of, undecided
 from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison
@@ -49,7 +49,7 @@ def claims_table(checked: Sequence[Checked]) -> str:
 
 
 def headline(results: Results) -> str:
-    """Returns the answer in three sentences, and a plain line per measure and null, made from the numbers."""
+    """Returns the answer in a few sentences, and a plain line per measure and null, made from the numbers."""
     lines, (a, b) = [*filter(None, answer(results).sentences), ""], names_of(results)
     for name, s in results.summary.items():
         title = title_of(name)
@@ -68,7 +68,7 @@ def headline(results: Results) -> str:
 
 def _beside_null(results: Results, measure: str, null: str) -> str:
     n, best = results.summary[measure].nulls[null], best_cell(results, measure, null)
-    beside = smallest_q(n), cannot_tell(undecided(results, measure, null)), counted_alone(n)
+    beside = together_or_none(n), cannot_tell(undecided(results, measure, null)), counted_alone(n)
     counted = "".join(f"; {said}" for said in beside if said)
     at = f"; highest at {best.key}, {rounded(best.score)} against its mean {rounded(best.null_mean)}" if best else ""
     p = f", p of the best of the grid {show(p_of(results, null, best.tested))}" if best and best.tested else ""

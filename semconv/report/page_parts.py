@@ -36,7 +36,7 @@ def inline(text: str) -> Markup:
 
 @dataclass(frozen=True)
 class ShownAnswer:
-    """The first screen: what was compared, three sentences, their figure, and what there is in the figure."""
+    """The first screen: what was compared, a few sentences, their figure, and what there is in the figure."""
 
     compared: Markup
     sentences: Sequence[Markup]

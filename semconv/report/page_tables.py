@@ -18,10 +18,10 @@ from semconv.report.texts import (
     counted_alone,
     draws_text,
     layers_in_words,
-    smallest_q,
     text_compared,
+    together_or_none,
 )
-from semconv.report.told_apart import best_cell, undecided
+from semconv.report.told_apart import clearest_cell, undecided
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Model, Results
 
@@ -68,7 +68,8 @@ def claims_counted(checked: Sequence[Checked], suite: str) -> str:
 def headline_rows(results: Results) -> Rows:
     """Returns a row per measure: where it is highest, how high, and what of the grid lies above every null.
 
-    Beside a count stands the best layer pair by the score that this null tests, with the mean of the null there.
+    Beside a count stands the layer pair of those counted that is furthest above the mean of the null, with that mean;
+    where none is counted, of all.
     """
     nulls, lines = null_names(results), list[list[object]]()
     for name, summary in results.summary.items():
@@ -85,12 +86,12 @@ def headline_rows(results: Results) -> Rows:
         ]
         lines.append([value or None for value in row])
     header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval"]
-    return Rows([*header, *(Stacked(f"above {null}", _shared_smallest(results, null)) for null in nulls)], lines)
+    return Rows([*header, *(Stacked(f"above {null}", _shared_least(results, null)) for null in nulls)], lines)
 
 
-def _shared_smallest(results: Results, null: str) -> str:
-    """Returns the smallest q of one layer pair alone where it is the same by all measures, which one head then says."""
-    said = {smallest_q(of) for s in results.summary.values() if (of := s.nulls.get(null)) and of.layer_pairs}
+def _shared_least(results: Results, null: str) -> str:
+    """Returns what so few draws can tell where it is the same by all measures, which one head then says."""
+    said = {together_or_none(of) for s in results.summary.values() if (of := s.nulls.get(null)) and of.layer_pairs}
     return said.pop() if len(said) == 1 else ""
 
 
@@ -101,10 +102,13 @@ def _no_interval(results: Results, measure: str) -> str | None:
 
 
 def _above(results: Results, measure: str, null: str) -> Stacked | None:
-    found, best = results.summary[measure].nulls.get(null), best_cell(results, measure, null)
+    found, clearest = results.summary[measure].nulls.get(null), clearest_cell(results, measure, null)
     if not found or not found.layer_pairs:
         return None
-    at = f"{best.key}: {rounded(best.score)}, null {rounded(best.null_mean)}" if best else ""
-    alone = "" if _shared_smallest(results, null) else smallest_q(found)
+    at = ""
+    if clearest is not None:
+        key, test, mean = clearest
+        at = f"{key}: {rounded(test.score)}, null {rounded(mean)}"
+    alone = "" if _shared_least(results, null) else together_or_none(found)
     beside = at, alone, cannot_tell(undecided(results, measure, null)), counted_alone(found)
     return Stacked(f"{found.significant} of {found.layer_pairs}", "; ".join(filter(None, beside)))

@@ -9,7 +9,16 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from semconv.compare import MEASURES
-from semconv.results.schema import ControlPair, LayerPair, NullTest, Results, Score, SpanPair, Subspaces
+from semconv.results.schema import (
+    ControlPair,
+    LayerPair,
+    NullTest,
+    RematchCounts,
+    Results,
+    Score,
+    SpanPair,
+    Subspaces,
+)
 from semconv.study.order import label_order
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
@@ -135,6 +144,11 @@ def grid_of(results: Results, measure: str, field: str) -> Grid:
         if value is not None:
             values[saes_b.index(pair.sae_b), saes_a.index(pair.sae_a)] = value
     return Grid(saes_b, saes_a, values)
+
+
+def counts_under(pair: LayerPair, null: str) -> RematchCounts | None:
+    """Returns how many feature pairs the filters leave under a null that matches again; None of any other."""
+    return {"rematch": pair.rematch, "same_token": pair.same_token, "same_bigram": pair.same_bigram}.get(null)
 
 
 # How far scores would move

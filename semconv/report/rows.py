@@ -132,8 +132,14 @@ def grid_test_rows(results: Results) -> Rows:
             row = [title_of(name), null, *of_grid, undecided(results, name, null), s.smallest_q]
             row += [best and best.key, scored_on(null), best and best.score, best and best.null_mean]
             rows.append([*row, tested and tested.null_mean, p_of(results, null, tested)])
-    header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "cannot tell", "smallest q of one alone"]
-    header += ["best layer pair", "score of", "its score", "its null mean", "mean of the best of each draw"]
+    header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "cannot tell", "q of one alone above every draw"]
+    header += [
+        "layer pair of the highest score",
+        "score of",
+        "its score",
+        "its null mean",
+        "mean of the best of each draw",
+    ]
     return Rows([*header, "p of the best"], rows)
 
 

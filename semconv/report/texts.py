@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from semconv.compare.registry import DRAW_CLASSES
 from semconv.report.result_values import default_measure, names_of, spread_sources, title_of
 from semconv.report.shown import show
@@ -49,9 +51,9 @@ WORDS = {
 
 TWO_SCORES = (
     "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which stand "
-    "without "
-    "the filters that ask for agreement; only the latter can be compared with nulls that match features again "
-    "(`rematch`, `same_token`, `same_bigram`), for these leave hardly any pair that passes."
+    "without the filters that ask for agreement. Only the latter are as many under nulls that match features again "
+    "(`rematch`, `same_token`, `same_bigram`) and can be compared with them; under `rematch` often no pair passes "
+    "every filter."
 )
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
@@ -143,16 +145,30 @@ def interval_covers(results: Results, n: int) -> str:
     return f"for the best of {n} layer pairs, over {over}" if n > 1 else f"over {over}"
 
 
-def smallest_q(summary: NullOverGrid) -> str:
-    """Returns what stands beside a count of layer pairs with q < 0.05: the smallest q that one alone could have.
+def least_together(summary: NullOverGrid) -> int | None:
+    """Returns how many layer pairs at least have q < 0.05 if any has, None where none was tested.
+
+    Of N p that are at least p_0, k have q below the level only if N p_0 / k is, and N p_0 is the smallest q of one.
+    Where that is cut off at 1 it is a bound that may be too low.
 
     Args:
         summary: of one null of one measure.
     """
-    smallest = summary.smallest_q
-    if smallest is None:
+    return None if summary.smallest_q is None else math.floor(summary.smallest_q / LEVEL + 1e-9) + 1
+
+
+def together_or_none(summary: NullOverGrid) -> str:
+    """Returns what stands beside a count of layer pairs with q < 0.05 where so few draws cannot tell one alone.
+
+    Args:
+        summary: of one null of one measure.
+    """
+    least = least_together(summary)
+    if least is None or least == 1:
         return ""
-    return f"smallest q of one alone {show(smallest)}"
+    if least > summary.layer_pairs:
+        return "none possible with so few draws"
+    return f"at least {least} together or none"
 
 
 def cannot_tell(n: int) -> str:

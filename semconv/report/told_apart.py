@@ -94,6 +94,17 @@ def best_cell(results: Results, measure: str, null: str) -> BestCell | None:
     return BestCell(key, known[key].score, known[key].mean, best if isinstance(best, BestOfGrid) else None)
 
 
+def clearest_cell(results: Results, measure: str, null: str) -> tuple[str, NullTest, float] | None:
+    """Returns the layer pair furthest above the mean of a null: its key, its test and that mean.
+
+    Of those with q < 0.05, or of all tested where none is; None where none was tested.
+    """
+    tests = ((key, test_of(pair, measure, null)) for key, pair in results.grid.items())
+    known = [(key, test, test.mean) for key, test in tests if test is not None and test.mean is not None]
+    counted = [one for one in known if told_apart(results, null, one[1]) == "above"]
+    return max(counted or known, key=lambda one: one[1].score - one[2], default=None)
+
+
 def scored_on(null: str) -> str:
     """Returns which pairs the score of a test is of, in words."""
     return "strongest pairs" if null in MATCHED_AGAIN else "all pairs"

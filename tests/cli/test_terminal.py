@@ -170,12 +170,12 @@ def test_the_answer_stands_before_the_claims_and_those_not_run_stand_last(capsys
     checked = [Checked(claim, 1, verdict) for claim, verdict in zip(claims, verdicts, strict=True)]
     finish(made, checked, as_json=False, extra={})
     text = capsys.readouterr().out
-    found, _, rest = (sentence.replace("**", "").replace("`", "") for sentence in answer(made).sentences)
+    found, *_, rest = (sentence.replace("**", "").replace("`", "") for sentence in answer(made).sentences)
     places = [text.index(part) for part in (found, rest, "verdict", "B2", "C3", "A1", "2 claims pass")]
     assert places == sorted(places)
     finish(made, checked, as_json=True, extra={})
     said = json.loads(capsys.readouterr().out)["answer"]
-    assert len(said) == 3
+    assert len(said) == 5
     assert said[0] == found
 
 

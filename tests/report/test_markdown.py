@@ -18,7 +18,7 @@ from semconv.report.page_tables import facts, headline_rows
 from semconv.report.result_values import control_rows, key_of, score_of
 from semconv.report.rows import grid_test_rows
 from semconv.report.shown import show
-from semconv.report.texts import SEEDS_TEXT, interval_covers, text_compared
+from semconv.report.texts import SEEDS_TEXT, interval_covers, least_together, text_compared
 from semconv.report.told_apart import undecided
 from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison, floor_verdict
 from semconv.results.claims import Checked, Claim, about, value_at
@@ -142,7 +142,7 @@ def test_twins_with_trained_embeddings_are_a_floor_of_their_own():
 
 def test_the_headline_holds_the_numbers_of_the_summary():
     made = results()
-    lines = headline(made).splitlines()[4:]  # after the answer
+    lines = headline(made).splitlines()[6:]  # after the answer
     assert len(lines) == 2 * (1 + 3)
     rsa = made.summary["rsa"]
     assert lines[0].startswith(
@@ -151,23 +151,38 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     )
     assert f"mean over the grid {rsa.mean_score:.3f}" in lines[0]
     best = value_at(rsa, "nulls.shuffle.best_of_grid.p")
-    assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05; smallest q of one alone 0.00210" in lines[1]
+    assert "`shuffle`: 1 of 2 layer pairs lie above it (q < 0.05)" in lines[1]
     assert f"p of the best of the grid {show(best)}" in lines[1]
 
 
-@pytest.mark.parametrize(("smallest", "told"), [(0.0499, "0.0499"), (0.05, "0.0500"), (9 / 21, "0.429"), (1.0, "1")])
-def test_beside_every_count_stands_the_smallest_q_of_one_alone(smallest: float, told: str):
+@pytest.mark.parametrize(("smallest", "least"), [(0.0499, 1), (0.05, 2), (0.0999, 2), (0.15, 4), (9 / 21, 9)])
+def test_beside_every_count_stands_how_many_must_be_found_together(smallest: float, least: int):
     """In command line (`headline`), the table of tests, the page's summary and the answer."""
-    made = changed(results(), {f"summary.{name}.nulls.rematch.smallest_q": smallest for name in MEASURES})
-    said = f"smallest q of one alone {told}"
+    changes: dict[str, object] = {f"summary.{name}.nulls.rematch.smallest_q": smallest for name in MEASURES}
+    changes |= {f"summary.{name}.nulls.rematch.layer_pairs": 8 for name in MEASURES}
+    made = changed(results(), changes)
+    said = f"at least {least} together or none" if least <= 8 else "none possible with so few draws"
     lines = headline(made).splitlines()
-    assert f"1 of 2 layer pairs lie above it (q < 0.05; {said})" in lines[7]
-    assert said not in lines[5]
-    assert said in str(headline_rows(made).header[-1])
-    one = changed(made, {"summary.rsa.nulls.rematch.smallest_q": 0.3})  # not the same of every measure
-    assert [said in str(row[-1]) for row in headline_rows(one).rows] == [False, True]
+    above = f"1 of 8 layer pairs lie above it (q < 0.05{f'; {said}' if least > 1 else ''})"
+    assert above in lines[9]
+    assert said not in lines[7]
+    assert (said in str(headline_rows(made).header[-1])) == (least > 1)
     assert [row[5] for row in grid_test_rows(made).rows][2] == smallest
-    assert f"one alone could reach q {told} at best" in answer(made).sure
+    reach = f"at least {least} layer pairs reach" if least <= 8 else "no layer pair can reach"
+    assert (f"draws of the null {reach} q < 0.05" in answer(made).sure) == (least > 1)
+
+
+def test_benjamini_hochberg_finds_so_many_together_or_none():
+    """`least_together` against the q of every number of tests that are above all of m draws."""
+    for n, m in ((16, 100), (9, 20), (3, 59), (40, 999)):
+        found = next(k for k in range(1, n + 1) if n / (k * (m + 1)) < 0.05)
+        null = replace(results().summary["rsa"].nulls["shuffle"], smallest_q=n / (m + 1), layer_pairs=n)
+        assert least_together(null) == found
+
+
+def test_beside_a_count_of_one_measure_stands_what_is_not_the_same_of_all():
+    made = changed(results(), {"summary.rsa.nulls.rematch.smallest_q": 0.06})
+    assert ["at least 2 together or none" in str(row[-1]) for row in headline_rows(made).rows] == [True, False]
 
 
 def test_where_the_number_of_draws_decides_it_cannot_be_told():
@@ -181,7 +196,7 @@ def test_where_the_number_of_draws_decides_it_cannot_be_told():
     said = "1 cannot be told: above every draw, but too few draws"
     assert said in str(headline_rows(made).rows[0][-1])
     assert said in headline(made)
-    assert "and 1 cannot be told" in answer(made).sure
+    assert "; 1 cannot be told" in answer(made).sure
     assert grid_test_rows(made).rows[2][4] == 1
     marks = [[cell.mark for cell in cells if cell] for _, cells in grid_table(made, "rsa", "rematch").rows]
     assert marks == [[""], ["?", "n.s."]]
@@ -309,8 +324,8 @@ def written(made: Results, tmp_path: Path) -> str:
 def test_the_answer_and_the_verdict_on_the_floor_come_first_and_every_part_is_there(tmp_path: Path):
     made = results(0.34, 4.0, 0.61, 9.0)
     text = written(made, tmp_path)
-    assert text.split("\n\n")[1:4] == [*answer(made).sentences]
-    assert text.split("\n\n")[4] == "![answer](figures/answer.png)"
+    assert text.split("\n\n")[1:6] == [*answer(made).sentences]
+    assert text.split("\n\n")[6] == "![answer](figures/answer.png)"
     for part in (
         beyond_tokens(made),
         floor_verdict(made),
@@ -318,7 +333,7 @@ def test_the_answer_and_the_verdict_on_the_floor_come_first_and_every_part_is_th
         "Seed 99",
         "1234 permutations",
         "56 shifts",
-        "| cannot tell | smallest q of one alone |",
+        "| cannot tell | q of one alone above every draw |",
         "## Controls",
         "## From the published protocol to the corrected one",
         "## Semantic categories",

@@ -288,12 +288,10 @@ def test_histograms():
 def test_the_headline_has_every_measure_and_null():
     found = made()
     rows = headline_rows(found)
-    assert [*map(str, rows.header[-3:])] == [
-        f"above {null} (smallest q of one alone 0.00210)" for null in ("shuffle", "frequency", "rematch")
-    ]
+    assert [*map(str, rows.header[-3:])] == [f"above {null}" for null in ("shuffle", "frequency", "rematch")]
     assert [row[0] for row in rows.rows] == ["SVCCA, first component (as published)", "RSA, Spearman"]
     assert rows.rows[0][1:3] == ["1x2", "0.610"]
-    assert str(rows.rows[0][-1]).startswith("1 of 2 (1x2: 0.")
+    assert re.match(r"1 of 2 \([01]x2: 0\.", str(rows.rows[0][-1]))
 
 
 def test_category_maps_leave_out_what_has_no_score():

@@ -79,7 +79,7 @@ def test_the_grid_tests_show_every_measure_and_null():
     assert rows[4]["q < 0.05 (BH)"] == "1 of 2"
     assert rows[4]["q < 0.05 (BY)"] == "0 of 2"
     key, test = _highest(made, "svcca_pc1", "frequency")
-    assert (rows[4]["best layer pair"], rows[4]["score of"]) == (key, "all pairs")
+    assert (rows[4]["layer pair of the highest score"], rows[4]["score of"]) == (key, "all pairs")
     assert (rows[4]["its score"], rows[4]["its null mean"]) == (show(test.score), show(test.mean))
     assert rows[4]["mean of the best of each draw"] == show(best.null_mean)
     assert rows[4]["p of the best"] == show(best.p)
@@ -107,13 +107,25 @@ def test_the_best_of_the_grid_is_one_cell_with_its_own_score():
         | {"grid.0x2.measures.rsa.score": 0.9, "summary.rsa.best_layer_pair": "0x2", "summary.rsa.best_score": 0.9},
     )
     row = tables(sections.grid_tests_section(made))[0][2]
-    assert (row["null"], row["best layer pair"], row["its score"]) == ("rematch", "1x2", "0.480")
+    assert (row["null"], row["layer pair of the highest score"], row["its score"]) == ("rematch", "1x2", "0.480")
     assert row["score of"] == "strongest pairs"
     test = score_at(made, "1x2", "rsa").nulls["rematch"]
     assert row["its null mean"] == show(value_at(test, "mean"))
     of_page = headline_rows(made).rows[0]
     assert of_page[1] == "0x2"
     assert f"1x2: 0.480, null {value_at(test, 'mean'):.3f}" in str(of_page[-1])
+
+
+@pytest.mark.parametrize(("q", "shown"), [((0.01, 0.9), "0x2: 0.300"), ((0.9, 0.9), "1x2: 0.800")])
+def test_below_a_count_stands_a_layer_pair_that_is_counted_and_furthest_above_the_null(
+    q: tuple[float, float], shown: str
+):
+    """One of a higher score that lies below its null stood under a count of those above it."""
+    changes: dict[str, object] = {}
+    for key, of_q, score, mean in zip(("0x2", "1x2"), q, (0.3, 0.8), (0.2, 0.5), strict=True):
+        numbers = {"q": of_q, "p": 0.5, "score": score, "mean": mean}
+        changes |= {f"grid.{key}.measures.rsa.nulls.rematch.{name}": value for name, value in numbers.items()}
+    assert shown in str(headline_rows(changed(results(), changes)).rows[0][-1])
 
 
 def test_controls_show_selves_kinds_and_halves():
