@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from semconv.report.beyond_tokens import depth_parts, in_words
+from semconv.report.beyond_tokens import depth_parts, in_words, thirds_in_words
 from semconv.report.function_section import layers_by_third, of_third, third_tests
 from semconv.report.result_values import (
     counts_under,
@@ -120,6 +120,8 @@ def _compared(results: Results, measure: str, null: str | None) -> str:
     most = f"{min(pairs):,} to {max(pairs):,}" if min(pairs) < max(pairs) else f"{pairs[0]:,}"
     declared = ", the measure declared beforehand" if results.primary == measure else ""
     sizes = [f" ({size})" if (size := size_in_words(model)) else "" for model in (results.model_a, results.model_b)]
+    thirds = thirds_in_words(results)
+    depths = f" Layers by third of the depths: {thirds}." if thirds else ""
     origin = f"{results.corpus.origin}: " if results.corpus.origin else ""
     return (
         f"Model A, {a}{sizes[0]}, and model B, {b}{sizes[1]}, read the same text, {origin}{text_compared(results)}. At "
@@ -128,7 +130,7 @@ def _compared(results: Results, measure: str, null: str | None) -> str:
         f"are active at the same places: {most} pairs out of {of} features in each of {len(pairs):,} layer pairs. A "
         "*score* "
         f"says how alike the pairs lie in both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* "
-        f"is what scores are by chance{_null_in_words(null)}."
+        f"is what scores are by chance{_null_in_words(null)}.{depths}"
     )
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from semconv.report.result_values import test_of, title_of
+from semconv.report.result_values import counts_under, test_of, title_of
 from semconv.report.scales import rounded
 from semconv.report.texts import cannot_tell, together_or_none
 from semconv.report.told_apart import undecided
 from semconv.results.schema import LayerPair, Results
 from semconv.statistics.depth import Thirds
 from semconv.statistics.permutation import LEVEL
+from semconv.suite.nulls import MATCHED_AGAIN
 
 _THIRDS = ("early", "middle", "late")
+_FEW = 4  # layers that are listed; of more the first and the last are told
+_BAR = re.compile(r"r( within tokens)? > ")
 NOT_DRAWN = (
     "The null that keeps every token where it is (`null.n_same_token`) was not drawn, so "
     "nothing here says whether the models share more than which token they are at."
@@ -52,7 +56,7 @@ def beyond_tokens(results: Results) -> str:
         "token "
         "is read, which is no evidence that there is nothing."
     )
-    return " ".join(filter(None, (said, _sizes(tested, measure), _within(parts))))
+    return " ".join(filter(None, (said, _sizes(tested, measure), _passing(results), _within(parts))))
 
 
 def depth_parts(pairs: Sequence[LayerPair]) -> list[Part]:
@@ -99,9 +103,41 @@ def _sizes(parts: Sequence[Part], measure: str) -> str:
     return f"The mean score of the strongest pairs, against that under the null: {in_words(told)}." if told else ""
 
 
+def _passing(results: Results) -> str:
+    """How many feature pairs pass the filters under the nulls that match again, as a share of those of the text."""
+    told = list[str]()
+    for null in reversed(MATCHED_AGAIN):
+        both = [(counts_under(pair, null), pair.pairs) for pair in results.grid.values()]
+        shares = sorted(counts.pairs_mean / n for counts, n in both if counts is not None and n)
+        if shares:
+            ends = dict.fromkeys(f"{share:.0%}" for share in (shares[0], shares[-1]))
+            told.append(f"{' to '.join(ends)} under `{null}`")
+    if not told:
+        return ""
+    return (
+        "Feature pairs that pass every filter, on average and as a share of those of the text itself: "
+        f"{in_words(told)}, by layer pair."
+    )
+
+
+def thirds_in_words(results: Results) -> str:
+    """Returns which of the compared layers are early, middle and late; empty where a model has fewer than three."""
+    told = list[str]()
+    for part in depth_parts([*results.grid.values()]):
+        if part.name in _THIRDS:
+            a, b = (_layers({getattr(pair, side) for pair in part.pairs}) for side in ("layer_a", "layer_b"))
+            told.append(f"{part.name}: {a} of A and {b} of B")
+    return "; ".join(told)
+
+
+def _layers(layers: Collection[int]) -> str:
+    found = sorted(layers)
+    return f"{found[0]} to {found[-1]}" if len(found) > _FEW else ", ".join(map(str, found))
+
+
 def _within(parts: Sequence[Part]) -> str:
     """What share of the feature pairs keeps an r above the bar when each token's mean is taken off."""
-    told = list[str]()
+    told, steps = list[str](), [count.step for part in parts for pair in part.pairs for count in pair.filters]
     for part in parts:
         found = [(pair.influence.pairs_within_token, pair.pairs) for pair in part.pairs if pair.influence is not None]
         kept = [(within, n) for within, n in found if within is not None]
@@ -110,7 +146,8 @@ def _within(parts: Sequence[Part]) -> str:
             told.append(f"{share:.0%} of the {part.name} feature pairs".replace("  ", " "))
     if not told:
         return ""
-    return f"Where only positions of one and the same token are compared, r stays above its bar for {in_words(told)}."
+    bar = next((f"the bar of the filter `{step}`" for step in steps if _BAR.match(step)), "the bar of the filters")
+    return f"Where only positions of one and the same token are compared, r stays above {bar} for {in_words(told)}."
 
 
 def in_words(parts: Sequence[str]) -> str:

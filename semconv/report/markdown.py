@@ -19,6 +19,7 @@ from semconv.report.section_titles import TITLES
 from semconv.report.shown import show, table
 from semconv.report.table_cells import Row, Rows, interval
 from semconv.report.texts import (
+    COUNTS_TEXT,
     PAPER,
     TWO_SCORES,
     cannot_tell,
@@ -117,7 +118,7 @@ def _found_section(results: Results) -> list[str]:
     """Returns what was found: the measures beside their nulls, beyond tokens, beside twins, over the depths."""
     floor = floor_comparison(results)
     twins, embedded = embeddings_rows(results), embeddings_verdict(results)
-    parts = [table(*_of(headline_rows(results))), TWO_SCORES, sections.grid_tests_section(results)]
+    parts = [table(*_of(headline_rows(results))), COUNTS_TEXT, TWO_SCORES, sections.grid_tests_section(results)]
     parts += ["### Beyond the current token", beyond_tokens(results)]
     parts += ["### Beside models that learned nothing", floor.text]
     parts += [table(*_of(floor.rows))] if floor.rows else []

@@ -196,7 +196,7 @@ def shown_tables(results: Results) -> PageTables:
         if small:
             maps, relations = (
                 page_heat_maps.category_maps(results, results.subspaces),
-                rows.relation_rows(results.subspaces),
+                rows.relation_rows(results.subspaces, results.null.n_permutations),
             )
             found = replace(found, category_maps=maps, categories=categories, relations=relations)
     if results.spans:

@@ -237,13 +237,19 @@ def category_rows(results: Results, subspaces: Subspaces) -> tuple[Rows, int]:
     return Rows(header, rows), left_out
 
 
-def relation_rows(subspaces: Subspaces) -> Rows:
-    """Returns how the categories relate in A and in B."""
+def relation_rows(subspaces: Subspaces, permutations: int) -> Rows:
+    """Returns how the categories relate in A and in B.
+
+    Args:
+        subspaces: of the run.
+        permutations: of the suite, of relations whose permutations are too many to go through.
+    """
 
     def told(found: Relation | Reason) -> list[object]:
         if isinstance(found, Reason):
             return [0, None, None, found.reason]
-        return [len(found.categories), found.rho, found.p, "exact" if found.exact else ""]
+        p = p_told(found.p, None, smallest=not found.exact and is_smallest(found.p, permutations))
+        return [len(found.categories), found.rho, p, "exact" if found.exact else ""]
 
     relations = [[key, *told(found)] for key, found in subspaces.relations.items()]
     return Rows(["A x B layer", "categories", "rho", "p", "note"], relations)

@@ -48,7 +48,7 @@ def published_section(results: Results, published: Published) -> str:
 def subspaces_section(results: Results, subspaces: Subspaces) -> str:
     """Returns the categories, and how they relate."""
     categories, left_out = rows.category_rows(results, subspaces)
-    relations = _table(rows.relation_rows(subspaces))
+    relations = _table(rows.relation_rows(subspaces, results.null.n_permutations))
     text = texts.subspaces_text(subspaces, left_out)
     return "\n\n".join([text, _table(categories), texts.RELATIONS_TEXT, relations])
 

@@ -30,8 +30,12 @@ WORDS = {
     "above 0, and back.",
     "Feature": "one of these numbers. It is *active* on a token where it is above 0.",
     "Feature pair": "a feature of A and one of B that were matched and that passed every filter.",
+    "Filters": "what a feature pair must pass, such as a shared top token, and r above a bar (0.1 unless the suite "
+    "says otherwise); the section *Filters* has all of them.",
     "Layer pair": "one SAE of A and one of B over the same text; `2x4` is layer 2 of A and layer 4 of B. All of "
     "them are the *layer grid*.",
+    "Third of the depths": "the compared layers of a model in order, cut by relative depth into an early, a middle and "
+    "a late third. Layers *correspond in depth* where their relative depths are close.",
     "r": "the correlation of two features over all tokens that count. *r within tokens*: what is left of it among "
     "positions where the same token is read.",
     "Decoder row": "the direction that a feature adds to what the model computes. Scores compare how the rows of all "
@@ -48,6 +52,12 @@ WORDS = {
     "another SAE.",
 }
 """What the words of the page mean, the shortest way; the glossary says it in full."""
+
+COUNTS_TEXT = (
+    "Beside a count stands the layer pair among those counted that is furthest above the mean of the null, with that "
+    "mean; where none is counted, the furthest of all. Where draws are few, *at least N together or none* says how many "
+    "layer pairs can have q < 0.05."
+)
 
 TWO_SCORES = (
     "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which stand "

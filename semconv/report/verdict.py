@@ -166,9 +166,8 @@ def embeddings_verdict(results: Results) -> str:
         return ""
     n, of = sum(map(_higher, lines)), len(lines)
     compared = (
-        f"Of twins whose embeddings are trained and whose blocks are not, the trained models score higher by "
-        f"{title_of(default_measure(results))} in {n} of {of} comparisons (every twin, on all pairs and on equally "
-        "many)."
+        f"By {title_of(default_measure(results))} the trained models score higher than twins with trained embeddings "
+        f"and untrained blocks in {n} of {of} comparisons (each twin, on all pairs and on equally many)."
     )
     if n == of:
         return f"{compared} So trained blocks add to the agreement that the embeddings bring."

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from semconv.report.beyond_tokens import NOT_DRAWN, beyond_tokens
-from semconv.results.schema import LayerPair, Reason, Results, Score
+from semconv.report.beyond_tokens import NOT_DRAWN, beyond_tokens, thirds_in_words
+from semconv.results.schema import LayerPair, Reason, RematchCounts, Results, Score
 from tests._helpers.made_up import results
 from tests._helpers.worlds import null_test_of
 
@@ -53,9 +53,35 @@ def test_every_third_of_the_depths_is_told():
     ) in text
     assert "The mean score of the strongest pairs, against that under the null: 0.500 against 0.250 (early)" in text
     assert text.endswith(
-        "r stays above its bar for 5% of the early feature pairs, 40% of the middle feature pairs and 77% of the late "
-        "feature pairs."
+        "r stays above the bar of the filter `r > 0.1` for 5% of the early feature pairs, 40% of the middle feature "
+        "pairs and 77% of the late feature pairs."
     )
+
+
+def test_how_many_feature_pairs_pass_under_the_nulls_that_match_again():
+    counts = RematchCounts(pairs_mean=30.0, pairs_max=240, pairs_p=1 / 57, scored_pairs=50)
+    none = replace(counts, pairs_mean=0.0)
+    pairs = [
+        replace(pair(0, 2, 0.01, 100, 10), rematch=none, same_token=replace(counts, pairs_mean=75.0)),
+        replace(pair(1, 2, 0.01, 40, 10), rematch=none, same_token=counts),
+        replace(pair(2, 2, 0.01, 200, 10), rematch=none, same_token=replace(counts, pairs_mean=190.0)),
+    ]
+    said = "of the text itself: 75% to 95% under `same_token` and 0% under `rematch`, by layer pair."
+    assert said in told(pairs)
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([0, 5, 9], "early: 0 of A and 0 of B; middle: 5 of A and 5 of B; late: 9 of A and 9 of B"),
+        ([*range(15)], "early: 0 to 4 of A and 0 to 4 of B; middle: 5 to 9 of A and 5 to 9 of B; late: 10 to 14 of A"),
+        ([0, 1], ""),
+    ],
+)
+def test_the_layers_of_every_third_are_named(layers: list[int], said: str):
+    grid = {f"{a}x{b}": pair(a, b, 0.5, 10, None) for a in layers for b in layers}
+    assert thirds_in_words(replace(MADE, grid=grid)).startswith(said)
+    assert bool(thirds_in_words(replace(MADE, grid=grid))) == bool(said)
 
 
 def test_a_small_grid_is_told_as_a_whole_and_what_has_no_score_is_not_counted():

@@ -192,6 +192,17 @@ def test_every_category_cell_is_shown_or_counted():
     assert (relations[1]["rho"], relations[1]["note"]) == ("-", "at least 3 categories")
 
 
+def test_the_smallest_p_of_a_relation_is_marked_where_permutations_were_drawn():
+    made = results()
+    assert made.subspaces
+    drawn = {"subspaces.relations.0x2.p": 1 / (made.null.n_permutations + 1), "subspaces.relations.0x2.exact": False}
+    rows = tables(sections.subspaces_section(changed(made, drawn), changed(made, drawn).subspaces or made.subspaces))[1]
+    assert rows[0]["p"].startswith("≤ ")
+    drawn["subspaces.relations.0x2.exact"] = True
+    rows = tables(sections.subspaces_section(changed(made, drawn), changed(made, drawn).subspaces or made.subspaces))[1]
+    assert not rows[0]["p"].startswith("≤ ")
+
+
 def test_a_measure_that_refuses_a_category_says_why():
     made = changed(results(), {"subspaces.grid.0x2.Time.measures.rsa": Reason(reason="it refuses")})
     assert made.subspaces
