@@ -55,8 +55,8 @@ WORDS = {
 
 COUNTS_TEXT = (
     "Beside a count stands the layer pair among those counted that is furthest above the mean of the null, with that "
-    "mean; where none is counted, the furthest of all. Where draws are few, *at least N together or none* says how many "
-    "layer pairs can have q < 0.05."
+    "mean; where none is counted, the furthest of all. Where draws are few, *at least N together or none* says how "
+    "many layer pairs can have q < 0.05."
 )
 
 TWO_SCORES = (
