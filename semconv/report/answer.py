@@ -184,8 +184,9 @@ def _size(results: Results, measure: str, null: str, best: BestCell) -> str:
         over = " to ".join(dict.fromkeys(map(rounded, (above[0], above[-1]))))
         said.append(f"{whose} {over} above the mean of the null")
     if below:
+        lie = "lie below it" if above else "scores lie below the mean of the null"
         furthest = f"by {rounded(-below[0][0])} at the most, layers {below[0][1]}"
-        said.append(f"{len(below)} of {len(tests)} scores lie below the mean of the null ({furthest})")
+        said.append(f"{len(below)} of {len(tests)} {lie} ({furthest})")
     of = "of the pairs of highest r at" if null in MATCHED_AGAIN else "at"
     at = f"the highest score, {of} layers {best.key}"
     said.append(f"{at}, is {rounded(best.score)} against {rounded(best.null_mean)} under the null")

@@ -114,6 +114,39 @@ def test_the_answer_follows_the_tests_against_what_the_token_explains(q: dict[st
     assert "was not drawn" not in said.open
 
 
+def test_the_answer_says_how_far_from_the_null_and_how_many_lie_below_it():
+    """Against plain differences: a count of findings hid that they are small, and that others lie below the null."""
+    made = with_same_token(results(), {"0x2": 0.01, "1x2": 0.01})
+    below = {"grid.1x2.measures.rsa.nulls.same_token.mean": 0.45, "grid.1x2.measures.rsa.nulls.same_token.q": 0.9}
+    counts = RematchCounts(pairs_mean=151.6, pairs_max=240, pairs_p=0.05, scored_pairs=50)
+    made = changed(made, below | {"grid.0x2.same_token": counts, "summary.rsa.nulls.same_token.significant": 1})
+    said = answer(made).size
+    assert said.startswith(
+        "**How much:** the score found lies 0.100 above the mean of the null; 1 of 2 lie below it (by 0.050 at the most, "
+        "layers 1x2); the highest score, of the pairs of highest r at layers 0x2, is 0.400 against 0.300 under the null; "
+        f"{made.grid['0x2'].pairs} feature pairs pass every filter there, and 152 on average under the null"
+    )
+    none = changed(made, {"grid.0x2.measures.rsa.nulls.same_token.q": 0.9})
+    assert answer(none).size.startswith("**How much:** 1 of 2 scores lie below the mean of the null (by 0.050")
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "told"),
+    [
+        (0.1, 0.01, "their effects agree more than"),
+        (0.1, 0.2, "not shown to agree"),
+        (-0.1, 0.01, "not shown to agree"),
+    ],
+)
+def test_the_answer_says_what_the_features_do_where_that_was_asked(difference: float, p: float, told: str):
+    made = changed(results(), {"function.thirds.all.difference": difference, "function.thirds.all.p": p})
+    assert told in answer(made).does
+    assert "which this score does not ask" not in answer(made).open
+    without = replace(made, function=None)
+    assert answer(without).does == ""
+    assert answer(without).open.endswith("what the paired features do, which this score does not ask.")
+
+
 def test_no_term_of_the_answer_stands_before_it_is_said_what_it_is():
     said = answer(with_same_token(results(), {"0x2": 0.01, "1x2": 0.2}))
     told = re.sub(r"\*", "", said.compared)
