@@ -123,8 +123,8 @@ def test_the_answer_says_how_far_from_the_null_and_how_many_lie_below_it():
     said = answer(made).size
     assert said.startswith(
         "**How much:** the score found lies 0.100 above the mean of the null; 1 of 2 lie below it (by 0.050 at the "
-        "most, layers 1x2); the highest score, of the pairs of highest r at layers 0x2, is 0.400 against 0.300 under the "
-        f"null; {made.grid['0x2'].pairs} feature pairs pass every filter there, and 152 on average under the null"
+        "most, layers 1x2); the highest score, of the pairs of highest r at layers 0x2, is 0.400 against 0.300 under "
+        f"the null; {made.grid['0x2'].pairs} feature pairs pass every filter there, and 152 on average under the null"
     )
     none = changed(made, {"grid.0x2.measures.rsa.nulls.same_token.q": 0.9})
     assert answer(none).size.startswith("**How much:** 1 of 2 scores lie below the mean of the null (by 0.050")
