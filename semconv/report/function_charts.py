@@ -145,8 +145,8 @@ def beyond_chart(results: Results, function: Function) -> str | None:
     zero: Json = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"x": x}}
     line: Json = {"type": "rule", "stroke": "var(--cross)", "strokeWidth": 2}
     said = "; ".join(
-        f"{label}: {show(test.difference)}" + ("" if half is None else f", standard error {show(half / 1.96)}")
-        for (label, test), half in zip(rows, reach, strict=True)
+        f"{label}: {show(test.difference)}" + ("" if test.error is None else f", standard error {show(test.error)}")
+        for label, test in rows
     )
     layers = [zero, marks(lines, line, x, {"x2": {"field": "x2"}}), marks(dots, point, x)]
     return rows_chart([label for label, _ in rows], layers, f"Partner less best hard negative. {said}.")
