@@ -95,7 +95,8 @@
   };
   const ends = () => grid.measures[chosen.measure].limits[chosen.show === "all" ? "score" : chosen.show];
   const AGAIN = ["rematch", "same_token", "same_bigram"]; // nulls that test the strongest pairs
-  const ofPairs = () => (AGAIN.includes(chosen.null) && chosen.show !== "all" ? "strongest pairs" : "all pairs");
+  const scoredOn = (name) => (AGAIN.includes(name) ? "strongest pairs" : "all pairs");
+  const ofPairs = () => (chosen.show === "all" ? "all pairs" : scoredOn(chosen.null));
   const markOf = (index) => {
     if (chosen.show === "pairs" || chosen.show === "mean" || (chosen.show === "all" && AGAIN.includes(chosen.null))) return "";
     return grid.measures[chosen.measure].cells[index].nulls?.[chosen.null]?.mark ?? "";
@@ -143,7 +144,7 @@
     });
     drawing.append(svg("line", { class: "axis-line", x1: 0, x2: 100, y1: 34.5, y2: 34.5 }));
     if (test.score !== null) drawing.append(svg("line", { class: "observed", x1: x(test.score), x2: x(test.score), y1: 2, y2: 35 }));
-    return el("figure", {}, el("p", { class: "axis" }, `${name}, ${n} draws; line: score ${number(test.score)}`), drawing);
+    return el("figure", {}, el("p", { class: "axis" }, `${name}, ${n} draws; line: score of ${scoredOn(name)}, ${number(test.score)}`), drawing);
   };
 
   const line = (name, ...values) => el("tr", {}, el("th", { scope: "row" }, name), ...values.map((value) => el("td", {}, value)));
