@@ -105,7 +105,8 @@ def _moved(results: Results) -> dict[str, Callable[[Score], str | None]]:
 def seed_rows(results: Results) -> Rows:
     """Returns what the SAEs of one model at one layer from several seeds score among themselves."""
     rows = [
-        [side, _count_range(of.pairs_lowest, of.pairs_highest), *(seed_range(found) for found in of.measures.values())]
+        [side, _count_range(of.pairs_lowest, of.pairs_highest)]
+        + [seed_range(of.measures.get(measure)) for measure in results.summary]
         for side, of in (results.controls.seeds or {}).items()
     ]
     return Rows(["SAE and its other seeds", "feature pairs", *map(title_of, results.summary)], rows)

@@ -106,16 +106,24 @@ def _tested(results: Results, both: tuple[LayerPair, LayerPair], null: str, open
         if trained.sd == 0 or twins.sd == 0:
             left_out.append(f"{title_of(measure)} (no draw differs from another)")
             continue
-        scores = trained.score, twins.score
+        scores = [value_of(pair, measure, "score") for pair in both]  # of the pairs that `on` names
+        if None in scores:
+            left_out.append(f"{title_of(measure)} (it does not score both)")
+            continue
         for place, test in enumerate((trained, twins)):
             above[place] += test.p < LEVEL
         lines.append(
             [title_of(measure), *scores, trained.z, twins.z, p_of(results, null, trained), p_of(results, null, twins)]
         )
-        if not scores[0] > scores[1]:
+        if not (scores[0] or 0.0) > (scores[1] or 0.0):
             below.append(f"{title_of(measure)} {show(scores[0])} against {show(scores[1])}")
     rows = Rows(
-        ["measure", "trained", "twins", "z, trained", "z, twins", "p, trained", "p, twins"],
+        [
+            "measure",
+            "trained",
+            "twins",
+            *(f"{what}, {whose} ({null})" for what in "zp" for whose in ("trained", "twins")),
+        ],
         lines,
     )
     n = len(lines)

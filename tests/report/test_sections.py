@@ -7,9 +7,10 @@ import pytest
 from semconv.report import sections
 from semconv.report.page_tables import headline_rows
 from semconv.report.result_values import null_names, title_of
+from semconv.report.rows import seed_rows
 from semconv.report.shown import show
 from semconv.results.claims import value_at
-from semconv.results.schema import BestOfGrid, NullTest, Reason, Results, Score
+from semconv.results.schema import BestOfGrid, NullTest, Reason, Results, Score, SeedCeiling, SeedRange
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, results, score_at
 
 
@@ -237,3 +238,16 @@ def test_filters_show_every_count():
         assert (row["both features vary"], row["r > 0.1"]) == tuple(str(step.after) for step in filters)
         assert row["never vary (small / large)"] == "11 / 12"
         assert row["quantisation above 1e-3 (small / large)"] == "13 / 14"
+
+
+def test_what_the_results_hold_stands_under_its_own_measure():
+    """Results that were read hold measures by name; a table has the order of the summary."""
+    found = results()
+    measures = list(found.summary)
+    at = sorted(enumerate(measures), key=lambda one: one[1], reverse=True)
+    ranges = {name: SeedRange(n=3, lowest=place, mean=place, highest=place + 0.5) for place, name in at}
+    seeds = {"small/1": SeedCeiling(pairs_lowest=5, pairs_highest=6, measures=ranges)}
+    rows = seed_rows(changed(found, {"controls.seeds": seeds}))
+    (row,) = rows.rows
+    assert row[2:] == [f"{show(place)} to {show(place + 0.5)}" for place in range(len(measures))]
+    assert rows.header[2:] == [title_of(name) for name in measures]
