@@ -19,7 +19,7 @@ class AnswerRow(NamedTuple):
     """A row of the figure.
 
     Attributes:
-        part: of the grid, such as `early`.
+        part: of the grid, such as `early`, or `different thirds`.
         of: which pairs are scored.
         score: mean over the part.
         other: what it stands beside.
@@ -39,7 +39,7 @@ class AnswerRow(NamedTuple):
 
 
 def answer_rows(results: Results) -> list[AnswerRow]:
-    """Returns the rows of the figure: mean scores of the layer pairs whose layers lie in the same third of the depths.
+    """Returns the rows of the figure: mean scores of the layer pairs of every third of the depths, and of the others.
 
     A row compares only what is scored on the same kind of pairs: the score that the null tests with the mean of the
     null, the score of all pairs with what one model reaches with itself through SAEs of other seeds.
@@ -77,7 +77,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _beside_null(results: Results, measure: str, null: str) -> list[AnswerRow]:
     rows = list[AnswerRow]()
-    for name, pairs in diagonal(results):
+    thirds = diagonal(results)
+    within = {id(pair) for _, pairs in thirds for pair in pairs}
+    others = [pair for pair in results.grid.values() if id(pair) not in within]
+    for name, pairs in [*thirds, ("different thirds", others)]:
         tests = [test for pair in pairs if (test := test_of(pair, measure, null)) is not None]
         score, mean = _mean([test.score for test in tests]), _mean([test.mean for test in tests])
         if score is not None and mean is not None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from itertools import chain
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from semconv.report.histograms import Draws, binned
 from semconv.report.result_values import (
     Grid,
+    Kind,
     compared_floor,
     control_rows,
     cut,
@@ -20,6 +21,7 @@ from semconv.report.result_values import (
     null_of_strongest,
     strongest_rows,
     test_of,
+    tests_others,
     title_of,
     value_of,
 )
@@ -27,7 +29,7 @@ from semconv.report.rows import step_score
 from semconv.report.scales import Ends, ends_with_zero, ends_within, rounded, step_of
 from semconv.report.shown import show
 from semconv.report.texts import p_told
-from semconv.report.told_apart import is_smallest
+from semconv.report.told_apart import is_smallest, scored_on
 from semconv.report.vega import (
     INK,
     QUIET,
@@ -40,11 +42,12 @@ from semconv.report.vega import (
     rows_chart,
     score_axis,
 )
-from semconv.results.schema import Published, Results, StepScore
+from semconv.results.schema import LayerPair, Published, Results, StepScore
 
 _NUMBERED = 8  # layers of a side up to which the cells of an overview hold their numbers
 _NUMBER = 36  # pixels that a number of an overview needs
 _SHORT = 3  # letters of a label up to which it stands in one cell
+_NULL_ROW = 36  # pixels of a row of bars under its label
 _LETTER = 6.0  # pixels of a letter of a label
 _SHAPES = {"floor": "diamond", "cross-model": "circle", "ceiling": "square"}
 KIND_COLOURS = {"floor": "var(--floor)", "cross-model": "var(--cross)", "ceiling": "var(--ceiling)"}
@@ -160,7 +163,7 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
         histogram = binned(draws.get(f"{key}.{null}.{measure}"))
         if histogram is None or test is None:
             continue
-        base = len(labels) * ROW + 28
+        base = len(labels) * _NULL_ROW + 31
         low, heights = histogram.low, histogram.heights
         width = (histogram.high - low) / len(heights)
         bars[null] = [
@@ -170,7 +173,7 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
         ]
         scores.append({"x": test.score, "y": base, "y2": base - 15})
         p = p_told(test.p, None, test.p_from, is_smallest(test.p, histogram.n))
-        labels.append(f"{null}: {histogram.n} draws, p {show(p)}")
+        labels.append(f"{null}, {scored_on(null)}: {histogram.n} draws, p {show(p)}")
     if not labels:
         return None
     every = [*chain.from_iterable(bars.values()), *scores]
@@ -186,50 +189,77 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
     rule: Json = {"type": "rule", "stroke": "var(--cross)", "strokeWidth": 3}
     layers.append(marks(scores, rule, x, {"y2": {"field": "y2"}}))
     said = f"{title_of(measure)} at layers {key}: score {show(scores[-1]['x'])}; {'; '.join(labels)}."
-    return rows_chart(labels, layers, said)
+    return rows_chart(labels, layers, said, _NULL_ROW)
 
 
 def controls_chart(results: Results, measure: str) -> str | None:
     """Draws floor, cross-model and ceiling scores of one measure, each beside the mean of its hardest null.
 
     Every row says how many pairs it scores; the groups that can be compared stand together, those of equally many of
-    the strongest pairs above those of all pairs.
+    the strongest pairs above those of all pairs. A null that matches again tests the strongest pairs alone: where that
+    score is another than the row's, it stands beside the mean as a hollow mark.
     """
-    null = hardest_null(results)
-    rows = [
+    null = hardest_null(results) or ""
+    rows: list[tuple[str, Kind, LayerPair]] = [
         (f"{kind}: {name}" + ("" if name.endswith("strongest") else f", {pair.pairs} pairs"), kind, pair)
         for kind, name, pair in strongest_rows(results) + control_rows(results)
     ]
-    found = [
-        (label, kind, value_of(pair, measure, "score"), value_of(pair, measure, f"{null}.mean"))
-        for label, kind, pair in rows
-    ]
-    if not any(score is not None for _, _, score, _ in found):
+    found = [_controlled(label, kind, pair, (measure, null)) for label, kind, pair in rows]
+    if not any(row.score is not None for row in found):
         return None
-    labels = [label + (", too few" if score is None else "") for label, _, score, _ in found]
-    x = score_axis("x", "score", ends_within([value for row in found for value in row[2:]]))
-    layers: list[Json] = []
-    for kind, colour in KIND_COLOURS.items():
-        dots: list[Encoding] = [
-            {"y": place * ROW + 20, "x": score}
-            for place, (_, k, score, _) in enumerate(found)
-            if k == kind and score is not None
-        ]
-        shape = _SHAPES[kind]
-        layers.append(
-            marks(dots, {"type": "point", "filled": True, "size": 90, "opacity": 1, "shape": shape, "fill": colour}, x)
-        )
+    x = score_axis("x", "score", ends_within([at for row in found for at in (row.score, row.tested, row.mean)]))
     ticks: list[Encoding] = [
-        {"y": place * ROW + 12, "y2": place * ROW + 28, "x": mean}
-        for place, (_, _, _, mean) in enumerate(found)
-        if mean is not None
+        {"y": place * ROW + 12, "y2": place * ROW + 28, "x": row.mean}
+        for place, row in enumerate(found)
+        if row.mean is not None
     ]
     rule: Json = {"type": "rule", "stroke": INK, "strokeWidth": 2}
+    layers: list[Json] = []
+    for kind, colour in KIND_COLOURS.items():
+        of_kind = [(place * ROW + 20, row) for place, row in enumerate(found) if row.kind == kind]
+        hollow: list[Encoding] = [{"y": y, "x": row.tested} for y, row in of_kind if row.tested is not None]
+        dots: list[Encoding] = [{"y": y, "x": row.score} for y, row in of_kind if row.score is not None]
+        mark: Encoding = {"type": "point", "filled": True, "size": 90, "opacity": 1, "shape": _SHAPES[kind]}
+        layers.append(marks(hollow, {**mark, "fill": "var(--paper)", "stroke": colour, "strokeWidth": 2}, x))
+        layers.append(marks(dots, {**mark, "fill": colour}, x))
     layers.append(marks(ticks, rule, x, {"y2": {"field": "y2"}}))
-    said = "; ".join(
-        f"{label} {show(row[2])}, null mean {show(row[3])}" for label, row in zip(labels, found, strict=True)
+    return rows_chart(
+        [row.label for row in found], layers, f"{title_of(measure)}. {'; '.join(row.said for row in found)}."
     )
-    return rows_chart(labels, layers, f"{title_of(measure)}. {said}.")
+
+
+class _Controlled(NamedTuple):
+    """A row of the controls.
+
+    Attributes:
+        label: what stands above it.
+        kind: of control.
+        score: of the pairs that the label counts.
+        tested: what the null tests, where that is another score.
+        mean: of the null.
+    """
+
+    label: str
+    kind: Kind
+    score: float | None
+    tested: float | None
+    mean: float | None
+
+    @property
+    def said(self) -> str:
+        """What a screen reader says."""
+        tested = "" if self.tested is None else f", of its strongest pairs {show(self.tested)}"
+        return f"{self.label} {show(self.score)}{tested}, null mean {show(self.mean)}"
+
+
+def _controlled(label: str, kind: Kind, pair: LayerPair, tested_by: tuple[str, str]) -> _Controlled:
+    """Returns a row of the controls, of a measure and a null."""
+    measure, null = tested_by
+    score, test = value_of(pair, measure, "score"), test_of(pair, measure, null)
+    label += ", too few" if score is None else ""
+    if test is None or score is None:
+        return _Controlled(label, kind, score, None, None)
+    return _Controlled(label, kind, score, test.score if tests_others(score, test) else None, test.mean)
 
 
 def published_chart(published: Published, measure: Literal["svcca", "rsa"]) -> str | None:

@@ -142,7 +142,11 @@
   ]);
   for (const [name, [, , , needs]] of [...MEASURES]) if (needs && !known(needs)) MEASURES.delete(name);
   const shownAs = (name, value) => (value === NONE ? "–" : MEASURES.get(name)[2] ? value.toFixed(3) : whole(value));
-  for (const id of ["order", "bound"]) byId(id).replaceChildren(...[...MEASURES].map(([name, [title]]) => el("option", { value: name }, title)));
+  const offer = (id, some) => byId(id).replaceChildren(...some.map((name) => el("option", { value: name }, MEASURES.get(name)[0])));
+  const byName = [...MEASURES.keys()];
+  offer("bound", byName);
+  offer("order", byName.includes("within") ? ["within", ...byName.filter((name) => name !== "within")] : byName); // r alone puts trivial tokens first
+  byId("pairs-key").hidden = !explorer.text;
 
   const categories = () => [...new Set(cells.flatMap((cell) => SIDES.flatMap((side) => (cell.lists[`categories_${side}`] ?? []).flat().map((i) => cell.words[i]))))].sort();
   const listed = categories();

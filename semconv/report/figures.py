@@ -20,11 +20,13 @@ from semconv.report.result_values import (
     grid_of,
     hardest_null,
     strongest_rows,
+    test_of,
+    tests_others,
     title_of,
     value_of,
 )
 from semconv.report.scales import Ends, ends_with_zero, on_scale, rounded, share_of
-from semconv.results.schema import Results
+from semconv.results.schema import LayerPair, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,24 +170,31 @@ def draw_controls(results: Results, path: Path) -> None:
             ax.barh(place, on_scale(score or 0.0), color=_KINDS[kind], height=0.6)
             if score is None:
                 ax.text(0, place, " too few pairs", va="center", fontsize=7)
-            for null, mark in (("shuffle", "|"), ("rematch", "x"), ("same_token", "+"), ("same_bigram", "*")):
-                mean = value_of(pair, measure, f"{null}.mean")
-                if mean is not None:
-                    ax.plot(
-                        on_scale(mean),
-                        place,
-                        mark,
-                        color="black",
-                        markersize=9,
-                        label=f"{null} mean" if place == 0 else None,
-                    )
+            _means_of_nulls(ax, place, pair, measure)
         ax.set_yticks(range(len(rows)), [f"{kind}: {name}" for kind, name, _ in rows], fontsize=7)
         ax.set_title(fill(title_of(measure), 34), fontsize=9)
         ax.axvline(0, color="black", linewidth=0.5)
-    if axes.flat[0].get_legend_handles_labels()[0]:
-        axes.flat[0].legend(fontsize=7, frameon=False)
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    if handles:
+        once = dict(zip(names, handles, strict=True))
+        figure.legend(
+            once.values(), once.keys(), fontsize=7, frameon=False, loc="outside lower center", ncols=len(once)
+        )
     figure.suptitle("What the scores must be read against", fontsize=11)
     save(figure, path)
+
+
+def _means_of_nulls(ax: Axes, place: int, pair: LayerPair, measure: str) -> None:
+    """Marks the means of nulls, and of those that match again the score of the strongest pairs that they test."""
+    score = value_of(pair, measure, "score")
+    for null, mark in (("shuffle", "|"), ("rematch", "x"), ("same_token", "+"), ("same_bigram", "*")):
+        test = test_of(pair, measure, null)
+        if test is None or test.mean is None:
+            continue
+        if score is not None and tests_others(score, test):
+            at, of = on_scale(test.score), "strongest pairs, which nulls that match again test"
+            ax.plot(at, place, "o", color="black", fillstyle="none", markersize=6, label=of, linestyle="none")
+        ax.plot(on_scale(test.mean), place, mark, color="black", markersize=9, label=f"{null} mean", linestyle="none")
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:

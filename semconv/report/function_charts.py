@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from semconv.report import function_section as told
 from semconv.report.function_figure import all_points, binned_by_r
@@ -11,18 +12,34 @@ from semconv.report.scales import axis_numbers, ends_with_zero
 from semconv.report.shown import show
 from semconv.report.table_cells import Rows
 from semconv.report.vega import INK, QUIET, ROW, WIDTH, Encoding, Json, draw, marks, rows_chart, score_axis
-from semconv.results.schema import Function, FunctionPair, Results
+from semconv.results.schema import Function, FunctionPair, FunctionTest, Results
 
+_R_TEXT = "dots: pairs; lines: means of pairs of like r, solid of partners, dashed of their best hard negatives"
 MOST_POINTS = 400
 """Pairs that the scatter shows, evenly spread over all."""
 _MARKS = {
-    "partner": ("circle", "var(--cross)", "\N{BLACK CIRCLE}"),
-    "same_token": ("square", "var(--ceiling)", "\N{BLACK SQUARE}"),
-    "second_best": ("diamond", "var(--null3)", "\N{BLACK DIAMOND}"),
-    "co_active": ("triangle-up", "var(--null3)", "\N{BLACK UP-POINTING TRIANGLE}"),
-    "others": ("cross", "var(--floor)", "+"),
+    "partner": ("circle", "cross", "\N{BLACK CIRCLE}"),
+    "same_token": ("square", "neg1", "\N{BLACK SQUARE}"),
+    "second_best": ("diamond", "neg2", "\N{BLACK DIAMOND}"),
+    "co_active": ("triangle-up", "neg3", "\N{BLACK UP-POINTING TRIANGLE}"),
+    "others": ("cross", "floor", "+"),
 }
-"""Shape and colour of every mark of the first chart, and its sign in the key."""
+"""Shape and colour (of page.css) of every mark of the first chart, and its sign in the key."""
+_PARTNER, _LOWER = 20, 6  # pixels from the top of a row to the partner, and from one mark to the next below it
+_ROW = 52  # pixels of a row of the first chart
+BEYOND_TEXT = (
+    "The difference that is tested, with its 95% interval. The best hard negative of a pair is the highest of those it "
+    "has, which by chance alone lies above the mean of any one kind; so a partner can lie above every mark of the "
+    "first chart and yet not above its best hard negative."
+)
+
+
+class FunctionChart(NamedTuple):
+    """A chart: its title, what it shows, and what stands below it; nothing where the key of the marks does."""
+
+    title: str
+    svg: str
+    below: str
 
 
 @dataclass(frozen=True)
@@ -33,11 +50,11 @@ class ShownFunction:
         summary: the primary statistic in words.
         introduction: what was done.
         examples: a pair that agrees and one that does not.
-        charts: partners beside hard negatives, and agreement against r; those there are.
+        charts: partners beside hard negatives, the difference that is tested, agreement against r; those there are.
         agreement: table of both.
         more: table of everything else that is told of effects.
         lens: table of the logit lens.
-        key: name and sign of every mark of the first chart.
+        key: name, sign and colour of every mark of the first chart.
         more_text: what the second table says.
         lens_text: what the third says.
     """
@@ -45,11 +62,11 @@ class ShownFunction:
     summary: str
     introduction: str
     examples: Sequence[str]
-    charts: Sequence[tuple[str, str]]
+    charts: Sequence[FunctionChart]
     agreement: Rows
     more: Rows
     lens: Rows
-    key: Sequence[tuple[str, str]]
+    key: Sequence[tuple[str, str, str]]
     more_text: str = told.MORE_TEXT
     lens_text: str = told.LENS_TEXT
 
@@ -59,19 +76,20 @@ def shown_function(results: Results) -> ShownFunction | None:
     function = results.function
     if function is None:
         return None
-    drawn = {
-        "Partner and what it must beat": negatives_chart(results, function),
-        "Agreement against r": r_chart(function),
-    }
+    drawn = [
+        ("Partner and what it must beat", negatives_chart(results, function), ""),
+        ("Partner less best hard negative", beyond_chart(results, function), BEYOND_TEXT),
+        ("Agreement against r", r_chart(function), _R_TEXT),
+    ]
     return ShownFunction(
         told.summary_sentences(results, function),
         told.INTRODUCTION.format(positions=function.positions),
         told.examples(function),
-        [(title, svg) for title, svg in drawn.items() if svg is not None],
+        [FunctionChart(title, svg, below) for title, svg, below in drawn if svg is not None],
         told.agreement_rows(results, function),
         told.more_rows(results, function),
         told.lens_rows(function),
-        [(told.ALIKE[name], sign) for name, (_, _, sign) in _MARKS.items()],
+        [(told.ALIKE[name], sign, colour) for name, (_, colour, sign) in _MARKS.items()],
     )
 
 
@@ -86,18 +104,52 @@ def negatives_chart(results: Results, function: Function) -> str | None:
     x = score_axis("x", "correlation of residual effects", ends_with_zero([v for of in values.values() for v in of]))
     zero: Json = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": QUIET}, "encoding": {"x": x}}
     layers: list[Json] = [zero]
-    for kind, (shape, colour, _) in reversed(_MARKS.items()):
+    for order, (kind, (shape, colour, _)) in enumerate(_MARKS.items()):
         dots: list[Encoding] = [
-            {"y": place * ROW + 20, "x": value} for place, value in enumerate(values[kind]) if value is not None
+            {"y": place * _ROW + _PARTNER + order * _LOWER, "x": value}
+            for place, value in enumerate(values[kind])
+            if value is not None
         ]
         size = 90 if kind == "partner" else 55
-        mark: Json = {"type": "point", "filled": True, "size": size, "opacity": 1, "shape": shape, "fill": colour}
-        layers.append(marks(dots, mark, x))
+        mark: Encoding = {"type": "point", "filled": True, "size": size, "opacity": 1, "shape": shape}
+        layers.append(marks(dots, {**mark, "fill": f"var(--{colour})"}, x))
     said = "; ".join(
         f"{label}: " + ", ".join(f"{told.ALIKE[kind]} {show(values[kind][place])}" for kind in _MARKS)
         for place, label in enumerate(labels)
     )
-    return rows_chart(labels, layers, f"Mean correlation of residual effects. {said}.")
+    return rows_chart(labels, layers, f"Mean correlation of residual effects. {said}.", _ROW)
+
+
+def beyond_chart(results: Results, function: Function) -> str | None:
+    """Draws by how much partners are above their best hard negatives, with its 95% interval; None without a test.
+
+    The interval is the difference and 1.96 standard errors to either side; none where the error is not known.
+    """
+    rows = list[tuple[str, FunctionTest]]()
+    for kind, name, pair in told.studied(results, function):
+        if isinstance(pair, FunctionPair) and isinstance(pair.beyond, FunctionTest):
+            label = name if kind == "cross-model" else f"{kind}: {name}"
+            rows.append((f"{label}, {pair.beyond.pairs} pairs", pair.beyond))
+    if not rows:
+        return None
+    reach = [None if test.error is None else 1.96 * abs(test.error) for _, test in rows]
+    lines: list[Encoding] = [
+        {"y": place * ROW + 20, "x": test.difference - half, "x2": test.difference + half}
+        for place, ((_, test), half) in enumerate(zip(rows, reach, strict=True))
+        if half is not None
+    ]
+    dots: list[Encoding] = [{"y": place * ROW + 20, "x": test.difference} for place, (_, test) in enumerate(rows)]
+    every = [*(test.difference for _, test in rows), *(float(str(line[of])) for line in lines for of in ("x", "x2"))]
+    x = score_axis("x", "difference of correlations", ends_with_zero(every))
+    point: Json = {"type": "point", "filled": True, "size": 90, "opacity": 1, "fill": "var(--cross)"}
+    zero: Json = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"x": x}}
+    line: Json = {"type": "rule", "stroke": "var(--cross)", "strokeWidth": 2}
+    said = "; ".join(
+        f"{label}: {show(test.difference)}" + ("" if test.error is None else f", standard error {show(test.error)}")
+        for label, test in rows
+    )
+    layers = [zero, marks(lines, line, x, {"x2": {"field": "x2"}}), marks(dots, point, x)]
+    return rows_chart([label for label, _ in rows], layers, f"Partner less best hard negative. {said}.")
 
 
 def r_chart(function: Function) -> str | None:
@@ -130,7 +182,7 @@ def r_chart(function: Function) -> str | None:
 
     dots: list[Encoding] = [{"x": r, "y": partner} for r, partner, _ in some]
     layers = [layer(dots, {"type": "point", "filled": True, "size": 9, "opacity": 0.4, "fill": "var(--cross)"})]
-    for at, colour, dash in ((1, "var(--cross)", [1, 0]), (2, "var(--ceiling)", [6, 4])):
+    for at, colour, dash in ((1, "var(--cross)", [1, 0]), (2, "var(--null4)", [6, 4])):
         values: list[Encoding] = [{"x": mean[0], "y": mean[at]} for mean in means]
         layers.append(layer(values, {"type": "line", "stroke": colour, "strokeWidth": 2.5, "strokeDash": dash}))
     zero: Json = {"data": {"values": [{"y": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"y": axes["y"]}}

@@ -9,7 +9,7 @@ import numpy as np
 
 from semconv.report.function_section import ALIKE, studied
 from semconv.report.scales import on_scale
-from semconv.results.schema import Function, FunctionPair, Results
+from semconv.results.schema import Function, FunctionPair, FunctionTest, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 _MARKS = {
     "partner": ("o", "#1f5fa8", 9),
-    "same_token": ("s", "#c2571a", 6),
-    "second_best": ("D", "#b08900", 6),
-    "co_active": ("^", "#6a4c93", 6),
+    "same_token": ("s", "#0f766e", 6),
+    "second_best": ("D", "#7a3fa0", 6),
+    "co_active": ("^", "#b0306a", 6),
     "others": ("x", "#6b6b6b", 6),
     "random": ("|", "#9a9a9a", 8),
 }
@@ -47,9 +47,10 @@ def draw_function(results: Results, function: Function) -> Figure | None:
     found = [(kind, name, pair) for kind, name, pair in studied(results, function) if isinstance(pair, FunctionPair)]
     if not found:
         return None
-    figure = Figure(figsize=(13, max(4.2, 1.6 + 0.42 * len(found))), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(17, max(4.2, 1.6 + 0.42 * len(found))), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     _against_negatives(left, found)
+    _beyond(middle, found)
     _against_r(right, function)
     figure.suptitle(f"What features do, suite {results.suite}", fontsize=12)
     return figure
@@ -69,11 +70,30 @@ def _against_negatives(ax: Axes, found: list[tuple[str, str, FunctionPair]]) -> 
                 ax.plot([at - reach, at + reach], [place, place], "-", color=colour, linewidth=1.5)
             ax.plot(at, place, mark, color=colour, markersize=size, label=label, linestyle="none", zorder=9 - order)
     ax.set_yticks(range(len(names)), names, fontsize=9)
-    ax.invert_yaxis()
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.axvline(0, color="black", linewidth=0.5)
     ax.set_xlabel("mean correlation of residual effects with those of A's feature", fontsize=9)
     ax.set_title("Partner (with 95% interval) and what it must beat", fontsize=10)
-    ax.legend(fontsize=8, frameon=False, loc="best")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=8, frameon=False, loc="best")
+
+
+def _beyond(ax: Axes, found: list[tuple[str, str, FunctionPair]]) -> None:
+    """Draws the difference that is tested, with 1.96 standard errors to either side where they are known."""
+    for place, (_, _, pair) in enumerate(found):
+        if not isinstance(pair.beyond, FunctionTest):
+            ax.text(0, place, " not tested", va="center", fontsize=7)
+            continue
+        at = on_scale(pair.beyond.difference)
+        if pair.beyond.error is not None:
+            reach = 1.96 * abs(on_scale(pair.beyond.error))
+            ax.plot([at - reach, at + reach], [place, place], "-", color="#1f5fa8", linewidth=1.5)
+        ax.plot(at, place, "o", color="#1f5fa8", markersize=7)
+    ax.set_yticks(range(len(found)), [])
+    ax.set_ylim(len(found) - 0.5, -0.5)
+    ax.axvline(0, color="black", linewidth=0.5)
+    ax.set_xlabel("partner less best hard negative of each pair, mean over pairs", fontsize=9)
+    ax.set_title("The difference that is tested (with 95% interval)", fontsize=10)
 
 
 def _against_r(ax: Axes, function: Function) -> None:
@@ -81,7 +101,7 @@ def _against_r(ax: Axes, function: Function) -> None:
     if points:
         ax.plot([p[0] for p in points], [p[1] for p in points], ".", color="#1f5fa8", alpha=0.25, markersize=4)
     means = binned_by_r(points)
-    for at, colour, label in ((1, "#1f5fa8", "partner, mean"), (2, "#c2571a", "best hard negative, mean")):
+    for at, colour, label in ((1, "#1f5fa8", "partner, mean"), (2, "#2f363d", "best hard negative, mean")):
         ax.plot([m[0] for m in means], [m[at] for m in means], "-o", color=colour, markersize=4, label=label)
     ax.axhline(0, color="black", linewidth=0.5)
     ax.set_xlabel("r of the pair, on the half of the documents it was matched on", fontsize=9)

@@ -34,7 +34,7 @@
   const THOUSAND = 1e3;
   const digits = (value) => (Math.abs(value) >= THOUSAND && Math.abs(value) < 1e6 ? String(Math.round(value)) : String(Number(value.toPrecision(3))));
   const number = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? digits(value) : String(value));
-  const pValue = (p, smallest) => (smallest ? `≤ ${number(p)}` : number(p));
+  const pValue = (p, smallest) => (smallest ? `≤\u00a0${number(p)}` : number(p));
   const range = (ends) => (ends ? `${number(ends[0])} to ${number(ends[1])}` : null);
 
   /* Theme: the system's until the button is pressed. */
@@ -85,7 +85,7 @@
   const valueOf = (index) => {
     if (chosen.show === "pairs") return grid.cells[index].pairs;
     const scored = grid.measures[chosen.measure].cells[index];
-    if (chosen.show === "score") return scored.score ?? null;
+    if (chosen.show === "all" || (chosen.show === "score" && !AGAIN.includes(chosen.null))) return scored.score ?? null;
     return scored.nulls?.[chosen.null]?.[chosen.show] ?? null;
   };
   const written = (value) => {
@@ -93,9 +93,12 @@
     const text = Math.abs(value) < 1e6 ? value.toFixed(chosen.show === "z" ? 1 : 3) : value.toExponential(3);
     return Number(text) === 0 ? text.replace("-", "") : text;
   };
-  const ends = () => grid.measures[chosen.measure].limits[chosen.show === "mean" ? "score" : chosen.show];
+  const ends = () => grid.measures[chosen.measure].limits[chosen.show === "all" ? "score" : chosen.show];
+  const AGAIN = ["rematch", "same_token", "same_bigram"]; // nulls that test the strongest pairs
+  const scoredOn = (name) => (AGAIN.includes(name) ? "strongest pairs" : "all pairs");
+  const ofPairs = () => (chosen.show === "all" ? "all pairs" : scoredOn(chosen.null));
   const markOf = (index) => {
-    if (chosen.show === "pairs" || chosen.show === "mean") return "";
+    if (chosen.show === "pairs" || chosen.show === "mean" || (chosen.show === "all" && AGAIN.includes(chosen.null))) return "";
     return grid.measures[chosen.measure].cells[index].nulls?.[chosen.null]?.mark ?? "";
   };
   const MARKS = { "n.s.": ", not significant", "?": ", cannot be told with so few draws" };
@@ -119,8 +122,9 @@
       if (mark) cell.append(el("span", { class: "weak" }, mark));
       cell.setAttribute("aria-label", `${where}: ${written(value)}${MARKS[mark] ?? ""}`);
     }
-    const shown = byId("show").selectedOptions[0].textContent;
-    const against = ["score", "pairs"].includes(chosen.show) || !chosen.null ? "" : `, ${chosen.null}`;
+    const plain = ["score", "all"].includes(chosen.show);
+    const shown = plain ? `score of ${ofPairs()}` : byId("show").selectedOptions[0].textContent;
+    const against = plain || !chosen.null ? "" : `, ${chosen.null}, ${ofPairs()}`;
     byId("map-title").textContent = chosen.show === "pairs" ? "Feature pairs after every filter" : `${grid.measures[chosen.measure].title}: ${shown}${against}`;
     const [first, last] = byId("scale").querySelectorAll(".end");
     first.textContent = written(low);
@@ -140,7 +144,7 @@
     });
     drawing.append(svg("line", { class: "axis-line", x1: 0, x2: 100, y1: 34.5, y2: 34.5 }));
     if (test.score !== null) drawing.append(svg("line", { class: "observed", x1: x(test.score), x2: x(test.score), y1: 2, y2: 35 }));
-    return el("figure", {}, el("p", { class: "axis" }, `${name}, ${n} draws; line: score ${number(test.score)}`), drawing);
+    return el("figure", {}, el("p", { class: "axis" }, `${name}, ${n} draws; line: score of ${scoredOn(name)}, ${number(test.score)}`), drawing);
   };
 
   const line = (name, ...values) => el("tr", {}, el("th", { scope: "row" }, name), ...values.map((value) => el("td", {}, value)));
@@ -167,9 +171,11 @@
       const fields = { score: "score tested", mean: "null mean", sd: "null sd", z: "z", calibrated: "calibrated", p: "p", q: "q" };
       const told = (field, test) => (field === "p" ? pValue(test.p, test.smallest) : field === "q" && test.mark ? `${number(test.q)} (${test.mark})` : number(test[field]));
       if (shown.length) {
-        const head = el("tr", {}, el("td", {}, ""), ...shown.map((name) => el("th", { scope: "col" }, name)));
-        parts.push(el("table", {}, el("thead", {}, head),
-          el("tbody", {}, ...Object.entries(fields).map(([field, label]) => line(label, ...shown.map((name) => told(field, scored.nulls[name])))))));
+        const broken = (name) => name.split("_").flatMap((part, i) => (i ? ["_", el("wbr"), part] : [part]));
+        const head = el("tr", {}, el("td", {}, ""), ...shown.map((name) => el("th", { scope: "col" }, ...broken(name))));
+        const table = el("table", {}, el("thead", {}, head),
+          el("tbody", {}, ...Object.entries(fields).map(([field, label]) => line(label, ...shown.map((name) => told(field, scored.nulls[name]))))));
+        parts.push(el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Every null" }, table));
       }
       const drawn = shown.filter((name) => scored.nulls[name].draws);
       const points = drawn.flatMap((name) => [...scored.nulls[name].draws.slice(0, 2), scored.nulls[name].score].filter((v) => v !== null));

@@ -20,10 +20,11 @@ from semconv.report.result_values import control_rows, default_measure, hardest_
 from semconv.report.scales import STEPS, rounded
 from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
-from semconv.report.table_cells import is_number
+from semconv.report.table_cells import is_number, without_empty_notes
 from semconv.report.told_apart import MARKS_TEXT
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
+from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.files import read_text, write_text
 
 _FOLDER = Path(__file__).parent
@@ -68,7 +69,9 @@ def _environment() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(show=show, rounded=rounded, inline=inline, plain_number=is_number)
+    filters: Any = environment.filters
+    filters.update(show=show, rounded=rounded, inline=inline, plain_number=is_number)
+    filters.update(without_empty_notes=without_empty_notes)
     return environment
 
 
@@ -137,6 +140,7 @@ def page(
             nulls=null_names(results),
             measure=measure,
             null=null,
+            again=null in MATCHED_AGAIN,
             grid=page_heat_maps.grid_table(results, measure, null),
             steps=STEPS,
             kinds={kind for kind, _, _ in control_rows(results)},

@@ -53,9 +53,10 @@ class ScoreData(TypedDict):
 
 
 class Limits(TypedDict):
-    """Ends of the colour scales: one for scores and null means, one for each of the others."""
+    """Ends of the colour scales: one for scores, of all pairs and those that nulls test, one for each of the others."""
 
     score: Ends
+    mean: Ends
     calibrated: Ends
     z: Ends
     pairs: Ends
@@ -122,7 +123,8 @@ def limits(results: Results, measure: str) -> Limits:
 
     nulls = null_names(results)
     return {
-        "score": ends(["score", *(f"{null}.mean" for null in nulls)]),
+        "score": ends(["score", *(f"{null}.score" for null in nulls)]),
+        "mean": ends([f"{null}.mean" for null in nulls]),
         "calibrated": ends([f"{null}.calibrated" for null in nulls]),
         "z": ends([f"{null}.z" for null in nulls]),
         "pairs": ends(["pairs"]),

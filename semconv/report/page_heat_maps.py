@@ -13,8 +13,9 @@ from semconv.report.result_values import (
     value_of,
 )
 from semconv.report.scales import Ends, ends_within, rounded, step_of
-from semconv.report.told_apart import MARKS, Told, told_apart
+from semconv.report.told_apart import MARKS, Told, scored_on, told_apart
 from semconv.results.schema import CategoryPair, Results, Subspaces
+from semconv.suite.nulls import MATCHED_AGAIN
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class HeatMap:
     """A heat map made of table cells.
 
     Attributes:
-        title: of the measure.
+        title: of the measure, and what of it is shown.
         columns: labels of the columns.
         rows: label and cells of every row, None where no layer pair is.
         ends: of the colour scale.
@@ -66,13 +67,15 @@ def _heat(value: float | None, ends: Ends, told: Told | None) -> HeatCell:
 
 
 def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
-    """Returns the scores of one measure over the layer grid, deep layers of B on top.
+    """Returns the scores of one measure over the layer grid that a null tests, deep layers of B on top.
 
     Args:
         results: of a suite, in order (`in_order`).
         measure: which.
-        null: which null a score is compared with; None for none.
+        null: which null a score is compared with, None for none. Of one that matches again the score is that of the
+            strongest pairs, of all else that of all pairs.
     """
+    field = f"{null}.score" if null in MATCHED_AGAIN else "score"
     ends = limits(results, measure)["score"]
     places = {(pair.sae_a, pair.sae_b): (place, pair) for place, pair in enumerate(results.grid.values())}
     saes_a, saes_b = saes_of(results, "a"), saes_of(results, "b")[::-1]
@@ -82,9 +85,10 @@ def grid_table(results: Results, measure: str, null: str | None) -> HeatMap:
             return None
         place, pair = places[a, b]
         told = told_apart(results, null, test_of(pair, measure, null)) if null else None
-        return replace(_heat(value_of(pair, measure, "score"), ends, told), index=place)
+        return replace(_heat(value_of(pair, measure, field), ends, told), index=place)
 
-    return HeatMap(title_of(measure), saes_a, [(b, [heat(a, b) for a in saes_a]) for b in saes_b], ends)
+    title = f"{title_of(measure)}: score of {scored_on(null or '')}"
+    return HeatMap(title, saes_a, [(b, [heat(a, b) for a in saes_a]) for b in saes_b], ends)
 
 
 def category_maps(results: Results, subspaces: Subspaces) -> list[HeatMap]:

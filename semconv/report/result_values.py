@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -124,6 +125,11 @@ def value_of(cell: Scored, measure: str, field: str) -> float | None:
     null, _, of_null = field.rpartition(".")
     found = test_of(cell, measure, null) if null else score_of(cell, measure)
     return None if found is None else getattr(found, of_null)
+
+
+def tests_others(score: float, test: NullTest) -> bool:
+    """Whether a test is of another score than that of all pairs, beyond rounding."""
+    return not math.isclose(score, test.score, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def saes_of(results: Results, side: Literal["a", "b"]) -> list[str]:

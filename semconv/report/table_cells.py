@@ -25,6 +25,23 @@ class Rows:
     rows: Sequence[Row]
 
 
+def without_empty_notes(content: Rows) -> Rows:
+    """Returns a table without columns named `note` that say nothing.
+
+    Examples:
+        >>> from semconv.report.table_cells import Rows, without_empty_notes
+        >>> without_empty_notes(Rows(["pair", "note"], [["0x2", ""], ["1x2", None]]))
+        Rows(header=['pair'], rows=[['0x2'], ['1x2']])
+    """
+    mute = [
+        at for at, name in enumerate(content.header) if str(name) == "note" and not any(row[at] for row in content.rows)
+    ]
+    if not mute:
+        return content
+    kept = [at for at in range(len(content.header)) if at not in mute]
+    return Rows([content.header[at] for at in kept], [[row[at] for at in kept] for row in content.rows])
+
+
 @dataclass(frozen=True)
 class Stacked:
     """A cell of two lines: what it says, and below it, smaller, what it must be read with."""

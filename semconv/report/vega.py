@@ -57,9 +57,9 @@ def draw(spec: Encoding, label: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
-def _rows_layer(labels: Sequence[str]) -> list[Json]:
+def _rows_layer(labels: Sequence[str], row: int) -> list[Json]:
     """Returns the labels of rows, each above its row at the left edge."""
-    values: list[Json] = [{"y": place * ROW + 11, "label": label} for place, label in enumerate(labels)]
+    values: list[Json] = [{"y": place * row + 11, "label": label} for place, label in enumerate(labels)]
     return [
         {
             "data": {"values": values},
@@ -79,11 +79,11 @@ def score_axis(field: str, title: str, ends: Ends) -> Json:
     return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis_numbers(ends)}
 
 
-def rows_chart(labels: Sequence[str], layers: Sequence[Json], label: str) -> str:
-    """Draws rows of marks, each row under its label; `label` says to a screen reader what is in it."""
-    height = len(labels) * ROW
+def rows_chart(labels: Sequence[str], layers: Sequence[Json], label: str, row: int = ROW) -> str:
+    """Draws rows of marks, each under its label, `row` pixels apart; `label` tells a screen reader what is in it."""
+    height = len(labels) * row
     padding: Json = {"left": 14, "right": 18, "top": 4, "bottom": 38}
-    layer: list[Json] = [*layers, *_rows_layer(labels)]  # labels last, so that their outline covers lines
+    layer: list[Json] = [*layers, *_rows_layer(labels, row)]  # labels last, so that their outline covers lines
     return draw({"width": WIDTH, "height": height, "padding": padding, "layer": layer}, label)
 
 

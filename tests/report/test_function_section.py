@@ -80,6 +80,13 @@ def test_charts_say_to_a_screen_reader_what_they_show(tmp_path: Path):
     assert second is not None
     assert f"partner {show(pair.alike['partner'].residual)}" in first
     assert "31 pairs; means of groups" in second
+    third, test = function_charts.beyond_chart(found, function), pair.beyond
+    assert isinstance(test, FunctionTest)
+    assert f"0x2, {test.pairs} pairs: {show(test.difference)}, standard error {show(test.error)}" in (third or "")
+    alone = replace(function, grid={"0x2": replace(pair, beyond=replace(test, error=None))}, controls={})
+    assert "standard error" not in (function_charts.beyond_chart(found, alone) or "standard error")
+    untested = replace(function, grid={"0x2": replace(pair, beyond=Reason(reason="too few"))}, controls={})
+    assert function_charts.beyond_chart(found, untested) is None
     assert (tmp_path / "function.png") in write_figures(found, tmp_path)
 
 

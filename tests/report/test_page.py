@@ -24,6 +24,7 @@ from semconv.report.page_heat_maps import HeatCell, category_maps, grid_table
 from semconv.report.page_json import embedded
 from semconv.report.page_parts import inline
 from semconv.report.page_tables import headline_rows
+from semconv.report.scales import rounded
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason, Results, Score
 from semconv.study.order import in_order, label_order
@@ -94,8 +95,8 @@ def test_every_part_is_there(whole: str):
     assert len(ids) == len(set(ids))
     charts = [a for tag, a in outline.tags if tag == "svg"]
     # Answer and twins; overview, nulls and controls of each measure; of the published steps SVCCA alone has scores.
-    # Two of what features do.
-    assert len(charts) == 2 + 3 * len(MEASURES) + 1 + 2
+    # Three of what features do.
+    assert len(charts) == 2 + 3 * len(MEASURES) + 1 + 3
     assert all(a["role"] == "img" and a["aria-label"] for a in charts)
 
 
@@ -231,10 +232,17 @@ def test_the_layer_grid_holds_the_scores_and_what_is_not_told_from_the_null():
     assert none == HeatCell("none", index=2)
     assert first
     assert second
-    assert (second.text, second.mark, second.index) == ("0.610", "n.s.", 1)
+    tested = value_at(score_at(found, "1x2", "rsa"), "nulls.rematch.score")
+    assert (second.text, second.mark, second.index) == (rounded(tested), "n.s.", 1)
+    assert table.title.endswith(": score of strongest pairs")  # what `rematch` tests, not the score of all pairs
     told = grid_table(found, "rsa", "shuffle").rows[1][1][1]
     assert told
-    assert (told.mark, told.beats) == ("", True)
+    assert (told.text, told.mark, told.beats) == ("0.610", "", True)
+    plain = grid_table(found, "rsa", None)
+    assert plain.title.endswith(": score of all pairs")
+    assert [cell and cell.text for cell in plain.rows[1][1]] == [
+        rounded(score_at(found, k, "rsa").score) for k in ("0x2", "1x2")
+    ]
     assert first.step is not None
     assert second.step is not None
     assert first.step < second.step
@@ -265,9 +273,13 @@ def test_the_data_of_the_grid_are_those_of_the_results():
     without = shown_score(grid_data(found, {})["measures"]["rsa"]["cells"][1])
     assert "draws" not in without["nulls"]["rematch"]
     assert data["measures"]["rsa"]["cells"][2] == {"reason": "7 pairs are too few for rsa"}
-    of_null = [value_at(score_at(found, key, "rsa"), f"nulls.{n}.mean") for key in ("0x2", "1x2") for n in NULLS]
+    of_null, means = (
+        [value_at(score_at(found, key, "rsa"), f"nulls.{n}.{field}") for key in ("0x2", "1x2") for n in NULLS]
+        for field in ("score", "mean")
+    )
     scores = [score_at(found, key, "rsa").score for key in ("0x2", "1x2")]
     assert limits(found, "rsa")["score"] == (min([*scores, *of_null]), max([*scores, *of_null]))  # not from 0 on
+    assert limits(found, "rsa")["mean"] == (min(means), max(means))
     assert limits(found, "rsa")["pairs"] == (202.0, 220.0)
 
 

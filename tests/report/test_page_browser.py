@@ -290,6 +290,10 @@ def test_pairs_are_ordered_and_filtered_by_each_measure(opened: Any):
 
 @made_up_only
 def test_a_pair_shows_both_models_on_one_text(opened: Any):
+    assert script(opened, "document.getElementById('order').value") == "within"  # until another is chosen
+    assert not script(opened, "document.getElementById('pairs-key').hidden")
+    fill(opened, "order", "r")
+    wait_for(opened, "document.querySelector('#pairs summary .r').textContent.startsWith('0.99')")
     opened.execute_script("document.querySelector('#pairs summary').click()")
     wait_for(opened, "document.querySelector('#pairs .card') !== null")
     assert script(opened, "[...document.querySelectorAll('.card .band h4')].map((h) => h.textContent)") == [
@@ -342,6 +346,7 @@ def test_what_is_found_is_saved_so_that_it_can_be_read_back(opened: Any):
         "blob.text().then((t) => { window.saved[blob.type] = t; }); return make.call(URL, blob); };"
         "HTMLAnchorElement.prototype.click = () => {};"
     )
+    fill(opened, "order", "r")
     fill(opened, "r-min", "0.96")
     for button in ("save-csv", "save-json"):
         opened.execute_script(f"document.getElementById('{button}').click()")
@@ -409,6 +414,22 @@ def test_measure_null_and_field_switch_the_map(opened: Any):
     data = script(opened, "JSON.parse(document.getElementById('data').textContent).grid")
     title = "document.getElementById('map-title').textContent"
     seen = {str(script(opened, cells))}
+    first = data["measures"][script(opened, "document.getElementById('measure').value")]["cells"]
+
+    def of(null: str | None) -> list[str]:
+        known = [cell.get("nulls", {}).get(null, cell) if null else cell for cell in first]
+        values = [cell.get("score") if "score" in whole else None for cell, whole in zip(known, first, strict=True)]
+        return [
+            "none" if values[i] is None else f"{values[i]:.3f}"
+            for i in map(int, script(opened, cells.replace(" .v", "").replace("textContent", "dataset.cell")))
+        ]
+
+    assert script(opened, cells) == of(script(opened, "document.getElementById('null').value"))
+    assert "strongest pairs" in script(opened, title)  # what the null tests
+    choose(opened, "show", "all")
+    assert script(opened, cells) == of(None)
+    assert "all pairs" in script(opened, title)
+    choose(opened, "show", "score")
     for measure in data["measures"]:
         choose(opened, "measure", measure)
         assert data["measures"][measure]["title"] in script(opened, title)

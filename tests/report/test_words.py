@@ -27,7 +27,7 @@ from semconv.report.rows import measure_rows
 from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
 from semconv.report.told_apart import p_of
-from semconv.results.schema import RematchCounts, Results, Score, SeedCeiling, SeedRange, Spread
+from semconv.results.schema import Reason, RematchCounts, Results, Score, SeedCeiling, SeedRange, Spread
 from semconv.runs.pairs_table import pairs_schema
 from semconv.statistics.depth import Thirds
 from semconv.study.order import in_order
@@ -171,7 +171,9 @@ def test_layers_are_told_by_third_of_the_depths():
         "in 3 of 9 layer pairs: 0 of 1 of the early third, 1 of 1 of the middle third (5x5), 1 of 1 of the late "
         "third (9x9) and 1 of 6 that join different thirds of the depths (0x9)."
     )
-    assert [row.part for row in answer_rows(found) if row.mark == "null"] == ["early", "middle", "late"]
+    drawn = [row for row in answer_rows(found) if row.mark == "null"]
+    assert [row.part for row in drawn] == ["early", "middle", "late", "different thirds"]
+    assert drawn[-1].score == pytest.approx(drawn[0].score)  # every layer pair has the numbers of one
 
 
 def test_the_ceiling_stands_beside_the_score_of_the_same_kind_of_pairs():
@@ -277,6 +279,7 @@ def test_scales_hold_what_is_shown_and_no_more():
         for k in LAYER_PAIRS[:2]
         for n in ("shuffle", "frequency", "rematch")
     }
+    nulls |= {name.replace(".mean", ".score"): 0.71 for name in nulls}
     found = changed(made, scores | nulls)
     low, high = grid_data(found, {})["measures"]["rsa"]["limits"]["score"]
     assert (low, high) == (0.7, 0.75)
@@ -292,6 +295,20 @@ def test_every_row_of_the_controls_says_how_many_pairs_it_scores():
     rows = label[1].split(". ", 1)[1].split("; ")
     assert len(rows) == 5
     assert all(re.search(r", \d+ (pairs|strongest) ", row) for row in rows)
+
+
+def test_a_null_stands_beside_the_score_that_it_tests():
+    """A null that matches again tests the strongest pairs: never beside the score of all pairs alone."""
+    made = in_order(results())
+    rematch = "grid.1x2.measures.rsa.nulls.rematch"
+    found = changed(made, {f"{rematch}.score": 0.9, f"{rematch}.mean": 0.7, "grid.1x2.measures.rsa.score": 0.5})
+    assert "cross-model: layers 1x2, 212 pairs 0.500, of its strongest pairs 0.900, null mean 0.700" in (
+        controls_chart(found, "rsa") or ""
+    )
+    same = changed(found, {f"{rematch}.score": 0.5})
+    assert "layers 1x2, 212 pairs 0.500, null mean 0.700" in (controls_chart(same, "rsa") or "")
+    none = changed(found, {rematch: Reason(reason="too few")})
+    assert "layers 1x2, 212 pairs 0.500, null mean -" in (controls_chart(none, "rsa") or "")
 
 
 def test_no_colour_is_named(html: str):
