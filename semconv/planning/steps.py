@@ -31,6 +31,8 @@ _BEGINNINGS = {
     "streams ": "sample and fit",
 }
 """How stages of one model begin -> their step."""
+_ALWAYS = ("corpus", "encode", "load stores", "fit ", "contexts", "report")
+"""A stage of every step that no run is without."""
 _FROM_CACHE = 0.1  # of its planned time: a step that took less was done before, and says nothing of the speed
 
 
@@ -63,10 +65,8 @@ class WholeRun:
 
     @classmethod
     def of(cls, stages: Iterable[tuple[str, float | None]]) -> WholeRun:
-        """Returns that of planned stages, in order, each with its seconds; the report is always one of them."""
-        planned = dict(stages)
-        named = {"corpus": None, "encode": None, **planned, "report": planned.get("report")}
-        return cls(named)
+        """Returns that of planned stages, each with its seconds; what every run does is always among them."""
+        return cls(dict.fromkeys(_ALWAYS) | dict(stages))
 
     def __post_init__(self) -> None:
         known = {stage: seconds for stage, seconds in self.planned.items() if seconds is not None}
@@ -83,14 +83,17 @@ class WholeRun:
         return list(self._seconds)
 
     def update(self, stage: str, done: int, total: int) -> bool:
-        """Takes what a progress callback is told; returns whether another step has begun."""
+        """Takes what a progress callback is told; returns whether another step has begun.
+
+        A stage of an earlier step, whose files are looked at again, is part of the step that the run is at.
+        """
         step, now = step_of(stage), self.clock()
         if step is None:
             return False
         if step not in self._seconds:  # nobody planned it
             self._seconds = {name: self._seconds.get(name, 0.0) for name in _STAGES if name in {*self._seconds, step}}
         self._shares[stage] = done / total if total else 0.0
-        if step == self._at:
+        if self._at is not None and self.steps.index(step) <= self.steps.index(self._at):
             return False
         self.close(now)
         self._at, self._since = step, now

@@ -134,10 +134,10 @@ def test_a_run_tells_its_step_and_what_finished_ones_took(capsys: pytest.Capture
             progress(stage, 1, 1)
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "step" in line] == [
-        "semconv: step 1 of 5, text, about 2 min left",
-        "semconv: step 3 of 5, match, about 2 min left",
-        "semconv: step 4 of 5, match again, about 60 s left",
-        "semconv: step 5 of 5, report, about 0 s left",
+        "semconv: step 1 of 8, text, about 2 min left",
+        "semconv: step 5 of 8, match, about 2 min left",
+        "semconv: step 6 of 8, match again, about 60 s left",
+        "semconv: step 8 of 8, report, about 0 s left",
     ]
     assert [line for line in lines if " took " in line] == [
         f"semconv: {step} took 0 s" for step in ("text", "match", "match again")
