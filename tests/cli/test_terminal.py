@@ -160,7 +160,7 @@ def test_a_stage_that_has_done_nothing_yet_has_no_empty_bar(
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
     assert re.search(r"compare .* for 0 s", shown)
     assert re.search(r"corpus .* took 0 s", shown)
-    assert "step 3 of 4, match, about " in shown
+    assert "step 5 of 7, match, about " in shown
 
 
 def test_the_answer_stands_before_the_claims_and_those_not_run_stand_last(capsys: pytest.CaptureFixture[str]):
