@@ -75,7 +75,7 @@ MemoryOption = Annotated[
     ),
 ]
 FastOption = Annotated[
-    bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings and the published steps.")
+    bool, typer.Option("--fast", help="Leave out rematches, intervals, ceilings, seeds, published steps and ablations.")
 ]
 RematchesOption = Annotated[
     int | None,

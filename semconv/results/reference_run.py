@@ -118,9 +118,11 @@ _FAST_SETTINGS = (
     "null.n_same_token",
     "null.n_same_bigram",
     "null.n_bootstrap",
+    "null.n_pair_halves",
 )
 _FAST_LEAVES_OUT = (
-    *("published", "published.*", "*.interval*", "*_interval*"),
+    *("published", "published.*", "function", "function.*", "*.interval*", "*_interval*"),
+    *("controls.seeds", "controls.seeds.*", "*.across_seeds*", "*.spread", "*.spread.*"),
     *("*.rematch.*", "*.same_token.*", "*.same_bigram.*", "*.strongest_pairs_score"),
     *("controls.against.*.ceiling", "controls.against.*.below_ceiling"),
 )

@@ -301,11 +301,11 @@ class SuiteConfig(SuiteFile):
     """Folder of the suite's file, empty if there is none. It is not a setting, and no file of a run contains it."""
 
     def fast(self) -> SuiteConfig:
-        """Returns the suite without what takes longest: no rematches, intervals, ceilings, seeds or published steps."""
+        """Returns the suite without what takes longest: rematches, intervals, ceilings, seeds, steps and ablations."""
         drawn_again = {"n_rematch": 0, "n_same_token": None, "n_same_bigram": None}
         null = replace(self.null, **drawn_again, n_bootstrap=0, n_pair_halves=None)
         floors = tuple(control for control in self.controls if control.kind == "floor")
-        return replace(self, null=null, controls=floors, published=None, seeds=None)
+        return replace(self, null=null, controls=floors, published=None, seeds=None, function=None)
 
     def shown(self, settings: Config) -> Config:
         """Returns the suite, or a part of it, with paths as a run shows them: from the folder of the suite's file."""
