@@ -164,7 +164,9 @@ def least_together(summary: NullOverGrid) -> int | None:
     Args:
         summary: of one null of one measure.
     """
-    return None if summary.smallest_q is None else math.floor(summary.smallest_q / LEVEL + 1e-9) + 1
+    if summary.smallest_q is None:
+        return None
+    return math.floor(min(max(summary.smallest_q, 0.0), 1.0) / LEVEL + 1e-9) + 1
 
 
 def together_or_none(summary: NullOverGrid) -> str:

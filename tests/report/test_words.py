@@ -26,6 +26,7 @@ from semconv.report.page_tables import facts, headline_rows
 from semconv.report.rows import measure_rows
 from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
+from semconv.report.texts import least_together
 from semconv.report.told_apart import p_of
 from semconv.results.schema import Reason, RematchCounts, Results, Score, SeedCeiling, SeedRange, Spread
 from semconv.runs.pairs_table import pairs_schema
@@ -462,3 +463,11 @@ def test_the_data_of_the_page_are_json_of_the_same_words(html: str):
     measure = data["grid"]["measures"]["rsa"]
     assert measure["title"] == TITLES_OF_MEASURES["rsa"]
     assert isinstance(score_at(results(), "1x2", "rsa"), Score)
+
+
+@pytest.mark.parametrize(
+    ("smallest", "least"), [(None, None), (-1e308, 1), (0.0, 1), (0.0158, 1), (0.158, 4), (1e308, 21)]
+)
+def test_how_many_layer_pairs_reach_significance_together_is_a_number(smallest: float | None, least: int | None):
+    summary = replace(results().summary["rsa"].nulls["shuffle"], smallest_q=smallest)
+    assert least_together(summary) == least
