@@ -25,7 +25,7 @@ from semconv.system.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class DecoderRowsOf:
     """A side of which a task takes decoder rows alone, and holds nothing beside it.
 
     Attributes:
@@ -112,7 +112,7 @@ class FunctionTasks:
             [self.config.lens_tokens, self.given.n_tokens],
         ]
         make = partial(self._lens, acting, (found.a, found.b))
-        return Task(of.lens_task(key), (Rows(a), *needs, Rows(b)), "score", inputs, make)
+        return Task(of.lens_task(key), (DecoderRowsOf(a), *needs, DecoderRowsOf(b)), "score", inputs, make)
 
     def _lens(
         self,
