@@ -95,7 +95,7 @@ def test_a_fast_run_leaves_out_what_it_did_not_do_and_nothing_else():
     assert found.outside == []
     ceiling = plain(results().controls.pairs["other SAE"])
     fits = plain(results().read.controls["other SAE"])
-    settings, ends = 4, 2 * 4  # ends of intervals, of two layer pairs by two measures
+    settings, ends = 5, 2 * 4  # ends of intervals, of two layer pairs by two measures
     assert found.left_out == settings + ends + len(list(paths_of([ceiling, fits], "")))
     changes = {"grid.0x2.measures.rsa.score": 0.9, "controls.pairs.untrained.measures.rsa": ...}
     found = compare_with_reference(changed(fast_run(), changes), results(), TOLERANCES)
