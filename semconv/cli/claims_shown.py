@@ -68,7 +68,7 @@ def finish(
 
     warn(results.warnings)
     own, others = about(checked, results.suite)
-    said = [_plain(sentence) for sentence in answer(in_order(results)).sentences if sentence]
+    told = answer(in_order(results))
     failed = [c.claim.id for c in checked if c.verdict == "FAIL"]
     if as_json:
         claims = [{**asdict(c.claim), "observed": c.observed, "verdict": c.verdict} for c in own]
@@ -77,13 +77,13 @@ def finish(
             "failed": failed,
             "other_claims": len(checked) - len(own),
             "warnings": list(results.warnings),
-            "answer": said,
+            "answer": [_plain(sentence) for sentence in told.sentences],
         }
         beside = {"reference": asdict(reference)} if reference else {}
         print(json.dumps({**printed, **beside, **extra}, indent=2, default=repr))  # noqa: T201
     else:
-        for sentence in (said[0], *said[2:]):
-            out.print(visible(sentence), soft_wrap=True)
+        for sentence in filter(None, (told.found, told.open)):  # report and page say the rest
+            out.print(visible(_plain(sentence)), soft_wrap=True)
         if own:
             out.print(_claims_table(own))
             out.print(_counts(own))

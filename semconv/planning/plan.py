@@ -247,7 +247,7 @@ class Planner:
         model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
         every = {name: size for task in self.tasks for name, size in task.needs.items()}
         of_saes = (task for task in self.tasks if not any(isinstance(one, PlannedModel) for one in task.sides))
-        largest, stores = max(sum(task.needs.values()) for task in of_saes), self.sides.stores.values()
+        largest, stores = max(map(_held_by, of_saes)), self.sides.stores.values()
         times = largest / (2 * max(side.held for side in stores))  # 1, or 2 where something is made of every side
         free = max(0, machine.memory - _PROCESS)
         most = free // 2 if memory is None else memory
