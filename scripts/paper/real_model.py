@@ -83,17 +83,7 @@ RUNS: dict[str, list[str]] = {
     "default": [],
     "no-bos": ["--bos", "no"],
     "no-bos-everything": KEEP_ALL,
-    "function": [
-        "--tokens",
-        "100000",
-        "--rematches",
-        "50",
-        "--same-token",
-        "50",
-        "--functional",
-        "--functional-layers",
-        "all",
-    ],
+    "function": "--tokens 100000 --rematches 50 --same-token 50 --functional --functional-layers all".split(),
 }
 """What `semconv compare` is told beside models, SAEs and text."""
 
