@@ -21,7 +21,7 @@ from semconv.text.token_blocks import TokenBlocks
 
 OnParts = Literal["categories", "shared", "cut", "spans", "step"]
 OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
-OnModels = Literal["lens", "effects"]
+OnModels = Literal["lens", "effects", "rules"]
 Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams | OnModels
 """What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
 features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""
@@ -375,3 +375,18 @@ def _effects(suite: SuiteConfig, sides: PlannedSides, grid: _Grid, shapes: Shape
         models, n = (whole(one, config.control_pairs), whole(other, config.control_pairs)), config.control_pairs
         task = of.function_task(of.control_tag(name))
         yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), n, False)
+    if config.rules is not None:
+        n, streams = config.rules.pairs, _planned_streams_of(suite, sides, grid)
+        models = whole(suite.model_a, n), whole(suite.model_b, n)
+        for key in of.compared_rules(suite):
+            a, b = grid[key]
+            yield PlannedTask("rules of matching", of.rules_task(key), "rules", (a, *models, *streams[key], b), n)
+
+
+def _planned_streams_of(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> dict[str, tuple[PlannedSide, ...]]:
+    """Returns layer pair -> its streams as a map takes them; none where the suite compares none."""
+    if suite.streams is None:
+        return dict.fromkeys(grid, ())
+    of_a, of_b = planned_streams(suite, sides)
+    both = ((replace(a, beside=0), replace(b, beside=0)) for a in of_a for b in of_b)  # as `StitchedStream.working`
+    return dict(zip(grid, both, strict=True))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from semconv.report.beyond_tokens import depth_parts
 from semconv.report.result_values import key_of
+from semconv.report.rules_section import rules_section
 from semconv.report.scales import rounded
 from semconv.report.shown import percent, show, table
 from semconv.report.table_cells import Rows
@@ -217,6 +218,7 @@ def function_section(results: Results, function: Function) -> str:
     agreement, more, lens = agreement_rows(results, function), more_rows(results, function), lens_rows(function)
     parts += [_table(agreement), *examples(function)]
     parts += [MORE_TEXT, _table(more)] if more.rows else []
+    parts += [rules] if (rules := rules_section(function)) else []
     return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
 
 
