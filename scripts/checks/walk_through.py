@@ -1,7 +1,7 @@
 """Runs the experiments of artifact.md that were run, and most of its checks, in a fresh clone, and keeps their times.
 
     python3 scripts/checks/walk_through.py FOLDER    # clones the last commit into FOLDER/semconv, times beside it
-    python3 scripts/checks/walk_through.py FOLDER    # again: brings the clone up to date, runs what is missing or failed
+    python3 scripts/checks/walk_through.py FOLDER    # again: updates the clone, runs what is missing or failed
 
 FOLDER/runs.json, copied to measurements/runs.json, becomes the table *What was run*. Needs Python, a C++ compiler, make
 and git; the checks of page and image say what else they want. Exit code 1 if a command ended otherwise than it should;
