@@ -82,6 +82,21 @@ class Effects:
     kl: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class EditedStreams:
+    """What a text and edits of it leave after the last block.
+
+    Attributes:
+        after: [n, 1 + n_next, d_model], of every edit, at its position and those that follow it.
+        before: [m, d_model], of the text, at each of these positions once.
+        base: int64 [n, 1 + n_next], which of `before` each of `after` stands at.
+    """
+
+    after: Tensor
+    before: Tensor
+    base: Tensor
+
+
 class Interventions:
     """Takes the effects of changes along some directions of the stream at one hook of a model.
 
@@ -139,12 +154,16 @@ class Interventions:
         return other
 
     def per_pass(self) -> int:
-        """Returns how many edits `effects` should be given at once, so that their logits stay within a bound."""
+        """Returns of how many edits effects should be taken at once, so that their logits stay within a bound."""
         return max(1, _LOGITS // ((1 + self.n_next) * self.readout.vocab_size))
 
-    @torch.inference_mode()
     def effects(self, ids: Tensor, edits: Edits) -> Effects:
-        """Returns the effect of every edit, of all of them at once.
+        """Returns the effect of every edit, of all of them at once (`read`, then `predicted`)."""
+        return self.predicted(self.read(ids, edits))
+
+    @torch.inference_mode()
+    def read(self, ids: Tensor, edits: Edits) -> EditedStreams:
+        """Reads every row of text that is edited once, and returns what it and the edits leave after the last block.
 
         Args:
             ids: integer token ids [B, T], on any device; rows in which nothing is edited are not read.
@@ -166,13 +185,27 @@ class Interventions:
             bases.append(before)
             which.append(base + n_bases)
             n_bases += len(before)
-        change = self._log_probabilities(torch.cat(streams))
-        before, base = self._log_probabilities(torch.cat(bases)), torch.cat(which)
+        after, base = torch.cat(streams), torch.cat(which)
+        back, shape = torch.argsort(order).to(self.device), (len(edits), 1 + self.n_next)
+        return EditedStreams(after.reshape(*shape, -1)[back], torch.cat(bases), base.reshape(shape)[back])
+
+    @torch.inference_mode()
+    def predicted(self, streams: EditedStreams, which: Tensor | None = None) -> Effects:
+        """Returns the effects of edits of which a text was read, all at once.
+
+        Args:
+            streams: as `read` returns them.
+            which: int64 [m], some of the edits, so that their logits stay within a bound (`per_pass`); all by default.
+        """
+        edit = torch.arange(len(streams.after)) if which is None else which
+        after, base = (part[edit.to(self.device)] for part in (streams.after, streams.base))
+        needed, base = torch.unique(base, return_inverse=True)
+        shape = base.shape
+        change = self._log_probabilities(after.flatten(0, 1))
+        before, base = self._log_probabilities(streams.before[needed]), base.flatten()
         change -= before[base]
         kl = -torch.einsum("nv,nv->n", before.exp()[base], change).clamp(max=0)
-        back, steps = torch.argsort(order).to(self.device), 1 + self.n_next
-        shape = len(edits), steps
-        return Effects(torch.arange(len(edits)), change.reshape(*shape, -1)[back], kl.reshape(shape)[back])
+        return Effects(edit, change.reshape(*shape, -1), kl.reshape(shape))
 
     def _rows_at_once(self, length: int) -> int:
         """Returns how many rows of text are read together, so that the scores of their attention stay within a bound.

@@ -129,7 +129,8 @@ def test_partners_agree_as_two_full_forward_passes_say(run: Run):
     documents = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, blocks.n_tokens)))
     held_out = halves(starts, blocks.n_tokens, suite.null.seed)[1].numpy()
     of_pair = found.a[pair : pair + 1], found.b[pair : pair + 1]
-    at = joint_positions((stores[0], stores[1]), of_pair, documents, held_out, n_uniform=4, fewest=4, seed=0)
+    contexts, how = blocks.mask.nonzero()[:, 0].numpy(), {"n_uniform": 4, "fewest": 4, "seed": 0}
+    at = joint_positions((stores[0], stores[1]), of_pair, documents, held_out, contexts=contexts, **how)
     assert len(at) == found.positions[pair] == 4
     assert len(set(documents[at.token])) == 4
     places, n = blocks.mask.nonzero().tolist(), len(token_texts(load_tokenizer(tokenizer_file(suite.corpus))))

@@ -8,10 +8,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from semconv.planning import shapes
+from semconv.planning.contexts_read import ablation_reading, expected_reading, shares_of_pairs
 from semconv.planning.cost_model import CostModel, Line, Power, Rates, Sizes, measures_to_draw
 from semconv.planning.kept_probes import read_rates
 from semconv.planning.plan import GIB, Plan, Planner
@@ -364,3 +366,26 @@ def test_ablating_more_takes_longer_and_reading_the_text_is_shared(planner: Plan
     assert seconds(usual, "function") < seconds(more, "function") < 2 * seconds(usual, "function")
     tasks = {plan: sum(stage.tasks for stage in plan.stages if stage.name == "function") for plan in (usual, every)}
     assert [tasks[usual], tasks[every]] == [4 + len(mini.controls), 16]
+
+
+def test_contexts_that_pairs_share_are_those_of_a_simulation():
+    """Pairs that fire by chance, drawn 200 times: as expected, and far fewer than draws of their own would read."""
+    rng, n_contexts, positions = np.random.default_rng(0), 120, 6
+    shares = shares_of_pairs(30, 8.0)
+    assert np.median(shares) == pytest.approx(1 - np.exp(-0.049 * 8), rel=0.05)
+    contexts, whole = list[int](), list[float]()
+    for _ in range(200):
+        fires = rng.random((30, n_contexts)) < shares[:, None]
+        taken = fires & (np.cumsum(fires, axis=1) <= positions)
+        last = np.where(taken, rng.random(taken.shape), 0).max(axis=0)
+        contexts.append(int((last > 0).sum()))
+        whole.append(last.sum())
+    found = expected_reading(shares, positions, n_contexts)
+    assert found.contexts == pytest.approx(np.mean(contexts), rel=0.03)
+    assert found.whole == pytest.approx(np.mean(whole), rel=0.05)
+    own = 1 - np.prod(1 - np.minimum(shares, positions / n_contexts))
+    assert found.contexts < 0.7 * own * n_contexts
+    # layers 2x4 of the mini suite: 187 contexts, 34,949 positions of them (scripts/measure/function_speed.py)
+    mini = ablation_reading(300, 16, 256, 300_000, 1 / 32)
+    assert mini.contexts == pytest.approx(187, rel=0.2)
+    assert mini.whole == pytest.approx(34_949 / 256, rel=0.2)
