@@ -25,8 +25,8 @@ OTHERS = 6
 """Other features that fire at a position and are changed there too, of either model."""
 _RANDOM = 11  # stream of the generator, beside those of `semconv.statistics` and `semconv.matching`
 _ROWS = 1024
-"""Changes of one model that a text is read with at once. Their effects are taken together, those of fewer where the
-vocabulary is large: at 4,096 tokens 16 MB each."""
+"""Changes of one model that a text is read with at once, fewer where a row of it is long. Their effects are taken
+together, those of fewer where the vocabulary is large: at 4,096 tokens 16 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def functional_effects(
     At every position A's feature is ablated in A and its partner in B. The partner's dose, the norm of what is taken
     from the stream, is also taken along the decoder row of every alternate and along a random direction (one per pair);
     in either model the dose of the studied feature is also taken along the decoder rows of `n_others` features that
-    fire there. A context is read once per model, or once for about every `_ROWS` changes in it.
+    fire there. A context is read once per model, or once for so many changes in it.
 
     Args:
         sides: of A and of B, over the same positions.
@@ -119,8 +119,9 @@ def functional_effects(
     sums = EffectSums(torch.from_numpy(at.pair), len(alternates), sizes, (shared.a, shared.b), n_kinds)
     read_a, read_b = (a.blocks.ids, a.places()), (b.blocks.ids, b.places())
     done, most = 0, min(_ROWS, of_a.per_pass(), of_b.per_pass())
+    at_once = min(_ROWS, *(one.per_row(side.blocks.ids.shape[1]) for one, side in ((of_a, a), (of_b, b))))
     changes = np.bincount(np.concatenate([plan_a.item, plan_b.item]), minlength=len(at))
-    for items in _pieces(at, read_b[1], changes, 2 * _ROWS):
+    for items in _pieces(at, read_b[1], changes, 2 * at_once):
         both = _read(of_a, plan_a, items, at_a, read_a), _read(of_b, plan_b, items, at, read_b)
         for part in _parts(changes[items], 2 * most):
             sums.add(torch.from_numpy(items[part]), *(one.effects(part) for one in both), unranked=unranked)

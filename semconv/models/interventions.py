@@ -29,6 +29,9 @@ _LOGITS = 2**25
 """Logits of branches held at once, 128 MB in float32; effects take as much again twice over."""
 _SCORES = {"cpu": 2**22, "cuda": 2**27}
 """Scores of one attention head times heads times rows of text held at once; 16 MB on a CPU, whose caches like it."""
+_ROW_SCORES, _FEWEST_EDITS = 2**25, 64
+"""Scores of the attention in one row of text with all its edits, 128 MB; edits of a row that are read at once all the
+same."""
 _PUSH = 8  # stream of the generator, beside those of `semconv.statistics`
 _SAME, _SAME_HALF = 0.01, 0.25
 """How far the effect of a first change, taken both ways, may differ (norm of the difference over its norm), in float32
@@ -139,7 +142,7 @@ class Interventions:
         push = drawn.to(self.device) * stream.norm() / drawn.norm()  # as large as what it is added to
         found = self.along(push, n_next=1).effects(ids, edit).change
         expected = naive_change(self.model, self.hook, push, ids, edit, n_next=1)
-        most = _SAME if next(self.model.parameters()).dtype == torch.float32 else _SAME_HALF
+        most = _SAME if self.readout.dtype == torch.float32 else _SAME_HALF
         if not bool((found - expected).norm() <= most * expected.norm() + 1e-5):
             raise InputError(
                 f"a model of type {kind!r} does not read a position by the keys and values of those before it alone, "
@@ -160,6 +163,14 @@ class Interventions:
     def effects(self, ids: Tensor, edits: Edits) -> Effects:
         """Returns the effect of every edit, of all of them at once (`read`, then `predicted`)."""
         return self.predicted(self.read(ids, edits))
+
+    def per_row(self, length: int) -> int:
+        """Returns with how many edits a row of text should be read at once, so that the scores stay within a bound.
+
+        Args:
+            length: of the row.
+        """
+        return max(_FEWEST_EDITS, (int((_ROW_SCORES / self._heads) ** 0.5) - length) // (1 + self.n_next))
 
     @torch.inference_mode()
     def read(self, ids: Tensor, edits: Edits) -> EditedStreams:
@@ -213,8 +224,11 @@ class Interventions:
         Args:
             length: positions of the text and rows of branches.
         """
-        heads = int(getattr(text_config(self.model), "num_attention_heads", None) or 1)
-        return max(1, _SCORES.get(self.device.type, _SCORES["cuda"]) // (heads * length**2))
+        return max(1, _SCORES.get(self.device.type, _SCORES["cuda"]) // (self._heads * length**2))
+
+    @property
+    def _heads(self) -> int:
+        return int(getattr(text_config(self.model), "num_attention_heads", None) or 1)
 
     def _streams(self, ids: Tensor, edits: Edits, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the last stream after every change and before it.

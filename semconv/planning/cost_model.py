@@ -203,8 +203,9 @@ class CostModel:
         return self._part(task)
 
     def read(self, side: PlannedSide) -> float:
-        """Returns what reading a side from disk takes."""
-        return side.held * self.rates.read
+        """Returns what reading a side from disk takes, once where it is mapped."""
+        mapped = side.mapped if isinstance(side, PlannedModel) else 0
+        return (side.held + mapped) * self.rates.read
 
     def prepare(self, stream: PlannedSide) -> float:
         """Returns what reading a sampled stream takes, and what depends on it alone: directions and ranks, twice."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_every_pair_has_the_tokens_that_its_decoder_rows_promote_and_suppress(ru
 
 
 def test_copies_of_a_network_share_weights_and_no_hooks(run: Run):
-    from semconv.models.whole_models import load_whole, size_of
+    from semconv.models.whole_models import Size, load_whole, size_of
 
     shared = load_whole(run.suite.model_a, torch.device("cpu"))
     one, other = shared.copy(), shared.copy()
@@ -84,10 +85,12 @@ def test_copies_of_a_network_share_weights_and_no_hooks(run: Run):
     assert torch.equal(*logits)
     weights = [dict(network.named_parameters()) for network in (one, other)]
     assert all(weights[0][name] is weights[1][name] for name in weights[0])
-    n_bytes, vocab_size = size_of(Path(run.suite.model_a.path))
+    cpu = torch.device("cpu")
+    assert size_of(run.suite.model_a, cpu) == Size(0, 0, 400)  # stored in float32 and mapped
+    of_twin, of_head = (size_of(replace(run.suite.model_a, untrained_seed=0), cpu, n) for n in (None, 1))
     held = {id(tensor): tensor for tensor in (*one.parameters(), *one.buffers())}
-    assert size_of(Path(run.suite.model_a.path), 1)[0] < n_bytes  # without its second block
-    assert (n_bytes, vocab_size) == (4 * sum(tensor.numel() for tensor in held.values()), 400)
+    assert of_head.held < of_twin.held  # without its second block
+    assert of_twin == Size(4 * sum(tensor.numel() for tensor in held.values()), 0, 400)
 
 
 def effect(run: Run, model: ModelConfig, label: str, feature: int, place: tuple[int, int], ids: torch.Tensor) -> Any:

@@ -24,6 +24,7 @@ from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
 from semconv.planning.timing import Probe, line_through, power_through
+from semconv.study.working_memory import function_working_bytes
 from semconv.suite.config import SaeConfig, StreamsConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
@@ -347,14 +348,30 @@ def test_sides_of_one_store_are_one(planner: Planner, mini: SuiteConfig):
     assert Shapes({}, {"x": SaeShape(1, 1, 1.0, 1, 0)}, 0, ()).are_known
 
 
-def test_ablating_features_of_gemma_needs_both_models_in_float32_at_once():
+def test_ablating_features_of_gemma_fits_24_gib_where_weights_are_mapped_and_needs_both_in_float32_on_a_gpu():
     suite = load_suite("gemma2")
-    planner = Planner(suite, shapes_of(suite, ask=False))
-    without = replace(planner, suite=replace(suite, function=None))
-    (with_models, alone) = (one.plan(HERE, CPU).memory.least for one in (planner, without))
-    numbers = sum(planner.shapes.of(model).parameters for model in (suite.model_a, suite.model_b))
-    assert with_models > 4 * numbers > 40 * GIB > 16 * GIB > alone
-    (sentence,) = lacks(planner.plan(HERE, CPU), 10**15, Path("runs"))
+    found = shapes_of(suite, ask=False)
+    models = [found.of(model) for model in (suite.model_a, suite.model_b)]
+    numbers, blocks = (sum(getattr(one, name) for one in models) for name in ("parameters", "of_block"))
+    half = {place: replace(one, n_bytes=2 * one.parameters) for place, one in found.models.items()}
+    for of_models, stored in ((found.models, 4), (half, 2)):
+        planner = Planner(suite, replace(found, models=of_models))
+        assert {one.stored for one in of_models.values()} == {stored}
+        memory = planner.plan(Machine(16, 24 * GIB), CPU).memory
+        assert memory.mapped == stored * numbers
+        assert memory.least < 13 * GIB
+        assert memory.study <= 24 * GIB
+        alone = replace(planner, suite=replace(suite, function=None)).plan(HERE, CPU).memory.least
+        widened = 4 * blocks + 2 * 2 * 2**26 if stored == 2 else 0
+        working = sum(function_working_bytes(suite.function.pairs, 256_000) for _ in models)
+        assert memory.of_thread >= widened + working
+        assert memory.least > alone
+        (sentence,) = [one for one in advice(planner.plan(Machine(16, 24 * GIB), CPU)) if "mapped from" in one]
+        assert sentence.startswith(f"tasks run models of {stored * numbers / GIB:.1f} GiB as stored, mapped from their")
+    on_gpu = Planner(suite, found).plan(Machine(1, 80 * GIB), torch.device("cuda"))
+    assert on_gpu.memory.least > 4 * numbers > 40 * GIB
+    assert on_gpu.memory.mapped == 0
+    (sentence,) = lacks(replace(on_gpu, machine=HERE), 10**15, Path("runs"))
     assert "GiB of memory" in sentence
 
 
