@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semconv.planning.contexts_read import ablation_reading
 from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.matching_rules import RULES
@@ -203,8 +204,9 @@ class CostModel:
         return self._part(task)
 
     def read(self, side: PlannedSide) -> float:
-        """Returns what reading a side from disk takes."""
-        return side.held * self.rates.read
+        """Returns what reading a side from disk takes, once where it is mapped."""
+        mapped = side.mapped if isinstance(side, PlannedModel) else 0
+        return (side.held + mapped) * self.rates.read
 
     def prepare(self, stream: PlannedSide) -> float:
         """Returns what reading a sampled stream takes, and what depends on it alone: directions and ranks, twice."""
@@ -274,7 +276,7 @@ class CostModel:
         if task.kind == "lens":
             return self._lens(task)
         if task.kind == "effects":
-            return self._match(task.sides[0], task.sides[-1], 0.5) + self._ablated(task)
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._ablated(task, self._positions)
         if task.kind == "rules":
             return self._rules(task)
         a, b = task.sides
@@ -330,12 +332,19 @@ class CostModel:
         products = sum(4 * self.n_pairs * size * width for size, width in logits)
         return products / self._flops + sum(4 * self.n_pairs * size * _TOP for size, _ in logits)
 
-    def _ablated(self, task: PlannedTask, positions: int | None = None) -> float:
+    @property
+    def _positions(self) -> int:
+        """Positions at which the features of a pair are ablated."""
+        return 0 if self.suite.function is None else self.suite.function.positions
+
+    def _ablated(self, task: PlannedTask, positions: int) -> float:
         """Returns what ablating the features of the pairs of a task takes, at so many positions each."""
         models = [one for one in task.sides if isinstance(one, PlannedModel)]
-        assert self.suite.function is not None
-        at = task.amount * (positions or self.suite.function.positions)
-        return sum(self._effects(models[min(i, len(models) - 1)], n, at) for i, n in _CHANGES)
+        a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
+        density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
+        at = task.amount, positions
+        read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
+        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in _CHANGES)
 
     def _rules(self, task: PlannedTask) -> float:
         """Returns what matching by every rule takes, mapping decoder rows, and ablating the pairs of all rules."""
@@ -348,22 +357,21 @@ class CostModel:
         mapped = self._mapped(streams[0], streams[1], a, b) if streams else 0.0
         return matched + mapped + self._ablated(task, self.suite.function.rules.positions)
 
-    def _effects(self, model: PlannedModel, n_changes: int, at: int) -> float:
-        """Returns what ablating features of one model takes: its text is read once, and every change a position more.
+    def _effects(self, model: PlannedModel, n_changes: int, at: tuple[int, int], n_contexts: float) -> float:
+        """Returns what ablating features of one model takes: contexts are read once, a change is a position more.
 
         Args:
             model: which.
             n_changes: at every position of a pair.
-            at: positions of all pairs.
+            at: pairs, and positions of each.
+            n_contexts: whole ones that hold as many positions as are read.
         """
-        corpus = self.suite.corpus
-        rows = min(at, -(-corpus.max_tokens // (2 * max(1, corpus.context - 1))))
+        changes = at[0] * at[1] * n_changes
         line = self.rates.blocks.get(model.place, Line(0.0, 0.0))
         of_cpu = self.rates.device == "cpu"
-        read = (rows * corpus.context + at * n_changes) * model.n_blocks * line.per_token
-        logits = at * n_changes * model.vocab_size
+        read = (n_contexts * self.suite.corpus.context + changes) * model.n_blocks * line.per_token
         each = 2 * model.sae.width / self._flops + (_OF_EFFECT if of_cpu else _OF_EFFECT_GPU)
-        return read * (self.rates.threads if of_cpu else 1) + logits * each
+        return read * (self.rates.threads if of_cpu else 1) + changes * model.vocab_size * each
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

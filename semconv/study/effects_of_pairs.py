@@ -149,6 +149,7 @@ class AblatedPairs:
             chosen.features,
             self.settings.documents(a.n_tokens),
             held_out,
+            contexts=self.given.blocks.mask.nonzero()[:, 0].numpy(),
             n_uniform=self.n_positions,
             fewest=self.n_positions,
             seed=self.settings.null.seed,
