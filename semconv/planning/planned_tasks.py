@@ -349,8 +349,7 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
 
 def _stitched(suite: SuiteConfig, sides: PlannedSides, key: str) -> tuple[PlannedStream, ...]:
     """Returns the two streams of a layer pair as a map takes them (`StitchedStream`); none where none are compared."""
-    both = product(*planned_streams(suite, sides))
-    of_pairs = dict(zip(of.saes_of_grid(suite), both, strict=False))
+    of_pairs = dict(zip(of.saes_of_grid(suite), product(*planned_streams(suite, sides)), strict=False))
     return tuple(replace(stream, beside=0) for stream in of_pairs.get(key, ()))
 
 
@@ -397,5 +396,5 @@ def _function(
         for key in of.compared_rules(suite):
             (a, b), working = grid[key], partial(function_working_bytes, n)
             models = (of_model(model, None, working) for model in (suite.model_a, suite.model_b))
-            streams = _stitched(suite, sides, key)
-            yield PlannedTask("rules of matching", of.rules_task(key), "rules", (a, *models, *streams, b), n)
+            needs = a, *models, *_stitched(suite, sides, key), b
+            yield PlannedTask("rules of matching", of.rules_task(key), "rules", needs, n)

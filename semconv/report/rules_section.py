@@ -58,9 +58,10 @@ def rules_sentences(key: str, found: ComparedRulesOrReason) -> str:
     if isinstance(found, Reason):
         return f"**{TITLE}**, layers {key}: not told ({found.reason})."
     told = {name: one for name, one in found.rules.items() if isinstance(one, RuleAgreement)}
+    some = f"{found.drawn} of {found.partners}" if found.drawn < found.partners else f"all {found.drawn}"
     what = (
-        f"**{TITLE}** (layers {key}; {found.pairs} pairs of {found.drawn} of {found.partners} features of B, ablated "
-        f"at {found.positions} positions each): "
+        f"**{TITLE}** (layers {key}; {found.pairs} pairs of {some} features of B that some rule pairs, ablated at "
+        f"{found.positions} positions each): "
     )
     own = told.get(found.own)
     if own is None or own.agreement is None:
@@ -87,7 +88,9 @@ def _advice(own: str, told: dict[str, RuleAgreement]) -> str:
         return " ".join([*parts, "So nothing here speaks for another rule."])
     n = told[own].matched
     who = "these rules" if len(higher) > 1 else "this rule"
-    return " ".join([*parts, f"Who wants pairs that do the same is better served by {who} here; own finds {n} pairs."])
+    return " ".join(
+        [*parts, f"Pairs that do more alike are found here by {who}; the suite's own rule finds {n} pairs."]
+    )
 
 
 def _is_apart(one: RuleAgreement) -> bool:

@@ -47,7 +47,7 @@ def test_a_rule_is_named_only_where_it_is_told_apart_from_the_suite_s_own():
     assert "No other rule differs from it by more than 2.7 standard errors" in alike
     text = rules_sentences("2x4", compared(mutual=(0.03, 0.01), greedy=(-0.05, 0.01)))
     assert "Higher: mutual by 0.030 ± 0.010 (99 pairs found). Lower: greedy by 0.050 ± 0.010" in text
-    assert "better served by this rule here; own finds 99 pairs." in text
+    assert "Pairs that do more alike are found here by this rule; the suite's own rule finds 99 pairs." in text
     worse = rules_sentences("2x4", compared(greedy=(-0.05, 0.01)))
     assert "Higher" not in worse
     assert "So nothing here speaks for another rule." in worse
