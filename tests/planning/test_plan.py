@@ -398,8 +398,7 @@ def test_comparing_rules_of_matching_is_foreseen(planner: Planner, mini: SuiteCo
     assert [usual[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
     assert 0 < usual[0] < more[0] < 2 * usual[0]
     assert every[0] > 1.5 * usual[0]
-    without = planned(planner, streams=None)
-    assert 0 < seconds(without, stage) < usual[0]
+    assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
 
 
 def test_contexts_that_pairs_share_are_those_of_a_simulation():
