@@ -249,8 +249,7 @@ def planned_tasks(
     def of_model(model: ModelConfig, n_blocks: int | None, working: Callable[[int], int]) -> PlannedModel:
         return _planned_model(model, shapes, n_blocks, on_cpu, working)
 
-    heads = [of_model(model, 1, partial(lens_working_bytes, n_pairs)) for model in suite.models.values()]
-    parts = _parts(suite, sides, grid), _function(suite, sides, grid, heads, of_model), _published(suite, sides, grid)
+    parts = _parts(suite, sides, grid), _function(suite, sides, grid, n_pairs, of_model), _published(suite, sides, grid)
     return [*_layer_pairs(suite, sides, grid), *(task for part in parts for task in part)]
 
 
@@ -372,12 +371,13 @@ def _function(
     suite: SuiteConfig,
     sides: PlannedSides,
     grid: _Grid,
-    heads: list[PlannedModel],
+    n_pairs: int,
     of_model: Callable[[ModelConfig, int | None, Callable[[int], int]], PlannedModel],
 ) -> Iterator[PlannedTask]:
     """Gives the tasks on what features do: the logit lens, and those that ablate features."""
     if suite.function is None:
         return
+    heads = [of_model(model, 1, partial(lens_working_bytes, n_pairs)) for model in suite.models.values()]
     for key, pair in grid.items():
         a, b = (PlannedRows(*vars(side).values()) for side in pair)
         yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
