@@ -204,10 +204,7 @@
     describe(index);
   };
 
-  const best = () => {
-    const scores = grid.measures[chosen.measure].cells.map((cell) => cell.score ?? -Infinity);
-    return scores.indexOf(Math.max(...scores));
-  };
+  const best = () => grid.measures[chosen.measure].best ?? 0;
   map.addEventListener("pointerover", (event) => {
     const cell = event.target.closest("[data-cell]");
     if (cell && event.pointerType === "mouse") describe(Number(cell.dataset.cell));

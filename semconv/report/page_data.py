@@ -63,9 +63,10 @@ class Limits(TypedDict):
 
 
 class MeasureData(TypedDict):
-    """A measure over the layer grid; `cells` are in the order of those of `GridData`."""
+    """A measure over the layer grid; `cells` are in the order of those of `GridData`, `best` is a place among them."""
 
     title: str
+    best: int | None
     limits: Limits
     cells: list[ScoreData | ReasonData]
 
@@ -192,9 +193,11 @@ def _cell(results: Results, pair: LayerPair) -> CellData:
 
 def grid_data(results: Results, draws: Draws) -> GridData:
     """Returns the layer grid for the script: SAEs, feature pairs, every measure's scores, nulls and histograms."""
+    places = {key: place for place, key in enumerate(results.grid)}
     measures: dict[str, MeasureData] = {
         name: {
             "title": title_of(name),
+            "best": places.get(results.summary[name].best_layer_pair or ""),
             "limits": limits(results, name),
             "cells": [_measured(results, key, name, draws) for key in results.grid],
         }

@@ -119,7 +119,7 @@ def _count_range(lowest: int, highest: int) -> str:
 def grid_test_rows(results: Results) -> Rows:
     """Returns for every measure and null how many layer pairs beat it, and the test of the best of them.
 
-    The best is the layer pair of the highest score of those that the null tests, with that score.
+    The best is the layer pair of the highest score calibrated against the null, with the score that this tests.
     """
     rows: list[list[object]] = []
     for name, summary in results.summary.items():
@@ -132,14 +132,16 @@ def grid_test_rows(results: Results) -> Rows:
             of_grid[0] += f" ({counted_alone(s)})" if counted_alone(s) else ""
             row = [title_of(name), null, *of_grid, undecided(results, name, null), s.smallest_q]
             row += [best and best.key, scored_on(null), best and best.score, best and best.null_mean]
+            row.append(best and best.calibrated)
             rows.append([*row, tested and tested.null_mean, p_of(results, null, tested)])
     header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "cannot tell", "q of one alone above every draw"]
     header += [
-        "layer pair of the highest score",
+        "best layer pair",
         "score of",
         "its score",
         "its null mean",
-        "mean of the best of each draw",
+        "calibrated",
+        "mean of the best of each draw, calibrated",
     ]
     return Rows([*header, "p of the best"], rows)
 
