@@ -312,11 +312,10 @@ def decoder_rows(streams: StreamsGrid, permutations: int) -> Rows:
             row += [None] * 5
         else:
             row += [stitched.r2_a_to_b, stitched.r2_b_to_a]
-            of_map = stitched.assigned_cosine, stitched.best_cosine, stitched.same_partner
-            row += [_baseline(one, permutations, notes) for one in of_map]
-        row += [
-            _baseline(one, permutations, notes) for one in (found.best_r_a, found.best_r_b, *found.partial_rsa.values())
-        ]
+            row += [_baseline(one, permutations, notes) for one in (stitched.assigned_cosine, stitched.best_cosine)]
+            row.append(_baseline(stitched.same_partner, None, notes))
+        row += [_baseline(one, None, notes) for one in (found.best_r_a, found.best_r_b)]
+        row += [_baseline(one, permutations, notes) for one in found.partial_rsa.values()]
         rows.append([*row, "; ".join(sorted(notes))])
     first = next((pair.decoders for pair in streams.grid.values() if pair.decoders), None)
     given = [f"RSA given {name.replace('_', ' ')}" for name in (first.partial_rsa if first else ())]
@@ -324,14 +323,19 @@ def decoder_rows(streams: StreamsGrid, permutations: int) -> Rows:
     return Rows([*header, "mean best r, A", "mean best r, B", *given, "note"], rows)
 
 
-def _baseline(found: BaselineScore | Reason, permutations: int, notes: set[str]) -> str | None:
-    """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none."""
+def _baseline(found: BaselineScore | Reason, permutations: int | None, notes: set[str]) -> str | None:
+    """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none.
+
+    Without `permutations` it is told without its p, which the calibration study finds too small.
+    """
     if isinstance(found, Reason):
         notes.add(found.reason)
         return None
     test = next(iter(found.nulls.values()))
     if isinstance(test, Reason):
         return show(found.score)
+    if permutations is None:
+        return f"{show(found.score)} ({show(test.mean)})"
     p = p_told(test.p, test.draws, smallest=is_smallest(test.p, test.draws or permutations))
     return f"{show(found.score)} ({show(test.mean)}, p {show(p)})"
 
