@@ -310,12 +310,13 @@
     ["only B", "Where B is strongest while A is silent"],
     ["drawn", "Drawn at random from the other places where at least one fires"],
   ];
+  const swatch = (shade, said) => el("span", { class: "shade" }, el("i", { class: `p ${shade}` }), said);
   const examplesOf = (cell, row) => {
     const examples = cell.text?.examples[row];
     if (!examples) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
     const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example[0] === band)]).filter(([, some]) => some.length);
     return [
-      el("p", { class: "axis legend" }, "The same text in both models; shade: share of the feature's highest activation. ", el("span", { class: "p x6" }, " upper half: A "), " ", el("span", { class: "p y6" }, " lower half: B ")),
+      el("p", { class: "axis" }, "The same text in both models; shade: share of the feature's highest activation. ", swatch("x6", "upper half: A"), " ", swatch("y6", "lower half: B")),
       ...groups.map(([title, some]) => el("div", { class: "band" }, el("h4", {}, title), el("ol", {}, ...some.map((example) => {
         const [shown, document_, a, b] = windowOf(cell, example);
         return el("li", {}, shown, el("small", {}, `A ${a}%, B ${b}%, document ${document_}`));

@@ -27,6 +27,7 @@ NEEDED = ("sae_a", "sae_b", *WHOLES, *FRACTIONS, *LISTS)
 _TOKEN = 60  # characters of a token
 _DIGITS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", np.uint8)
 _VISIBLE = {code: chr(0x2400 + code) for code in range(32)} | {127: "\u2421"}
+_VISIBLE |= dict.fromkeys(range(128, 160), "\ufffd")
 _VISIBLE |= {ord("\n"): "↵", ord("\t"): "⇥", ord("\r"): "␍"}
 # Marks that reorder the text around them would reorder the page.
 _VISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x2028, 0x2029], "\ufffd")

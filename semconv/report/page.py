@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 from semconv.report import page_heat_maps, page_tables, texts
 from semconv.report.explorer import Explorer, ShownExplorer, read_explorer
 from semconv.report.first_pairs import FirstPairs
+from semconv.report.function_section import wanted_pairs
 from semconv.report.histograms import Draws, read_draws
 from semconv.report.page_data import GridData, grid_data
 from semconv.report.page_json import embedded
@@ -20,7 +21,7 @@ from semconv.report.result_values import control_rows, default_measure, hardest_
 from semconv.report.scales import STEPS, rounded
 from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
-from semconv.report.table_cells import is_number, without_empty_notes
+from semconv.report.table_cells import number_columns, without_empty_notes
 from semconv.report.told_apart import MARKS_TEXT
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
@@ -70,8 +71,8 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     filters: Any = environment.filters
-    filters.update(show=show, rounded=rounded, inline=inline, plain_number=is_number)
-    filters.update(without_empty_notes=without_empty_notes)
+    filters.update(show=show, rounded=rounded, inline=inline)
+    filters.update(number_columns=number_columns, without_empty_notes=without_empty_notes)
     return environment
 
 
@@ -135,7 +136,7 @@ def page(
             facts=page_tables.facts(results, checked),
             claims=about(checked, results.suite),
             charts=shown_charts(results, draws),
-            tables=shown_tables(results),
+            tables=shown_tables(results, pairs),
             measures={name: title_of(name) for name in results.summary},
             nulls=null_names(results),
             measure=measure,
@@ -175,5 +176,5 @@ def write_page(
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    target, pairs = path or folder / "index.html", pairs or FirstPairs.of_run(folder)
+    target, pairs = path or folder / "index.html", pairs or FirstPairs.of_run(folder, wanted_pairs(results))
     write_text(target, page(results, checked, read_explorer(folder, target.parent), read_draws(folder), pairs))

@@ -11,8 +11,8 @@ from typing import NotRequired, TypedDict
 from semconv.report.histograms import Draws, Histogram, binned
 from semconv.report.result_values import null_names, title_of, value_of
 from semconv.report.scales import Ends, ends_within, short
-from semconv.report.texts import draws_note
-from semconv.report.told_apart import MARKS, draws_of, is_smallest, told_apart
+from semconv.report.texts import draws_note, p_bound
+from semconv.report.told_apart import MARKS, draws_of, told_apart
 from semconv.results.schema import Interval, LayerPair, NullTest, Reason, Results, TestOrReason
 
 
@@ -25,7 +25,8 @@ class ReasonData(TypedDict):
 class NullData(TypedDict):
     """A test, numbers with four digits, of which the page shows three; `draws` where the run folder has them.
 
-    `mark` where the score is not told from the null (`MARKS`), `smallest` where no p could be smaller.
+    `mark` where the score is not told from the null (`MARKS`), `bound` is p with a sign where so many draws cannot tell
+    it from a smaller or a larger one.
     """
 
     score: float
@@ -39,7 +40,7 @@ class NullData(TypedDict):
     draws: NotRequired[Histogram]
     note: NotRequired[str]
     mark: NotRequired[str]
-    smallest: NotRequired[bool]
+    bound: NotRequired[str]
 
 
 class ScoreData(TypedDict):
@@ -62,11 +63,20 @@ class Limits(TypedDict):
     pairs: Ends
 
 
+class BestData(TypedDict):
+    """The best layer pair of a measure: its number among the cells, of how many, and the interval for this choice."""
+
+    cell: int
+    of: int
+    interval: Interval
+
+
 class MeasureData(TypedDict):
     """A measure over the layer grid; `cells` are in the order of those of `GridData`."""
 
     title: str
     limits: Limits
+    best: BestData | None
     cells: list[ScoreData | ReasonData]
 
 
@@ -75,8 +85,8 @@ class AgainData(TypedDict):
 
     null: str
     pairs: int | None
-    p: float | None
-    smallest: bool
+    p: float
+    bound: str | None
 
 
 class CellData(TypedDict):
@@ -150,8 +160,9 @@ def _null(results: Results, null: str, test: TestOrReason, draws: Histogram | No
     told = told_apart(results, null, test)
     if told is not None and MARKS[told]:
         shown["mark"] = MARKS[told]
-    if test.p_from != "tail" and is_smallest(test.p, draws_of(results, null, test.draws)):
-        shown["smallest"] = True
+    bound = p_bound(test.p, draws_of(results, null, test.draws)) if test.p_from != "tail" else None
+    if bound is not None:
+        shown["bound"] = bound
     return {**shown, "draws": draws} if draws else shown
 
 
@@ -182,12 +193,21 @@ def _cell(results: Results, pair: LayerPair) -> CellData:
                 "null": null,
                 "pairs": _count(counts.pairs_mean),
                 "p": short(counts.pairs_p),
-                "smallest": is_smallest(counts.pairs_p, draws_of(results, null)),
+                "bound": p_bound(counts.pairs_p, draws_of(results, null)),
             }
             for null, counts in again.items()
             if counts
         ],
     }
+
+
+def _best(results: Results, measure: str) -> BestData | None:
+    found = results.summary[measure]
+    if found.best_layer_pair is None or found.best_interval is None or found.layer_pairs < 2:
+        return None
+    low, high = found.best_interval
+    cell = list(results.grid).index(found.best_layer_pair)
+    return {"cell": cell, "of": found.layer_pairs, "interval": (short(low), short(high))}
 
 
 def grid_data(results: Results, draws: Draws) -> GridData:
@@ -196,6 +216,7 @@ def grid_data(results: Results, draws: Draws) -> GridData:
         name: {
             "title": title_of(name),
             "limits": limits(results, name),
+            "best": _best(results, name),
             "cells": [_measured(results, key, name, draws) for key in results.grid],
         }
         for name in results.summary

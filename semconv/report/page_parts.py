@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from semconv.report import answer_chart, charts, page_heat_maps, page_tables, rows, texts, what_was_read
 from semconv.report.answer import answer, asked_null
 from semconv.report.beyond_tokens import beyond_tokens
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.function_charts import ShownFunction, shown_function
 from semconv.report.histograms import Draws
 from semconv.report.result_values import title_of
@@ -168,8 +169,8 @@ def _published_charts(published: Published) -> list[Chart]:
     return [Chart(title, svg) for title, svg in (("SVCCA", svcca), ("RSA", rsa)) if svg]
 
 
-def shown_tables(results: Results) -> PageTables:
-    """Returns every table but the claims."""
+def shown_tables(results: Results, pairs: FirstPairs | None = None) -> PageTables:
+    """Returns every table but the claims; `pairs` are a few of the run, where it has any."""
     small = len(results.grid) <= MOST_CELLS
     found = PageTables(
         headline=page_tables.headline_rows(results),
@@ -183,7 +184,7 @@ def shown_tables(results: Results) -> PageTables:
         influence=rows.influence_rows(results) if small else None,
         depths=rows.depth_rows(results.depths) if results.depths else None,
         saes=what_was_read.sae_rows(results),
-        function=shown_function(results),
+        function=shown_function(results, pairs.named if pairs else None),
     )
     if results.published:
         text = texts.published_text(results, results.published)

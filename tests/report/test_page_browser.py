@@ -507,6 +507,14 @@ def test_a_phone_has_no_sideways_scroll(opened: Any):
     assert script(opened, wide) == []
 
 
+def test_on_a_phone_the_box_beside_the_map_shows_every_null_at_once(opened: Any):
+    size = {"width": 390, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    box = "document.querySelector('#detail .scroll')"
+    assert script(opened, f"{box}.querySelectorAll('thead th').length") >= 2
+    assert script(opened, f"{box}.scrollWidth - {box}.clientWidth") <= 0
+
+
 def test_a_phone_folds_long_parts_and_stacks_wide_tables(opened: Any):
     """Closed on a phone, open on a desktop and on paper; no column of the summary or the claims is off the screen."""
     folds = "[...document.querySelectorAll('details.fold')].map((d) => d.open)"
@@ -585,6 +593,6 @@ def test_print_shows_the_excerpt_instead_of_the_explorer(opened: Any):
     emulate(opened, "light", media="print")
     shown = {
         css: script(opened, f"document.querySelector('{css}').checkVisibility()")
-        for css in (".excerpt", "#pairs", "nav", "#map")
+        for css in (".excerpt", "#pairs", "#pairs-key", "nav", "#map")
     }
-    assert shown == {".excerpt": True, "#pairs": False, "nav": False, "#map": True}
+    assert shown == {".excerpt": True, "#pairs": False, "#pairs-key": False, "nav": False, "#map": True}
