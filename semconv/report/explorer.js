@@ -331,7 +331,7 @@
   const tokensOf = ({ tokens }) => {
     const times = new Map();
     for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
-    return [...times].map(([token, n]) => el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? `×${n} ` : ""));
+    return [...times].flatMap(([token, n]) => [el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? `×${n}` : ""), " "]); // a line may end between two
   };
   const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
 
@@ -374,7 +374,7 @@
     for (const side of SIDES) if (words(cell, `categories_${side}`, row).length) rows.push(line(`categories of ${side.toUpperCase()}`, words(cell, `categories_${side}`, row).join(", ")));
     for (const kind of ["promoted", "suppressed"]) for (const side of SIDES) {
       const some = words(cell, `${kind}_${side}`, row);
-      if (some.length) rows.push(line(`${kind} by ${side.toUpperCase()}`, ...some.map((word) => el("span", { class: "tok" }, word))));
+      if (some.length) rows.push(line(`${kind} by ${side.toUpperCase()}`, ...some.flatMap((word) => [el("span", { class: "tok" }, word), " "])));
     }
     return el("table", { class: "numbers" }, el("tbody", {}, ...rows));
   };
