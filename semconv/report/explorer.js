@@ -24,23 +24,86 @@
   const SIDES = ["a", "b"];
   const whole = (value) => value.toLocaleString("en");
 
-  /* Lists of numbers, one a row: all numbers, and where those of a row begin. */
-  const rowsOf = (lists) => {
-    const starts = new Int32Array(lists.length + 1);
-    lists.forEach((list, row) => { starts[row + 1] = starts[row] + list.length; });
-    return { starts, numbers: Int32Array.from(lists.flat()) };
+  /* Whole numbers as text, as page_numbers.py writes them: of 88 signs the first half end a number, the others go on. */
+  const BASE = 44;
+  const digitOf = new Uint8Array(128);
+  Array.from({ length: 94 }, (_, i) => 33 + i).filter((sign) => !'"\\<>&'.includes(String.fromCharCode(sign)))
+    .forEach((sign, digit) => { digitOf[sign] = digit; });
+  const unpack = (text) => {
+    const numbers = new Int32Array(text.length);
+    let [n, number, by] = [0, 0, 1];
+    for (let i = 0; i < text.length; i += 1) {
+      const digit = digitOf[text.charCodeAt(i)];
+      if (digit < BASE) {
+        numbers[n] = number + digit * by;
+        [n, number, by] = [n + 1, 0, 1];
+      } else {
+        number += (digit - BASE) * by;
+        by *= BASE;
+      }
+    }
+    return numbers.slice(0, n);
   };
-  const ofRow = ({ starts, numbers }, row) => [...numbers.subarray(starts[row], starts[row + 1])];
+  const unpackSigned = (text) => unpack(text).map((n) => (n === 0 ? NONE : n & 1 ? n >> 1 : -(n >> 1)));
+  /* Lists of numbers, one after the other: all numbers, and where those of a list begin. */
+  const unpackLists = (text, before = 0) => {
+    const numbers = unpack(text);
+    const starts = [];
+    for (let i = 0; i < numbers.length; i += before + 1 + numbers[i + before]) starts.push(i);
+    return { numbers, starts };
+  };
+  const ofList = ({ numbers, starts }, one) => [...numbers.subarray(starts[one] + 1, starts[one] + 1 + numbers[starts[one]])];
 
   /* What is held. */
   const cells = [];
   const placeOf = new Map();
   const saes = { a: new Map(), b: new Map() };
+  /* What pairs and features have in common; windows of text are read when they are needed. */
+  const takeShared = ({ words, lists, windows }) => ({ words, lists: unpackLists(lists), packed: windows });
+  const shared_ = takeShared(explorer.shared);
+  const takeText = (text, shared) => {
+    const numbers = unpack(text.examples);
+    const starts = new Map();
+    for (let i = 0; i < numbers.length;) {
+      const row = numbers[i];
+      starts.set(row, i + 1);
+      let n = numbers[i + 1];
+      for (i += 2; n > 0; n -= 1) { // band, window, and twice how many pieces are active
+        i += 2;
+        i += 1 + 2 * numbers[i];
+        i += 1 + 2 * numbers[i];
+      }
+    }
+    return { bands: text.bands, numbers, starts, shared };
+  };
+  /* The examples of a pair: band, window, and of both models the steps of the pieces that are active. */
+  const examplesIn = ({ bands, numbers, starts }, row) => {
+    if (!starts.has(row)) return [];
+    let i = starts.get(row);
+    const levels = () => {
+      const of = new Map();
+      const n = numbers[i];
+      for (let one = 0; one < n; one += 1) of.set(numbers[i + 1 + 2 * one], numbers[i + 2 + 2 * one]);
+      i += 1 + 2 * n;
+      return of;
+    };
+    return Array.from({ length: numbers[i++] }, () => {
+      const [band, window] = [bands[numbers[i]], numbers[i + 1]];
+      i += 2;
+      return { band, window, levels: [levels(), levels()] };
+    });
+  };
+  const windowIn = ({ shared }, number) => {
+    shared.windows ??= unpackLists(shared.packed, 2);
+    const { numbers, starts } = shared.windows;
+    const i = starts[number];
+    return { document_: numbers[i], at: numbers[i + 1], pieces: Array.from(numbers.subarray(i + 3, i + 3 + numbers[i + 2]), (piece) => shared.words[piece]) };
+  };
   const takeCell = (cell) => {
-    const held = { ...cell, complete: !explorer.folder, n: cell.columns.feature_a?.length ?? 0, col: {} };
-    for (const [name, values] of Object.entries(cell.columns)) held.col[name] = Int32Array.from(values, (v) => v ?? NONE);
-    held.lists = Object.fromEntries(Object.entries(cell.lists).map(([name, lists]) => [name, rowsOf(lists)]));
-    delete held.columns;
+    const shared = cell.shared ? takeShared(cell.shared) : shared_;
+    const each = (columns, of) => Object.fromEntries(Object.entries(columns).map(([name, text]) => [name, of(text)]));
+    const held = { a: cell.a, b: cell.b, complete: !explorer.folder, n: cell.rows, shared, col: each(cell.columns, unpackSigned), lists: each(cell.lists, unpack) };
+    if (cell.text) held.text = takeText(cell.text, shared);
     const { a, b } = cell;
     if (!placeOf.has(`${a} ${b}`)) placeOf.set(`${a} ${b}`, cells.length);
     cells[placeOf.get(`${a} ${b}`)] = held;
@@ -60,14 +123,30 @@
     return number;
   };
   const takeSae = (side, label, sae) => {
-    const rows = new Int32Array((sae.features.at(-1) ?? -1) + 1).fill(-1);
-    sae.features.forEach((feature, row) => { rows[feature] = row; });
-    const starts = new Int32Array(sae.features.length + 1);
-    sae.tokens.forEach((of, row) => { starts[row + 1] = starts[row] + of.length; });
-    const numbers = sae.words.map(numbered);
-    const tokens = new Int32Array(starts.at(-1));
-    sae.tokens.forEach((of, row) => { for (let i = 0; i < of.length; i += 1) tokens[starts[row] + i] = numbers[of[i]]; });
-    saes[side].set(label, { ...sae, words: null, rows, starts, tokens, marks: null });
+    const { words } = sae.shared ?? explorer.shared;
+    const features = unpack(sae.features);
+    const rows = new Int32Array((features.at(-1) ?? -1) + 1).fill(-1);
+    features.forEach((feature, row) => { rows[feature] = row; });
+    const lists = unpack(sae.tokens);
+    const starts = new Int32Array(features.length + 1);
+    const tokens = new Int32Array(lists.length - features.length);
+    const known = new Int32Array(words.length).fill(-1);
+    for (let row = 0, i = 0; row < features.length; row += 1) {
+      starts[row + 1] = starts[row] + lists[i];
+      for (let at = starts[row]; at < starts[row + 1]; at += 1) {
+        const word = lists[i += 1];
+        if (known[word] < 0) known[word] = numbered(words[word]);
+        tokens[at] = known[word];
+      }
+      i += 1;
+    }
+    const held = { features, rows, starts, tokens, link: sae.link, histogram: sae.histogram, marks: null };
+    if (sae.paired !== undefined) {
+      for (const name of ["active", "paired"]) held[name] = unpack(sae[name]);
+      for (const name of ["best_feature", "best_r"]) held[name] = unpackSigned(sae[name]);
+      held.best_sae = Array.from(unpack(sae.best_sae), (word) => (word ? words[word - 1] : null));
+    }
+    saes[side].set(label, held);
   };
   const tokensOfRow = (sae, row) => (row < 0 ? [] : [...sae.tokens.subarray(sae.starts[row], sae.starts[row + 1])].map((number) => words_[number]));
   explorer.cells.forEach(takeCell);
@@ -89,7 +168,7 @@
         document.head.append(script);
       }).then((content) => {
         if (kind === "pairs") takeCell(content).complete = true;
-        else if (kind === "text") cells[placeOf.get(`${folder.cells[place][0]} ${folder.cells[place][1]}`)].text = content;
+        else if (kind === "text") cells[placeOf.get(`${folder.cells[place][0]} ${folder.cells[place][1]}`)].text = takeText(content, takeShared(content.shared));
         else takeSae(kind, folder[kind][place], content);
       }));
     }
@@ -165,7 +244,8 @@
   offer("order", byName.includes("within") ? ["within", ...byName.filter((name) => name !== "within")] : byName); // r alone puts trivial tokens first
   byId("pairs-key").hidden = !explorer.text;
 
-  const categories = () => [...new Set(cells.flatMap((cell) => SIDES.flatMap((side) => [...new Set(cell.lists[`categories_${side}`]?.numbers)].map((i) => cell.words[i]))))].sort();
+  const wordsOf = ({ shared }, list) => ofList(shared.lists, list).map((word) => shared.words[word]);
+  const categories = () => [...new Set(cells.flatMap((cell) => SIDES.flatMap((side) => [...new Set(cell.lists[`categories_${side}`])].flatMap((list) => wordsOf(cell, list)))))].sort();
   const listed = categories();
   byId("category").append(...listed.map((name) => el("option", {}, name)));
   byId("category").parentElement.hidden = !listed.length;
@@ -222,8 +302,15 @@
   const inText = (cell, question) => {
     const rows = new Set();
     if (!cell.text || !question.test) return rows;
-    const windows = cell.text.windows.map(([, , pieces]) => { const text = pieces.map((i) => cell.text.pieces[i]).join(""); return question.test(text, text.toLowerCase()); });
-    for (const [row, examples] of Object.entries(cell.text.examples)) if (examples.some(([, window]) => windows[window])) rows.add(Number(row));
+    const seen = new Map();
+    const hit = (number) => {
+      if (!seen.has(number)) {
+        const text = windowIn(cell.text, number).pieces.join("");
+        seen.set(number, question.test(text, text.toLowerCase()));
+      }
+      return seen.get(number);
+    };
+    for (const row of cell.text.starts.keys()) if (examplesIn(cell.text, row).some(({ window }) => hit(window))) rows.add(row);
     return rows;
   };
   const bound = (input, otherwise) => (input.value === "" || Number.isNaN(input.valueAsNumber) ? otherwise : input.valueAsNumber);
@@ -250,6 +337,16 @@
     return first;
   };
 
+  /* Which lists of words hold a category. */
+  const ofCategory = (shared, category) => {
+    if (shared.named?.category !== category) {
+      const word = shared.words.indexOf(category);
+      const lists = Uint8Array.from(shared.lists.starts, (_, list) => (ofList(shared.lists, list).includes(word) ? 1 : 0));
+      shared.named = { category, lists };
+    }
+    return shared.named.lists;
+  };
+
   /* One pass over all pairs that are read: how many are found, and the first so many of them in the chosen order. */
   const scan = (question, most) => {
     const found = { question, n: 0, first: [] };
@@ -260,11 +357,10 @@
     const first = firstOf(most);
     cells.forEach((cell, place) => {
       if ((fields.a.value && cell.a !== fields.a.value) || (fields.b.value && cell.b !== fields.b.value)) return;
-      const named = category ? cell.words.indexOf(category) : -1;
-      if (category && named < 0) return;
       const [marks_a, marks_b] = question ? SIDES.map((side) => marked(side, cell[side], question)) : [null, null];
       const texts = question && fields.text.checked ? inText(cell, question) : null;
       const categories_ = category ? SIDES.map((side) => cell.lists[`categories_${side}`]).filter(Boolean) : [];
+      const named = category ? ofCategory(cell.shared, category) : null;
       const { feature_a, feature_b, mutual } = cell.col;
       const [limited, limitedBy] = bounded ? heldOf(cell, fields.by.value) : [null, 1];
       const [ordered] = heldOf(cell, fields.order.value);
@@ -276,7 +372,7 @@
           const value = limited ? limited[row] : NONE;
           if (value === NONE || value / limitedBy < min || value / limitedBy > max) continue;
         }
-        if (category && !categories_.some((lists) => ofRow(lists, row).includes(named))) continue;
+        if (named && !categories_.some((lists) => named[lists[row]])) continue;
         n += 1;
         const key = !ordered || ordered[row] === NONE ? -Infinity : way * ordered[row];
         if (first.least === null || key > first.least) first.add(key, place, row);
@@ -295,7 +391,7 @@
       sae.features.forEach((feature, row) => {
         if (sae.paired[row]) return;
         if (question && !marks[feature]) return;
-        const r = sae.best_r[row] === null ? NONE : sae.best_r[row] / scale;
+        const r = sae.best_r[row] === NONE ? NONE : sae.best_r[row] / scale;
         if (fields.by.value === "r" && (r < bound(fields.min, -Infinity) || r > bound(fields.max, Infinity))) return;
         some.push({ side, label, row, feature, r, active: sae.active[row] });
       });
@@ -307,19 +403,20 @@
 
   /* Drawing. */
   const LEVELS = 6;
-  const level = (digit) => Math.ceil((parseInt(digit, 36) / 35) * LEVELS);
-  const percent = (digit) => Math.round((parseInt(digit, 36) / 35) * 100);
-  const windowOf = (cell, [, number, a, b], from = -Infinity) => {
-    const [document_, at, pieces] = cell.text.windows[number];
+  const STEPS = 35;
+  const level = (step) => Math.ceil((step / STEPS) * LEVELS);
+  const percent = (step) => Math.round((step / STEPS) * 100);
+  const windowOf = (cell, { window, levels }, from = -Infinity) => {
+    const { document_, at, pieces } = windowIn(cell.text, window);
+    const [a, b] = levels.map((of) => (i) => of.get(i) ?? 0);
     const shown = el("bdi", { class: "window" });
-    pieces.forEach((piece, i) => {
+    pieces.forEach((text, i) => {
       if (i < at + from) return;
-      const [one, other] = [level(a[i]), level(b[i])];
-      const text = cell.text.pieces[piece];
+      const [one, other] = [level(a(i)), level(b(i))];
       if (!one && !other && i !== at) { shown.append(text); return; }
-      shown.append(el("span", { class: `p x${one} y${other}${i === at ? " at" : ""}`, title: `A ${percent(a[i])}%, B ${percent(b[i])}% of the highest` }, text));
+      shown.append(el("span", { class: `p x${one} y${other}${i === at ? " at" : ""}`, title: `A ${percent(a(i))}%, B ${percent(b(i))}% of the highest` }, text));
     });
-    return [shown, document_, percent(a[at]), percent(b[at])];
+    return [shown, document_, percent(a(at)), percent(b(at))];
   };
   const BANDS = [
     ["strongest", "Where the two together are strongest"],
@@ -329,9 +426,9 @@
   ];
   const swatch = (shade, said) => el("span", { class: "shade" }, el("i", { class: `p ${shade}` }), said);
   const examplesOf = (cell, row) => {
-    const examples = cell.text?.examples[row];
-    if (!examples) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
-    const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example[0] === band)]).filter(([, some]) => some.length);
+    const examples = cell.text ? examplesIn(cell.text, row) : [];
+    if (!examples.length) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
+    const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example.band === band)]).filter(([, some]) => some.length);
     return [
       el("p", { class: "axis" }, "The same text in both models; shade: share of the feature's highest activation. ", swatch("x6", "upper half: A"), " ", swatch("y6", "lower half: B")),
       ...groups.map(([title, some]) => el("div", { class: "band" }, el("h4", {}, title), el("ol", {}, ...some.map((example) => {
@@ -374,7 +471,7 @@
     }
     return el("figure", { class: "bars" }, drawing, el("p", { class: "axis" }, said));
   };
-  const words = (cell, name, row) => (cell.lists[name] ? ofRow(cell.lists[name], row) : []).map((i) => cell.words[i]);
+  const words = (cell, name, row) => (cell.lists[name] ? wordsOf(cell, cell.lists[name][row]) : []);
   const line = (title, ...values) => el("tr", {}, el("th", { scope: "row" }, title), el("td", {}, ...values));
   const share = (n) => (places ? ` (${((100 * n) / places).toPrecision(2)}% of ${whole(places)} places)` : "");
   const numbersOf = (cell, row) => {
@@ -416,7 +513,7 @@
     if (by !== "r" && by !== "within") both.append(el("small", {}, ` ${shownAs(by, valueIn(cell, by, row))}`));
     else if (within !== NONE) both.append(el("small", {}, ` ${within.toFixed(2)} within`));
     const summary = el("summary", {}, both, ...SIDES.map((side) => ofSide(side, cell[side], cell.col[`feature_${side}`][row])));
-    const first = cell.text?.examples[row]?.[0];
+    const first = cell.text && examplesIn(cell.text, row)[0];
     if (first) summary.append(el("span", { class: "glance" }, windowOf(cell, first, -5)[0]));
     const details = el("details", { class: "pair" }, summary);
     const fill = async () => {
@@ -509,7 +606,7 @@
   };
   const loneRecord = ({ side, label, row, feature: number, r, active }) => {
     const { sae, tokens } = feature(side, label, number);
-    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: sae.best_feature[row], top_tokens: tokens };
+    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: r === NONE ? null : sae.best_feature[row], top_tokens: tokens };
   };
   const records = () => (fields.kind.value ? found.first.slice(0, MOST_SAVED).map(loneRecord) : scan(found.question, Math.min(found.n, MOST_SAVED)).first.map(([place, row]) => record(cells[place], row)));
   const quoted = (value) => {

@@ -23,6 +23,7 @@ import pytest
 from semconv.report import explorer as explorer_module
 from semconv.report.explorer_cells import visible
 from semconv.report.page import page
+from semconv.report.page_numbers import unpack_signed
 from semconv.study.order import in_order
 from tests._helpers.made_up import labelled, results
 from tests._helpers.made_up_page import (
@@ -170,7 +171,7 @@ def every_pair(browser: Any) -> list[dict[str, Any]]:
     return [
         {"a": cell["a"], "b": cell["b"], **dict(zip(cell["columns"], row, strict=True))}
         for cell in cells
-        for row in zip(*cell["columns"].values(), strict=True)
+        for row in zip(*map(unpack_signed, cell["columns"].values()), strict=True)
     ]
 
 
@@ -189,7 +190,7 @@ def test_search_by_typing_and_by_keyboard(opened: Any):
     from selenium.webdriver.common.keys import Keys
 
     whole = count(opened)
-    token = script(opened, "Object.values(semconvPage.data.explorer.saes.a)[0].words.at(-1)")
+    token = script(opened, "semconvPage.data.explorer.shared.words.filter((word) => word.startsWith('word')).at(-1)")
     press(opened, "/")
     assert script(opened, "document.activeElement.id") == "query"
     press(opened, token)
