@@ -445,7 +445,7 @@
   const tokensOf = ({ tokens }) => {
     const times = new Map();
     for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
-    return [...times].flatMap(([token, n]) => [el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? `×${n}` : ""), " "]); // a line may end between two
+    return [...times].flatMap(([token, n]) => [el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? ` ×${n}` : ""), " "]); // a line may end between two
   };
   const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
 

@@ -129,7 +129,7 @@ def page(
             **_style_and_scripts(beside=bool(shown and shown.beside)),
             **_of_explorer(shown),
             data=f'{embedded(data)[:-1]},"explorer":{shown.json if shown else "null"}}}',
-            answer=shown_answer(results),
+            answer=shown_answer(results, pairs),
             verdict=shown_verdict(results),
             titles=TITLES,
             short=SHORT,

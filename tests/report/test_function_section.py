@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from semconv.report import function_charts, function_section
 from semconv.report.figures import write_figures
-from semconv.report.first_pairs import FirstPairs, NamedPair
+from semconv.report.first_pairs import FirstPairs, NamedPair, PairShown
 from semconv.report.function_charts import shown_function
 from semconv.report.function_figure import binned_by_r
+from semconv.report.page_parts import pairs_to_see
 from semconv.report.scales import rounded
 from semconv.report.shown import show
 from semconv.results.schema import Function, FunctionPair, FunctionTest, Reason, Results
@@ -131,3 +132,22 @@ def test_an_example_has_what_the_tables_say_of_it_with_its_text_and_address(tmp_
     assert function_section.address(("a b", "&", 1, 2)) == "#view?pair=a%20b~%26~1~2"
     alone = replace(found, grid={name: cell for name, cell in found.grid.items() if name != "0x2"})
     assert function_section.wanted_pairs(alone) == []
+
+
+def test_the_first_screen_leads_to_a_pair_that_convinces_and_one_to_doubt():
+    found, _, pair = made()
+    keys = function_section.wanted_pairs(found)
+    shown = [
+        PairShown(r, within, "0", place, ("x",), "2", place, ("y",))
+        for place, (r, within) in enumerate([(0.9, 0.8), (0.7, None)])
+    ]
+    some = FirstPairs(2, 0, (), (shown[0],), (shown[1],))
+    assert pairs_to_see(found, some) == [
+        ("one that agrees beyond its tokens", "r 0.900, 0.800 within tokens", "#view?pair=0~2~0~0"),
+        ("one that may agree in the token alone", "r 0.700", "#view?pair=0~2~1~1"),
+    ]
+    named = replace(some, named={key: NamedPair(0.5, 0.25, None) for key in keys})
+    assert pair.agree
+    link = f"#view?pair=0~2~{pair.agree.feature_a}~{pair.agree.feature_b}"
+    assert pairs_to_see(found, named)[0] == ("one whose effects agree", "r 0.500, 0.250 within tokens", link)
+    assert pairs_to_see(found, replace(some, doubtful=())) == pairs_to_see(found, None) == []
