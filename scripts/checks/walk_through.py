@@ -1,6 +1,7 @@
 """Runs the experiments of artifact.md that were run, and most of its checks, in a fresh clone, and keeps their times.
 
     python3 scripts/checks/walk_through.py FOLDER    # clones the last commit into FOLDER/semconv, times beside it
+    python3 scripts/checks/walk_through.py FOLDER    # again: updates the clone, runs what is missing or failed
 
 FOLDER/runs.json, copied to measurements/runs.json, becomes the table *What was run*. Needs Python, a C++ compiler, make
 and git; the checks of page and image say what else they want. Exit code 1 if a command ended otherwise than it should;
@@ -54,33 +55,38 @@ def last_line(text: str) -> str:
 def main() -> int:
     """Runs the commands; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path, metavar="FOLDER", help="new folder for the clone, the logs and the times")
+    parser.add_argument("work", type=Path, metavar="FOLDER", help="for the clone, the logs and the times")
     work: Path = parser.parse_args().work.resolve()
-    clone = work / "semconv"
-    if clone.exists():
-        sys.exit(f"walk_through: {clone} is there already; give a new folder")
+    clone, kept = work / "semconv", work / "runs.json"
     work.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout
-    runs: list[dict[str, object]] = []
+    if clone.exists():
+        subprocess.run(["git", "pull", "--quiet", "--ff-only"], cwd=clone, check=True)
+    else:
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=clone, capture_output=True, text=True, check=True).stdout
+    found = json.loads(kept.read_text())["runs"] if kept.exists() else []
+    done = {row["place"]: row for row in found if row["exit_code"] == 0}
     for place, command in enumerate(COMMANDS):
+        if place in done:
+            continue
         log = work / f"{place:02}.log"
         start = time.monotonic()
         with log.open("w", encoding="utf-8") as file:
             code = subprocess.run(command, shell=True, cwd=clone, stdout=file, stderr=subprocess.STDOUT).returncode
         seconds = time.monotonic() - start
-        said = last_line(log.read_text(encoding="utf-8", errors="replace"))
-        row = {
+        done[place] = {
+            "place": place,
             "command": command,
+            "commit": head.strip(),
             "seconds": round(seconds, 1),
             "minutes": round(seconds / 60, 2),
             "exit_code": code,
-            "said": said,
+            "said": last_line(log.read_text(encoding="utf-8", errors="replace")),
         }
-        runs.append(row)
-        print(json.dumps(row), flush=True)
-        (work / "runs.json").write_text(json.dumps({"commit": commit.strip(), "runs": runs}, indent=1) + "\n")
-    return 1 if any(row["exit_code"] for row in runs) else 0
+        print(json.dumps(done[place]), flush=True)
+        runs = [done[place] for place in sorted(done)]
+        kept.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+    return 1 if any(row["exit_code"] for row in done.values()) else 0
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$1" -m venv "$scratch/venv"
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-"$scratch/venv/bin/python" -m pip install --quiet "${wheel}[models]"  # as its user would, whatever the index has
+"$scratch/venv/bin/python" -m pip install --quiet "${wheel}[models,mini]"  # as its user would, whatever the index has
 "$scratch/venv/bin/python" -m pip install --quiet --require-hashes --no-deps --target "$scratch/dev" --requirement "$root/requirements-dev.lock"
 mkdir "$scratch/check" "$scratch/home" "$scratch/tools"
 cp -r "$root/tests" "$root/pyproject.toml" "$scratch/check"

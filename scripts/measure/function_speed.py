@@ -154,6 +154,10 @@ def compared(
     told = pair_function(sums)
     layer = layer_function(sums, told, tokens, range(alternates.shape[1]))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    row, position = sides[1].places()[at.token].T
+    last = np.zeros(int(row.max()) + 1, dtype=np.int64)
+    np.maximum.at(last, row, position + 1)
+    print(f"{(last > 0).sum()} contexts are read, {last.sum():,} positions of them up to the last that is needed\n")
     print(table(["Mean over pairs", "value", "standard error", "pairs"], shown(told, alternates)))
     if layer.beyond is not None:
         test = layer.beyond
@@ -224,10 +228,9 @@ def main() -> None:
     documents = blocks[0].document[blocks[0].mask]
     half, held_out = (part.numpy() for part in halves(spans_document_starts(documents), len(documents), seed=0))
     pairs, alternates, tokens = matched(sides, half, run.suite.match, texts, options.pairs)
-    n = options.positions
-    at = joint_positions(
-        (sides[0].acts, sides[1].acts), pairs, documents.numpy(), held_out, n_uniform=n, n_strongest=n, fewest=n
-    )
+    n, acts, contexts = options.positions, (sides[0].acts, sides[1].acts), sides[0].places()[:, 0]
+    how = {"n_uniform": n, "n_strongest": n, "fewest": n}
+    at = joint_positions(acts, pairs, documents.numpy(), held_out, contexts=contexts, **how)
     print(f"{len(pairs[0])} pairs, {at.n_without} of them with too few positions\n")
     strongest, uniform = at.kind(True), at.kind(False)
     print(f"## {len(strongest)} strongest positions\n")

@@ -190,6 +190,20 @@ def real_cells_table() -> str:
     return table(["run", "SAEs", "pairs", marks, "RSA", "of rematches", "p", "same partner on halves"], rows)
 
 
+def real_function_table() -> str:
+    """Returns what the paired features of the trial do, and what of their RSA the current token explains."""
+    found = read_json(REAL)["runs"]["function"]
+    rows: list[list[object]] = []
+    for key, did in sorted(found["function"].items(), key=lambda item: -item[1]["partner"]):
+        cell = found["cells"][key]
+        rsa = [show(cell[name]) for name in ("rsa_strongest", "rsa_rematch", "rsa_same_token", "rsa_same_token_p")]
+        alike = [f"{did[kind]:.3f}" for kind in ("partner", "second_best", "same_token", "co_active", "random")]
+        ahead = f"{did['difference']:.3f} ± {did['error']:.3f}"
+        rows.append([key, cell["pairs"], *rsa, did["pairs"], *alike, ahead, show(did["p"])])
+    header = ["SAEs", "pairs", "RSA of the strongest", "`rematch`", "`same_token`", "its p", "pairs ablated", "partner"]
+    return table([*header, "second by r", "same token", "most co-active", "random", "partner ahead by", "p"], rows)
+
+
 def nulls_table() -> str:
     """Returns RSA of every layer pair of the reference run beside each of its nulls, and what its pairs rest on."""
     rows: list[list[object]] = []
@@ -219,6 +233,7 @@ MADE: dict[str, Callable[[], str]] = {
     "real times": real_times_table,
     "real saes": real_saes_table,
     "real cells": real_cells_table,
+    "real function": real_function_table,
 }
 
 

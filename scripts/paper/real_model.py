@@ -83,6 +83,7 @@ RUNS: dict[str, list[str]] = {
     "default": [],
     "no-bos": ["--bos", "no"],
     "no-bos-everything": KEEP_ALL,
+    "function": "--tokens 100000 --rematches 50 --same-token 50 --functional --functional-layers all".split(),
 }
 """What `semconv compare` is told beside models, SAEs and text."""
 
@@ -240,7 +241,7 @@ def cells_of(run: Path) -> dict[str, dict[str, float | int | None]]:
     for key, cell in results["grid"].items():
         own = [pair for pair in pairs if pair_key(pair["sae_a"], pair["sae_b"]) == key]
         rsa = cell["measures"]["rsa"]
-        rematch = rsa.get("nulls", {}).get("rematch", {})
+        rematch, same_token = (rsa.get("nulls", {}).get(null, {}) for null in ("rematch", "same_token"))
         cells[key] = {
             "pairs": cell["pairs"],
             "pairs_above_095": sum(pair["r"] > 0.95 for pair in own),
@@ -249,10 +250,20 @@ def cells_of(run: Path) -> dict[str, dict[str, float | int | None]]:
             "rsa": rsa.get("score"),
             "rsa_rematch": rematch.get("mean"),
             "rsa_rematch_p": rematch.get("p"),
+            "rsa_strongest": rsa.get("strongest_pairs_score"),
+            "rsa_same_token": same_token.get("mean"),
+            "rsa_same_token_p": same_token.get("p"),
             "same_partner": cell["split_half"]["same_partner"],
             "r_reliability": cell["split_half"]["r_reliability"],
         }
     return cells
+
+
+def what_pairs_do(found: dict[str, Any]) -> dict[str, float | int | None]:
+    """Returns how alike the effects of partners are, of the best hard negatives, and whether the former are ahead."""
+    alike, beyond = found["alike"], found["beyond"]
+    kinds = {kind: alike[kind]["residual"] for kind in ("partner", "second_best", "same_token", "co_active", "random")}
+    return {"pairs": beyond["pairs"], **kinds, **{name: beyond[name] for name in ("difference", "error", "p")}}
 
 
 def on_marks(pair: dict[str, Any]) -> bool:
@@ -263,7 +274,7 @@ def on_marks(pair: dict[str, Any]) -> bool:
 
 def figures(folder: Path) -> None:
     """Writes what docs/real-model.md quotes: FOLDER/real-model.json, kept as measurements/real-model.json."""
-    runs: dict[str, object] = {}
+    runs: dict[str, dict[str, object]] = {}
     for run in RUNS:
         results = load_results(folder / "runs" / run)
         runs[run] = {
@@ -274,6 +285,8 @@ def figures(folder: Path) -> None:
             "warnings": results["warnings"],
             "cells": cells_of(folder / "runs" / run),
         }
+        if function := results.get("function"):
+            runs[run] |= {"function": {key: what_pairs_do(one) for key, one in function["grid"].items()}}
     measured = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("saes", "times")}
     total = {
         what: sum(step[what] for step in measured["times"].values()) for what in next(iter(measured["times"].values()))

@@ -15,6 +15,7 @@ from semconv.cli.terminal import (
     ClaimsOption,
     DeviceOption,
     FastOption,
+    FunctionalLayersOption,
     JsonOption,
     MatchByOption,
     MemoryOption,
@@ -151,6 +152,7 @@ def compare(
     functional: Annotated[
         bool, typer.Option("--functional", help="Ablate the features of pairs in both models and compare the effects.")
     ] = False,
+    functional_layers: FunctionalLayersOption = "diagonal",
     batch: Annotated[int, typer.Option(help="Rows per forward pass.")] = 32,
     precision: Annotated[
         str, typer.Option(help="Precision of the SAEs: sae (what each was trained in), float32, ...")
@@ -197,6 +199,7 @@ def compare(
         same_token=same_token,
         same_bigram=same_bigram,
         functional=functional,
+        functional_layers=functional_layers,  # pyright: ignore[reportArgumentType]
     )
     suite = suite_of_pair(models, text, options)
     chosen = choose_device(device)

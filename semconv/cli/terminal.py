@@ -99,6 +99,9 @@ MatchByOption = Annotated[
 SameBigramOption = Annotated[
     int, typer.Option(help="Exchanges of positions of the same two tokens, the null same_bigram; 0 leaves it out.")
 ]
+FunctionalLayersOption = Annotated[
+    str, typer.Option(help="Layer pairs of --functional: diagonal (those of matching depth) or all.")
+]
 DeviceOption = Annotated[
     str, typer.Option("--device", envvar="SEMCONV_DEVICE", help="auto (the GPU if it can be used), cpu or cuda.")
 ]

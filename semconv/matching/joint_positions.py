@@ -16,7 +16,7 @@ from semconv.system.errors import InputError
 
 FEWEST = 16
 """Positions that a pair needs, each in another document, so that what its features do is not told from a few."""
-_DRAWN = 9  # stream of the generator, beside those of `semconv.statistics`
+_DRAWN, _TURNS = 9, 14  # streams of the generator, beside those of `semconv.statistics`
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,7 @@ def joint_positions(
     documents: Int[ndarray, " n_tokens"],
     held_out: Int[ndarray, " h"],
     *,
+    contexts: Int[ndarray, " n_tokens"] | None = None,
     n_uniform: int = FEWEST,
     n_strongest: int = 0,
     fewest: int = FEWEST,
@@ -92,9 +93,11 @@ def joint_positions(
 ) -> JointPositions:
     """Chooses positions for every pair: some drawn uniformly, and the strongest, kept apart.
 
-    A uniform draw takes positions one after another from all at which both features fire and leaves out those of a
-    document that it has already taken one of. The strongest are those of the largest product of both activations. A
-    pair's draw depends on the seed and its two features alone.
+    A uniform draw goes through the contexts in one random order, the same for all pairs of a run, and within a context
+    through the positions at which both features fire in an order of the pair's own; it leaves out those of a document
+    that it has taken one of. So every context in which both fire is as likely to come first, and few contexts serve
+    many pairs: a coordinated sample (Brewer, Early and Joyce 1972). The strongest are those of the largest product of
+    both activations. A draw depends on seed, contexts and the two features alone; of fewer positions it is part of it.
 
     Args:
         acts: activations of both sides over the same tokens.
@@ -102,6 +105,8 @@ def joint_positions(
         documents: integer [n_tokens], document of every position.
         held_out: int64 [h], the positions that may be taken, such as those of the half of the documents that pairs were
             not matched on (`semconv.statistics.resampling.halves`).
+        contexts: integer [n_tokens], at least 0, the row of text in which every position is read; None where each
+            document is read alone.
         n_uniform: drawn per pair, fewer where fewer documents have one.
         n_strongest: of the strongest per pair.
         fewest: documents that a pair needs; one with fewer has no positions, and a reason.
@@ -111,30 +116,34 @@ def joint_positions(
         InputError: sides over different tokens, or documents of another number of positions.
     """
     a, b = acts
-    if a.n_tokens != b.n_tokens or len(documents) != a.n_tokens:
-        raise InputError(
-            f"both sides and the documents must be of the same positions, got {a.n_tokens}, {b.n_tokens} and "
-            f"{len(documents)}"
-        )
-    allowed = np.zeros(a.n_tokens, dtype=bool)
-    allowed[held_out] = True
+    if not a.n_tokens == b.n_tokens == len(documents):
+        found = f"{a.n_tokens}, {b.n_tokens} and {len(documents)}"
+        raise InputError(f"both sides and the documents must be of the same positions, got {found}")
+    allowed = np.isin(np.arange(a.n_tokens), held_out)
+    turn = _turns(documents if contexts is None else contexts, seed)
     of_a, of_b = FeatureColumns(a, pairs[0]), FeatureColumns(b, pairs[1])
     chosen: list[tuple[Int[ndarray, " k"], bool, int]] = []
     counts, reasons = np.zeros(len(pairs[0]), dtype=np.int64), [""] * len(pairs[0])
     for number, (one, other) in enumerate(zip(*(part.tolist() for part in pairs), strict=True)):
-        position, strength = _joint(of_a.of(one), of_b.of(other))
-        position, strength = position[allowed[position]], strength[allowed[position]]
+        position, strength = _joint(of_a.of(one), of_b.of(other), allowed)
         within = documents[position]
         counts[number] = len(np.unique(within))
         if counts[number] < fewest:
             reasons[number] = f"both features fire in {counts[number]} held-out documents, {fewest} are needed"
             continue
-        drawn = generator(seed, one * b.n_features + other, _DRAWN).permutation(len(position))
+        own = generator(seed, one * b.n_features + other, _DRAWN).permutation(len(position))
+        drawn = own[np.argsort(turn[position[own]], kind="stable")]
         by_strength = np.lexsort((position, -strength))
         for order, n, strongest in ((drawn, n_uniform, False), (by_strength, n_strongest, True)):
             first = np.sort(np.unique(within[order], return_index=True)[1])[:n]
             chosen.append((np.sort(position[order[first]]), strongest, number))
     return _joined(chosen, counts, tuple(reasons))
+
+
+def _turns(contexts: Int[ndarray, " n_tokens"], seed: int) -> Int[ndarray, " n_tokens"]:
+    """Returns the place of every position's context in the one random order of all contexts."""
+    n = int(contexts.max(initial=-1)) + 1
+    return generator(seed, 0, _TURNS).permutation(n)[contexts]
 
 
 def _joined(
@@ -148,11 +157,12 @@ def _joined(
 
 
 def _joint(
-    a: tuple[Int[ndarray, " k"], Int[ndarray, " k"]], b: tuple[Int[ndarray, " l"], Int[ndarray, " l"]]
+    a: tuple[Int[ndarray, " k"], Int[ndarray, " k"]], b: tuple[Int[ndarray, " l"], Int[ndarray, " l"]], allowed: ndarray
 ) -> tuple[Int[ndarray, " j"], Float[ndarray, " j"]]:
-    """Returns the positions, ascending, that are in both, and the product of their codes."""
+    """Returns the positions, ascending, that are in both and allowed, bool [n_tokens], and the product of codes."""
     position, in_a, in_b = np.intersect1d(a[0], b[0], assume_unique=True, return_indices=True)
-    return position.astype(np.int64), a[1][in_a].astype(np.float64) * b[1][in_b]
+    kept = allowed[position]
+    return position[kept].astype(np.int64), (a[1][in_a].astype(np.float64) * b[1][in_b])[kept]
 
 
 def activations_at(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from semconv.core.sparse import SparseActivations
 from semconv.matching.joint_positions import JointPositions, activations_at, others_at
-from semconv.models.interventions import Edits, Interventions
+from semconv.models.interventions import EditedStreams, Edits, Interventions
 from semconv.statistics.effects import OTHER, STUDIED, EffectRows, EffectSums
 from semconv.statistics.permutation import generator
 from semconv.system.errors import InputError
@@ -24,7 +25,8 @@ OTHERS = 6
 """Other features that fire at a position and are changed there too, of either model."""
 _RANDOM = 11  # stream of the generator, beside those of `semconv.statistics` and `semconv.matching`
 _ROWS = 1024
-"""Effects of one model that are taken together, fewer where the vocabulary is large: at 4,096 tokens 16 MB each."""
+"""Changes of one model that a text is read with at once, fewer where a row of it is long. Their effects are taken
+together, those of fewer where the vocabulary is large: at 4,096 tokens 16 MB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class FunctionSide:
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """The changes of one model at all items, sorted by nothing: int64 [R] each but `amount`, float32 [R]."""
+    """The changes of one model at all items: int64 [R] each but `amount`, float32 [R]."""
 
     item: Int[ndarray, " R"]
     kind: Int[ndarray, " R"]
@@ -85,7 +87,7 @@ def functional_effects(
     At every position A's feature is ablated in A and its partner in B. The partner's dose, the norm of what is taken
     from the stream, is also taken along the decoder row of every alternate and along a random direction (one per pair);
     in either model the dose of the studied feature is also taken along the decoder rows of `n_others` features that
-    fire there. The text is read once per piece of about `_ROWS` effects, and effects are reduced piece by piece.
+    fire there. A context is read once per model, or once for so many changes in it.
 
     Args:
         sides: of A and of B, over the same positions.
@@ -104,28 +106,37 @@ def functional_effects(
         InputError: sides over different positions, or no position.
     """
     a, b = sides
+    _check(a, b, at)
     of_a, of_b = (side.interventions.along(side.interventions.directions, n_next=0) for side in sides)
-    if a.acts.n_tokens != b.acts.n_tokens or not len(at):
-        raise InputError(
-            f"both sides must be of the same positions and some studied, got {a.acts.n_tokens} and {b.acts.n_tokens} "
-            f"with {len(at)} studied"
-        )
-    n_pairs, n_kinds = len(alternates), 1 + alternates.shape[1] + int(random)
+    n_kinds = 1 + alternates.shape[1] + int(random)
+    unranked = (n_kinds - 1,) if random else ()
     at_a = at if tokens_a is None else replace(at, token=tokens_a)
     plan_a = _planned(a, pairs[0], at_a, alternates[:, :0], (n_others, seed, False))
     plan_b = _planned(b, pairs[1], at, alternates, (n_others, seed, random))
     if random:
         of_b = of_b.along(torch.cat([of_b.directions, _random(of_b, pairs, b.acts.n_features, seed)]))
     sizes = of_a.readout.vocab_size, of_b.readout.vocab_size
-    sums = EffectSums(torch.from_numpy(at.pair), n_pairs, sizes, (shared.a, shared.b), n_kinds)
+    sums = EffectSums(torch.from_numpy(at.pair), len(alternates), sizes, (shared.a, shared.b), n_kinds)
     read_a, read_b = (a.blocks.ids, a.places()), (b.blocks.ids, b.places())
     done, most = 0, min(_ROWS, of_a.per_pass(), of_b.per_pass())
-    for items in _pieces(at, read_b[1], (plan_a, plan_b), most):
-        rows = _effects(of_a, plan_a, items, at_a, read_a), _effects(of_b, plan_b, items, at, read_b)
-        sums.add(torch.from_numpy(items), *rows, unranked=(n_kinds - 1,) if random else ())
-        done += len(items)
-        progress(done, len(at))
+    at_once = min(_ROWS, *(one.per_row(side.blocks.ids.shape[1]) for one, side in ((of_a, a), (of_b, b))))
+    changes = np.bincount(np.concatenate([plan_a.item, plan_b.item]), minlength=len(at))
+    for items in _pieces(at, read_b[1], changes, 2 * at_once):
+        both = _read(of_a, plan_a, items, at_a, read_a), _read(of_b, plan_b, items, at, read_b)
+        for part in _parts(changes[items], 2 * most):
+            sums.add(torch.from_numpy(items[part]), *(one.effects(part) for one in both), unranked=unranked)
+            done += len(part)
+            progress(done, len(at))
     return sums
+
+
+def _check(a: FunctionSide, b: FunctionSide, at: JointPositions) -> None:
+    """Raises InputError for sides over different positions, or no position."""
+    if a.acts.n_tokens != b.acts.n_tokens or not len(at):
+        raise InputError(
+            f"both sides must be of the same positions and some studied, got {a.acts.n_tokens} and {b.acts.n_tokens} "
+            f"with {len(at)} studied"
+        )
 
 
 def _random(
@@ -169,16 +180,20 @@ def _planned(
 
 
 def _pieces(
-    at: JointPositions, places: Int[ndarray, "n_tokens 2"], plans: tuple[_Plan, _Plan], most: int
+    at: JointPositions, places: Int[ndarray, "n_tokens 2"], changes: Int[ndarray, " m"], most: int
 ) -> Iterator[Int[ndarray, " P"]]:
-    """Yields the items of each piece, those of a row of text together, of at most so many changes where items allow.
+    """Yields the items of each piece, of at most so many changes where items allow, and no row of text in two of them.
 
-    Rows of text with about as many changes, and about as long up to their last, come together, so that little is
-    padded.
+    A row with more changes than that is split. Rows with about as many changes, and about as long up to their last,
+    come together, so that little is padded.
+
+    Args:
+        at: the items.
+        places: row of text and position in it.
+        changes: of every item, in both models.
+        most: changes of a piece.
     """
     row, position = places[at.token].T
-    of_a, of_b = (np.bincount(plan.item, minlength=len(at)) for plan in plans)
-    changes = of_a + of_b
     last, total = np.zeros(int(row.max()) + 1, dtype=np.int64), np.bincount(row, weights=changes).astype(np.int64)
     np.maximum.at(last, row, position)
     order = np.lexsort((position, row, last[row], total[row]))
@@ -186,7 +201,7 @@ def _pieces(
     begins = np.append(True, np.diff(row[order]) != 0)
     for place, item in enumerate(order.tolist()):
         whole = total[row[item]] if begins[place] else changes[item]
-        if piece and held + (whole if whole <= 2 * most else changes[item]) > 2 * most:
+        if piece and held + (whole if whole <= most else changes[item]) > most:
             yield np.array(piece)
             piece, held = [], 0
         piece.append(item)
@@ -194,23 +209,57 @@ def _pieces(
     yield np.array(piece)
 
 
-def _effects(
+def _parts(changes: Int[ndarray, " P"], most: int) -> list[Int[ndarray, " p"]]:
+    """Returns numbers of items that follow each other, of at most so many changes where items allow."""
+    begins, held = [0], 0
+    for number, more in enumerate(changes.tolist()):
+        if held and held + more > most:
+            begins.append(number)
+            held = 0
+        held += more
+    return [np.arange(*part) for part in pairwise([*begins, len(changes)])]
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What one model leaves after its last block, of a text and of all changes at some items.
+
+    Attributes:
+        interventions: of the model.
+        streams: of every change.
+        first: int64 [P + 1], the number of the first change of every item, and of all.
+        kind: int64 [n], of every change.
+    """
+
+    interventions: Interventions
+    streams: EditedStreams
+    first: Int[ndarray, " P1"]
+    kind: Int[ndarray, " n"]
+
+    def effects(self, items: Int[ndarray, " p"]) -> EffectRows:
+        """Returns the effects of the changes at items that follow each other, by number."""
+        first, last = int(self.first[items[0]]), int(self.first[items[-1] + 1])
+        found = self.interventions.predicted(self.streams, torch.arange(first, last))
+        item = np.repeat(np.arange(len(items)), np.diff(self.first)[items])
+        place, kind = torch.from_numpy(item), torch.from_numpy(self.kind[first:last])
+        device = found.change.device
+        return EffectRows(found.change[:, 0], found.kl[:, 0], place.to(device), kind.to(device), len(items))
+
+
+def _read(
     interventions: Interventions,
     plan: _Plan,
     items: Int[ndarray, " P"],
     at: JointPositions,
     read: tuple[Tensor, Int[ndarray, "n_tokens 2"]],
-) -> EffectRows:
+) -> _Read:
+    """Reads the rows of text of some items with all changes of one model there."""
     ids, places = read
     first, end = np.searchsorted(plan.item, items), np.searchsorted(plan.item, items, side="right")
     rows = np.concatenate([np.arange(f, e) for f, e in zip(first.tolist(), end.tolist(), strict=True)])
-    item = np.repeat(np.arange(len(items)), end - first)
-    row, position = places[at.token[items[item]]].T
+    row, position = places[at.token[items.repeat(end - first)]].T
     row, position, direction = (
         torch.from_numpy(np.ascontiguousarray(part)) for part in (row, position, plan.direction[rows])
     )
     edits = Edits(row, position, direction, torch.from_numpy(plan.amount[rows]))
-    found = interventions.effects(ids, edits)
-    place, kind = torch.from_numpy(item), torch.from_numpy(plan.kind[rows])
-    device = found.change.device
-    return EffectRows(found.change[:, 0], found.kl[:, 0], place.to(device), kind.to(device), len(items))
+    return _Read(interventions, interventions.read(ids, edits), np.append(0, np.cumsum(end - first)), plan.kind[rows])

@@ -29,6 +29,9 @@ _LOGITS = 2**25
 """Logits of branches held at once, 128 MB in float32; effects take as much again twice over."""
 _SCORES = {"cpu": 2**22, "cuda": 2**27}
 """Scores of one attention head times heads times rows of text held at once; 16 MB on a CPU, whose caches like it."""
+_ROW_SCORES, _FEWEST_EDITS = 2**25, 64
+"""Scores of the attention in one row of text with all its edits, 128 MB; edits of a row that are read at once all the
+same."""
 _PUSH = 8  # stream of the generator, beside those of `semconv.statistics`
 _SAME, _SAME_HALF = 0.01, 0.25
 """How far the effect of a first change, taken both ways, may differ (norm of the difference over its norm), in float32
@@ -82,6 +85,21 @@ class Effects:
     kl: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class EditedStreams:
+    """What a text and edits of it leave after the last block.
+
+    Attributes:
+        after: [n, 1 + n_next, d_model], of every edit, at its position and those that follow it.
+        before: [m, d_model], of the text, at each of these positions once.
+        base: int64 [n, 1 + n_next], which of `before` each of `after` stands at.
+    """
+
+    after: Tensor
+    before: Tensor
+    base: Tensor
+
+
 class Interventions:
     """Takes the effects of changes along some directions of the stream at one hook of a model.
 
@@ -124,7 +142,7 @@ class Interventions:
         push = drawn.to(self.device) * stream.norm() / drawn.norm()  # as large as what it is added to
         found = self.along(push, n_next=1).effects(ids, edit).change
         expected = naive_change(self.model, self.hook, push, ids, edit, n_next=1)
-        most = _SAME if next(self.model.parameters()).dtype == torch.float32 else _SAME_HALF
+        most = _SAME if self.readout.dtype == torch.float32 else _SAME_HALF
         if not bool((found - expected).norm() <= most * expected.norm() + 1e-5):
             raise InputError(
                 f"a model of type {kind!r} does not read a position by the keys and values of those before it alone, "
@@ -139,12 +157,24 @@ class Interventions:
         return other
 
     def per_pass(self) -> int:
-        """Returns how many edits `effects` should be given at once, so that their logits stay within a bound."""
+        """Returns of how many edits effects should be taken at once, so that their logits stay within a bound."""
         return max(1, _LOGITS // ((1 + self.n_next) * self.readout.vocab_size))
 
-    @torch.inference_mode()
     def effects(self, ids: Tensor, edits: Edits) -> Effects:
-        """Returns the effect of every edit, of all of them at once.
+        """Returns the effect of every edit, of all of them at once (`read`, then `predicted`)."""
+        return self.predicted(self.read(ids, edits))
+
+    def per_row(self, length: int) -> int:
+        """Returns with how many edits a row of text should be read at once, so that the scores stay within a bound.
+
+        Args:
+            length: of the row.
+        """
+        return max(_FEWEST_EDITS, (int((_ROW_SCORES / self._heads) ** 0.5) - length) // (1 + self.n_next))
+
+    @torch.inference_mode()
+    def read(self, ids: Tensor, edits: Edits) -> EditedStreams:
+        """Reads every row of text that is edited once, and returns what it and the edits leave after the last block.
 
         Args:
             ids: integer token ids [B, T], on any device; rows in which nothing is edited are not read.
@@ -166,13 +196,27 @@ class Interventions:
             bases.append(before)
             which.append(base + n_bases)
             n_bases += len(before)
-        change = self._log_probabilities(torch.cat(streams))
-        before, base = self._log_probabilities(torch.cat(bases)), torch.cat(which)
+        after, base = torch.cat(streams), torch.cat(which)
+        back, shape = torch.argsort(order).to(self.device), (len(edits), 1 + self.n_next)
+        return EditedStreams(after.reshape(*shape, -1)[back], torch.cat(bases), base.reshape(shape)[back])
+
+    @torch.inference_mode()
+    def predicted(self, streams: EditedStreams, which: Tensor | None = None) -> Effects:
+        """Returns the effects of edits of which a text was read, all at once.
+
+        Args:
+            streams: as `read` returns them.
+            which: int64 [m], some of the edits, so that their logits stay within a bound (`per_pass`); all by default.
+        """
+        edit = torch.arange(len(streams.after)) if which is None else which
+        after, base = (part[edit.to(self.device)] for part in (streams.after, streams.base))
+        needed, base = torch.unique(base, return_inverse=True)
+        shape = base.shape
+        change = self._log_probabilities(after.flatten(0, 1))
+        before, base = self._log_probabilities(streams.before[needed]), base.flatten()
         change -= before[base]
         kl = -torch.einsum("nv,nv->n", before.exp()[base], change).clamp(max=0)
-        back, steps = torch.argsort(order).to(self.device), 1 + self.n_next
-        shape = len(edits), steps
-        return Effects(torch.arange(len(edits)), change.reshape(*shape, -1)[back], kl.reshape(shape)[back])
+        return Effects(edit, change.reshape(*shape, -1), kl.reshape(shape))
 
     def _rows_at_once(self, length: int) -> int:
         """Returns how many rows of text are read together, so that the scores of their attention stay within a bound.
@@ -180,8 +224,11 @@ class Interventions:
         Args:
             length: positions of the text and rows of branches.
         """
-        heads = int(getattr(text_config(self.model), "num_attention_heads", None) or 1)
-        return max(1, _SCORES.get(self.device.type, _SCORES["cuda"]) // (heads * length**2))
+        return max(1, _SCORES.get(self.device.type, _SCORES["cuda"]) // (self._heads * length**2))
+
+    @property
+    def _heads(self) -> int:
+        return int(getattr(text_config(self.model), "num_attention_heads", None) or 1)
 
     def _streams(self, ids: Tensor, edits: Edits, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the last stream after every change and before it.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from semconv.models.model_activations import has_head, language_model, streams, text_config, transformer_blocks
+from semconv.models.widened import head_dtype, head_product
 from semconv.suite.hooks import hook_name
 from semconv.system.errors import InputError, refusing
 
@@ -77,6 +78,11 @@ class Readout:
         weight: Any = getattr(self.norm, "weight", None)
         return None if weight is None else int(weight.shape[0])
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Numbers that the model computes in."""
+        return head_dtype(self.head)
+
     def logits(self, stream: Tensor) -> Tensor:
         """Returns float32 logits [..., V] of the stream after the last block [..., d_model]."""
         normed = stream if self.norm is None else self.norm(stream)
@@ -95,12 +101,11 @@ class Readout:
         Args:
             directions: float [n, d_model] on the model's device, such as decoder rows.
         """
-        given: Any = self.head.weight
-        x = directions.to(given.dtype)
+        x = directions.to(self.dtype)
         normed = x if self.norm is None else self.norm(x) - self.norm(torch.zeros_like(x[:1]))
         if self.projection is not None:
             normed = self.projection(normed) - self.projection(torch.zeros_like(normed[:1]))
-        return (normed @ given.T).float() * self.scale
+        return head_product(self.head, normed).float() * self.scale
 
 
 def _any(model: nn.Module) -> Any:

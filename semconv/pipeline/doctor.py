@@ -22,6 +22,7 @@ from semconv.planning.stage_times import Machine
 from semconv.suite.config import SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.provenance import processor
+from semconv.text.corpus import versions_found
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,11 @@ def _libraries() -> list[Finding]:
 
 
 def _packages(suite: SuiteConfig) -> list[Finding]:
-    findings: list[Finding] = []
-    for name, version in suite.corpus.packages.items():
-        try:
-            found = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found = "absent"
-        if found != version:
-            findings.append(Finding(f"corpus package {name}", version, found, False))
-    if suite.corpus.packages and not findings:
-        n = len(suite.corpus.packages)
-        findings.append(Finding("corpus packages", f"{n} pinned", f"all {n} at their versions", True))
-    return findings
+    wanted = suite.corpus.packages
+    other = versions_found(wanted)
+    if wanted and not other:
+        return [Finding("corpus packages", f"{len(wanted)} pinned", f"all {len(wanted)} at their versions", True)]
+    return [Finding(f"corpus package {name}", wanted[name], found, False) for name, found in other.items()]
 
 
 def _paths(suite: SuiteConfig) -> list[Finding]:

@@ -20,7 +20,6 @@ from semconv.models.logit_lens import LensTokens, lens_agreement, lens_tokens, w
 from semconv.models.model_activations import stream_width
 from semconv.models.readout import Readout
 from semconv.models.roles import ModelOnText, Roles
-from semconv.models.sources import model_folder
 from semconv.models.whole_models import SharedNetwork, load_whole, size_of
 from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.run import Run
@@ -76,13 +75,11 @@ def with_function_models(run: Run, loaded: Loaded, models: Roles[ModelOnText]) -
 
 def _stored(run: Run, model: ModelConfig, store: StoreIdentity) -> tuple[StoredModel, StoredModel]:
     """Returns a model, and its head without most of its blocks."""
-    folder = model_folder(model)
     identity = sha256_of(json.dumps([store.model_sha256, store.untrained_seed, store.trained_embeddings]))
 
     def part(name: str, n_blocks: int | None) -> StoredModel:
-        n_bytes, vocab_size = size_of(folder, n_blocks)
-        load = partial(load_whole, model, run.device, n_blocks)
-        return StoredModel(f"{name} {identity}", identity, n_bytes, vocab_size, load)
+        size, load = size_of(model, run.device, n_blocks), partial(load_whole, model, run.device, n_blocks)
+        return StoredModel(f"{name} {identity}", identity, size.held, size.vocab_size, load, size.working)
 
     return part("model", None), part("head", 1)
 

@@ -287,7 +287,9 @@ class PairOptions:
     same_bigram: int = 0
     """Exchanges of the null `same_bigram`; 0 leaves it out."""
     functional: bool = False
-    """Whether the features of pairs are ablated in both models, at the layer pairs of matching depth."""
+    """Whether the features of pairs are ablated in both models."""
+    functional_layers: Literal["diagonal", "all"] = "diagonal"
+    """As `layers` in `FunctionConfig`."""
 
 
 MOST_STREAMED = 40_000
@@ -316,6 +318,8 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
     o = options
     if o.tokenizer_b is not None and o.align is None:
         raise InputError("--tokenizer-b names the tokenizer of B for --align, which was not given")
+    if o.functional_layers != "diagonal" and not o.functional:
+        raise InputError("--functional-layers names layer pairs for --functional, which was not given")
     brought = AlignConfig(str(o.tokenizer_b or tokenizer_of(b)), how=o.align) if o.align is not None else None
     if o.tokenizer is not None or brought is not None:
         shared = o.tokenizer or tokenizer_of(a)
@@ -358,5 +362,5 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
         ),
         align=brought,
         streams=StreamsConfig(min(MOST_STREAMED, max(1, o.tokens // 4))),
-        function=FunctionConfig() if o.functional else None,
+        function=FunctionConfig(o.functional_layers) if o.functional else None,
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from semconv.planning.contexts_read import ablation_reading
 from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
@@ -202,8 +203,9 @@ class CostModel:
         return self._part(task)
 
     def read(self, side: PlannedSide) -> float:
-        """Returns what reading a side from disk takes."""
-        return side.held * self.rates.read
+        """Returns what reading a side from disk takes, once where it is mapped."""
+        mapped = side.mapped if isinstance(side, PlannedModel) else 0
+        return (side.held + mapped) * self.rates.read
 
     def prepare(self, stream: PlannedSide) -> float:
         """Returns what reading a sampled stream takes, and what depends on it alone: directions and ranks, twice."""
@@ -274,8 +276,12 @@ class CostModel:
             return self._lens(task)
         if task.kind == "effects":
             models = [one for one in task.sides if isinstance(one, PlannedModel)]
-            matched = self._match(task.sides[0], task.sides[-1], 0.5)
-            return matched + sum(self._effects(models[min(i, len(models) - 1)], n, task.amount) for i, n in _CHANGES)
+            a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
+            density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
+            at = task.amount, self._positions
+            read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
+            of_models = [self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in _CHANGES]
+            return self._match(a, b, 0.5) + sum(of_models)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -320,23 +326,26 @@ class CostModel:
         products = sum(4 * self.n_pairs * size * width for size, width in logits)
         return products / self._flops + sum(4 * self.n_pairs * size * _TOP for size, _ in logits)
 
-    def _effects(self, model: PlannedModel, n_changes: int, n_pairs: int) -> float:
-        """Returns what ablating features of one model takes: its text is read once, and every change a position more.
+    @property
+    def _positions(self) -> int:
+        """Positions at which the features of a pair are ablated."""
+        return 0 if self.suite.function is None else self.suite.function.positions
+
+    def _effects(self, model: PlannedModel, n_changes: int, at: tuple[int, int], n_contexts: float) -> float:
+        """Returns what ablating features of one model takes: contexts are read once, a change is a position more.
 
         Args:
             model: which.
             n_changes: at every position of a pair.
-            n_pairs: how many.
+            at: pairs, and positions of each.
+            n_contexts: whole ones that hold as many positions as are read.
         """
-        assert self.suite.function is not None
-        corpus, at = self.suite.corpus, n_pairs * self.suite.function.positions
-        rows = min(at, -(-corpus.max_tokens // (2 * max(1, corpus.context - 1))))
+        changes = at[0] * at[1] * n_changes
         line = self.rates.blocks.get(model.place, Line(0.0, 0.0))
         of_cpu = self.rates.device == "cpu"
-        read = (rows * corpus.context + at * n_changes) * model.n_blocks * line.per_token
-        logits = at * n_changes * model.vocab_size
+        read = (n_contexts * self.suite.corpus.context + changes) * model.n_blocks * line.per_token
         each = 2 * model.sae.width / self._flops + (_OF_EFFECT if of_cpu else _OF_EFFECT_GPU)
-        return read * (self.rates.threads if of_cpu else 1) + logits * each
+        return read * (self.rates.threads if of_cpu else 1) + changes * model.vocab_size * each
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -76,6 +76,7 @@ class Memory:
         held: activations and decoder rows that are held at once, and what tasks make of them.
         smallest_held: what the task that reads most reads: the two largest SAEs, or what is made of each of them.
         of_tokens: of `least`, what grows with the text.
+        mapped: weights of whole models that a task reads, in files that are mapped: they need no memory of their own.
     """
 
     encode: int
@@ -87,6 +88,7 @@ class Memory:
     held: int
     smallest_held: int
     of_tokens: int
+    mapped: int = 0
 
     @property
     def peak(self) -> int:
@@ -140,11 +142,13 @@ class Planner:
         suite: what is run.
         shapes: of its models and SAEs.
         n_pairs: feature pairs of a layer pair; 0 for a quarter of the smaller dictionary.
+        on_cpu: whether the CPU does the work; `plan` follows its device.
     """
 
     suite: SuiteConfig
     shapes: Shapes
     n_pairs: int = 0
+    on_cpu: bool = True
 
     @cached_property
     def work(self) -> Work:
@@ -159,7 +163,7 @@ class Planner:
     @cached_property
     def tasks(self) -> list[PlannedTask]:
         """The tasks of its study."""
-        return tasks_of(self.suite, self.sides, self.shapes, self.pairs)
+        return tasks_of(self.suite, self.sides, self.shapes, self.pairs, self.on_cpu)
 
     @cached_property
     def pairs(self) -> int:
@@ -194,6 +198,8 @@ class Planner:
         Raises:
             InputError: the rates lack a model of the suite, an SAE or a measure.
         """
+        if self.on_cpu != (device.type == "cpu"):
+            return replace(self, on_cpu=not self.on_cpu).plan(machine, device, rates, memory, spread)
         found = self._memory(machine, device, memory)
         assumed = (*self.shapes.assumed, *self._assumed())
         stages = self._stages(machine, found, rates, spread)
@@ -267,6 +273,7 @@ class Planner:
             held,
             largest,
             int(6 * (2 * times + 4) * max(side.entries for side in stores)),  # of two sides, packed, and copied
+            max((_mapped_by(task) for task in self.tasks), default=0),
         )
 
     def _encoding(self, group: list[ModelOnText], device: torch.device, free: int) -> int:
@@ -293,6 +300,12 @@ class Planner:
 def _held_by(task: PlannedTask) -> int:
     """Returns the bytes of what a task reads."""
     return sum(task.needs.values())
+
+
+def _mapped_by(task: PlannedTask) -> int:
+    """Returns the bytes of weights in files that a task maps into memory."""
+    models = {side.key: side.mapped for side in task.sides if isinstance(side, PlannedModel)}
+    return sum(models.values())
 
 
 _NO_RATES: Any = None  # memory follows from sizes alone

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Literal
 
 import torch
 
 from semconv.models.roles import ModelOnText, Roles, suite_models
+from semconv.models.widened import widening_bytes
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
@@ -88,10 +90,11 @@ class PlannedRows(PlannedSide):
 
 @dataclass(frozen=True)
 class PlannedModel(PlannedSide):
-    """A model in float32, or its head, as a side without activations or features.
+    """A whole model, or its head, as a side without activations or features (`semconv.models.whole_models`).
 
     Attributes:
-        n_bytes: of its weights.
+        n_bytes: of its weights that take memory of their own, in float32.
+        mapped: of its weights that are mapped from their files, as they are stored.
         vocab_size: logits of its head.
         beside: bytes that a task holds beside it, at most.
         n_blocks: how many it has.
@@ -99,6 +102,7 @@ class PlannedModel(PlannedSide):
     """
 
     n_bytes: int = 0
+    mapped: int = 0
     vocab_size: int = 0
     beside: int = 0
     n_blocks: int = 1
@@ -193,28 +197,38 @@ def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[Plann
     return a, b
 
 
-def planned_heads(suite: SuiteConfig, shapes: Shapes, n_pairs: int) -> tuple[PlannedModel, ...]:
-    """Returns the heads of A and B, each with one block, as the tasks on the logit lens hold them; none without such.
+def _planned_model(
+    model: ModelConfig, shapes: Shapes, n_blocks: int | None, on_cpu: bool, working: Callable[[int], int]
+) -> PlannedModel:
+    """Returns a model as the tasks on function hold it, or what is left of it with so many blocks.
 
     Args:
-        suite: whose.
-        shapes: of its models.
-        n_pairs: feature pairs of a layer pair.
+        model: which.
+        shapes: of the models of the suite.
+        n_blocks: how many of its blocks; None for all.
+        on_cpu: whether the CPU holds it, where weights are mapped from files as they are stored.
+        working: bytes that a task holds beside it, at most, by the size of its vocabulary.
     """
+    shape = shapes.of(model)
+    vocab_size = int(shape.config.get_text_config().vocab_size)
+    numbers = shape.parameters - (shape.n_blocks - (n_blocks or shape.n_blocks)) * shape.of_block
+    stored = shape.stored if on_cpu and model.untrained_seed is None else 0
+    return PlannedModel(
+        f"{'model' if n_blocks is None else 'head'} {model.label}",
+        SaeShape(0, shape.width, 0.0, 0, 0),
+        0,
+        n_bytes=0 if stored else 4 * numbers,
+        mapped=stored * numbers,
+        vocab_size=vocab_size,
+        beside=working(vocab_size) + (widening_bytes(shape.of_block) if stored == 2 else 0),
+        n_blocks=shape.n_blocks,
+        place=f"{model.path}@{model.revision}",
+    )
 
-    def head(model: ModelConfig) -> PlannedModel:
-        shape = shapes.of(model)
-        vocab_size = int(shape.config.get_text_config().vocab_size)
-        n_bytes = 4 * (shape.parameters - (shape.n_blocks - 1) * shape.of_block)
-        none = SaeShape(0, shape.width, 0.0, 0, 0)
-        return PlannedModel(
-            f"head {model.label}", none, 0, n_bytes, vocab_size, lens_working_bytes(n_pairs, vocab_size)
-        )
 
-    return tuple(map(head, suite.models.values())) if suite.function is not None else ()
-
-
-def planned_tasks(suite: SuiteConfig, sides: PlannedSides, shapes: Shapes, n_pairs: int) -> list[PlannedTask]:
+def planned_tasks(
+    suite: SuiteConfig, sides: PlannedSides, shapes: Shapes, n_pairs: int, on_cpu: bool = True
+) -> list[PlannedTask]:
     """Returns the tasks of a study in the order of its stages, as `semconv.study.observe.stages` lists them.
 
     Every layer pair and control is taken to have enough feature pairs; one that has fewer leaves out what follows.
@@ -224,14 +238,20 @@ def planned_tasks(suite: SuiteConfig, sides: PlannedSides, shapes: Shapes, n_pai
         sides: its SAEs.
         shapes: of its models.
         n_pairs: feature pairs of a layer pair.
+        on_cpu: whether the CPU does the work.
     """
     grid = {
         pair_key(a.label, b.label): (of_a, of_b)
         for a, of_a in zip(suite.model_a.saes, sides.of.a, strict=True)
         for b, of_b in zip(suite.model_b.saes, sides.of.b, strict=True)
     }
-    heads = planned_heads(suite, shapes, n_pairs)
-    return [*_layer_pairs(suite, sides, grid), *_parts(suite, sides, grid, heads, shapes)]
+
+    def of_model(model: ModelConfig, n_blocks: int | None, working: Callable[[int], int]) -> PlannedModel:
+        return _planned_model(model, shapes, n_blocks, on_cpu, working)
+
+    heads = [of_model(model, 1, partial(lens_working_bytes, n_pairs)) for model in suite.models.values()]
+    parts = _parts(suite, sides, grid), _function(suite, sides, grid, heads, of_model), _published(suite, sides, grid)
+    return [*_layer_pairs(suite, sides, grid), *(task for part in parts for task in part)]
 
 
 _Grid = dict[str, tuple[PlannedSide, PlannedSide]]
@@ -305,10 +325,8 @@ def _named(suite: SuiteConfig, sides: PlannedSides) -> dict[str, PlannedSide]:
     return dict(zip(of.sides_of(suite), [*sides.of.a, *sides.of.b], strict=True))
 
 
-def _parts(
-    suite: SuiteConfig, sides: PlannedSides, grid: _Grid, heads: tuple[PlannedModel, ...], shapes: Shapes
-) -> Iterator[PlannedTask]:
-    """Gives the tasks on categories, spans, streams, function and the steps of the published protocol."""
+def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
+    """Gives the tasks on categories, spans and streams."""
     if suite.subspaces is not None:
         for key, pair in grid.items():
             yield PlannedTask("subspaces", of.categories_task(key), "categories", pair)
@@ -329,11 +347,10 @@ def _parts(
             yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*stitched, *pair))
             yield PlannedTask("decoders", of.partial_task(key), "partial", pair)
             yield PlannedTask("decoders", of.best_r_task(key), "best_r", pair)
-    if suite.function is not None:
-        for key, pair in grid.items():
-            a, b = (PlannedRows(*vars(side).values()) for side in pair)
-            yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
-        yield from _effects(suite, sides, grid, shapes)
+
+
+def _published(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
+    """Gives the tasks on the steps of the published protocol."""
     if suite.published is not None and sides.of.shifted is not None and sides.of.everywhere is not None:
         shifted = sides.of.shifted[0][0], sides.of.shifted[1][0]
         everywhere = sides.of.everywhere[0][0], sides.of.everywhere[1][0]
@@ -347,31 +364,26 @@ def _parts(
             yield PlannedTask("published", of.step_task(name), "step", pair)
 
 
-def _effects(suite: SuiteConfig, sides: PlannedSides, grid: _Grid, shapes: Shapes) -> Iterator[PlannedTask]:
-    """Gives the tasks that ablate features."""
-    assert suite.function is not None
+def _function(
+    suite: SuiteConfig,
+    sides: PlannedSides,
+    grid: _Grid,
+    heads: list[PlannedModel],
+    of_model: Callable[[ModelConfig, int | None, Callable[[int], int]], PlannedModel],
+) -> Iterator[PlannedTask]:
+    """Gives the tasks on what features do: the logit lens, and those that ablate features."""
+    if suite.function is None:
+        return
+    for key, pair in grid.items():
+        a, b = (PlannedRows(*vars(side).values()) for side in pair)
+        yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
     config, controls = suite.function, {one.name: (one.model_a, one.model_b) for one in suite.controls}
-
-    def whole(model: ModelConfig, n_pairs: int) -> PlannedModel:
-        shape = shapes.of(model)
-        vocab_size = int(shape.config.get_text_config().vocab_size)
-        return PlannedModel(
-            f"model {model.label}",
-            SaeShape(0, shape.width, 0.0, 0, 0),
-            0,
-            4 * shape.parameters,
-            vocab_size,
-            function_working_bytes(n_pairs, vocab_size),
-            shape.n_blocks,
-            f"{model.path}@{model.revision}",
-        )
-
     for key in of.function_pairs(suite):
-        a, b = grid[key]
-        models = whole(suite.model_a, config.pairs), whole(suite.model_b, config.pairs)
+        (a, b), working = grid[key], partial(function_working_bytes, config.pairs)
+        models = (of_model(model, None, working) for model in (suite.model_a, suite.model_b))
         yield PlannedTask("function", of.function_task(key), "effects", (a, *models, b), config.pairs)
     for name in of.function_controls(suite):
-        (a, b), (one, other) = sides.of.controls[name], controls[name]
-        models, n = (whole(one, config.control_pairs), whole(other, config.control_pairs)), config.control_pairs
+        (a, b), working = sides.of.controls[name], partial(function_working_bytes, config.control_pairs)
+        models = (of_model(model, None, working) for model in controls[name])
         task = of.function_task(of.control_tag(name))
-        yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), n, False)
+        yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), config.control_pairs, False)

@@ -76,6 +76,11 @@ def advice(plan: Plan) -> list[str]:
             f"encoding takes about {memory.encode / GIB:.1f} GiB, {free / GIB:.1f} GiB are free: weights are mapped "
             "from their files where they can be, which is slower; a smaller encode.batch takes less"
         )
+    if memory.mapped > free - memory.study:
+        found.append(
+            f"tasks run models of {memory.mapped / GIB:.1f} GiB as stored, mapped from their files: where that is more "
+            "than is free beside the study, every pass reads the disk again, which is not planned"
+        )
     return found
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from semconv.models.hub_errors import hub_errors
-from semconv.models.model_files import read_config
+from semconv.models.model_files import read_config, weights_file
+from semconv.models.model_parts import can_be_cut
 from semconv.models.roles import models_of
 from semconv.models.sources import on_hub
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig, resolve
@@ -96,6 +97,7 @@ class ModelShape:
         n_bytes: of its files.
         to_download: of these, bytes that are on the hub only.
         assumed: whether the whole config is assumed.
+        gguf: whether it is a GGUF file, or a folder with one.
     """
 
     name: str
@@ -107,6 +109,17 @@ class ModelShape:
     n_bytes: int
     to_download: int
     assumed: bool
+    gguf: bool = False
+
+    @property
+    def stored(self) -> int:
+        """Bytes of each of its numbers in files that are mapped into memory as they are; 0 where none are.
+
+        Told by the size of the files, which hold little else.
+        """
+        if self.gguf or not can_be_cut(self.config):
+            return 0
+        return next((n for n in (4, 2) if n <= self.n_bytes / self.parameters < 1.2 * n), 0)
 
 
 @dataclass(frozen=True)
@@ -225,7 +238,8 @@ def _model_shape(model: ModelConfig, ask: bool, assumed: list[str]) -> ModelShap
         path = resolve(model.path)
         config = read_config(path)
         files = [path] if path.is_file() else [*path.glob("*.safetensors"), *path.glob("*.gguf")]
-        return _shape(model.name, config, sum(file.stat().st_size for file in files), 0)
+        shape = _shape(model.name, config, sum(file.stat().st_size for file in files), 0)
+        return replace(shape, gguf=weights_file(path) is not None)
     name = model.path.removeprefix("hub:")
     cached, sizes = _cached(name, "config.json", model.revision), dict[str, int]()
     config = read_config(cached.parent) if cached else None

@@ -14,7 +14,7 @@ from semconv.report.explorer import Explorer, ShownExplorer, read_explorer
 from semconv.report.first_pairs import FirstPairs
 from semconv.report.function_section import wanted_pairs
 from semconv.report.histograms import Draws, read_draws
-from semconv.report.page_data import GridData, grid_data
+from semconv.report.page_data import grid_json
 from semconv.report.page_json import embedded
 from semconv.report.page_parts import inline, shown_answer, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
@@ -33,13 +33,12 @@ _EXCERPT = 20  # pairs that print and pages without a script show
 
 
 class PageData(TypedDict):
-    """What the script works on: names of the models, the measure and the null shown first, the grid, the pairs, and
+    """What the script works on beside grid and explorer: names of the models, the measure and the null shown first, and
     how many places of the text (tokens, or spans) were compared."""
 
     names: dict[str, str]
     measure: str
     null: str | None
-    grid: GridData
     places: int
 
 
@@ -117,7 +116,6 @@ def page(
         "names": names,
         "measure": measure,
         "null": null,
-        "grid": grid_data(results, draws),
         "places": results.corpus.n_spans or results.corpus.n_tokens,
     }
     return (
@@ -128,7 +126,7 @@ def page(
             names=names,
             **_style_and_scripts(beside=bool(shown and shown.beside)),
             **_of_explorer(shown),
-            data=f'{embedded(data)[:-1]},"explorer":{shown.json if shown else "null"}}}',
+            data=f'{embedded(data)[:-1]},"grid":{grid_json(results, draws)},"explorer":{shown.json if shown else "null"}}}',
             answer=shown_answer(results, pairs),
             verdict=shown_verdict(results),
             titles=TITLES,

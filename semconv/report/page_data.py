@@ -9,6 +9,7 @@ import math
 from typing import NotRequired, TypedDict
 
 from semconv.report.histograms import Draws, Histogram, binned
+from semconv.report.page_json import embedded
 from semconv.report.result_values import null_names, title_of, value_of
 from semconv.report.scales import Ends, ends_within, short
 from semconv.report.texts import draws_note, p_bound
@@ -212,17 +213,25 @@ def _best(results: Results, measure: str) -> BestData | None:
 
 def grid_data(results: Results, draws: Draws) -> GridData:
     """Returns the layer grid for the script: SAEs, feature pairs, every measure's scores, nulls and histograms."""
-    measures: dict[str, MeasureData] = {
-        name: {
-            "title": title_of(name),
-            "limits": limits(results, name),
-            "best": _best(results, name),
-            "cells": [_measured(results, key, name, draws) for key in results.grid],
-        }
-        for name in results.summary
-    }
     return {
         "nulls": null_names(results),
         "cells": [_cell(results, pair) for pair in results.grid.values()],
-        "measures": measures,
+        "measures": {name: _measure(results, draws, name) for name in results.summary},
+    }
+
+
+def grid_json(results: Results, draws: Draws) -> str:
+    """Returns `grid_data` as JSON for a script, a measure after the other: of a large grid all at once are large."""
+    names = embedded(null_names(results))
+    cells = embedded([_cell(results, pair) for pair in results.grid.values()])
+    every = ",".join(f"{embedded(name)}:{embedded(_measure(results, draws, name))}" for name in results.summary)
+    return f'{{"nulls":{names},"cells":{cells},"measures":{{{every}}}}}'
+
+
+def _measure(results: Results, draws: Draws, name: str) -> MeasureData:
+    return {
+        "title": title_of(name),
+        "limits": limits(results, name),
+        "best": _best(results, name),
+        "cells": [_measured(results, key, name, draws) for key in results.grid],
     }

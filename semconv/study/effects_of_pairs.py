@@ -98,6 +98,7 @@ class AblatedPairs:
             matched.features,
             self.settings.documents(a.n_tokens),
             second.numpy(),
+            contexts=self.given.blocks.mask.nonzero()[:, 0].numpy(),
             n_uniform=self.n_positions,
             fewest=self.n_positions,
             seed=self.settings.null.seed,

@@ -23,10 +23,10 @@ class StoredModel:
     Attributes:
         key: names it; models of the same weights share it.
         identity: SHA-256 of what it depends on.
-        n_bytes: how much memory it takes once it is read.
+        n_bytes: how much memory of its own it takes once it is read; none for what is mapped from files.
         vocab_size: logits of its head.
         load: reads it.
-        working: how much a task holds beside it, at most.
+        working: how much whoever runs it holds beside it, at most.
     """
 
     key: str
@@ -41,8 +41,8 @@ class StoredModel:
         return self.load()
 
     def beside(self, working: int) -> StoredModel:
-        """Returns the same, with what a task holds beside it."""
-        return replace(self, working=working)
+        """Returns the same, with what a task holds beside that, too."""
+        return replace(self, working=self.working + working)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import active_children
@@ -88,14 +88,30 @@ def _docstrings_of_source(source: bytes) -> Iterator[str]:
         stack.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, (ast.stmt, ast.ExceptHandler)))
 
 
-def _docstrings_of_package(name: str, version: str) -> list[str]:
+def versions_found(packages: Mapping[str, str]) -> dict[str, str]:
+    """Returns the version that is installed of every distribution of another than the one named; 'absent' for none."""
+    found = dict[str, str]()
+    for name, version in packages.items():
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = "absent"
+        if installed != version:
+            found[name] = installed
+    return found
+
+
+def check_packages(packages: Mapping[str, str]) -> None:
+    """Raises InputError, with a command that mends it, unless every distribution is installed in the version named."""
+    if found := versions_found(packages):
+        other = ", ".join(f"{name}=={packages[name]} (found: {installed})" for name, installed in found.items())
+        wanted = " ".join(f"{name}=={packages[name]}" for name in found)
+        raise InputError(f"the corpus needs {other}; `pip install {wanted}` brings them")
+
+
+def _docstrings_of_package(name: str) -> list[str]:
     """Returns the English docstrings of at least `MIN_CHARACTERS` of one installed distribution."""
-    try:
-        distribution = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        raise InputError(f"the corpus needs package {name}=={version}, which is not installed") from None
-    if distribution.version != version:
-        raise InputError(f"the corpus needs {name}=={version}, found {name}=={distribution.version}")
+    distribution = importlib.metadata.distribution(name)
     found: list[str] = []
     for entry in distribution.files or []:
         if entry.suffix == ".py" and "/" in str(entry) and not str(entry).startswith(".."):
@@ -113,7 +129,7 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Document]:
+def docstring_documents(packages: Mapping[str, str], workers: int = 2) -> list[Document]:
     """Collects the docstrings of pinned packages as a deduplicated list, ordered by content hash.
 
     Args:
@@ -125,11 +141,12 @@ def docstring_documents(packages: dict[str, str], workers: int = 2) -> list[Docu
         (the one with the lower hash is kept), so the list is the same on every machine.
 
     Raises:
-        InputError: a package is missing or has another version.
+        InputError: packages are missing or have another version.
     """
+    check_packages(packages)
     with ProcessPoolExecutor(workers, initializer=_die_with, initargs=(os.getpid(),)) as pool:
         try:
-            texts = [text for found in pool.map(_docstrings_of_package, packages, packages.values()) for text in found]
+            texts = [text for found in pool.map(_docstrings_of_package, packages) for text in found]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in active_children():  # a package takes seconds, and and its result is no longer needed

@@ -590,8 +590,8 @@ def test_a_core_that_is_not_built_is_one_sentence(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_a_long_call_within_a_second():
-    # 3e10 updates take two threads about ten seconds; the signal comes after one.
+def test_ctrl_c_stops_a_long_call_soon():
+    # 3e10 updates in all; processor seconds are compared, which other work on the machine does not change much.
     script = """
 import signal, threading, time, torch
 from semconv import SparseActivations, best_matches
@@ -599,19 +599,25 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of 
 torch.set_num_threads(2)
 g = torch.Generator().manual_seed(0)
 a = SparseActivations.from_dense(torch.rand(12_000, 1600, generator=g))
+few = a.rows(0, 1_200)
+start = time.process_time()
+best_matches(few, few)
+tenth = time.process_time() - start
 began = []
 def interrupt():
-    time.sleep(1.0)
-    began.append(time.monotonic())
+    start = time.process_time()
+    while time.process_time() < start + tenth / 2:
+        time.sleep(0.005)
+    began.append(time.process_time())
     signal.raise_signal(signal.SIGINT)
 threading.Thread(target=interrupt, daemon=True).start()
 try:
     best_matches(a, a)
 except KeyboardInterrupt:
-    print(time.monotonic() - began[0])
+    print((time.process_time() - began[0]) / tenth)
 best_matches(SparseActivations.from_dense(torch.rand(50, 8)), SparseActivations.from_dense(torch.rand(50, 8)))
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240)
     assert out.returncode == 0, out.stderr
     assert out.stdout, "the call ended without the interrupt"
-    assert float(out.stdout) < 1.0
+    assert float(out.stdout) < 1.0, "it went on for longer than a tenth of the work takes"

@@ -8,6 +8,7 @@ import torch
 
 from semconv import InputError, SparseActivations
 from semconv.matching.joint_positions import JointPositions, activations_at, at_same_token, joint_positions, others_at
+from semconv.statistics.permutation import generator
 
 N, F = 600, 5
 DOCUMENTS = np.repeat(np.arange(60), 10)
@@ -58,6 +59,65 @@ def test_a_draw_depends_on_seed_and_features_alone_and_reaches_every_position():
     seen = np.concatenate([draw.token[draw.pair == 0] for draw in draws])
     both = np.flatnonzero(((A[:, 0] > 0) & (B[:, 1] > 0)).numpy())
     assert set(seen.tolist()) == set(both[np.isin(both, HELD_OUT)].tolist())
+
+
+CONTEXTS = (np.arange(N) + 7) // 25
+"""Rows of text: a document stands in one or two of them, and one of them holds three documents or so."""
+
+
+def in_order_of_contexts(number: int, n: int, seed: int) -> list[int]:
+    """The draw of a pair again, by loops: context after context, position after position, a document once."""
+    turn = generator(seed, 0, 14).permutation(CONTEXTS.max() + 1)
+    both = [t for t in HELD_OUT if A[t, PAIRS[0][number]] > 0 and B[t, PAIRS[1][number]] > 0]
+    own = [both[i] for i in generator(seed, PAIRS[0][number] * F + PAIRS[1][number], 9).permutation(len(both))]
+    taken, seen = list[int](), set[int]()
+    for place in range(len(turn)):
+        for token in own:
+            if turn[CONTEXTS[token]] == place and DOCUMENTS[token] not in seen:
+                seen.add(DOCUMENTS[token])
+                taken.append(token)
+    return sorted(taken[:n])
+
+
+def test_a_draw_goes_through_contexts_in_one_order_for_all_pairs_and_a_longer_one_holds_a_shorter():
+    shorter: dict[tuple[int, int], set[int]] = {}
+    for n in (16, 20, 25):
+        for seed in (0, 5):
+            found = joint_positions(SIDES, PAIRS, DOCUMENTS, HELD_OUT, contexts=CONTEXTS, n_uniform=n, seed=seed)
+            again = joint_positions(SIDES, PAIRS, DOCUMENTS, HELD_OUT, contexts=CONTEXTS, n_uniform=n, seed=seed)
+            assert found.token.tolist() == again.token.tolist()
+            for number in (0, 1):
+                tokens = found.token[found.pair == number].tolist()
+                assert tokens == in_order_of_contexts(number, n, seed)
+                assert shorter.get((number, seed), set()) <= set(tokens)
+                shorter[number, seed] = set(tokens)
+
+
+def test_every_context_in_which_both_fire_is_as_likely_to_come_first():
+    n_seeds = 600
+    first = [
+        int(joint_positions(SIDES, PAIRS, DOCUMENTS, HELD_OUT, contexts=CONTEXTS, n_uniform=1, seed=seed).token[0])
+        for seed in range(n_seeds)
+    ]
+    both = [t for t in HELD_OUT if A[t, PAIRS[0][0]] > 0 and B[t, PAIRS[1][0]] > 0]
+    counts = np.bincount(CONTEXTS[first])
+    there = np.unique(CONTEXTS[both])
+    assert np.flatnonzero(counts).tolist() == there.tolist()
+    expected = n_seeds / len(there)  # 25 in each of 24 contexts: five standard deviations are 25
+    assert np.abs(counts[there] - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_pairs_that_fire_often_share_contexts():
+    rng = np.random.default_rng(0)
+    n_contexts, length, n_pairs = 200, 20, 40
+    often = rng.uniform(0.02, 0.2, n_pairs)
+    fires = torch.from_numpy((rng.random((n_contexts * length, n_pairs)) < often).astype(np.float32))
+    acts, documents = SparseActivations.from_dense(fires), np.repeat(np.arange(n_contexts), length)
+    every, held_out = np.arange(n_pairs), np.arange(len(documents))
+    at = joint_positions((acts, acts), (every, every), documents, held_out, contexts=documents)
+    own = [rng.permutation(np.unique(documents[fires[:, i].numpy() > 0]))[:16] for i in every]  # as pairs drew before
+    assert len(at) == 16 * n_pairs
+    assert len(np.unique(documents[at.token])) < 0.5 * len(np.unique(np.concatenate(own)))
 
 
 def test_activations_and_others_are_those_of_the_sides():

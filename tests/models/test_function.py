@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from semconv import InputError, SparseActivations, TokenBlocks
 from semconv.matching.joint_positions import JointPositions, joint_positions, others_at
-from semconv.models import function
+from semconv.models import function, interventions
 from semconv.models.function import FunctionSide, functional_effects
 from semconv.models.interventions import Edits, Interventions, naive_change
 from semconv.statistics.function_scores import layer_function, pair_function
@@ -103,6 +104,50 @@ def test_sums_are_those_of_full_forward_passes(
         assert float(sums.r_others[m]) == pytest.approx(others, abs=1e-4)
     assert bool(sums.r[:, 3].isfinite().all())  # random directions
     assert int((sums.negatives[at.pair == 0] == N_OTHERS + 2).sum()) == 4
+
+
+def test_a_context_is_read_once_by_each_model_whatever_the_logits_held_at_once(
+    sides: tuple[FunctionSide, FunctionSide], at: JointPositions, monkeypatch: pytest.MonkeyPatch
+):
+    whole = functional_effects(sides, PAIRS, at, SHARED, ALTERNATES, n_others=N_OTHERS)
+    read, told = list[int](), list[int]()
+    branched = interventions.branched_streams
+
+    def counted(model: Any, hook: str, ids: Tensor, *given: Any) -> Tensor:
+        read.append(len(ids))
+        return branched(model, hook, ids, *given)
+
+    monkeypatch.setattr(interventions, "branched_streams", counted)
+    monkeypatch.setattr(interventions, "_LOGITS", 48 * 10)  # of ten changes
+    few = functional_effects(
+        sides, PAIRS, at, SHARED, ALTERNATES, n_others=N_OTHERS, progress=lambda done, _: told.append(done)
+    )
+    rows = MASK.nonzero()[torch.from_numpy(at.token), 0]
+    assert sum(read) == 2 * len(rows.unique())
+    assert len(told) > 4
+    torch.testing.assert_close(few.r, whole.r, rtol=0, atol=1e-4, equal_nan=True)
+    torch.testing.assert_close(few.effect_b, whole.effect_b, rtol=0, atol=1e-4)
+
+
+def test_pieces_hold_whole_rows_of_text_where_they_have_room():
+    rng = np.random.default_rng(0)
+    n_rows, length, n = 30, 10, 200
+    places = np.stack(np.divmod(np.arange(n_rows * length), length), axis=1)
+    token = rng.integers(0, n_rows * length, n)
+    at = JointPositions(np.arange(n), token, np.zeros(n, dtype=bool), np.ones(n), ("",) * n)
+    changes = rng.integers(1, 9, n)
+    row = token // length
+    most = int(np.bincount(row, weights=changes).max())
+    pieces = list(function._pieces(at, places, changes, most))
+    assert sorted(np.concatenate(pieces).tolist()) == list(range(n))
+    assert sum(len(np.unique(row[piece])) for piece in pieces) == len(np.unique(row))
+    assert max(changes[piece].sum() for piece in pieces) <= most
+    for few in (most // 3, 8, 1):
+        pieces = list(function._pieces(at, places, changes, few))
+        assert sorted(np.concatenate(pieces).tolist()) == list(range(n))
+        assert all(changes[piece].sum() <= few or len(piece) == 1 for piece in pieces)
+        assert np.concatenate(function._parts(changes, few)).tolist() == list(range(n))
+        assert all(changes[p].sum() <= few or len(p) == 1 for p in function._parts(changes, few))
 
 
 def test_neither_pieces_nor_other_pairs_change_what_is_found(

@@ -109,6 +109,15 @@ def test_pieces_give_every_edit_once_and_kl_is_that_of_the_definition(loaded, mo
     assert float(whole.kl[1, 0]) == pytest.approx(float((before * (before / after).log()).sum()), abs=1e-5)
 
 
+def test_a_longer_row_is_read_with_fewer_edits_so_that_its_scores_stay_within_a_bound(loaded):
+    taken = Interventions(loaded("llama"), HOOKS[0], directions(loaded("llama")))  # four heads
+    for length in (256, 1024, 2000):
+        n = taken.per_row(length)
+        assert 4 * (length + n) ** 2 <= 2**25 < 4 * (length + n + 1) ** 2
+    assert taken.per_row(100_000) == 64
+    assert taken.along(taken.directions, n_next=1).per_row(1024) == taken.per_row(1024) // 2
+
+
 def test_no_change_has_no_effect(loaded):
     one = Edits(torch.tensor([0]), torch.tensor([4]), torch.tensor([1]), torch.tensor([0.0]))
     found = Interventions(loaded("gemma2"), HOOKS[0], directions(loaded("gemma2"))).effects(IDS, one)

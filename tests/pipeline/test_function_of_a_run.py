@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_every_pair_has_the_tokens_that_its_decoder_rows_promote_and_suppress(ru
 
 
 def test_copies_of_a_network_share_weights_and_no_hooks(run: Run):
-    from semconv.models.whole_models import load_whole, size_of
+    from semconv.models.whole_models import Size, load_whole, size_of
 
     shared = load_whole(run.suite.model_a, torch.device("cpu"))
     one, other = shared.copy(), shared.copy()
@@ -84,10 +85,12 @@ def test_copies_of_a_network_share_weights_and_no_hooks(run: Run):
     assert torch.equal(*logits)
     weights = [dict(network.named_parameters()) for network in (one, other)]
     assert all(weights[0][name] is weights[1][name] for name in weights[0])
-    n_bytes, vocab_size = size_of(Path(run.suite.model_a.path))
+    cpu = torch.device("cpu")
+    assert size_of(run.suite.model_a, cpu) == Size(0, 0, 400)  # stored in float32 and mapped
+    of_twin, of_head = (size_of(replace(run.suite.model_a, untrained_seed=0), cpu, n) for n in (None, 1))
     held = {id(tensor): tensor for tensor in (*one.parameters(), *one.buffers())}
-    assert size_of(Path(run.suite.model_a.path), 1)[0] < n_bytes  # without its second block
-    assert (n_bytes, vocab_size) == (4 * sum(tensor.numel() for tensor in held.values()), 400)
+    assert of_head.held < of_twin.held  # without its second block
+    assert of_twin == Size(4 * sum(tensor.numel() for tensor in held.values()), 0, 400)
 
 
 def effect(run: Run, model: ModelConfig, label: str, feature: int, place: tuple[int, int], ids: torch.Tensor) -> Any:
@@ -129,7 +132,8 @@ def test_partners_agree_as_two_full_forward_passes_say(run: Run):
     documents = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, blocks.n_tokens)))
     held_out = halves(starts, blocks.n_tokens, suite.null.seed)[1].numpy()
     of_pair = found.a[pair : pair + 1], found.b[pair : pair + 1]
-    at = joint_positions((stores[0], stores[1]), of_pair, documents, held_out, n_uniform=4, fewest=4, seed=0)
+    contexts, how = blocks.mask.nonzero()[:, 0].numpy(), {"n_uniform": 4, "fewest": 4, "seed": 0}
+    at = joint_positions((stores[0], stores[1]), of_pair, documents, held_out, contexts=contexts, **how)
     assert len(at) == found.positions[pair] == 4
     assert len(set(documents[at.token])) == 4
     places, n = blocks.mask.nonzero().tolist(), len(token_texts(load_tokenizer(tokenizer_file(suite.corpus))))

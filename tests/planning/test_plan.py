@@ -8,10 +8,12 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from semconv.planning import shapes
+from semconv.planning.contexts_read import ablation_reading, expected_reading, shares_of_pairs
 from semconv.planning.cost_model import CostModel, Line, Power, Rates, Sizes, measures_to_draw
 from semconv.planning.kept_probes import read_rates
 from semconv.planning.plan import GIB, Plan, Planner
@@ -22,6 +24,7 @@ from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
 from semconv.planning.timing import Probe, line_through, power_through
+from semconv.study.working_memory import function_working_bytes
 from semconv.suite.config import SaeConfig, StreamsConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
@@ -345,14 +348,30 @@ def test_sides_of_one_store_are_one(planner: Planner, mini: SuiteConfig):
     assert Shapes({}, {"x": SaeShape(1, 1, 1.0, 1, 0)}, 0, ()).are_known
 
 
-def test_ablating_features_of_gemma_needs_both_models_in_float32_at_once():
+def test_ablating_features_of_gemma_fits_24_gib_where_weights_are_mapped_and_needs_both_in_float32_on_a_gpu():
     suite = load_suite("gemma2")
-    planner = Planner(suite, shapes_of(suite, ask=False))
-    without = replace(planner, suite=replace(suite, function=None))
-    (with_models, alone) = (one.plan(HERE, CPU).memory.least for one in (planner, without))
-    numbers = sum(planner.shapes.of(model).parameters for model in (suite.model_a, suite.model_b))
-    assert with_models > 4 * numbers > 40 * GIB > 16 * GIB > alone
-    (sentence,) = lacks(planner.plan(HERE, CPU), 10**15, Path("runs"))
+    found = shapes_of(suite, ask=False)
+    models = [found.of(model) for model in (suite.model_a, suite.model_b)]
+    numbers, blocks = (sum(getattr(one, name) for one in models) for name in ("parameters", "of_block"))
+    half = {place: replace(one, n_bytes=2 * one.parameters) for place, one in found.models.items()}
+    for of_models, stored in ((found.models, 4), (half, 2)):
+        planner = Planner(suite, replace(found, models=of_models))
+        assert {one.stored for one in of_models.values()} == {stored}
+        memory = planner.plan(Machine(16, 24 * GIB), CPU).memory
+        assert memory.mapped == stored * numbers
+        assert memory.least < 13 * GIB
+        assert memory.study <= 24 * GIB
+        alone = replace(planner, suite=replace(suite, function=None)).plan(HERE, CPU).memory.least
+        widened = 4 * blocks + 2 * 2 * 2**26 if stored == 2 else 0
+        working = sum(function_working_bytes(suite.function.pairs, 256_000) for _ in models)
+        assert memory.of_thread >= widened + working
+        assert memory.least > alone
+        (sentence,) = [one for one in advice(planner.plan(Machine(16, 24 * GIB), CPU)) if "mapped from" in one]
+        assert sentence.startswith(f"tasks run models of {stored * numbers / GIB:.1f} GiB as stored, mapped from their")
+    on_gpu = Planner(suite, found).plan(Machine(1, 80 * GIB), torch.device("cuda"))
+    assert on_gpu.memory.least > 4 * numbers > 40 * GIB
+    assert on_gpu.memory.mapped == 0
+    (sentence,) = lacks(replace(on_gpu, machine=HERE), 10**15, Path("runs"))
     assert "GiB of memory" in sentence
 
 
@@ -364,3 +383,26 @@ def test_ablating_more_takes_longer_and_reading_the_text_is_shared(planner: Plan
     assert seconds(usual, "function") < seconds(more, "function") < 2 * seconds(usual, "function")
     tasks = {plan: sum(stage.tasks for stage in plan.stages if stage.name == "function") for plan in (usual, every)}
     assert [tasks[usual], tasks[every]] == [4 + len(mini.controls), 16]
+
+
+def test_contexts_that_pairs_share_are_those_of_a_simulation():
+    """Pairs that fire by chance, drawn 200 times: as expected, and far fewer than draws of their own would read."""
+    rng, n_contexts, positions = np.random.default_rng(0), 120, 6
+    shares = shares_of_pairs(30, 8.0)
+    assert np.median(shares) == pytest.approx(1 - np.exp(-0.049 * 8), rel=0.05)
+    contexts, whole = list[int](), list[float]()
+    for _ in range(200):
+        fires = rng.random((30, n_contexts)) < shares[:, None]
+        taken = fires & (np.cumsum(fires, axis=1) <= positions)
+        last = np.where(taken, rng.random(taken.shape), 0).max(axis=0)
+        contexts.append(int((last > 0).sum()))
+        whole.append(last.sum())
+    found = expected_reading(shares, positions, n_contexts)
+    assert found.contexts == pytest.approx(np.mean(contexts), rel=0.03)
+    assert found.whole == pytest.approx(np.mean(whole), rel=0.05)
+    own = 1 - np.prod(1 - np.minimum(shares, positions / n_contexts))
+    assert found.contexts < 0.7 * own * n_contexts
+    # layers 2x4 of the mini suite: 187 contexts, 34,949 positions of them (scripts/measure/function_speed.py)
+    mini = ablation_reading(300, 16, 256, 300_000, 1 / 32)
+    assert mini.contexts == pytest.approx(187, rel=0.2)
+    assert mini.whole == pytest.approx(34_949 / 256, rel=0.2)

@@ -21,7 +21,7 @@ from semconv.report.charts import controls_chart
 from semconv.report.first_pairs import FirstPairs
 from semconv.report.markdown import headline, write_markdown
 from semconv.report.page import page
-from semconv.report.page_data import grid_data
+from semconv.report.page_data import grid_data, grid_json
 from semconv.report.page_tables import facts, headline_rows
 from semconv.report.rows import measure_rows
 from semconv.report.section_titles import SHORT, TITLES
@@ -504,5 +504,6 @@ def test_the_box_beside_the_map_has_both_intervals_of_the_best_layer_pair():
     assert list(made.grid)[best["cell"]] == summary.best_layer_pair
     assert best["of"] == summary.layer_pairs
     assert best["interval"] == pytest.approx(summary.best_interval, rel=1e-3)
+    assert json.loads(grid_json(made, {})) == json.loads(json.dumps(grid_data(made, {})))
     without = changed(made, {"summary.rsa.best_interval": None})
     assert grid_data(without, {})["measures"]["rsa"]["best"] is None

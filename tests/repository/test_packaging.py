@@ -82,7 +82,7 @@ def test_nothing_is_installed_but_by_its_hash():
     for file in (ROOT / "Makefile", ROOT / ".ci/run", *sorted((ROOT / "scripts").rglob("*.sh"))):
         for line in file.read_text().replace("\\\n", " ").splitlines():
             if re.search(r"-m pip (install|download)\b", line) and not re.search(
-                r"--editable \.|--dry-run|/semconv-\*\.whl|\$\{wheel\}\[models\]", line
+                r"--editable \.|--dry-run|/semconv-\*\.whl|\$\{wheel\}\[models,mini\]", line
             ):
                 assert "--require-hashes" in line, f"{file.name}: {line.strip()}"
     assert {path.name for path in ROOT.glob("requirements*.lock")} == {*LOCKS, *OF_ONE_TARGET}
@@ -108,6 +108,7 @@ def test_what_runs_is_locked():
     corpus = tomllib.loads((ROOT / "semconv/suites/mini.toml").read_text())["corpus"]["packages"]
     versions = {name: version for name, (version, _) in locked("requirements.lock").items()}
     assert {canonical(n): v for n, v in corpus.items()}.items() <= versions.items()
+    assert project["optional-dependencies"]["mini"] == [f"{name}=={version}" for name, version in corpus.items()]
 
 
 def test_torch_of_the_cpu_index_is_among_the_hashes():

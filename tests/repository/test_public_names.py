@@ -21,10 +21,10 @@ COMMANDS = {
     "archive": """--allow --anonymous --out""",
     "bench": """--density --device --features --full --json --k --l0 --out --quick --repeats --stores
 --tokens""",
-    "compare": """--align --batch --bidirectional --bos --column --context --device --functional --json --match-by
- --memory --min-activations --min-documents --model-precision --name-a --name-b --out --precision --rematches --rows
- --sae-a --sae-b --same-token --sink-norm --skip-positions --stop-tokens --stores --text --tokenizer --tokenizer-b
- --tokens""",
+    "compare": """--align --batch --bidirectional --bos --column --context --device --functional --functional-layers
+--json --match-by --memory --min-activations --min-documents --model-precision --name-a --name-b --out --precision
+--rematches --rows --sae-a --sae-b --same-token --sink-norm --skip-positions --stop-tokens --stores --text
+--tokenizer --tokenizer-b --tokens""",
     "correlate": """--device --k --out""",
     "dictionary": """--bos --column --context --device --directions --hook --kind --layer --out --rows --seed
 --skip-positions --text --tokenizer --tokens --trained-embeddings --untrained-seed""",

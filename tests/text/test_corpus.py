@@ -68,11 +68,14 @@ def test_documents_are_ordered_by_hash_unique_and_independent_of_workers():
     assert all(len(d.text) >= 200 and is_english(d.text) for d in documents)
 
 
-def test_a_package_of_another_version_is_refused():
-    with pytest.raises(InputError, match=r"needs numpy==0.1, found numpy=="):
-        docstring_documents({"numpy": "0.1"})
-    with pytest.raises(InputError, match="not installed"):
-        docstring_documents({"no-such-package": "1"})
+def test_packages_of_other_versions_are_refused_all_at_once():
+    right = importlib.metadata.version("typer")
+    with pytest.raises(InputError) as refused:
+        docstring_documents({"numpy": "0.1", "typer": right, "no-such-package": "1"})
+    assert str(refused.value) == (
+        f"the corpus needs numpy==0.1 (found: {importlib.metadata.version('numpy')}), no-such-package==1 (found: "
+        "absent); `pip install numpy==0.1 no-such-package==1` brings them"
+    )
 
 
 def test_the_split_depends_on_the_text_alone_and_keeps_its_share():
