@@ -118,6 +118,7 @@ def page(
         "null": null,
         "places": results.corpus.n_spans or results.corpus.n_tokens,
     }
+    explorer_json = shown.json if shown else "null"
     return (
         _environment()
         .get_template("page.html")
@@ -126,7 +127,7 @@ def page(
             names=names,
             **_style_and_scripts(beside=bool(shown and shown.beside)),
             **_of_explorer(shown),
-            data=f'{embedded(data)[:-1]},"grid":{grid_json(results, draws)},"explorer":{shown.json if shown else "null"}}}',
+            data=f'{embedded(data)[:-1]},"grid":{grid_json(results, draws)},"explorer":{explorer_json}}}',
             answer=shown_answer(results, pairs),
             verdict=shown_verdict(results),
             titles=TITLES,
