@@ -33,7 +33,7 @@ def pack(numbers: Iterable[int]) -> str:
     Examples:
         >>> from semconv.report.page_numbers import pack, unpack
         >>> pack([0, 1, 44]), unpack(pack([0, 44, 10**9]))
-        ('!#P', [0, 45, 1000000000])
+        ('!#Q#', [0, 44, 1000000000])
     """
     return "".join([_WRITTEN[number] for number in numbers])
 
