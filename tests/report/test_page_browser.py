@@ -190,7 +190,10 @@ def test_search_by_typing_and_by_keyboard(opened: Any):
     from selenium.webdriver.common.keys import Keys
 
     whole = count(opened)
-    token = script(opened, "semconvPage.data.explorer.shared.words.filter((word) => word.startsWith('word')).at(-1)")
+    token = script(
+        opened,
+        "[...document.querySelectorAll('#pairs .tok')].map((t) => t.textContent).find((t) => /^\\w{2,}$/.test(t))",
+    )
     press(opened, "/")
     assert script(opened, "document.activeElement.id") == "query"
     press(opened, token)
