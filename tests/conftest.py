@@ -209,6 +209,9 @@ pairs = 12
 positions = 4
 control_pairs = 5
 lens_tokens = 4
+[function.rules]
+pairs = 10
+positions = 4
 [published]
 layer_a = 1
 layer_b = 2

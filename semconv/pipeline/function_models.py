@@ -69,8 +69,9 @@ def with_function_models(run: Run, loaded: Loaded, models: Roles[ModelOnText]) -
     for name in function_controls(run.suite):
         both = zip("ab", models.controls[name], loaded.identities.controls[name], strict=True)
         found |= {f"control.{name}.{of}": acting(one, one.model.saes[0], stores) for of, one, stores in both}
-    given = FunctionModels(found, Networks(), loaded.encoded.blocks, loaded.encoded.texts)
-    return replace(loaded, encoded=replace(loaded.encoded, function=given))
+    encoded = loaded.encoded
+    given = FunctionModels(found, Networks(), encoded.blocks, encoded.texts, encoded.streams)
+    return replace(loaded, encoded=replace(encoded, function=given))
 
 
 def _stored(run: Run, model: ModelConfig, store: StoreIdentity) -> tuple[StoredModel, StoredModel]:

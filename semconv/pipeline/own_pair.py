@@ -24,6 +24,7 @@ from semconv.suite.config import (
     MatchConfig,
     ModelConfig,
     NullConfig,
+    RulesConfig,
     SaeConfig,
     StreamsConfig,
     SuiteConfig,
@@ -362,5 +363,5 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
         ),
         align=brought,
         streams=StreamsConfig(min(MOST_STREAMED, max(1, o.tokens // 4))),
-        function=FunctionConfig(o.functional_layers) if o.functional else None,
+        function=FunctionConfig(o.functional_layers, rules=RulesConfig()) if o.functional else None,
     )

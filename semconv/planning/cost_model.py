@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from semconv.planning.contexts_read import ablation_reading
 from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
+from semconv.study.matching_rules import RULES
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
 from semconv.suite.config import SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
@@ -275,13 +276,9 @@ class CostModel:
         if task.kind == "lens":
             return self._lens(task)
         if task.kind == "effects":
-            models = [one for one in task.sides if isinstance(one, PlannedModel)]
-            a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
-            density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
-            at = task.amount, self._positions
-            read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
-            of_models = [self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in _CHANGES]
-            return self._match(a, b, 0.5) + sum(of_models)
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._ablated(task, self._positions)
+        if task.kind == "rules":
+            return self._rules(task)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -310,11 +307,20 @@ class CostModel:
 
     def _stitched(self, x: PlannedSide, y: PlannedSide, a: PlannedSide, b: PlannedSide) -> float:
         """Returns what maps and assignments take: one for the score, one a draw, and the directions of both streams."""
+        once, directions = self._of_map(x, y, a, b)
+        return (1 + self._shifts) * once + directions
+
+    def _mapped(self, x: PlannedSide, y: PlannedSide, a: PlannedSide, b: PlannedSide) -> float:
+        """Returns what one map and assignment takes, with what it is made of."""
+        return sum(self._of_map(x, y, a, b))
+
+    def _of_map(self, x: PlannedSide, y: PlannedSide, a: PlannedSide, b: PlannedSide) -> tuple[float, float]:
+        """Returns what a map with its assignment takes, and the directions of both streams."""
         most = self.suite.streams.features if self.suite.streams else 0
         features = [min(most, side.sae.n_features) for side in (a, b)]
         fits = x.n_tokens * x.sae.width * y.sae.width + 2 * features[0] * (x.sae.width + features[1]) * y.sae.width
         directions = sum(30 * one.sae.width**3 + 2 * one.n_tokens * one.sae.width**2 for one in (x, y))
-        return (1 + self._shifts) * (fits / _FLOPS + _ASSIGNED * max(features) ** 3) + directions / _FLOPS
+        return fits / _FLOPS + _ASSIGNED * max(features) ** 3, directions / _FLOPS
 
     @property
     def _flops(self) -> float:
@@ -330,6 +336,26 @@ class CostModel:
     def _positions(self) -> int:
         """Positions at which the features of a pair are ablated."""
         return 0 if self.suite.function is None else self.suite.function.positions
+
+    def _ablated(self, task: PlannedTask, positions: int) -> float:
+        """Returns what ablating the features of the pairs of a task takes, at so many positions each."""
+        models = [one for one in task.sides if isinstance(one, PlannedModel)]
+        a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
+        density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
+        at = task.amount, positions
+        read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
+        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in _CHANGES)
+
+    def _rules(self, task: PlannedTask) -> float:
+        """Returns what matching by every rule takes, mapping decoder rows, and ablating the pairs of all rules."""
+        assert self.suite.function is not None
+        assert self.suite.function.rules is not None
+        a, b = task.sides[0], task.sides[-1]
+        streams = [one for one in task.sides[1:-1] if not isinstance(one, PlannedModel)]
+        rules = len(RULES)
+        matched = (1 + _WITHIN) * self._match(a, b, 0.5) + rules * (self._filtered(b) + self._columns(a, b) / 2)
+        mapped = self._mapped(streams[0], streams[1], a, b) if streams else 0.0
+        return matched + mapped + self._ablated(task, self.suite.function.rules.positions)
 
     def _effects(self, model: PlannedModel, n_changes: int, at: tuple[int, int], n_contexts: float) -> float:
         """Returns what ablating features of one model takes: contexts are read once, a change is a position more.

@@ -23,7 +23,7 @@ from semconv.text.token_blocks import TokenBlocks
 
 OnParts = Literal["categories", "shared", "cut", "spans", "step"]
 OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
-OnModels = Literal["lens", "effects"]
+OnModels = Literal["lens", "effects", "rules"]
 Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams | OnModels
 """What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
 features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""
@@ -249,8 +249,7 @@ def planned_tasks(
     def of_model(model: ModelConfig, n_blocks: int | None, working: Callable[[int], int]) -> PlannedModel:
         return _planned_model(model, shapes, n_blocks, on_cpu, working)
 
-    heads = [of_model(model, 1, partial(lens_working_bytes, n_pairs)) for model in suite.models.values()]
-    parts = _parts(suite, sides, grid), _function(suite, sides, grid, heads, of_model), _published(suite, sides, grid)
+    parts = _parts(suite, sides, grid), _function(suite, sides, grid, n_pairs, of_model), _published(suite, sides, grid)
     return [*_layer_pairs(suite, sides, grid), *(task for part in parts for task in part)]
 
 
@@ -341,12 +340,16 @@ def _parts(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[Pla
         yield PlannedTask("streams", of.STREAMS_TASK, "sample", ())
         for key, pair in zip(grid, ((a, b) for a in of_a for b in of_b), strict=True):
             yield PlannedTask("streams", of.stream_task(key), "streams", pair)
-        both = ((a, b) for a in of_a for b in of_b) if suite.streams.draws else ()
-        for (key, pair), streams in zip(grid.items(), both, strict=False):
-            stitched = (replace(stream, beside=0) for stream in streams)  # as `StitchedStream.working`
-            yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*stitched, *pair))
+        for key, pair in grid.items() if suite.streams.draws else ():
+            yield PlannedTask("decoders", of.stitched_task(key), "stitched", (*_stitched(suite, sides, key), *pair))
             yield PlannedTask("decoders", of.partial_task(key), "partial", pair)
             yield PlannedTask("decoders", of.best_r_task(key), "best_r", pair)
+
+
+def _stitched(suite: SuiteConfig, sides: PlannedSides, key: str) -> tuple[PlannedStream, ...]:
+    """Returns the two streams of a layer pair as a map takes them (`StitchedStream`); none where none are compared."""
+    of_pairs = dict(zip(of.saes_of_grid(suite), product(*planned_streams(suite, sides)), strict=False))
+    return tuple(replace(stream, beside=0) for stream in of_pairs.get(key, ()))
 
 
 def _published(suite: SuiteConfig, sides: PlannedSides, grid: _Grid) -> Iterator[PlannedTask]:
@@ -368,12 +371,13 @@ def _function(
     suite: SuiteConfig,
     sides: PlannedSides,
     grid: _Grid,
-    heads: list[PlannedModel],
+    n_pairs: int,
     of_model: Callable[[ModelConfig, int | None, Callable[[int], int]], PlannedModel],
 ) -> Iterator[PlannedTask]:
     """Gives the tasks on what features do: the logit lens, and those that ablate features."""
     if suite.function is None:
         return
+    heads = [of_model(model, 1, partial(lens_working_bytes, n_pairs)) for model in suite.models.values()]
     for key, pair in grid.items():
         a, b = (PlannedRows(*vars(side).values()) for side in pair)
         yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
@@ -387,3 +391,10 @@ def _function(
         models = (of_model(model, None, working) for model in controls[name])
         task = of.function_task(of.control_tag(name))
         yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), config.control_pairs, False)
+    if config.rules is not None:
+        n = config.rules.pairs
+        for key in of.compared_rules(suite):
+            (a, b), working = grid[key], partial(function_working_bytes, n)
+            models = (of_model(model, None, working) for model in (suite.model_a, suite.model_b))
+            needs = a, *models, *_stitched(suite, sides, key), b
+            yield PlannedTask("rules of matching", of.rules_task(key), "rules", needs, n)

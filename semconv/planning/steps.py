@@ -16,7 +16,16 @@ _STAGES = {
     "match": ("compare", "floors", "beside floors"),
     "match again": ("rematch", "rematch scores"),
     "intervals": ("bootstrap", "pair halves", "seeds"),
-    "further comparisons": ("subspaces", "spans", "streams", "decoders", "logit lens", "function", "published"),
+    "further comparisons": (
+        "subspaces",
+        "spans",
+        "streams",
+        "decoders",
+        "logit lens",
+        "function",
+        "rules of matching",
+        "published",
+    ),
     "contexts": ("contexts",),
     "report": ("report",),
 }

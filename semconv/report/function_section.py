@@ -9,6 +9,7 @@ from urllib.parse import quote
 from semconv.report.beyond_tokens import depth_parts
 from semconv.report.first_pairs import NamedPair, PairKey
 from semconv.report.result_values import key_of
+from semconv.report.rules_section import rules_section
 from semconv.report.scales import rounded
 from semconv.report.shown import percent, show, table
 from semconv.report.table_cells import Rows
@@ -262,6 +263,7 @@ def function_section(results: Results, function: Function, named: Mapping[PairKe
         link = f" [This pair with its text](index.html{address(key)})" if key and known else ""
         parts.append(example_text(one, no_markup(known) if known else None) + link)
     parts += [MORE_TEXT, _table(more)] if more.rows else []
+    parts += [rules] if (rules := rules_section(function)) else []
     return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
 
 

@@ -12,7 +12,9 @@ from semconv.study.function_observations import (
     TOGETHER,
     FunctionObservation,
     LensObservation,
+    RulesObservation,
 )
+from semconv.study.matching_rules import ABOVE, RULES, own_rule
 from semconv.suite.config import SuiteConfig
 from semconv.system.errors import InputError
 
@@ -70,3 +72,54 @@ def check_effects(suite: SuiteConfig, found: FunctionObservation, what: str) -> 
             raise InputError(f"correlations of {what} must be between -1 and 1")
     if bool((np.isfinite(found.residual[:, 0]) & (found.positions == 0)).any()):
         raise InputError(f"pairs of {what} without positions must have no agreement")
+
+
+def check_rules(suite: SuiteConfig, found: RulesObservation, what: str) -> None:
+    """Refuses pairs that no rule of matching finds, or more than the suite asks for, and numbers that cannot be.
+
+    Raises:
+        InputError: as `check_lens`.
+    """
+    assert suite.function is not None
+    assert suite.function.rules is not None
+    config, facts, n = suite.function.rules, found.facts, len(found.a)
+    most_of_one = len(RULES)  # of the first B feature drawn all pairs are taken
+    if n > max(config.pairs, most_of_one) or (facts.reason is not None) != (n == 0):
+        raise InputError(f"{what} must be of 1 to {config.pairs} pairs, or have a reason, got {n}")
+    _shape(found.by, (len(RULES), n), f"rules of the pairs of {what}")
+    _shape(found.residual, (n, len(COMPARED)), f"numbers of {what}")
+    for array in (found.b, found.r, found.token, found.documents, found.positions):
+        _shape(array, (n,), f"pairs of {what}")
+    if n:
+        _check_named(suite, found, what)
+    if n and not 0 <= int(found.positions.min()) <= int(found.positions.max()) <= config.positions:
+        raise InputError(f"positions of {what} must be from 0 to {config.positions}")
+    for array in (found.r, found.residual):
+        if bool((np.abs(array[~np.isnan(array)]) > 1 + 1e-6).any()):
+            raise InputError(f"correlations of {what} must be between -1 and 1")
+    if bool((np.isfinite(found.residual[:, 0]) & (found.positions == 0)).any()):
+        raise InputError(f"pairs of {what} without positions must have no agreement")
+
+
+def _check_named(suite: SuiteConfig, found: RulesObservation, what: str) -> None:
+    """Refuses rules that are not those which are compared, and pairs that are not as rules find them."""
+    facts = found.facts
+    if sorted([*facts.matched, *facts.reasons]) != sorted(RULES):
+        raise InputError(f"{what} must have pairs or a reason for each of {', '.join(RULES)}")
+    for rule, by in zip(RULES, found.by, strict=True):
+        most = facts.matched.get(rule, 0)
+        if int(by.sum()) > most:
+            raise InputError(f"{what} must have at most the {most} pairs that {rule} finds, got {by.sum()}")
+        if len(np.unique(found.b[by])) < int(by.sum()):
+            raise InputError(f"{what} must have one partner of a feature of B by {rule}")
+    if not bool(found.by.any(axis=0).all()) or len(np.unique(np.stack([found.a, found.b]), axis=1).T) < len(found.a):
+        raise InputError(f"{what} must have every pair once, by one rule at least")
+    own = found.by[RULES.index(own_rule(suite.match))]
+    for rule, bound in ABOVE.items():
+        if not np.array_equal(found.by[RULES.index(rule)], own & (found.r > bound)):
+            raise InputError(f"{what} must have by {rule} the pairs of the suite's own rule whose r is above {bound:g}")
+    drawn = len(np.unique(found.b))
+    if facts.drawn != drawn or facts.partners < drawn:
+        raise InputError(
+            f"{what} must be of the {drawn} features of B that were drawn, got {facts.drawn} of {facts.partners}"
+        )

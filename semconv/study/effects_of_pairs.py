@@ -40,20 +40,47 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
-class _Matched:
-    """Pairs of one half of the documents, spread evenly over all that were matched there.
+class ChosenPairs:
+    """Pairs that are ablated, by one half of the documents.
 
     Attributes:
         features: of A and of B, int64 [n] each.
         r: float64 [n].
         alternates: int64 [n, 2], `semconv.matching.hard_negatives.NEGATIVES`.
-        n_matched: how many were matched there.
     """
 
     features: tuple[Int[ndarray, " n"], Int[ndarray, " n"]]
     r: Float[ndarray, " n"]
     alternates: Int[ndarray, "n 2"]
-    n_matched: int
+
+
+@dataclass(frozen=True, eq=False)
+class AblatedAt:
+    """What was found of pairs at positions of the other half.
+
+    Attributes:
+        chosen: the pairs.
+        at: the positions.
+        alternates: int64 [n, 3], by `ALTERNATES`.
+        sums: of the effects.
+        told: of every pair.
+    """
+
+    chosen: ChosenPairs
+    at: JointPositions
+    alternates: Int[ndarray, "n 3"]
+    sums: EffectSums
+    told: PairFunction
+
+    @property
+    def residual(self) -> Float[ndarray, "n compared"]:
+        """Mean correlation of residual effects of A's feature with each of `COMPARED`, float64."""
+        return np.column_stack([self.told.r, self.told.r_others, self.told.r_alternates])
+
+    @property
+    def plain(self) -> Float[ndarray, "n compared"]:
+        """The same of effects as they are."""
+        return np.column_stack([self.told.plain, self.told.plain_others, self.told.plain_alternates])
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,81 +110,101 @@ class AblatedPairs:
             network_b: likewise.
             b: side of B.
         """
-        size = self.given.n_tokens
-        if size < FEWEST_TOKENS:
-            return no_effects(
+        matched = 0
+        try:
+            self.check_tokens()
+            first, second = halves(self.settings.starts, a.n_tokens, self.settings.null.seed)
+            chosen, matched = self._matched(a.at(first), b.at(first))
+            found = self.ablate((network_a, network_b), (a, b), chosen, second.numpy())
+        except InputError as error:
+            return no_effects(str(error), matched)
+        return self._told(found, matched, (a.tokens, b.tokens))
+
+    def check_tokens(self) -> None:
+        """Raises InputError if both models tell logits of too few tokens."""
+        if self.given.n_tokens < FEWEST_TOKENS:
+            raise InputError(
                 f"predictions are compared over the tokens that both models tell logits of, at least {FEWEST_TOKENS}; "
-                f"there are {size}"
+                f"there are {self.given.n_tokens}"
             )
-        first, second = halves(self.settings.starts, a.n_tokens, self.settings.null.seed)
-        matched = self._matched(a.at(first), b.at(first))
-        if not len(matched.r):
-            return no_effects("no feature pair passes every filter on one half of the documents")
+
+    def ablate(
+        self, networks: tuple[Any, Any], sides: tuple[Side, Side], chosen: ChosenPairs, held_out: Int[ndarray, " h"]
+    ) -> AblatedAt:
+        """Ablates the features of pairs at some positions where both fire, beside alternates to the partner.
+
+        Args:
+            networks: of both models, as `StoredModel.read` gives them.
+            sides: of both.
+            chosen: the pairs.
+            held_out: positions that may be taken.
+
+        Raises:
+            InputError: no pair fires together in enough documents, or a model refuses.
+        """
+        a, b = sides
+        acts = a.acts.to("cpu"), b.acts.to("cpu")
         at = joint_positions(
-            (a.acts.to("cpu"), b.acts.to("cpu")),
-            matched.features,
+            acts,
+            chosen.features,
             self.settings.documents(a.n_tokens),
-            second.numpy(),
+            held_out,
             contexts=self.given.blocks.mask.nonzero()[:, 0].numpy(),
             n_uniform=self.n_positions,
             fewest=self.n_positions,
             seed=self.settings.null.seed,
         )
         if not len(at):
-            return no_effects(
-                f"no feature pair fires together in {self.n_positions} held-out documents", matched.n_matched
-            )
-        beside = most_co_active(b.acts.to("cpu"), at, matched.features[1])
-        alternates = np.column_stack([matched.alternates, beside])
-        try:
-            sums = self.given.models.effects(
-                (network_a, network_b),
-                (self.acting[0].place, self.acting[1].place),
-                (a, b),
-                matched.features,
-                at,
-                alternates,
-                blocks=self.given.blocks,
-                size=size,
-                seed=self.settings.null.seed,
-            )
-        except InputError as error:
-            return no_effects(str(error), matched.n_matched)
-        return self._told(matched, at, alternates, sums, (a.tokens, b.tokens))
+            raise InputError(f"no feature pair fires together in {self.n_positions} held-out documents")
+        alternates = np.column_stack([chosen.alternates, most_co_active(acts[1], at, chosen.features[1])])
+        sums = self.given.models.effects(
+            networks,
+            (self.acting[0].place, self.acting[1].place),
+            sides,
+            chosen.features,
+            at,
+            alternates,
+            blocks=self.given.blocks,
+            size=self.given.n_tokens,
+            seed=self.settings.null.seed,
+        )
+        return AblatedAt(chosen, at, alternates.astype(np.int64), sums, pair_function(sums))
 
-    def _matched(self, a: Side, b: Side) -> _Matched:
-        """Matches two sides at one half of the documents."""
+    def _matched(self, a: Side, b: Side) -> tuple[ChosenPairs, int]:
+        """Matches two sides at one half of the documents.
+
+        Returns:
+            Pairs, spread evenly over all that were matched there, and how many these are.
+
+        Raises:
+            InputError: none is.
+        """
         k = min(PARTNERS, a.n_features, b.n_features)
         within = a.token if self.settings.match.within_tokens else None
         matches = best_matches(a.acts, b.acts, k, within=within).to("cpu")
         pairs = match_sides(a, b, self.settings.match, matches)
+        if not len(pairs):
+            raise InputError("no feature pair passes every filter on one half of the documents")
         some = np.unique(np.linspace(0, len(pairs) - 1, min(self.n_pairs, len(pairs))).astype(np.int64))
         features = pairs.a[some], pairs.b[some]
-        negatives = hard_negatives(matches, features, _first_tokens(b.tokens))
-        return _Matched(features, pairs.r[some], negatives, len(pairs))
+        negatives = hard_negatives(matches, features, first_tokens(b.tokens))
+        return ChosenPairs(features, pairs.r[some], negatives), len(pairs)
 
-    def _told(
-        self,
-        matched: _Matched,
-        at: JointPositions,
-        alternates: Int[ndarray, "n k"],
-        sums: EffectSums,
-        tables: tuple[TopTokens, TopTokens],
-    ) -> FunctionObservation:
-        told, (a, b) = pair_function(sums), matched.features
-        token = _first_tokens(tables[1])[b]
+    def _told(self, of: AblatedAt, n_matched: int, tables: tuple[TopTokens, TopTokens]) -> FunctionObservation:
+        told, sums, (a, b) = of.told, of.sums, of.chosen.features
+        token = first_tokens(tables[1])[b]
         together = layer_function(sums, told, token, range(len(ALTERNATES)), n_flips=1)
         found = FunctionObservation(
-            FunctionFacts(matched=matched.n_matched, tokens=self.given.n_tokens),
+            FunctionFacts(matched=n_matched, tokens=self.given.n_tokens),
             a=a.astype(np.int64),
             b=b.astype(np.int64),
-            r=matched.r,
+            r=of.chosen.r,
             token=token,
-            alternates=alternates.astype(np.int64),
-            documents=at.documents,
+            alternates=of.alternates,
+            documents=of.at.documents,
             positions=told.positions,
-            residual=np.column_stack([told.r, told.r_others, told.r_alternates]),
-            plain=np.column_stack([told.plain, told.plain_others, told.plain_alternates]),
+            residual=of.residual,
+            plain=of.plain,
             scores=np.column_stack([getattr(told, name) for name in OF_PAIRS]),
             together=_together(together),
         )
@@ -212,7 +259,7 @@ def _together(found: LayerFunction) -> Float[ndarray, " together"]:
     return np.array([getattr(found, names.get(name, name)) for name in TOGETHER])
 
 
-def _first_tokens(table: TopTokens) -> Int[ndarray, " F"]:
+def first_tokens(table: TopTokens) -> Int[ndarray, " F"]:
     """Returns the number of the text of every feature's top token, int64, -1 for none."""
     if not table.numbers.shape[1]:
         return np.full(len(table), -1, dtype=np.int64)

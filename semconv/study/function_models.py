@@ -13,6 +13,7 @@ from numpy import ndarray
 from semconv.matching.joint_positions import JointPositions
 from semconv.statistics.effects import EffectSums
 from semconv.study.sides import Side
+from semconv.study.streams import SampledStreams
 from semconv.text.token_blocks import TokenBlocks
 
 
@@ -166,12 +167,14 @@ class FunctionModels:
         models: what is done with them.
         blocks: the text.
         texts: text of every token id of the tokenizer that both models share.
+        streams: of both models, at a sample of the text; None where the suite compares none.
     """
 
     acting: Mapping[str, Acting]
     models: Models
     blocks: TokenBlocks
     texts: list[str]
+    streams: SampledStreams | None = None
 
     def of(self, a: str, b: str) -> tuple[Acting, Acting]:
         """Returns what belongs to two sides by their names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64
+from jaxtyping import Bool, Float64, Int32, Int64
 from numpy import ndarray
 
 from semconv.results.schema import Count, FunctionExample
@@ -114,7 +114,12 @@ class FunctionObservation:
     @property
     def best_negative(self) -> Float64[ndarray, " n"]:
         """Of the hard negatives, all but partner and random direction, the best of each pair; NaN where it has none."""
-        return np.fmax.reduce(self.residual[:, 1:-1], axis=1)
+        return best_negative(self.residual)
+
+
+def best_negative(residual: Float64[ndarray, "n compared"]) -> Float64[ndarray, " n"]:
+    """Returns of numbers by `COMPARED` the best of the hard negatives of each pair; NaN where it has none."""
+    return np.fmax.reduce(residual[:, 1:-1], axis=1)
 
 
 def no_effects(reason: str, matched: int = 0) -> FunctionObservation:
@@ -134,3 +139,51 @@ def no_effects(reason: str, matched: int = 0) -> FunctionObservation:
         scores=np.zeros((0, len(OF_PAIRS))),
         together=np.full(len(TOGETHER), np.nan),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesFacts(Facts):
+    """Which way of matching finds features that do the same.
+
+    Attributes:
+        reason: why nothing was ablated; missing where something was.
+        tokens: that both models tell logits of.
+        matched: rule (`semconv.study.matching_rules.RULES`) -> how many pairs it finds on one half of the documents.
+        reasons: rule -> why it finds none, of those that cannot be applied.
+        partners: features of B that some rule gives a partner.
+        drawn: of these, those whose pairs were ablated.
+    """
+
+    reason: str | None = left_out()
+    tokens: Count = 0
+    matched: dict[str, Count]
+    reasons: dict[str, str]
+    partners: Count = 0
+    drawn: Count = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RulesObservation:
+    """What ablating the pairs of several rules of matching does, of n pairs, each once; of none if there is a reason.
+
+    Attributes:
+        facts: what is known beside arrays.
+        a: int64 [n], A features.
+        b: int64 [n], B features.
+        by: bool [rules, n], whether a rule of `RULES` pairs them.
+        r: float64 [n], over all positions of the half of the documents that they were matched on.
+        token: int64 [n], number of B's top token, by which pairs are clustered.
+        documents: int64 [n], held-out documents in which both fire.
+        positions: int64 [n], at which both were ablated and compared.
+        residual: float64 [n, 6], as in `FunctionObservation`.
+    """
+
+    facts: RulesFacts
+    a: Int64[ndarray, " n"]
+    b: Int64[ndarray, " n"]
+    by: Bool[ndarray, "rules n"]
+    r: Float64[ndarray, " n"]
+    token: Int64[ndarray, " n"]
+    documents: Int64[ndarray, " n"]
+    positions: Int64[ndarray, " n"]
+    residual: Float64[ndarray, "n compared"]

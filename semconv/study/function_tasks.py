@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -11,15 +11,19 @@ import numpy as np
 
 from semconv.runs.task_cache import TaskCache
 from semconv.runs.tasks import Task
+from semconv.statistics.resampling import halves
 from semconv.study import task_names as of
 from semconv.study.effects_of_pairs import AblatedPairs
 from semconv.study.function_models import Acting, FunctionModels, no_lenses
 from semconv.study.function_observations import LensFacts, LensObservation
+from semconv.study.matching_rules import AblatedRules
 from semconv.study.observations import PairObservation
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Side
+from semconv.study.stitching import StitchedStream
+from semconv.study.streams import StreamSettings
 from semconv.study.working_memory import function_working_bytes, lens_working_bytes
-from semconv.suite.config import FunctionConfig, SuiteConfig
+from semconv.suite.config import FunctionConfig, RulesConfig, SuiteConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
@@ -94,6 +98,38 @@ class FunctionTasks:
             tasks.append(self._effects_task(task, acting, *controls[name], config.control_pairs))
         return tasks
 
+    def rules(self, config: RulesConfig) -> list[Task]:
+        """Returns the tasks that compare rules of matching, one for each layer pair that is asked for."""
+        return [self._rules_task(config, key, *self.grid[key]) for key in of.compared_rules(self.suite)]
+
+    def _rules_task(self, config: RulesConfig, key: str, a: AnySide, b: AnySide) -> Task:
+        acting, streams = self.given.of(f"a.{a.label}", f"b.{b.label}"), self._stitched(a, b)
+        ablated = AblatedPairs(self.study, self.given, acting, config.pairs, config.positions)
+        features = self.suite.streams.features if self.suite.streams else 0
+        working = [function_working_bytes(config.pairs, one.model.vocab_size) for one in acting]
+        needs = [one.model.beside(n) for one, n in zip(acting, working, strict=True)]
+        more = [asdict(config), self.given.n_tokens, self.given.blocks.sha256, features, self.study.tokens_sha256]
+        more += [[one.key, one.stream.decoder_elsewhere] for one in streams]
+        inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
+        rules = AblatedRules(ablated, (streams[0], streams[1]) if streams else None, features)
+        return Task(of.rules_task(key), (a, *needs, *streams, b), "match", inputs, rules.observe)
+
+    def _stitched(self, a: AnySide, b: AnySide) -> list[StitchedStream]:
+        """Returns the streams of a layer pair, for a map fitted where pairs are matched; none if none are compared."""
+        suite = self.suite
+        if self.given.streams is None or suite.streams is None:
+            return []
+        sample, seed = self.given.streams, suite.null.seed
+        settings = StreamSettings(sample.text, suite.streams, suite.compare.svcca_threshold, seed)
+        text = self.given.blocks
+        first = halves(self.study.starts, text.n_tokens, seed)[0]
+        documents = np.unique(text.document[text.mask][first].numpy())
+        of_both = (
+            streams[list(model.by_label).index(side.label)]
+            for streams, model, side in ((sample.a, suite.model_a, a), (sample.b, suite.model_b, b))
+        )
+        return [StitchedStream(stream, settings, documents) for stream in of_both]
+
     def _effects_task(self, name: str, acting: tuple[Acting, Acting], a: AnySide, b: AnySide, n_pairs: int) -> Task:
         ablated = AblatedPairs(self.study, self.given, acting, n_pairs, self.config.positions)
         needs = [one.model.beside(function_working_bytes(n_pairs, one.model.vocab_size)) for one in acting]
@@ -141,7 +177,7 @@ def function_stages(
     given: FunctionModels | None,
     kept: TaskCache,
 ) -> Iterator[tuple[str, list[Task]]]:
-    """Gives the two stages on what features do their names and tasks; none where the suite does not ask for them.
+    """Gives the stages on what features do their names and tasks; none where the suite does not ask for them.
 
     Args:
         suite: what is compared.
@@ -156,3 +192,5 @@ def function_stages(
     tasks = FunctionTasks(suite, suite.function, study, grid, given)
     yield "logit lens", tasks.lenses(kept)
     yield "function", tasks.effects(controls)
+    if suite.function.rules is not None:
+        yield "rules of matching", tasks.rules(suite.function.rules)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from semconv.results.claim_paths import KnownNames
 from semconv.study.decoder_baselines import GIVEN
 from semconv.study.function_observations import COMPARED
+from semconv.study.matching_rules import RULES
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.streams import STREAM_MEASURES
-from semconv.study.task_names import ceilings_of, function_controls, function_pairs, seeds_of_grid, sides_of
+from semconv.study.task_names import (
+    ceilings_of,
+    compared_rules,
+    function_controls,
+    function_pairs,
+    seeds_of_grid,
+    sides_of,
+)
 from semconv.study.tell_function import thirds_of
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
@@ -31,6 +41,7 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     parts |= {"streams": suite.streams, "function": suite.function}
     absent = [name for name, settings in parts.items() if settings is None]
     absent += [] if suite.streams is not None and suite.streams.draws else ["streams.*.decoders"]
+    absent += [] if compared_rules(suite) else ["function.rules"]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
     absent += [] if again else ["*.strongest_pairs_score"]
     seeds, drawn = seeds_of_grid(suite), suite.null.n_bootstrap or suite.null.n_pair_halves
@@ -59,11 +70,7 @@ def known_names(suite: SuiteConfig) -> KnownNames:
         "streams.*.partial_rsa.*.nulls": ["shuffle"],
         "streams.*.same_partner.nulls": ["shift", "partners"],
         "streams.*.nulls": ["shift"],
-        "function.grid": function_pairs(suite),
-        "function.controls": function_controls(suite),
-        "function.lens": pairs,
-        "function.thirds": thirds_of(suite),
-        "function.*.alike": COMPARED,
+        **_of_function(suite, pairs),
         "subspaces.grid": pairs,
         "subspaces.relations": pairs,
         "subspaces.shared_features": saes,
@@ -75,6 +82,18 @@ def known_names(suite: SuiteConfig) -> KnownNames:
         "*.measures": measures,
     }
     return KnownNames(suite.name, keys, tuple(absent))
+
+
+def _of_function(suite: SuiteConfig, pairs: list[str]) -> dict[str, Sequence[str]]:
+    return {
+        "function.grid": function_pairs(suite),
+        "function.controls": function_controls(suite),
+        "function.lens": pairs,
+        "function.thirds": thirds_of(suite),
+        "function.*.alike": COMPARED,
+        "function.rules.*.rules": RULES,
+        "function.rules": compared_rules(suite),
+    }
 
 
 def _names(model: ModelConfig) -> list[str]:

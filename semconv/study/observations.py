@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.facts import Facts, NoFacts
-from semconv.study.function_observations import FunctionObservation, LensObservation
+from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredObservation
 from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
@@ -340,6 +340,7 @@ class Observations:
         of_decoders: layer pair -> its decoder baselines; empty where the suite has none.
         lenses: layer pair -> the logit lens of its pairs; empty where the suite has no section on function.
         effects: layer pair, or `control.NAME` -> what ablating its features does.
+        rules: layer pair -> what ablating the pairs of several rules of matching does; empty where none are compared.
     """
 
     grid: dict[str, Studied]
@@ -361,3 +362,4 @@ class Observations:
     of_decoders: dict[str, DecoderObservations] = field(default_factory=dict[str, DecoderObservations])
     lenses: dict[str, LensObservation] = field(default_factory=dict[str, LensObservation])
     effects: dict[str, FunctionObservation] = field(default_factory=dict[str, FunctionObservation])
+    rules: dict[str, RulesObservation] = field(default_factory=dict[str, RulesObservation])

@@ -8,7 +8,8 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from semconv.compare import MEASURES
-from semconv.results.schema import Function, LayerPair, Model, Results
+from semconv.results.schema import ComparedRulesOrReason, Function, LayerPair, Model, Reason, Results
+from semconv.study.matching_rules import RULES
 
 _Value = TypeVar("_Value")
 
@@ -46,7 +47,14 @@ def in_order(results: Results) -> Results:
 
 def _in_order_of_function(keys: Sequence[str], function: Function) -> Function:
     grid, lens = _in_order_of(keys, function.grid), _in_order_of(keys, function.lens)
-    return replace(function, grid=grid, lens=lens, thirds=_in_order_of(("early", "middle", "late"), function.thirds))
+    rules = None if function.rules is None else {key: _rules_in_order(one) for key, one in function.rules.items()}
+    rules = None if rules is None else _in_order_of(keys, rules)
+    thirds = _in_order_of(("early", "middle", "late"), function.thirds)
+    return replace(function, grid=grid, lens=lens, thirds=thirds, rules=rules)
+
+
+def _rules_in_order(found: ComparedRulesOrReason) -> ComparedRulesOrReason:
+    return found if isinstance(found, Reason) else replace(found, rules=_in_order_of(RULES, found.rules))
 
 
 def _place(pair: LayerPair) -> tuple[tuple[int | str, ...], ...]:

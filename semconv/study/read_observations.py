@@ -11,7 +11,7 @@ from numpy import ndarray
 from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.facts import NoFacts
-from semconv.study.function_observations import FunctionObservation, LensObservation
+from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
 from semconv.study.observations import (
     CategoriesObservation,
     Observations,
@@ -47,6 +47,7 @@ from semconv.study.task_names import (
     ceilings_of,
     chunk_of,
     chunks,
+    compared_rules,
     control_tag,
     floor_tag,
     function_controls,
@@ -63,6 +64,7 @@ from semconv.study.task_names import (
     partial_task,
     rematch_task,
     resamples_task,
+    rules_task,
     saes_of_grid,
     seeds_of_grid,
     seeds_task,
@@ -186,6 +188,7 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
             tag: tasks.read_as(FunctionObservation, function_task(tag))
             for tag in (*function_pairs(suite), *map(control_tag, function_controls(suite)))
         },
+        rules={key: tasks.read_as(RulesObservation, rules_task(key)) for key in compared_rules(suite)},
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

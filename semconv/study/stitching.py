@@ -19,6 +19,7 @@ from semconv.study.settings import StudySettings
 from semconv.study.sides import Side
 from semconv.study.stream_observations import StitchFacts, StitchObservation
 from semconv.study.streams import StoredStream, StreamSettings
+from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
 STITCHED = ("assigned_cosine", "best_cosine", "same_partner")
@@ -55,9 +56,33 @@ class Split:
                 f"a map is fitted and tested on different documents: {_FEWEST_DOCUMENTS} are needed, got {n_documents}"
             )
         test, train = halves(spans_document_starts(document), len(document), settings.seed)
+        return cls._cut(settings, train, test)
+
+    @classmethod
+    def fitted_on(cls, settings: StreamSettings, documents: Int[ndarray, " k"]) -> Split:
+        """Splits a sample so that the map is fitted on some documents, by their numbers, and tested on all others.
+
+        Raises:
+            InputError: too few documents of either kind.
+        """
+        document = settings.sample.document
+        fitted = np.isin(document, documents)
+        counts = [len(np.unique(document[part])) for part in (fitted, ~fitted)]
+        if min(counts) < _FEWEST_DOCUMENTS // 2:
+            raise InputError(
+                f"a map is fitted on {_FEWEST_DOCUMENTS // 2} documents of the sample or more and tested on as many "
+                f"others, got {counts[0]} and {counts[1]}"
+            )
+        train, test = (torch.from_numpy(np.flatnonzero(part)) for part in (fitted, ~fitted))
+        return cls._cut(settings, train, test)
+
+    @classmethod
+    def _cut(cls, settings: StreamSettings, train: Int[Tensor, " n"], test: Int[Tensor, " m"]) -> Split:
+        """Cuts the documents of the fitted part in halves."""
+        document = torch.from_numpy(settings.sample.document)
         starts = spans_document_starts(document[train])
         one, other = halves(starts, len(train), settings.seed)
-        return cls((train[one], train[other], test), starts, n_documents)
+        return cls((train[one], train[other], test), starts, len(torch.unique_consecutive(document)))
 
     @property
     def train(self) -> Int[Tensor, " n"]:
@@ -86,14 +111,21 @@ class StitchedStream:
     Attributes:
         stream: which.
         settings: what it is put through.
+        documents: numbers of those that a map is fitted on; a random half (`Split.of`) where they are not said.
     """
 
     stream: StoredStream
     settings: StreamSettings
+    documents: Int[ndarray, " k"] | None = None
 
     @property
     def key(self) -> str:
-        return f"stitched {self.stream.key} {self.stream.identity}"
+        on = "" if self.documents is None else f" {sha256_of(self.documents)}"
+        return f"stitched {self.stream.key} {self.stream.identity}{on}"
+
+    def split(self) -> Split:
+        """Splits the sample; raises InputError where it has too few documents."""
+        return Split.of(self.settings) if self.documents is None else Split.fitted_on(self.settings, self.documents)
 
     @property
     def n_bytes(self) -> int:
@@ -110,7 +142,7 @@ class StitchedStream:
         """Reads the stream and takes its moments; or why no map is fitted."""
         try:
             rows = TallRows.centred(self.stream.load(), self.stream.on)
-            one, other, test = (Moments.of(rows, part) for part in Split.of(self.settings).parts)
+            one, other, test = (Moments.of(rows, part) for part in self.split().parts)
         except InputError as error:
             return str(error)
         return Stitchable(rows, (one, other, test), one + other)
@@ -139,7 +171,7 @@ class Stitching:
         fitted half, among them the unshifted one, as under `rematch`.
         """
         try:
-            checked = _checked(x, self.streams[0], a), _checked(y, self.streams[1], b)
+            checked = checked_stream(x, self.streams[0], a), checked_stream(y, self.streams[1], b)
             return self._observed(*checked, _MappedRows.of(self, a, b))
         except InputError as error:
             none = np.zeros(0)
@@ -148,7 +180,7 @@ class Stitching:
     def _observed(self, x: Stitchable, y: Stitchable, rows: _MappedRows) -> StitchObservation:
         settings, split = self.settings, Split.of(self.settings)
         products = [product_at(x.rows, part, y.rows, part) for part in split.parts]
-        there, back = _fitted(x, y, products), _fitted(y, x, [product.mT for product in products])
+        there, back = fitted_map(x, y, products), fitted_map(y, x, [product.mT for product in products])
         train, n = split.train, len(split.train)
 
         def shifted(number: int) -> Float[ndarray, " scores"]:
@@ -172,8 +204,12 @@ class Stitching:
         return StitchObservation(facts, np.array([there.r2, back.r2]), scores, draws, partners)
 
 
-def _checked(one: Stitchable | str, stream: StoredStream, side: Side) -> Stitchable:
-    """Returns a stream of which the decoder rows of its SAE are directions, and that has positions enough for a map."""
+def checked_stream(one: Stitchable | str, stream: StoredStream, side: Side) -> Stitchable:
+    """Returns a stream of which the decoder rows of its SAE are directions, and that has positions enough for a map.
+
+    Raises:
+        InputError: it is not one, or why nothing could be made of it.
+    """
     if isinstance(one, str):
         raise InputError(one)
     if stream.decoder_elsewhere:
@@ -191,23 +227,37 @@ def _checked(one: Stitchable | str, stream: StoredStream, side: Side) -> Stitcha
 
 
 @dataclass(frozen=True, eq=False)
-class _Map:
-    """A fitted map, the penalty that was chosen for it, and R^2 on the test part."""
+class StitchMap:
+    """A map from one stream to another that was fitted; a direction d of the one is d @ weights in the other.
+
+    Attributes:
+        weights: float64 [d_x, d_y].
+        penalty: that was chosen.
+        r2: share of the variance of the test part that it foretells.
+    """
 
     weights: Float[Tensor, "d_x d_y"]
     penalty: float
     r2: float
 
 
-def _fitted(x: Stitchable, y: Stitchable, products: list[Float[Tensor, "d_x d_y"]]) -> _Map:
-    """Chooses the penalty that foretells either part of the fitted half best from the other, and fits on both."""
+def fitted_map(x: Stitchable, y: Stitchable, products: list[Float[Tensor, "d_x d_y"]]) -> StitchMap:
+    """Chooses the penalty that foretells either part of the fitted half best from the other, and fits on both.
+
+    Args:
+        x: what is mapped.
+        y: what it is mapped to.
+        products: X'Y of the parts of their split.
+    """
     of_parts = [
         Ridge(x.moments[i], y.moments[i], products[i]).r2(x.moments[j], y.moments[j], products[j], PENALTIES)
         for i, j in ((0, 1), (1, 0))
     ]
     penalty = PENALTIES[int(np.argmax(sum(of_parts)))]
     ridge = Ridge(x.fitted, y.fitted, products[0] + products[1])
-    return _Map(ridge.weights(penalty), penalty, float(ridge.r2(x.moments[2], y.moments[2], products[2], [penalty])[0]))
+    return StitchMap(
+        ridge.weights(penalty), penalty, float(ridge.r2(x.moments[2], y.moments[2], products[2], [penalty])[0])
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +288,7 @@ class _MappedRows:
             InputError: fewer than two features of a side are.
         """
         least, pairs = max(1, one.study.match.min_activations), one.pairs
-        a, b = (_most_active(side, least, one.settings.config.features) for side in sides)
+        a, b = (most_active(side, least, one.settings.config.features) for side in sides)
         rows_a, rows_b = (
             torch.from_numpy(side.decoder[at]).double().to(one.streams[0].on)
             for side, at in zip(sides, (a, b), strict=True)
@@ -262,7 +312,12 @@ class _MappedRows:
         return np.array([(found == self.of_b[p]).mean() for p in permutation_ids(len(found), m, seed)])
 
 
-def _most_active(side: Side, least: int, most: int) -> Int[ndarray, " n"]:
+def most_active(side: Side, least: int, most: int) -> Int[ndarray, " n"]:
+    """Returns the features of a side that are active at so many tokens or more, ascending; of too many the most active.
+
+    Raises:
+        InputError: fewer than two are.
+    """
     counts = side.active_counts()
     order = np.argsort(-counts, kind="stable")[:most]
     found = np.sort(order[counts[order] >= least])

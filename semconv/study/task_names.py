@@ -164,16 +164,19 @@ def lens_task(key: str) -> str:
 
 
 def function_pairs(suite: SuiteConfig) -> list[str]:
-    """Returns the layer pairs whose features are ablated: all, or those of matching depth.
+    """Returns the layer pairs whose features are ablated: all, or those of matching depth."""
+    if suite.function is None:
+        return []
+    return list(saes_of_grid(suite)) if suite.function.layers == "all" else _of_matching_depth(suite)
+
+
+def _of_matching_depth(suite: SuiteConfig) -> list[str]:
+    """Returns the layer pairs of matching depth.
 
     The i-th of n depths that are compared stands at (i + 1/2) / n. Every depth of the model with fewer of them goes
     with the nearest of the other, of two equally near ones the first.
     """
-    function, saes = suite.function, saes_of_grid(suite)
-    if function is None:
-        return []
-    if function.layers == "all":
-        return list(saes)
+    saes = saes_of_grid(suite)
     depths = [sorted({hook_layer(sae.hook) for sae in model.saes}) for model in suite.models.values()]
     few, many = (0, 1) if len(depths[0]) <= len(depths[1]) else (1, 0)
     n, m = len(depths[few]), len(depths[many])
@@ -185,6 +188,15 @@ def function_pairs(suite: SuiteConfig) -> list[str]:
     return [key for key, (a, b) in saes.items() if (hook_layer(a.hook), hook_layer(b.hook)) in kept]
 
 
+def compared_rules(suite: SuiteConfig) -> list[str]:
+    """Returns the layer pairs at which rules of matching are compared: those of matching depth, or the middle one."""
+    rules = suite.function.rules if suite.function is not None else None
+    if rules is None:
+        return []
+    keys = _of_matching_depth(suite)
+    return keys if rules.layers == "diagonal" else [keys[len(keys) // 2]]
+
+
 def function_controls(suite: SuiteConfig) -> list[str]:
     """Returns the controls whose features are ablated."""
     wanted = suite.function is not None and suite.function.control_pairs
@@ -194,6 +206,11 @@ def function_controls(suite: SuiteConfig) -> list[str]:
 def function_task(tag: str) -> str:
     """Returns the name of the task that ablates the features of a layer pair (its key) or control (`control_tag`)."""
     return f"function.{tag}"
+
+
+def rules_task(key: str) -> str:
+    """Returns the name of the task that ablates the pairs of several rules of matching at a layer pair."""
+    return f"rules.{key}"
 
 
 def best_r_task(key: str) -> str:

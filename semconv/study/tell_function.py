@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from semconv.results.schema import (
+    ComparedRulesOrReason,
     Function,
     FunctionMean,
     FunctionPair,
@@ -20,6 +21,7 @@ from semconv.results.schema import (
     Reason,
     Retrieval,
 )
+from semconv.statistics.clusters import clustered_error
 from semconv.statistics.depth import Thirds
 from semconv.statistics.sign_flips import sign_flip_test
 from semconv.study.function_observations import (
@@ -31,6 +33,7 @@ from semconv.study.function_observations import (
 )
 from semconv.study.observations import Observations
 from semconv.study.task_names import control_tag, function_controls, function_pairs, saes_of_grid
+from semconv.study.tell_rules import tell_rules
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
 from semconv.system.shape import number
@@ -56,7 +59,15 @@ def tell_function(observations: Observations, suite: SuiteConfig) -> Function | 
         },
         controls={name: _pair(found, seed) for name, found in controls.items()},
         lens={key: _lens(found) for key, found in observations.lenses.items()},
+        rules=_rules(observations, suite),
     )
+
+
+def _rules(observations: Observations, suite: SuiteConfig) -> dict[str, ComparedRulesOrReason] | None:
+    rules = suite.function.rules if suite.function is not None else None
+    if rules is None:
+        return None
+    return {key: tell_rules(found, suite.match, rules.positions) for key, found in observations.rules.items()}
 
 
 def function_agreement(observations: Observations, key: str) -> Float[ndarray, " n"]:
@@ -155,19 +166,6 @@ def _test(several: list[FunctionObservation], seed: int) -> FunctionTestOrReason
         tokens=len(np.unique(tokens)),
         higher=float((differences > 0).mean()),
     )
-
-
-def clustered_error(values: Float[ndarray, " n"], clusters: Int[ndarray, " n"]) -> float | None:
-    """Returns the standard error of a mean whose values depend on each other within clusters; None for one cluster.
-
-    The root of G / (G - 1) times the sum over G clusters of the squared sum of their deviations, over n (Liang & Zeger
-    1986).
-    """
-    groups, place = np.unique(clusters, return_inverse=True)
-    if len(groups) < 2:
-        return None
-    sums = np.bincount(place, weights=values - values.mean())
-    return float(np.sqrt(len(groups) / (len(groups) - 1) * np.square(sums).sum()) / len(values))
 
 
 def _lens(found: LensObservation) -> LensPairOrReason:

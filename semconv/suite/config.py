@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from semconv._paths import ASSETS, SUITES
 from semconv.suite.models import ModelConfig, SaeConfig, SaeGrid
+from semconv.suite.on_models import RulesConfig
 from semconv.suite.schema import (
     AlignConfig,
     CompareConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "NeedsConfig",
     "NullConfig",
     "PublishedConfig",
+    "RulesConfig",
     "SaeConfig",
     "SpanConfig",
     "StreamsConfig",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semconv.suite import ranges
-from semconv.system.shape import Strict
+from semconv.system.shape import Strict, left_out
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,24 @@ class StreamsConfig(Strict):
 
 
 @dataclass(frozen=True)
+class RulesConfig(Strict):
+    """Which way of matching finds features that do the same: the pairs of several rules, ablated alike."""
+
+    layers: Literal["middle", "diagonal"] = "middle"
+    """Layer pairs at which rules are compared: the one in the middle of those of matching depth, or all of these."""
+    pairs: int = 300
+    """Feature pairs of all rules together that are ablated at a layer pair, at most; one that several rules name counts
+    once."""
+    positions: int = 6
+    """Positions of each pair."""
+
+    def __post_init__(self) -> None:
+        ranges.choices("function.rules", self)
+        ranges.at_least("function.rules.pairs", self.pairs, 1, 100_000)
+        ranges.at_least("function.rules.positions", self.positions, 2, 1000)
+
+
+@dataclass(frozen=True)
 class FunctionConfig(Strict):
     """What the features of the pairs do to the prediction of the next token, in both models."""
 
@@ -43,6 +61,8 @@ class FunctionConfig(Strict):
     """Feature pairs of each control; 0 leaves controls out."""
     lens_tokens: int = 10
     """Tokens that a feature promotes most, and suppresses most, by the logit lens, that are kept for every pair."""
+    rules: RulesConfig | None = left_out()
+    """Which way of matching finds features that do the same; without this table it is not asked."""
 
     def __post_init__(self) -> None:
         ranges.choices("function", self)

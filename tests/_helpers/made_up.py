@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, Literal, TypeVar
 
 from semconv.results import schema
@@ -307,6 +307,28 @@ class _Maker:
             differ=self.example(),
         )
 
+    def rule(self, own: bool) -> schema.RuleAgreement:
+        edges = (-1.0, 0.1, 0.3, 0.5, 1.0)
+        bands = tuple(
+            schema.RuleBand(
+                above=low, up_to=high, pairs=9, agreement=self.number(), error=self.number(), higher=self.number()
+            )
+            for low, high in pairwise(edges)
+        )
+        names = ("agreement", "error", "beyond", "beyond_error", "higher")
+        less = dict.fromkeys(("difference", "difference_error")) if own else self.apart()
+        numbers = {name: self.number() for name in names} | less
+        return schema.RuleAgreement(matched=99, drawn=40, pairs=36, by_r=bands, **numbers)
+
+    def apart(self) -> dict[str, float | None]:
+        return {"difference": self.number(), "difference_error": 0.01}
+
+    def rules(self) -> schema.ComparedRules:
+        names = ("best", "mutual", "greedy", "optimal", "within_token", "r_above_0_3", "r_above_0_5")
+        rules: dict[str, schema.RuleAgreementOrReason] = {name: self.rule(name == "best") for name in names}
+        rules["decoder_cosine"] = Reason(reason="no streams")
+        return schema.ComparedRules(own="best", partners=66, drawn=44, pairs=55, positions=6, rules=rules)
+
     def function(self) -> schema.Function:
         numbers = {name: self.number() for name in ("correlation", "promoted", "suppressed", "chance")}
         thirds: dict[str, schema.FunctionTestOrReason] = {"all": self.function_test()}
@@ -316,6 +338,7 @@ class _Maker:
             thirds=thirds,
             controls={"untrained": self.function_pair()},
             lens={"0x2": schema.LensPair(pairs=88, **numbers), "1x2": Reason(reason="not of the stream")},
+            rules={"0x2": self.rules(), "1x10": Reason(reason="nothing fires")},
         )
 
     def spans(self) -> schema.SpansGrid:

@@ -115,6 +115,7 @@ def _set(*place: str, value: Any) -> Callable[[Any], None]:
             ("streams", "grid", "0x2", "raw", "measures", "rsa", "score"): 0.9,
             ("function", "grid", "0x2", "rsa"): 0.9,
             ("function", "thirds"): {},
+            ("function", "rules", "0x2", "rules", "mutual", "agreement"): 0.9,
             ("function", "lens", "0x2", "correlation"): 0.9,
             ("published", "steps"): [],
             ("warnings",): [],

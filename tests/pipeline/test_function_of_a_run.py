@@ -19,8 +19,9 @@ from semconv.runs.pairs_table import read_pairs
 from semconv.runs.run import Run
 from semconv.runs.task_cache import FinishedTasks
 from semconv.statistics.resampling import document_starts, halves
-from semconv.study.function_observations import FunctionObservation, LensObservation
-from semconv.study.task_names import function_task, lens_task
+from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
+from semconv.study.matching_rules import RULES
+from semconv.study.task_names import function_task, lens_task, rules_task
 from semconv.suite.config import ModelConfig, load_suite
 from semconv.text.tokenizer import load_tokenizer
 from semconv.text.top_tokens import token_texts
@@ -149,3 +150,18 @@ def test_partners_agree_as_two_full_forward_passes_say(run: Run):
     others = table[table.sae_a == "1"]  # not of matching depth
     assert len(others)
     assert others.function_agreement.isna().all()
+
+
+def test_pairs_of_rules_agree_as_the_same_pairs_do_that_were_ablated_alone(run: Run):
+    """Positions are as many here, and depend on the pair alone, so its partner's agreement is the same."""
+    tasks = FinishedTasks(run.folder / "tasks")
+    found = tasks.read_as(RulesObservation, rules_task("0x2"))
+    alone = tasks.read_as(FunctionObservation, function_task("0x2"))
+    known = {(a, b): place for place, (a, b) in enumerate(zip(alone.a.tolist(), alone.b.tolist(), strict=True))}
+    same = [(i, known[pair]) for i, pair in enumerate(zip(found.a, found.b, strict=True)) if pair in known]
+    assert same
+    for here, there in same:
+        assert found.r[here] == pytest.approx(alone.r[there], abs=1e-12)
+        np.testing.assert_allclose(found.residual[here], alone.residual[there], atol=1e-5)
+    assert found.by.shape == (len(RULES), len(found.a))
+    assert found.facts.matched["decoder_cosine"] > 0

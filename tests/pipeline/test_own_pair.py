@@ -45,6 +45,7 @@ def test_a_pair_of_folders_is_compared(folder: Path):
     results = load_results(folder / "run")
     assert results["function"]["grid"]["1x2"]["pairs"] > 0
     assert results["function"]["lens"]["1x2"]["pairs"] == results["grid"]["1x2"]["pairs"]
+    assert results["function"]["rules"]["1x2"]["rules"]["decoder_cosine"]["matched"] > 0
     assert list(results["grid"]) == ["1x2"]
     assert (results["model_a"]["name"], results["model_b"]["name"]) == ("model_a", "model_b")
     assert (results["null"]["n_rematch"], results["null"]["n_same_token"]) == (3, 2)
@@ -77,7 +78,7 @@ def test_a_masked_model_is_compared_only_if_that_is_meant_and_the_report_says_so
     assert done.returncode == 0, done.stderr
     results = load_results(folder / "run")
     function = results["function"]
-    for found in (function["grid"]["1x2"], function["lens"]["1x2"]):
+    for found in (function["grid"]["1x2"], function["lens"]["1x2"], function["rules"]["1x2"]):
         assert "need a model with a head for it, this one (type 'bert') has none" in found["reason"]
     assert [side.get("bidirectional") for side in (results["model_a"], results["model_b"])] == [True, None]
     said = "Model model_a reads in both directions"

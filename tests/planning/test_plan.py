@@ -25,7 +25,7 @@ from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
 from semconv.planning.timing import Probe, line_through, power_through
 from semconv.study.working_memory import function_working_bytes
-from semconv.suite.config import SaeConfig, StreamsConfig, SuiteConfig, load_suite
+from semconv.suite.config import RulesConfig, SaeConfig, StreamsConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
 from tests.conftest import semconv_cli
@@ -170,7 +170,8 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
-        *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "published"),
+        *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "rules of matching"),
+        "published",
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
@@ -383,6 +384,21 @@ def test_ablating_more_takes_longer_and_reading_the_text_is_shared(planner: Plan
     assert seconds(usual, "function") < seconds(more, "function") < 2 * seconds(usual, "function")
     tasks = {plan: sum(stage.tasks for stage in plan.stages if stage.name == "function") for plan in (usual, every)}
     assert [tasks[usual], tasks[every]] == [4 + len(mini.controls), 16]
+
+
+def test_comparing_rules_of_matching_is_foreseen(planner: Planner, mini: SuiteConfig):
+    function, stage = mini.function, "rules of matching"
+    assert function is not None
+
+    def took(rules: RulesConfig | None) -> tuple[float, int]:
+        plan = planned(planner, function=replace(function, rules=rules))
+        return seconds(plan, stage), sum(one.tasks for one in plan.stages if one.name == stage)
+
+    usual, more, every = took(RulesConfig()), took(RulesConfig(pairs=600)), took(RulesConfig(layers="diagonal"))
+    assert [usual[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
+    assert 0 < usual[0] < more[0] < 2 * usual[0]
+    assert every[0] > 1.5 * usual[0]
+    assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
 
 
 def test_contexts_that_pairs_share_are_those_of_a_simulation():

@@ -21,6 +21,9 @@ from rehearsal_world import SCALES, bytes_of_sae, layers_of, saes_of, tensors_of
 from semconv.models.model_activations import load_model, streams
 from semconv.planning.plan import Planner
 from semconv.planning.shapes import shapes_of
+from semconv.runs.task_cache import FinishedTasks
+from semconv.study.function_observations import FunctionObservation
+from semconv.study.task_names import function_task
 from semconv.suite.config import load_suite
 from semconv.suite.hooks import hook_layer
 from semconv.text.tokenizer import load_tokenizer
@@ -229,6 +232,12 @@ def test_the_least_rehearsal_does_what_a_rehearsal_promises(tmp_path: Path, monk
         "tasks/grid.12x20.observed.safetensors",
     } <= listed
     suite = load_suite(folder / "gemma2.toml")
+    assert suite.function is not None
+    assert (suite.function.pairs, suite.function.positions) == (10, 2)
+    ablated = FinishedTasks(run / "tasks").read_as(FunctionObservation, function_task("12x20"))
+    assert ablated.facts.reason is None
+    assert len(ablated.positions) == 10
+    assert (ablated.positions == 2).any()  # models were held in bfloat16, and effects taken
     planned = sorted(task.name for task in Planner(suite, shapes_of(suite)).tasks)
     done = (file.name.removesuffix(".safetensors") for file in (run / "tasks").iterdir())
     assert planned == sorted(name for name in done if not name.startswith(("fit.", "contexts.")))  # not of the study

@@ -10,6 +10,8 @@ from semconv.results.schema.base import Count, Interval, Many, Part, Reason
 from semconv.results.schema.controls import Against, ControlPair, Controls, SeedCeiling, SelfMatch, StrongestPairs
 from semconv.results.schema.depths import Depths, DepthTest
 from semconv.results.schema.function import (
+    ComparedRules,
+    ComparedRulesOrReason,
     Function,
     FunctionExample,
     FunctionMean,
@@ -20,6 +22,9 @@ from semconv.results.schema.function import (
     LensPair,
     LensPairOrReason,
     Retrieval,
+    RuleAgreement,
+    RuleAgreementOrReason,
+    RuleBand,
 )
 from semconv.results.schema.layer_pairs import (
     BestOfGrid,
@@ -85,6 +90,8 @@ __all__ = [
     "BaselineScore",
     "BestOfGrid",
     "CategoryPair",
+    "ComparedRules",
+    "ComparedRulesOrReason",
     "ControlFits",
     "ControlPair",
     "Controls",
@@ -125,6 +132,9 @@ __all__ = [
     "RematchCounts",
     "Results",
     "Retrieval",
+    "RuleAgreement",
+    "RuleAgreementOrReason",
+    "RuleBand",
     "Sae",
     "Score",
     "ScoreOrReason",

@@ -154,6 +154,78 @@ LensPairOrReason = Annotated[Annotated[LensPair, VALUE] | Annotated[Reason, REAS
 
 
 @dataclass(frozen=True, kw_only=True)
+class RuleBand(Part):
+    """The pairs of a rule of matching whose r lies in a band."""
+
+    above: float
+    """r is above this; -1 for the lowest band."""
+    up_to: float
+    """r is at most this; 1 for the highest band."""
+    pairs: Count
+    """That have an agreement."""
+    agreement: float | None
+    """Their mean correlation of residual effects."""
+    error: float | None
+    """Its standard error, pairs of one top token taken together."""
+    higher: float | None
+    """Share of the pairs whose partner is above the best hard negative, of those that have one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleAgreement(Part):
+    """What the features do that a rule of matching pairs."""
+
+    matched: Count
+    """Feature pairs that the rule finds on one half of the documents."""
+    drawn: Count
+    """Of them, those that were ablated."""
+    pairs: Count
+    """Of these, those that fire together in enough documents of the other half and so have an agreement."""
+    agreement: float | None
+    """Their mean correlation of residual effects."""
+    error: float | None
+    """Its standard error, pairs of one top token taken together."""
+    beyond: float | None
+    """Mean of partner less best hard negative, which is found by r whatever the rule."""
+    beyond_error: float | None
+    """Its standard error."""
+    higher: float | None
+    """Share of the pairs whose partner is above the best hard negative, of those that have one."""
+    difference: float | None
+    """Mean agreement less that of the suite's own rule; null for that rule itself."""
+    difference_error: float | None
+    """Its standard error; that many pairs are of both rules is taken into account."""
+    by_r: Many[RuleBand]
+    """By r over all positions of that half, whatever the rule; the lowest band first."""
+
+
+RuleAgreementOrReason = Annotated[Annotated[RuleAgreement, VALUE] | Annotated[Reason, REASON], EITHER]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedRules(Part):
+    """Which way of matching finds features that do the same, at a layer pair."""
+
+    own: str
+    """The rule that the suite itself matches by."""
+    partners: Count
+    """Features of B that some rule gives a partner."""
+    drawn: Count
+    """Of these, those drawn at random of which the pairs of all rules were ablated."""
+    pairs: Count
+    """Distinct feature pairs that were ablated."""
+    positions: Count
+    """At which, each in another document."""
+    rules: dict[str, RuleAgreementOrReason]
+    """`best`, `mutual`, `greedy`, `optimal` (`match.strategy`), `within_token` (by r within tokens), `decoder_cosine`
+    (decoder rows mapped between the streams), `r_above_0_3` and `r_above_0_5` (of the suite's own pairs) -> its
+    pairs."""
+
+
+ComparedRulesOrReason = Annotated[Annotated[ComparedRules, VALUE] | Annotated[Reason, REASON], EITHER]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Function(Part):
     """What features do to the prediction of the next token."""
 
@@ -168,3 +240,5 @@ class Function(Part):
     """Control -> what was found."""
     lens: dict[str, LensPairOrReason]
     """Layer pair -> the logit lens of its pairs."""
+    rules: dict[str, ComparedRulesOrReason] | None = left_out()
+    """Layer pair -> which way of matching finds features that do the same, where the suite compares some."""
