@@ -10,6 +10,7 @@ from semconv.report.answer_figure import write_answer_figure
 from semconv.report.explorer import FOLDER
 from semconv.report.figures import write_figures
 from semconv.report.first_pairs import FirstPairs
+from semconv.report.function_section import wanted_pairs
 from semconv.report.markdown import write_markdown
 from semconv.report.page import write_page
 from semconv.report.pair_figures import write_pair_figures
@@ -36,7 +37,7 @@ def write_report(results: Results, checked: Sequence[Checked], folder: Path) -> 
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    ordered, pairs = in_order(results), FirstPairs.of_run(folder)
+    ordered, pairs = in_order(results), FirstPairs.of_run(folder, wanted_pairs(results))
     with temporary_folder(folder) as made:
         write_figures(ordered, made / "figures")
         write_pair_figures(ordered, folder, made / "figures")

@@ -29,7 +29,7 @@ from semconv.report.rows import step_score
 from semconv.report.scales import Ends, ends_with_zero, ends_within, rounded, step_of
 from semconv.report.shown import show
 from semconv.report.texts import p_told
-from semconv.report.told_apart import is_smallest, scored_on
+from semconv.report.told_apart import scored_on
 from semconv.report.vega import (
     INK,
     QUIET,
@@ -172,7 +172,7 @@ def null_chart(results: Results, draws: Draws, measure: str, key: str) -> str | 
             if h
         ]
         scores.append({"x": test.score, "y": base, "y2": base - 15})
-        p = p_told(test.p, None, test.p_from, is_smallest(test.p, histogram.n))
+        p = p_told(test.p, None, test.p_from, histogram.n if test.p_from != "tail" else None)
         labels.append(f"{null}, {scored_on(null)}: {histogram.n} draws, p {show(p)}")
     if not labels:
         return None

@@ -24,14 +24,86 @@
   const SIDES = ["a", "b"];
   const whole = (value) => value.toLocaleString("en");
 
+  /* Whole numbers as text, as page_numbers.py writes them: of 88 signs the first half end a number, the others go on. */
+  const BASE = 44;
+  const digitOf = new Uint8Array(128);
+  Array.from({ length: 94 }, (_, i) => 33 + i).filter((sign) => !'"\\<>&'.includes(String.fromCharCode(sign)))
+    .forEach((sign, digit) => { digitOf[sign] = digit; });
+  const unpack = (text) => {
+    const numbers = new Int32Array(text.length);
+    let [n, number, by] = [0, 0, 1];
+    for (let i = 0; i < text.length; i += 1) {
+      const digit = digitOf[text.charCodeAt(i)];
+      if (digit < BASE) {
+        numbers[n] = number + digit * by;
+        [n, number, by] = [n + 1, 0, 1];
+      } else {
+        number += (digit - BASE) * by;
+        by *= BASE;
+      }
+    }
+    return numbers.slice(0, n);
+  };
+  const unpackSigned = (text) => unpack(text).map((n) => (n === 0 ? NONE : n & 1 ? n >> 1 : -(n >> 1)));
+  /* Lists of numbers, one after the other: all numbers, and where those of a list begin. */
+  const unpackLists = (text, before = 0) => {
+    const numbers = unpack(text);
+    const starts = [];
+    for (let i = 0; i < numbers.length; i += before + 1 + numbers[i + before]) starts.push(i);
+    return { numbers, starts };
+  };
+  const ofList = ({ numbers, starts }, one) => [...numbers.subarray(starts[one] + 1, starts[one] + 1 + numbers[starts[one]])];
+
   /* What is held. */
   const cells = [];
   const placeOf = new Map();
   const saes = { a: new Map(), b: new Map() };
+  /* What pairs and features have in common; windows of text are read when they are needed. */
+  const takeShared = ({ words, lists, windows }) => ({ words, lists: unpackLists(lists), packed: windows });
+  const shared_ = takeShared(explorer.shared);
+  const takeText = (text, shared) => {
+    const numbers = unpack(text.examples);
+    const starts = new Map();
+    for (let i = 0; i < numbers.length;) {
+      const row = numbers[i];
+      starts.set(row, i + 1);
+      let n = numbers[i + 1];
+      for (i += 2; n > 0; n -= 1) { // band, window, and twice how many pieces are active
+        i += 2;
+        i += 1 + 2 * numbers[i];
+        i += 1 + 2 * numbers[i];
+      }
+    }
+    return { bands: text.bands, numbers, starts, shared };
+  };
+  /* The examples of a pair: band, window, and of both models the steps of the pieces that are active. */
+  const examplesIn = ({ bands, numbers, starts }, row) => {
+    if (!starts.has(row)) return [];
+    let i = starts.get(row);
+    const levels = () => {
+      const of = new Map();
+      const n = numbers[i];
+      for (let one = 0; one < n; one += 1) of.set(numbers[i + 1 + 2 * one], numbers[i + 2 + 2 * one]);
+      i += 1 + 2 * n;
+      return of;
+    };
+    return Array.from({ length: numbers[i++] }, () => {
+      const [band, window] = [bands[numbers[i]], numbers[i + 1]];
+      i += 2;
+      return { band, window, levels: [levels(), levels()] };
+    });
+  };
+  const windowIn = ({ shared }, number) => {
+    shared.windows ??= unpackLists(shared.packed, 2);
+    const { numbers, starts } = shared.windows;
+    const i = starts[number];
+    return { document_: numbers[i], at: numbers[i + 1], pieces: Array.from(numbers.subarray(i + 3, i + 3 + numbers[i + 2]), (piece) => shared.words[piece]) };
+  };
   const takeCell = (cell) => {
-    const held = { ...cell, complete: !explorer.folder, n: cell.columns.feature_a?.length ?? 0, col: {} };
-    for (const [name, values] of Object.entries(cell.columns)) held.col[name] = Int32Array.from(values, (v) => v ?? NONE);
-    delete held.columns;
+    const shared = cell.shared ? takeShared(cell.shared) : shared_;
+    const each = (columns, of) => Object.fromEntries(Object.entries(columns).map(([name, text]) => [name, of(text)]));
+    const held = { a: cell.a, b: cell.b, complete: !explorer.folder, n: cell.rows, shared, col: each(cell.columns, unpackSigned), lists: each(cell.lists, unpack) };
+    if (cell.text) held.text = takeText(cell.text, shared);
     const { a, b } = cell;
     if (!placeOf.has(`${a} ${b}`)) placeOf.set(`${a} ${b}`, cells.length);
     cells[placeOf.get(`${a} ${b}`)] = held;
@@ -51,14 +123,30 @@
     return number;
   };
   const takeSae = (side, label, sae) => {
-    const rows = new Int32Array((sae.features.at(-1) ?? -1) + 1).fill(-1);
-    sae.features.forEach((feature, row) => { rows[feature] = row; });
-    const starts = new Int32Array(sae.features.length + 1);
-    sae.tokens.forEach((of, row) => { starts[row + 1] = starts[row] + of.length; });
-    const numbers = sae.words.map(numbered);
-    const tokens = new Int32Array(starts.at(-1));
-    sae.tokens.forEach((of, row) => { for (let i = 0; i < of.length; i += 1) tokens[starts[row] + i] = numbers[of[i]]; });
-    saes[side].set(label, { ...sae, words: null, rows, starts, tokens, marks: null });
+    const { words } = sae.shared ?? explorer.shared;
+    const features = unpack(sae.features);
+    const rows = new Int32Array((features.at(-1) ?? -1) + 1).fill(-1);
+    features.forEach((feature, row) => { rows[feature] = row; });
+    const lists = unpack(sae.tokens);
+    const starts = new Int32Array(features.length + 1);
+    const tokens = new Int32Array(lists.length - features.length);
+    const known = new Int32Array(words.length).fill(-1);
+    for (let row = 0, i = 0; row < features.length; row += 1) {
+      starts[row + 1] = starts[row] + lists[i];
+      for (let at = starts[row]; at < starts[row + 1]; at += 1) {
+        const word = lists[i += 1];
+        if (known[word] < 0) known[word] = numbered(words[word]);
+        tokens[at] = known[word];
+      }
+      i += 1;
+    }
+    const held = { features, rows, starts, tokens, link: sae.link, histogram: sae.histogram, marks: null };
+    if (sae.paired !== undefined) {
+      for (const name of ["active", "paired"]) held[name] = unpack(sae[name]);
+      for (const name of ["best_feature", "best_r"]) held[name] = unpackSigned(sae[name]);
+      held.best_sae = Array.from(unpack(sae.best_sae), (word) => (word ? words[word - 1] : null));
+    }
+    saes[side].set(label, held);
   };
   const tokensOfRow = (sae, row) => (row < 0 ? [] : [...sae.tokens.subarray(sae.starts[row], sae.starts[row + 1])].map((number) => words_[number]));
   explorer.cells.forEach(takeCell);
@@ -80,7 +168,7 @@
         document.head.append(script);
       }).then((content) => {
         if (kind === "pairs") takeCell(content).complete = true;
-        else if (kind === "text") cells[placeOf.get(`${folder.cells[place][0]} ${folder.cells[place][1]}`)].text = content;
+        else if (kind === "text") cells[placeOf.get(`${folder.cells[place][0]} ${folder.cells[place][1]}`)].text = takeText(content, takeShared(content.shared));
         else takeSae(kind, folder[kind][place], content);
       }));
     }
@@ -119,28 +207,36 @@
 
   /* What pairs are sorted and filtered by: title, value of a row (NONE where there is none), digits after the point. */
   const { scale } = explorer;
-  const column = (name, by = 1) => ({ col }) => {
-    const values = col[name];
-    return values ? (row) => (values[row] === NONE ? NONE : values[row] / by) : () => NONE;
-  };
-  const union = ({ col }, row) => col.active_a[row] + col.active_b[row] - col.active_both[row];
+  const made = (values) => ({ col, n }) => Float64Array.from({ length: n }, (_, row) => values(col, row));
   const known = (...wanted) => cells.some((cell) => wanted.every((name) => cell.col[name]));
   const MEASURES = new Map([
-    ["r", ["r", column("r", scale), 3]],
-    ["within", ["r within tokens", column("r_within_token", scale), 3, "r_within_token"]],
-    ["without", ["r without the ten strongest places", column("r_without_strongest", scale), 3, "r_without_strongest"]],
-    ["lead", ["lead over the second-best partner", ({ col }) => (row) => {
+    ["r", ["r", "r", 3]],
+    ["within", ["r within tokens", "r_within_token", 3]],
+    ["without", ["r without the ten strongest places", "r_without_strongest", 3]],
+    ["lead", ["lead over the second-best partner", "next_r_a", 3, made((col, row) => {
       const next = Math.max(col.next_r_a?.[row] ?? NONE, col.next_r_b?.[row] ?? NONE);
       return next === NONE ? NONE : (col.r[row] - next) / scale;
-    }, 3, "next_r_a"]],
-    ["overlap", ["share of the places where both fire", (cell) => (row) => (cell.col.active_both ? cell.col.active_both[row] / union(cell, row) : NONE), 3, "active_both"]],
-    ["both", ["places where both fire", column("active_both"), 0, "active_both"]],
-    ["fires_a", ["places where A fires", column("active_a"), 0, "active_a"]],
-    ["fires_b", ["places where B fires", column("active_b"), 0, "active_b"]],
-    ["function", ["agreement of effects", column("function_agreement", scale), 3, "function_agreement"]],
-    ["lens", ["agreement of promoted tokens", column("lens_agreement", scale), 3, "lens_agreement"]],
+    })]],
+    ["overlap", ["share of the places where both fire", "active_both", 3, made((col, row) => (col.active_both ? col.active_both[row] / (col.active_a[row] + col.active_b[row] - col.active_both[row]) : NONE))]],
+    ["both", ["places where both fire", "active_both", 0]],
+    ["fires_a", ["places where A fires", "active_a", 0]],
+    ["fires_b", ["places where B fires", "active_b", 0]],
+    ["function", ["agreement of effects", "function_agreement", 3]],
+    ["lens", ["agreement of promoted tokens", "lens_agreement", 3]],
   ]);
-  for (const [name, [, , , needs]] of [...MEASURES]) if (needs && !known(needs)) MEASURES.delete(name);
+  for (const [name, [, needs]] of [...MEASURES]) if (name !== "r" && !known(needs)) MEASURES.delete(name);
+  /* The values of a measure that a layer pair holds, made once where they are made of others (NONE where there is none;
+     undefined where no pair has any), and what each is divided by. */
+  const heldOf = (cell, name) => {
+    const [, column, digits, make] = MEASURES.get(name);
+    if (!make) return [cell.col[column], digits ? scale : 1];
+    cell.made ??= {};
+    return [cell.made[name] ??= make(cell), 1];
+  };
+  const valueIn = (cell, name, row) => {
+    const [values, by] = heldOf(cell, name);
+    return values && values[row] !== NONE ? values[row] / by : NONE;
+  };
   const shownAs = (name, value) => (value === NONE ? "–" : MEASURES.get(name)[2] ? value.toFixed(3) : whole(value));
   const offer = (id, some) => byId(id).replaceChildren(...some.map((name) => el("option", { value: name }, MEASURES.get(name)[0])));
   const byName = [...MEASURES.keys()];
@@ -148,7 +244,8 @@
   offer("order", byName.includes("within") ? ["within", ...byName.filter((name) => name !== "within")] : byName); // r alone puts trivial tokens first
   byId("pairs-key").hidden = !explorer.text;
 
-  const categories = () => [...new Set(cells.flatMap((cell) => SIDES.flatMap((side) => (cell.lists[`categories_${side}`] ?? []).flat().map((i) => cell.words[i]))))].sort();
+  const wordsOf = ({ shared }, list) => ofList(shared.lists, list).map((word) => shared.words[word]);
+  const categories = () => [...new Set(cells.flatMap((cell) => SIDES.flatMap((side) => [...new Set(cell.lists[`categories_${side}`])].flatMap((list) => wordsOf(cell, list)))))].sort();
   const listed = categories();
   byId("category").append(...listed.map((name) => el("option", {}, name)));
   byId("category").parentElement.hidden = !listed.length;
@@ -185,89 +282,105 @@
     }
     return { key: `${mode} ${query}`, test, feature: feature && { side: feature[1]?.toLowerCase(), label: feature[2], number: Number(feature[3]) } };
   };
+  /* Which features of an SAE a question finds, by their numbers. */
   const marked = (side, label, question) => {
     const sae = saes[side].get(label);
-    if (!sae || !question.test) return null;
-    question.hits ??= Uint8Array.from(words_, (word, i) => (question.test(word, lower[i]) ? 1 : 0));
-    if (sae.marks?.key !== question.key) {
-      const rows = new Uint8Array(sae.features.length);
-      const { starts, tokens } = sae;
+    const { feature } = question;
+    const here = feature && (!feature.side || feature.side === side) && (!feature.label || feature.label === label);
+    if (sae?.marks?.key === question.key) return sae.marks.of;
+    const of = new Uint8Array(Math.max(sae?.rows.length ?? 0, here ? feature.number + 1 : 0));
+    if (sae && question.test) {
+      question.hits ??= Uint8Array.from(words_, (word, i) => (question.test(word, lower[i]) ? 1 : 0));
+      const { starts, tokens, features } = sae;
       const { hits } = question;
-      for (let row = 0; row < rows.length; row += 1) for (let i = starts[row]; i < starts[row + 1]; i += 1) if (hits[tokens[i]]) { rows[row] = 1; break; }
-      sae.marks = { key: question.key, rows };
+      for (let row = 0; row < features.length; row += 1) for (let i = starts[row]; i < starts[row + 1]; i += 1) if (hits[tokens[i]]) { of[features[row]] = 1; break; }
     }
-    return sae.marks.rows;
+    if (here) of[feature.number] = 1;
+    if (sae) sae.marks = { key: question.key, of };
+    return of;
   };
   const inText = (cell, question) => {
     const rows = new Set();
     if (!cell.text || !question.test) return rows;
-    const windows = cell.text.windows.map(([, , pieces]) => { const text = pieces.map((i) => cell.text.pieces[i]).join(""); return question.test(text, text.toLowerCase()); });
-    for (const [row, examples] of Object.entries(cell.text.examples)) if (examples.some(([, window]) => windows[window])) rows.add(Number(row));
+    const seen = new Map();
+    const hit = (number) => {
+      if (!seen.has(number)) {
+        const text = windowIn(cell.text, number).pieces.join("");
+        seen.set(number, question.test(text, text.toLowerCase()));
+      }
+      return seen.get(number);
+    };
+    for (const row of cell.text.starts.keys()) if (examplesIn(cell.text, row).some(({ window }) => hit(window))) rows.add(row);
     return rows;
   };
-  const isFeature = (wanted, side, label, number) => number === wanted.number && (!wanted.side || wanted.side === side) && (!wanted.label || wanted.label === label);
   const bound = (input, otherwise) => (input.value === "" || Number.isNaN(input.valueAsNumber) ? otherwise : input.valueAsNumber);
 
-  const findPairs = (question) => {
-    const total = cells.reduce((sum, cell) => sum + cell.n, 0);
-    const found = { of: new Int32Array(total), rows: new Int32Array(total), n: 0 };
-    const [min, max] = [bound(fields.min, -Infinity), bound(fields.max, Infinity)];
-    const bounded = min > -Infinity || max < Infinity ? MEASURES.get(fields.by.value)[1] : null;
-    const [onlyMutual, category] = [fields.mutual.value, fields.category.value];
-    cells.forEach((cell, place) => {
-      if ((fields.a.value && cell.a !== fields.a.value) || (fields.b.value && cell.b !== fields.b.value)) return;
-      const marks = question && SIDES.map((side) => marked(side, cell[side], question));
-      const rowsOf = SIDES.map((side) => saes[side].get(cell[side])?.rows);
-      const texts = question && fields.text.checked ? inText(cell, question) : null;
-      const named = category ? cell.words.indexOf(category) : -1;
-      if (category && named < 0) return;
-      const [of_a, of_b, measured] = [cell.col.feature_a, cell.col.feature_b, bounded?.(cell)];
-      for (let row = 0; row < cell.n; row += 1) {
-        if (onlyMutual && (cell.col.mutual?.[row] === 1) !== (onlyMutual === "yes")) continue;
-        if (measured) {
-          const value = measured(row);
-          if (value === NONE || value < min || value > max) continue;
-        }
-        if (category && !SIDES.some((side) => cell.lists[`categories_${side}`]?.[row].includes(named))) continue;
-        if (question) {
-          const { feature } = question;
-          const hit = (feature && (isFeature(feature, "a", cell.a, of_a[row]) || isFeature(feature, "b", cell.b, of_b[row])))
-            || (marks[0] && marks[0][rowsOf[0][of_a[row]]]) || (marks[1] && marks[1][rowsOf[1][of_b[row]]]) || texts?.has(row);
-          if (!hit) continue;
-        }
-        found.of[found.n] = place;
-        found.rows[found.n] = row;
-        found.n += 1;
-      }
-    });
-    return found;
+  /* The first so many of a long row of keys, the highest first, ties in the order in which they came. */
+  const firstOf = (most) => {
+    const room = 4 * most;
+    const [keys, places, rows] = [new Float64Array(room), new Int32Array(room), new Int32Array(room)];
+    let n = 0;
+    const sorted = () => Array.from({ length: n }, (_, i) => i).sort((i, j) => (keys[j] > keys[i] ? 1 : keys[j] < keys[i] ? -1 : i - j)).slice(0, most);
+    const first = {
+      least: null, // what a key must be above, once there are more than enough
+      add: (key, place, row) => {
+        [keys[n], places[n], rows[n]] = [key, place, row];
+        n += 1;
+        if (n < room) return;
+        const kept = sorted().map((i) => [keys[i], places[i], rows[i]]);
+        kept.forEach((one, i) => { [keys[i], places[i], rows[i]] = one; });
+        n = most;
+        first.least = keys[n - 1];
+      },
+      list: () => sorted().map((i) => [places[i], rows[i]]),
+    };
+    return first;
   };
 
-  /* The first of many, without sorting all: what lies in the highest of many bins, sorted. */
-  const firstOf = (found, most) => {
-    const [, value] = MEASURES.get(fields.order.value);
-    const way = fields.way.value === "up" ? -1 : 1;
-    const keys = new Float64Array(found.n);
-    let [low, high] = [Infinity, -Infinity];
-    let [place, of] = [-1, null];
-    for (let i = 0; i < found.n; i += 1) {
-      if (found.of[i] !== place) [place, of] = [found.of[i], value(cells[found.of[i]])];
-      const v = of(found.rows[i]);
-      keys[i] = v === NONE ? -Infinity : v * way;
-      if (v === NONE) continue;
-      if (keys[i] < low) low = keys[i];
-      if (keys[i] > high) high = keys[i];
+  /* Which lists of words hold a category. */
+  const ofCategory = (shared, category) => {
+    if (shared.named?.category !== category) {
+      const word = shared.words.indexOf(category);
+      const lists = Uint8Array.from(shared.lists.starts, (_, list) => (ofList(shared.lists, list).includes(word) ? 1 : 0));
+      shared.named = { category, lists };
     }
-    const BINS = 4096;
-    const bin = (key) => (key === -Infinity ? 0 : 1 + Math.floor(((key - low) / (high - low || 1)) * (BINS - 2)));
-    const counts = new Int32Array(BINS);
-    for (let i = 0; i < found.n; i += 1) counts[bin(keys[i])] += 1;
-    let [least, sum] = [BINS, 0];
-    while (least > 0 && sum < most) sum += counts[least -= 1];
-    const some = [];
-    for (let i = 0; i < found.n; i += 1) if (bin(keys[i]) >= least) some.push(i);
-    some.sort((one, other) => (keys[other] > keys[one] ? 1 : keys[other] < keys[one] ? -1 : one - other));
-    return some.slice(0, most);
+    return shared.named.lists;
+  };
+
+  /* One pass over all pairs that are read: how many are found, and the first so many of them in the chosen order. */
+  const scan = (question, most) => {
+    const found = { question, n: 0, first: [] };
+    const [min, max] = [bound(fields.min, -Infinity), bound(fields.max, Infinity)];
+    const bounded = min > -Infinity || max < Infinity;
+    const way = fields.way.value === "up" ? -1 : 1;
+    const [wanted, category] = [{ yes: 1, no: 0 }[fields.mutual.value], fields.category.value];
+    const first = firstOf(most);
+    cells.forEach((cell, place) => {
+      if ((fields.a.value && cell.a !== fields.a.value) || (fields.b.value && cell.b !== fields.b.value)) return;
+      const [marks_a, marks_b] = question ? SIDES.map((side) => marked(side, cell[side], question)) : [null, null];
+      const texts = question && fields.text.checked ? inText(cell, question) : null;
+      const categories_ = category ? SIDES.map((side) => cell.lists[`categories_${side}`]).filter(Boolean) : [];
+      const named = category ? ofCategory(cell.shared, category) : null;
+      const { feature_a, feature_b, mutual } = cell.col;
+      const [limited, limitedBy] = bounded ? heldOf(cell, fields.by.value) : [null, 1];
+      const [ordered] = heldOf(cell, fields.order.value);
+      let n = 0;
+      for (let row = 0; row < cell.n; row += 1) {
+        if (marks_a !== null && !marks_a[feature_a[row]] && !marks_b[feature_b[row]] && !texts?.has(row)) continue;
+        if (wanted !== undefined && (mutual?.[row] === 1 ? 1 : 0) !== wanted) continue;
+        if (bounded) {
+          const value = limited ? limited[row] : NONE;
+          if (value === NONE || value / limitedBy < min || value / limitedBy > max) continue;
+        }
+        if (named && !categories_.some((lists) => named[lists[row]])) continue;
+        n += 1;
+        const key = !ordered || ordered[row] === NONE ? -Infinity : way * ordered[row];
+        if (first.least === null || key > first.least) first.add(key, place, row);
+      }
+      found.n += n;
+    });
+    found.first = first.list();
+    return found;
   };
 
   const findUnpaired = (side, question) => {
@@ -277,8 +390,8 @@
       const marks = question && marked(side, label, question);
       sae.features.forEach((feature, row) => {
         if (sae.paired[row]) return;
-        if (question && !(marks?.[row] || (question.feature && isFeature(question.feature, side, label, feature)))) return;
-        const r = sae.best_r[row] === null ? NONE : sae.best_r[row] / scale;
+        if (question && !marks[feature]) return;
+        const r = sae.best_r[row] === NONE ? NONE : sae.best_r[row] / scale;
         if (fields.by.value === "r" && (r < bound(fields.min, -Infinity) || r > bound(fields.max, Infinity))) return;
         some.push({ side, label, row, feature, r, active: sae.active[row] });
       });
@@ -290,19 +403,20 @@
 
   /* Drawing. */
   const LEVELS = 6;
-  const level = (digit) => Math.ceil((parseInt(digit, 36) / 35) * LEVELS);
-  const percent = (digit) => Math.round((parseInt(digit, 36) / 35) * 100);
-  const windowOf = (cell, [, number, a, b], from = -Infinity) => {
-    const [document_, at, pieces] = cell.text.windows[number];
+  const STEPS = 35;
+  const level = (step) => Math.ceil((step / STEPS) * LEVELS);
+  const percent = (step) => Math.round((step / STEPS) * 100);
+  const windowOf = (cell, { window, levels }, from = -Infinity) => {
+    const { document_, at, pieces } = windowIn(cell.text, window);
+    const [a, b] = levels.map((of) => (i) => of.get(i) ?? 0);
     const shown = el("bdi", { class: "window" });
-    pieces.forEach((piece, i) => {
+    pieces.forEach((text, i) => {
       if (i < at + from) return;
-      const [one, other] = [level(a[i]), level(b[i])];
-      const text = cell.text.pieces[piece];
+      const [one, other] = [level(a(i)), level(b(i))];
       if (!one && !other && i !== at) { shown.append(text); return; }
-      shown.append(el("span", { class: `p x${one} y${other}${i === at ? " at" : ""}`, title: `A ${percent(a[i])}%, B ${percent(b[i])}% of the highest` }, text));
+      shown.append(el("span", { class: `p x${one} y${other}${i === at ? " at" : ""}`, title: `A ${percent(a(i))}%, B ${percent(b(i))}% of the highest` }, text));
     });
-    return [shown, document_, percent(a[at]), percent(b[at])];
+    return [shown, document_, percent(a(at)), percent(b(at))];
   };
   const BANDS = [
     ["strongest", "Where the two together are strongest"],
@@ -310,12 +424,13 @@
     ["only B", "Where B is strongest while A is silent"],
     ["drawn", "Drawn at random from the other places where at least one fires"],
   ];
+  const swatch = (shade, said) => el("span", { class: "shade" }, el("i", { class: `p ${shade}` }), said);
   const examplesOf = (cell, row) => {
-    const examples = cell.text?.examples[row];
-    if (!examples) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
-    const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example[0] === band)]).filter(([, some]) => some.length);
+    const examples = cell.text ? examplesIn(cell.text, row) : [];
+    if (!examples.length) return [el("p", { class: "axis" }, explorer.text ? (cell.text ? "Of this layer pair other pairs are shown with text." : "Text is read, if there is any.") : "This run keeps no text of both models at one place.")];
+    const groups = BANDS.map(([band, title]) => [title, examples.filter((example) => example.band === band)]).filter(([, some]) => some.length);
     return [
-      el("p", { class: "axis legend" }, "The same text in both models; shade: share of the feature's highest activation. ", el("span", { class: "p x6" }, " upper half: A "), " ", el("span", { class: "p y6" }, " lower half: B ")),
+      el("p", { class: "axis" }, "The same text in both models; shade: share of the feature's highest activation. ", swatch("x6", "upper half: A"), " ", swatch("y6", "lower half: B")),
       ...groups.map(([title, some]) => el("div", { class: "band" }, el("h4", {}, title), el("ol", {}, ...some.map((example) => {
         const [shown, document_, a, b] = windowOf(cell, example);
         return el("li", {}, shown, el("small", {}, `A ${a}%, B ${b}%, document ${document_}`));
@@ -330,7 +445,7 @@
   const tokensOf = ({ tokens }) => {
     const times = new Map();
     for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
-    return [...times].map(([token, n]) => el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? `×${n} ` : ""));
+    return [...times].flatMap(([token, n]) => [el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? ` ×${n}` : ""), " "]); // a line may end between two
   };
   const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
 
@@ -356,12 +471,12 @@
     }
     return el("figure", { class: "bars" }, drawing, el("p", { class: "axis" }, said));
   };
-  const words = (cell, name, row) => (cell.lists[name]?.[row] ?? []).map((i) => cell.words[i]);
+  const words = (cell, name, row) => (cell.lists[name] ? wordsOf(cell, cell.lists[name][row]) : []);
   const line = (title, ...values) => el("tr", {}, el("th", { scope: "row" }, title), el("td", {}, ...values));
   const share = (n) => (places ? ` (${((100 * n) / places).toPrecision(2)}% of ${whole(places)} places)` : "");
   const numbersOf = (cell, row) => {
     const rows = [];
-    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) rows.push(line(MEASURES.get(name)[0], shownAs(name, MEASURES.get(name)[1](cell)(row))));
+    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) rows.push(line(MEASURES.get(name)[0], shownAs(name, valueIn(cell, name, row))));
     if (cell.col.mutual) rows.push(line("each the other's best partner", cell.col.mutual[row] ? "yes" : "no"));
     for (const [side, other] of [["a", "b"], ["b", "a"]]) {
       const next = cell.col[`next_${side}`]?.[row] ?? NONE;
@@ -373,7 +488,7 @@
     for (const side of SIDES) if (words(cell, `categories_${side}`, row).length) rows.push(line(`categories of ${side.toUpperCase()}`, words(cell, `categories_${side}`, row).join(", ")));
     for (const kind of ["promoted", "suppressed"]) for (const side of SIDES) {
       const some = words(cell, `${kind}_${side}`, row);
-      if (some.length) rows.push(line(`${kind} by ${side.toUpperCase()}`, ...some.map((word) => el("span", { class: "tok" }, word))));
+      if (some.length) rows.push(line(`${kind} by ${side.toUpperCase()}`, ...some.flatMap((word) => [el("span", { class: "tok" }, word), " "])));
     }
     return el("table", { class: "numbers" }, el("tbody", {}, ...rows));
   };
@@ -394,11 +509,11 @@
   };
   const item = (cell, row, open = false) => {
     const both = el("span", { class: "r" }, (cell.col.r[row] / scale).toFixed(3));
-    const [order, within] = [fields.order.value, MEASURES.get("within")?.[1](cell)(row) ?? NONE];
-    if (order !== "r" && order !== "within") both.append(el("small", {}, ` ${shownAs(order, MEASURES.get(order)[1](cell)(row))}`));
+    const [by, within] = [fields.order.value, MEASURES.has("within") ? valueIn(cell, "within", row) : NONE];
+    if (by !== "r" && by !== "within") both.append(el("small", {}, ` ${shownAs(by, valueIn(cell, by, row))}`));
     else if (within !== NONE) both.append(el("small", {}, ` ${within.toFixed(2)} within`));
     const summary = el("summary", {}, both, ...SIDES.map((side) => ofSide(side, cell[side], cell.col[`feature_${side}`][row])));
-    const first = cell.text?.examples[row]?.[0];
+    const first = cell.text && examplesIn(cell.text, row)[0];
     if (first) summary.append(el("span", { class: "glance" }, windowOf(cell, first, -5)[0]));
     const details = el("details", { class: "pair" }, summary);
     const fill = async () => {
@@ -427,14 +542,12 @@
 
   /* The list. */
   const list = byId("pairs");
-  let found = { n: 0 };
-  let order = [];
+  let found = { n: 0, first: [] }; // `first`: features without a pair, or place of the layer pair and row of pairs
   let shown = 0;
-  const total = () => (fields.kind.value ? found.n : order.length);
   const showMore = () => {
-    if (!fields.kind.value && shown + PAGE > order.length && order.length < found.n) order = firstOf(found, 4 * order.length);
-    const some = order.slice(shown, shown + PAGE);
-    list.append(...some.map((one) => (fields.kind.value ? lone(one) : item(cells[found.of[one]], found.rows[one]))));
+    if (shown + PAGE > found.first.length && found.first.length < found.n) found = scan(found.question, 4 * found.first.length);
+    const some = found.first.slice(shown, shown + PAGE);
+    list.append(...some.map((one) => (fields.kind.value ? lone(one) : item(cells[one[0]], one[1]))));
     shown += some.length;
     byId("more-pairs").hidden = shown >= found.n;
     byId("more-pairs").textContent = `Show ${Math.min(PAGE, found.n - shown)} more`;
@@ -446,13 +559,8 @@
     try { question = asked_(); } catch { say("This is no regular expression yet."); return; }
     const began = performance.now();
     const kind = fields.kind.value;
-    if (kind) {
-      order = findUnpaired(kind, question);
-      found = { n: order.length };
-    } else {
-      found = findPairs(question);
-      order = firstOf(found, 8 * PAGE);
-    }
+    const first = kind ? findUnpaired(kind, question) : [];
+    found = kind ? { n: first.length, first } : scan(question, 8 * PAGE);
     list.replaceChildren();
     shown = 0;
     showMore();
@@ -498,9 +606,9 @@
   };
   const loneRecord = ({ side, label, row, feature: number, r, active }) => {
     const { sae, tokens } = feature(side, label, number);
-    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: sae.best_feature[row], top_tokens: tokens };
+    return { model: side, layer: label, feature: number, active, best_r: r === NONE ? null : r, best_layer: sae.best_sae[row], best_feature: r === NONE ? null : sae.best_feature[row], top_tokens: tokens };
   };
-  const records = () => (fields.kind.value ? order.slice(0, MOST_SAVED).map(loneRecord) : firstOf(found, Math.min(found.n, MOST_SAVED)).map((i) => record(cells[found.of[i]], found.rows[i])));
+  const records = () => (fields.kind.value ? found.first.slice(0, MOST_SAVED).map(loneRecord) : scan(found.question, Math.min(found.n, MOST_SAVED)).first.map(([place, row]) => record(cells[place], row)));
   const quoted = (value) => {
     if (value === null || value === undefined) return "";
     if (typeof value === "number" || typeof value === "boolean") return String(value);

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -23,12 +23,13 @@ from semconv.report.explorer_cells import (
     SaeData,
     by_cell,
     cell_data,
-    first_of,
     link_prefix,
     sae_data,
     sorted_rows,
     text_data,
 )
+from semconv.report.explorer_excerpt import Excerpt, Excerpts, Side
+from semconv.report.explorer_shared import Shared, SharedData
 from semconv.report.page_json import embedded
 from semconv.runs.pairs_table import NEURONPEDIA, pair_batches
 from semconv.system.errors import InputError
@@ -44,7 +45,6 @@ MOST_BYTES = 20 * 2**20
 """Bytes of the explorer's JSON on the page."""
 FOLDER = "explorer"
 
-Side = Literal["a", "b"]
 Counts = Counter[tuple[str, str]]
 """SAEs of a layer pair -> its feature pairs, of those that have any."""
 
@@ -73,25 +73,8 @@ class ExplorerData(TypedDict):
     text: bool
     cells: list[CellData]
     saes: dict[Side, dict[str, SaeData]]
+    shared: SharedData
     folder: FolderData | None
-
-
-class Shown(NamedTuple):
-    """A feature in the excerpt: SAE, number, top tokens and how often each is among them."""
-
-    sae: str
-    number: int
-    tokens: list[tuple[str, int]]
-
-
-class Excerpt(NamedTuple):
-    """A pair in the excerpt; `text` is the strongest place that both are shown at, as before, place and after."""
-
-    r: float
-    within: float | None
-    a: Shown
-    b: Shown
-    text: tuple[str, str, str] | None
 
 
 @dataclass(frozen=True)
@@ -124,36 +107,7 @@ class Explorer:
 
     def excerpt(self, most: int) -> list[Excerpt]:
         """Returns the pairs of highest r, for print and for pages without a script."""
-        every = [
-            (-r, place, row)
-            for place, cell in enumerate(self.data["cells"])
-            for row, r in enumerate(cell["columns"].get("r", []))
-            if r is not None
-        ]
-        return [self._excerpt(self.data["cells"][place], row) for _, place, row in sorted(every)[:most]]
-
-    def _excerpt(self, cell: CellData, row: int) -> Excerpt:
-        r, within = (cell["columns"].get(name) for name in ("r", "r_within_token"))
-        strength, found = (r[row] or 0) / SCALE if r else 0.0, within[row] if within else None
-        a, b = (self._feature(side, cell[side], cell["columns"][f"feature_{side}"][row]) for side in ("a", "b"))
-        return Excerpt(strength, None if found is None else found / SCALE, a, b, _text(cell, row))
-
-    def _feature(self, side: Side, label: str, number: int | None) -> Shown:
-        sae, feature = self.data["saes"][side].get(label), number or 0
-        if sae is None or feature not in sae["features"]:
-            return Shown(label, feature, [])
-        tokens = sae["tokens"][sae["features"].index(feature)]
-        return Shown(label, feature, [(sae["words"][number], n) for number, n in Counter(tokens).items()])
-
-
-def _text(cell: CellData, row: int) -> tuple[str, str, str] | None:
-    text = cell["text"]
-    examples = text["examples"].get(str(row)) if text else None
-    if text is None or not examples:
-        return None
-    _, at, pieces = text["windows"][examples[0].window]
-    words = [text["pieces"][piece] for piece in pieces]
-    return "".join(words[:at]), words[at], "".join(words[at + 1 :])
+        return Excerpts(self.data["cells"], self.data["saes"], self.data["shared"]).highest(most)
 
 
 def share_of_each(counts: Counts) -> int:
@@ -226,6 +180,7 @@ class _Reader:
     _tokens: dict[tuple[Side, str], dict[int, list[str]]] = field(
         default_factory=dict[tuple[Side, str], dict[int, list[str]]]
     )
+    _shared: Shared = field(default_factory=Shared)
     _links: dict[tuple[Side, str], str] = field(default_factory=dict[tuple[Side, str], str])
 
     def read(self) -> Explorer:
@@ -249,13 +204,14 @@ class _Reader:
             cells=cells,
             saes=saes,
             folder=folder,
+            shared=self._shared.data(),
         )
         return Explorer(data, self._notes(data))
 
     def _notes(self, data: ExplorerData) -> tuple[str, ...]:
         notes = list[str]()
         if self.partly:
-            shown = sum(len(cell["columns"].get("r", [])) for cell in data["cells"])
+            shown = sum(cell["rows"] for cell in data["cells"])
             notes.append(
                 f"On this page are {shown:,} of {data['total']:,} pairs, the {self.each:,} of highest r of every layer "
                 f"pair; choosing layers reads the others, with their text, from the folder `{FOLDER}/` beside the page."
@@ -272,24 +228,35 @@ class _Reader:
             rows = sorted_rows(table)
             of_text = texts.of(key) if not self.partly or self.folder else None
             self._in_order[key] = len(rows), of_text is not None
-            text = text_data(of_text, rows) if of_text is not None else None
-            whole = cell_data(key, rows, len(rows), text)
             if not self._has_features:
                 self._remember(key, rows)
             if not self.partly:
-                yield whole
+                text = text_data(of_text, rows, self._shared) if of_text is not None else None
+                yield cell_data(key, rows, len(rows), text, self._shared)
                 continue
             if self.folder:
-                _write(self.folder / f"pairs-{place}.js", "pairs", place, {**whole, "text": None})
-                if text:
-                    _write(self.folder / f"text-{place}.js", "text", place, text)
-            shown = first_of(whole, self.each)
-            for side in ("a", "b"):
-                numbers = [number for number in shown["columns"][f"feature_{side}"] if number is not None]
-                self._wanted.setdefault((side, shown[side]), set()).update(numbers)
-            yield shown
+                self._write_cell(key, place, rows, of_text)
+            shown = rows.slice(0, self.each)
+            for side, sae in zip(("a", "b"), key, strict=True):
+                self._wanted.setdefault((side, sae), set()).update(shown[f"feature_{side}"].to_pylist())
+            yield cell_data(key, shown, len(rows), None, self._shared)
         if self.folder or not self.partly:
             texts.check_all_read()
+
+    def _write_cell(self, key: tuple[str, str], place: int, rows: Any, of_text: Any | None) -> None:
+        """Writes all pairs of a layer pair, and their text, into files of the folder."""
+        shared = Shared()
+        cell = cell_data(key, rows, len(rows), None, shared)
+        _write(self._path, "pairs", place, {**cell, "shared": shared.data()})
+        if of_text is not None:
+            shared = Shared()
+            text = text_data(of_text, rows, shared)
+            _write(self._path, "text", place, {**text, "shared": shared.data()})
+
+    @property
+    def _path(self) -> Path:
+        assert self.folder
+        return self.folder
 
     def _remember(self, key: tuple[str, str], rows: Any) -> None:
         """Keeps top tokens and links of the features of pairs, for runs that have no table of features."""
@@ -305,12 +272,14 @@ class _Reader:
         places = Counter[str]()
         for (side, label), table, link in self._tables_of_features():
             if self.folder:
-                _write(self.folder / f"{side}-{places[side]}.js", side, places[side], sae_data(table, link))
+                shared = Shared()
+                sae = sae_data(table, link, shared)
+                _write(self.folder, side, places[side], {**sae, "shared": shared.data()})
             places[side] += 1
             if self.partly:
                 wanted = np.array(sorted(self._wanted.get((side, label), ())), dtype=np.int64)
                 table = table.filter(np.isin(table["feature"].to_numpy(), wanted))
-            yield (side, label), sae_data(table, link)
+            yield (side, label), sae_data(table, link, self._shared)
 
     def _tables_of_features(self) -> Iterator[tuple[tuple[Side, str], Any, str]]:
         import pyarrow as pa
@@ -354,7 +323,7 @@ class _Texts:
             raise InputError(f"{self._path} must hold layer pairs of pairs.parquet, in its order")
 
 
-def _write(path: Path, kind: str, place: int, data: Mapping[str, Any]) -> None:
+def _write(folder: Path, kind: str, place: int, data: Mapping[str, Any]) -> None:
     """Writes a file of the folder, plainly: the folder takes its place as a whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f'semconvShard("{kind}",{place},{embedded(data)});\n', encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{kind}-{place}.js").write_text(f'semconvShard("{kind}",{place},{embedded(data)});\n', encoding="utf-8")

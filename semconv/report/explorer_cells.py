@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from semconv.report.explorer_shared import Shared, SharedData
+from semconv.report.page_numbers import pack, pack_lists, pack_signed
 from semconv.runs.pairs_table import NEURONPEDIA
 from semconv.system.errors import InputError
 
@@ -25,8 +27,11 @@ TOKENS = ("top_tokens_a", "top_tokens_b", "link_a", "link_b")
 NEEDED = ("sae_a", "sae_b", *WHOLES, *FRACTIONS, *LISTS)
 """Columns of `pairs.parquet` that are read."""
 _TOKEN = 60  # characters of a token
+STEPS_OF_LEVELS = 35
+"""Steps of an activation up to the highest of its feature, as `shared_contexts.parquet` has them."""
 _DIGITS = np.frombuffer(b"0123456789abcdefghijklmnopqrstuvwxyz", np.uint8)
 _VISIBLE = {code: chr(0x2400 + code) for code in range(32)} | {127: "\u2421"}
+_VISIBLE |= dict.fromkeys(range(128, 160), "\ufffd")
 _VISIBLE |= {ord("\n"): "↵", ord("\t"): "⇥", ord("\r"): "␍"}
 # Marks that reorder the text around them would reorder the page.
 _VISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x2028, 0x2029], "\ufffd")
@@ -37,59 +42,53 @@ def visible(text: str) -> str:
     return text if text.isprintable() else text.translate(_VISIBLE)
 
 
-class Example(NamedTuple):
-    """A place at which a pair is shown: what it was chosen for, its number in `windows`, a digit per piece of each."""
-
-    band: str
-    window: int
-    a: str
-    b: str
-
-
 class TextData(TypedDict):
     """The text that pairs of a layer pair are shown with.
 
-    `pieces` are the different ones; `windows` are document, which piece is the place, and numbers of pieces; `examples`
-    are those of every pair that has any, by its place among the pairs.
+    `examples` are packed (`pack`): of every pair that has any its place among the pairs and how many; of each of these
+    the number of its band, of its window, and of both models the pieces that are active: how many, and of each which
+    piece and how high, in steps.
     """
 
-    pieces: list[str]
-    windows: list[tuple[int, int, list[int]]]
-    examples: dict[str, list[Example]]
+    bands: list[str]
+    examples: str
+    shared: NotRequired[SharedData]
 
 
 class CellData(TypedDict):
-    """The feature pairs of a layer pair, strongest first; what no pair has is not in `columns`.
+    """The feature pairs of a layer pair, strongest first; what no pair has is not in `columns`, each `pack_signed`.
 
-    `lists` are per column and pair the numbers of entries of `words`.
+    `lists` are per column and pair the number of a list (`SharedData`), packed. `shared` is there in a file of its own.
     """
 
     a: str
     b: str
     total: int
-    columns: dict[str, list[int | None]]
-    words: list[str]
-    lists: dict[str, list[list[int]]]
+    rows: int
+    columns: dict[str, str]
+    lists: dict[str, str]
     text: TextData | None
+    shared: NotRequired[SharedData]
 
 
 class SaeData(TypedDict):
-    """Features of an SAE, ascending: a list per column.
+    """Features of an SAE, ascending: a column each, packed.
 
-    `tokens` are per feature the numbers of its top tokens among `words`, strongest first, repeats included; `histogram`
-    is a digit, 0 to z, for each part of the activations from 0 to the highest.
+    `tokens` are per feature a list of the numbers of its top tokens among the words, strongest first, repeats included;
+    `histogram` is a digit, 0 to z, for each part of the activations from 0 to the highest; `best_sae` the number of a
+    word, 1 more than it, or 0.
     """
 
-    features: list[int]
-    words: list[str]
-    tokens: list[list[int]]
+    features: str
+    tokens: str
     link: str
-    active: NotRequired[list[int]]
+    active: NotRequired[str]
     histogram: NotRequired[list[str]]
-    paired: NotRequired[list[int]]
-    best_sae: NotRequired[list[str | None]]
-    best_feature: NotRequired[list[int | None]]
-    best_r: NotRequired[list[int | None]]
+    paired: NotRequired[str]
+    best_sae: NotRequired[str]
+    best_feature: NotRequired[str]
+    best_r: NotRequired[str]
+    shared: NotRequired[SharedData]
 
 
 def by_cell(batches: Iterable[Any]) -> Iterator[tuple[tuple[str, str], Any]]:
@@ -135,28 +134,28 @@ def sorted_rows(table: Any) -> Any:
     return table.take(np.lexsort((b, a, -r)))
 
 
-def cell_data(key: tuple[str, str], table: Any, total: int, text: TextData | None) -> CellData:
-    """Returns the pairs of a layer pair.
+def cell_data(key: tuple[str, str], table: Any, total: int, text: TextData | None, shared: Shared) -> CellData:
+    """Returns pairs of a layer pair.
 
     Args:
         key: labels of both SAEs.
         table: rows of `pairs.parquet`, in the order in which they are shown.
         total: pairs of the layer pair in the run.
         text: of these rows.
+        shared: takes the words.
     """
-    columns: dict[str, list[int | None]] = {}
+    columns = dict[str, str]()
     for name in (*WHOLES, *FRACTIONS):
         column = table[name].combine_chunks()
         if column.null_count == len(column) and len(column):
             continue
-        columns[name] = _whole_numbers(column, SCALE if name in FRACTIONS else 1)
-    number: dict[str, int] = {}
+        columns[name] = pack_signed(_whole_numbers(column, SCALE if name in FRACTIONS else 1))
     lists = {
-        name: [[number.setdefault(visible(word)[:_TOKEN], len(number)) for word in row or ()] for row in rows]
+        name: pack([shared.list_of(visible(word)[:_TOKEN] for word in row or ()) for row in rows])
         for name in LISTS
         if any(rows := table[name].to_pylist())
     }
-    return CellData(a=key[0], b=key[1], total=total, columns=columns, words=list(number), lists=lists, text=text)
+    return CellData(a=key[0], b=key[1], total=total, rows=len(table), columns=columns, lists=lists, text=text)
 
 
 def _whole_numbers(column: Any, scale: int) -> list[int | None]:
@@ -166,19 +165,13 @@ def _whole_numbers(column: Any, scale: int) -> list[int | None]:
     return [None if value is None or value != value else round(value * scale) for value in column.to_pylist()]
 
 
-def first_of(cell: CellData, most: int) -> CellData:
-    """Returns the first pairs of a cell, without their text."""
-    columns = {name: values[:most] for name, values in cell["columns"].items()}
-    lists = {name: values[:most] for name, values in cell["lists"].items()}
-    return {**cell, "columns": columns, "lists": lists, "text": None}
-
-
-def text_data(table: Any, pairs: Any) -> TextData:
+def text_data(table: Any, pairs: Any, shared: Shared) -> TextData:
     """Returns the text of a layer pair.
 
     Args:
         table: its rows of `shared_contexts.parquet`.
         pairs: its rows of `pairs.parquet`, in the order in which they are shown; text of others is left out.
+        shared: takes the pieces and windows.
     """
     of_pair = {
         features: place
@@ -186,22 +179,28 @@ def text_data(table: Any, pairs: Any) -> TextData:
     }
     ids, pieces = _numbered(table["pieces"].combine_chunks())
     ends = _ends(table["pieces"].combine_chunks())
-    levels = [
-        _DIGITS[np.minimum(table[name].combine_chunks().flatten().to_numpy(), len(_DIGITS) - 1)].tobytes().decode()
-        for name in ("levels_a", "levels_b")
-    ]
-    number: dict[tuple[int, int, tuple[int, ...]], int] = {}
-    examples: dict[str, list[Example]] = {}
+    levels = [table[name].combine_chunks().flatten().to_numpy() for name in ("levels_a", "levels_b")]
+    steps = [np.minimum(one, STEPS_OF_LEVELS) for one in levels]
+    number, known = dict[str, int](), dict[int, int]()
+    examples = dict[int, list[list[int]]]()
     names = ("feature_a", "feature_b", "band", "document", "at")
-    rows = zip(*(table[name].to_pylist() for name in names), ends, ends[1:], strict=False)
-    for a, b, band, document, at, first, end in rows:
+    rows = zip(*(table[name].to_pylist() for name in names), pairwise(ends), strict=True)
+    for a, b, band, document, at, (first, end) in rows:
         place = of_pair.get((a, b))
         if place is None:
             continue
-        window = number.setdefault((document, at, tuple(ids[first:end])), len(number))
-        example = Example(visible(band), window, levels[0][first:end], levels[1][first:end])
-        examples.setdefault(str(place), []).append(example)
-    return TextData(pieces=pieces, windows=[(d, at, list(w)) for d, at, w in number], examples=examples)
+        some = ids[first:end]
+        for one in some:
+            if one not in known:
+                known[one] = shared.word(pieces[one])
+        window = shared.window(document, at, [known[one] for one in some])
+        example = [number.setdefault(visible(band), len(number)), window]
+        for side in steps:
+            active = np.flatnonzero(side[first:end])
+            example += [len(active), *np.stack([active, side[first:end][active]], axis=1).ravel().tolist()]
+        examples.setdefault(place, []).append(example)
+    packed = [n for place, some in examples.items() for n in (place, len(some), *(n for one in some for n in one))]
+    return TextData(bands=list(number), examples=pack(packed))
 
 
 def _ends(lists: Any) -> list[int]:
@@ -216,29 +215,30 @@ def _numbered(lists: Any) -> tuple[list[int], list[str]]:
     return encoded.indices.to_pylist(), [visible(text) for text in encoded.dictionary.to_pylist()]
 
 
-def sae_data(table: Any, link: str = "") -> SaeData:
+def sae_data(table: Any, link: str, shared: Shared) -> SaeData:
     """Returns features of an SAE.
 
     Args:
         table: rows of `features.parquet`, or a table with `feature` and `top_tokens` alone.
         link: what comes before the number of a feature in its link, empty where there is none.
+        shared: takes the words.
     """
     ids, words = _numbered(table["top_tokens"].combine_chunks())
     ends = _ends(table["top_tokens"].combine_chunks())
-    tokens = [ids[first:end] for first, end in pairwise(ends)]
-    words = [word[:_TOKEN] for word in words]
-    data = SaeData(features=table["feature"].to_pylist(), words=words, tokens=tokens, link=link)
+    known = shared.numbers(word[:_TOKEN] for word in words)
+    tokens = pack_lists([known[one] for one in ids[first:end]] for first, end in pairwise(ends))
+    data = SaeData(features=pack(table["feature"].to_pylist()), tokens=tokens, link=link)
     if "active" not in table.schema.names:
         return data
     counts = np.array(table["histogram"].to_pylist(), dtype=np.float64)
     return {
         **data,
-        "active": table["active"].to_pylist(),
+        "active": pack(table["active"].to_pylist()),
         "histogram": _bars(counts) if len(counts) else [],
-        "paired": [int(one) for one in table["paired"].to_pylist()],
-        "best_sae": table["best_sae"].to_pylist(),
-        "best_feature": table["best_feature"].to_pylist(),
-        "best_r": _whole_numbers(table["best_r"].combine_chunks(), SCALE),
+        "paired": pack(map(int, table["paired"].to_pylist())),
+        "best_sae": pack(0 if one is None else 1 + shared.word(one) for one in table["best_sae"].to_pylist()),
+        "best_feature": pack_signed(table["best_feature"].to_pylist()),
+        "best_r": pack_signed(_whole_numbers(table["best_r"].combine_chunks(), SCALE)),
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,15 +13,19 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from semconv.matching.examples import BANDS
+from semconv.report.explorer_cells import visible as on_one_line
 from semconv.report.result_values import names_of
 from semconv.report.shown import percent, table
 from semconv.results.schema import Results
 from semconv.runs.pairs_table import pair_batches
 from semconv.system.harmless_text import no_markup, visible
+from semconv.text import shared_contexts
 
 SHOWN = 10
 """Pairs of every table."""
 _NAMED = 3  # tokens of the first pairs that are named
+_KEY = ("sae_a", "sae_b", "feature_a", "feature_b")
 _COLUMNS = (
     *("layer_a", "layer_b", "sae_a", "sae_b", "feature_a", "feature_b", "r", "r_within_token"),
     *("top_tokens_a", "top_tokens_b"),
@@ -40,6 +45,23 @@ class PairShown(NamedTuple):
     tokens_b: tuple[str, ...]
 
 
+PairKey = tuple[str, str, int, int]
+"""Label of A's SAE, of B's, feature of A, of B."""
+
+
+@dataclass(frozen=True)
+class NamedPair:
+    """What the tables of a run say of a pair that a sentence names.
+
+    `text` is the place at which both features together are strongest: what stands before it, it, and what follows;
+    None where the run keeps no text of the pair.
+    """
+
+    r: float
+    within: float | None
+    text: tuple[str, str, str] | None
+
+
 @dataclass(frozen=True)
 class FirstPairs:
     """What `pairs.parquet` holds, as far as a reader sees it at once.
@@ -50,6 +72,7 @@ class FirstPairs:
         strongest: of highest r.
         beyond: of highest r within tokens, among those of more than one top token.
         doubtful: of which least of r is left within tokens, the largest difference first.
+        named: those that were asked for by their features, as far as they are among the pairs.
     """
 
     total: int
@@ -57,22 +80,31 @@ class FirstPairs:
     strongest: tuple[PairShown, ...]
     beyond: tuple[PairShown, ...]
     doubtful: tuple[PairShown, ...]
+    named: Mapping[PairKey, NamedPair] = field(default_factory=dict[PairKey, NamedPair])
 
     @classmethod
-    def of_run(cls, folder: Path) -> FirstPairs | None:
+    def of_run(cls, folder: Path, wanted: Sequence[PairKey] = ()) -> FirstPairs | None:
         """Reads the pairs of a run piece by piece; None where it keeps none.
 
+        Args:
+            folder: of the run.
+            wanted: pairs that are told of with their text.
+
         Raises:
-            InputError: the table is damaged.
+            InputError: a table is damaged.
         """
         if not (folder / "pairs.parquet").exists():
             return None
-        return cls.of_tables(pair_batches(folder, _COLUMNS))
+        found = cls.of_tables(pair_batches(folder, _COLUMNS), wanted)
+        if not found.named or not (folder / shared_contexts.NAME).exists():
+            return found
+        texts = _texts_of(shared_contexts.shared_context_batches(folder), found.named)
+        return replace(found, named={key: replace(pair, text=texts.get(key)) for key, pair in found.named.items()})
 
     @classmethod
-    def of_tables(cls, tables: Any) -> FirstPairs:
-        """Returns those of pyarrow tables with the columns of `pairs.parquet`."""
-        total = one_token = 0
+    def of_tables(cls, tables: Any, wanted: Sequence[PairKey] = ()) -> FirstPairs:
+        """Returns those of pyarrow tables with the columns of `pairs.parquet`; `wanted` as for `of_run`, no text."""
+        total, one_token, named = 0, 0, dict[PairKey, NamedPair]()
         found: dict[str, list[tuple[float, PairShown]]] = {"strongest": [], "beyond": [], "doubtful": []}
         for piece in tables:
             same, r = _one_token(piece), _numbers(piece, "r")
@@ -81,7 +113,11 @@ class FirstPairs:
             keys = {"strongest": r, "beyond": np.where(same, np.nan, within), "doubtful": r - within}
             for name, key in keys.items():
                 found[name] = _best([*found[name], *_first(piece, key)])
-        return cls(total, one_token, **{name: tuple(pair for _, pair in pairs) for name, pairs in found.items()})
+            for key in wanted:
+                for row in _rows_of(piece, key):
+                    named[key] = NamedPair(row["r"], row["r_within_token"], None)
+        pairs = {name: tuple(pair for _, pair in some) for name, some in found.items()}
+        return cls(total, one_token, **pairs, named=named)
 
     @property
     def note(self) -> str:
@@ -111,6 +147,30 @@ class FirstPairs:
             said = "Pairs to doubt, of whose r least is left within tokens: they may agree in the token alone:"
             parts += [said, _table(results, self.doubtful)]
         return parts
+
+
+def _rows_of(piece: Any, key: PairKey) -> list[dict[str, Any]]:
+    """Returns the rows of one pair."""
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute
+    alike = [pc.equal(piece[name], value) for name, value in zip(_KEY, key, strict=True)]
+    return piece.filter(reduce(pc.and_, alike)).to_pylist()
+
+
+def _texts_of(tables: Iterable[Any], keys: Iterable[PairKey]) -> dict[PairKey, tuple[str, str, str]]:
+    """Returns the strongest place of pairs: the first that stands for it in `shared_contexts.parquet`."""
+    found, left = dict[PairKey, tuple[str, str, str]](), set(keys)
+    for piece in tables:
+        for key in left - found.keys():
+            rows = _rows_of(piece, key)
+            strongest = next((row for row in rows if row["band"] == BANDS[0]), None)
+            if strongest is not None:
+                pieces, at = strongest["pieces"], strongest["at"]
+                parts = pieces[:at], pieces[at : at + 1], pieces[at + 1 :]
+                before, place, after = (on_one_line("".join(part)) for part in parts)
+                found[key] = before, place, after
+    return found
 
 
 def _numbers(piece: Any, name: str) -> Float[ndarray, " n"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from semconv.report import function_section as told
+from semconv.report.first_pairs import NamedPair, PairKey
 from semconv.report.function_figure import all_points, binned_by_r
 from semconv.report.rules_section import RULES_TEXT, ShownRules, shown_rules
 from semconv.report.scales import axis_numbers, ends_with_zero
@@ -43,6 +44,13 @@ class FunctionChart(NamedTuple):
     below: str
 
 
+class ShownExample(NamedTuple):
+    """A pair told of at length, and the address that opens it among the feature pairs; empty where it is not there."""
+
+    text: str
+    link: str
+
+
 @dataclass(frozen=True)
 class ShownFunction:
     """What the template of the section shows.
@@ -64,7 +72,7 @@ class ShownFunction:
 
     summary: str
     introduction: str
-    examples: Sequence[str]
+    examples: Sequence[ShownExample]
     charts: Sequence[FunctionChart]
     agreement: Rows
     more: Rows
@@ -76,8 +84,13 @@ class ShownFunction:
     rules_text: str = RULES_TEXT
 
 
-def shown_function(results: Results) -> ShownFunction | None:
-    """Returns what the page shows of what features do; None where the suite did not ask for it."""
+def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None = None) -> ShownFunction | None:
+    """Returns what the page shows of what features do; None where the suite did not ask for it.
+
+    Args:
+        results: of a suite.
+        named: what the tables of the run say of `wanted_pairs`, if it has them.
+    """
     function = results.function
     if function is None:
         return None
@@ -89,7 +102,7 @@ def shown_function(results: Results) -> ShownFunction | None:
     return ShownFunction(
         told.summary_sentences(results, function),
         told.INTRODUCTION.format(positions=function.positions),
-        told.examples(function),
+        [_example(results, one, named or {}) for one in told.examples(function)],
         [FunctionChart(title, svg, below) for title, svg, below in drawn if svg is not None],
         told.agreement_rows(results, function),
         told.more_rows(results, function),
@@ -97,6 +110,12 @@ def shown_function(results: Results) -> ShownFunction | None:
         shown_rules(function),
         [(told.ALIKE[name], sign, colour) for name, (_, colour, sign) in _MARKS.items()],
     )
+
+
+def _example(results: Results, one: told.Example, named: Mapping[PairKey, NamedPair]) -> ShownExample:
+    key = one.key(results)
+    known = named.get(key) if key else None
+    return ShownExample(told.example_text(one, known), told.address(key) if key and known else "")
 
 
 def negatives_chart(results: Results, function: Function) -> str | None:

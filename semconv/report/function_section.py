@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import quote
 
 from semconv.report.beyond_tokens import depth_parts
+from semconv.report.first_pairs import NamedPair, PairKey
 from semconv.report.result_values import key_of
 from semconv.report.rules_section import rules_section
 from semconv.report.scales import rounded
 from semconv.report.shown import percent, show, table
 from semconv.report.table_cells import Rows
 from semconv.report.texts import p_told
-from semconv.report.told_apart import is_smallest
 from semconv.results.schema import (
     Function,
     FunctionExample,
@@ -24,6 +26,7 @@ from semconv.results.schema import (
     Results,
     Retrieval,
 )
+from semconv.system.harmless_text import no_markup
 
 _FEW, _TOO_FEW = 6, 10  # layer pairs that a sentence names; feature pairs below which a row says that they are few
 FIGURE = "function.png"
@@ -101,13 +104,12 @@ def difference(test: FunctionTestOrReason) -> str:
     if isinstance(test, Reason):
         return f"not told ({test.reason})"
     error = f" ± {rounded(test.error)}" if test.error is not None else ""
-    p = "1.00" if test.p == 1 else show(_p(test))
     above = f"{test.pairs} pairs, {test.higher:.0%} of them above"
-    return f"{rounded(test.difference)}{error} (p {p}, {above})"
+    return f"{rounded(test.difference)}{error} (p {show(_p(test))}, {above})"
 
 
 def _p(test: FunctionTest) -> float | str:
-    return p_told(test.p, None, smallest=is_smallest(test.p, test.draws))
+    return p_told(test.p, None, of=test.draws)
 
 
 def agreement_rows(results: Results, function: Function) -> Rows:
@@ -172,8 +174,22 @@ def lens_rows(function: Function) -> Rows:
     return Rows(header, rows)
 
 
-def examples(function: Function) -> list[str]:
-    """Returns a pair that agrees and one that does not, a sentence each; nothing where no pair was compared."""
+class Example(NamedTuple):
+    """A pair that is told of at length: title, how it was chosen, layer pair, and what is known of it."""
+
+    title: str
+    chosen: str
+    layers: str
+    pair: FunctionExample
+
+    def key(self, results: Results) -> PairKey | None:
+        """Returns the SAEs and features of the pair; None where the results name no such layer pair."""
+        cell = results.grid.get(self.layers)
+        return (cell.sae_a, cell.sae_b, self.pair.feature_a, self.pair.feature_b) if cell else None
+
+
+def examples(function: Function) -> list[Example]:
+    """Returns a pair that agrees and one that does not; nothing where no pair was compared."""
     found = [(key, pair) for key, pair in function.grid.items() if isinstance(pair, FunctionPair)]
     agree = [(key, pair.agree) for key, pair in found if pair.agree is not None]
     differ = [(key, pair.differ) for key, pair in found if pair.differ is not None]
@@ -183,10 +199,18 @@ def examples(function: Function) -> list[str]:
     worst = min(differ, key=lambda one: one[1].agreement - one[1].best_negative)
     furthest = "of all pairs compared the one furthest above its best hard negative"
     least = "of the pairs whose r is at least the median of their layer pair, the one least above it"
-    return [_example("A pair that agrees", furthest, *best), _example("A pair that does not", least, *worst)]
+    return [Example("A pair that agrees", furthest, *best), Example("A pair that does not", least, *worst)]
 
 
-def _example(title: str, chosen: str, key: str, one: FunctionExample) -> str:
+def wanted_pairs(results: Results) -> list[PairKey]:
+    """Returns the pairs that the section tells of at length."""
+    keys = [one.key(results) for one in examples(results.function)] if results.function else []
+    return [key for key in keys if key is not None]
+
+
+def example_text(example: Example, known: NamedPair | None) -> str:
+    """Returns the sentences on a pair, with what the tables of the run say of it, if they do."""
+    title, chosen, key, one = example
     numbers = (
         f"r {rounded(one.r)}, agreement {rounded(one.agreement)}, best hard negative {rounded(one.best_negative)}, "
         f"{one.positions} positions"
@@ -195,8 +219,24 @@ def _example(title: str, chosen: str, key: str, one: FunctionExample) -> str:
         f"**{title}** ({chosen}), layers {key}: feature {one.feature_a} of A, which fires on {_listed(one.tokens_a)}, "
         f"and {one.feature_b} of B, on {_listed(one.tokens_b)} ({numbers}). Without A's feature "
         f"{_listed(one.lowered_a)} become less likely and {_listed(one.raised_a)} more; without B's "
-        f"{_listed(one.lowered_b)} less and {_listed(one.raised_b)} more."
+        f"{_listed(one.lowered_b)} less and {_listed(one.raised_b)} more.{_over_the_text(known)}"
     )
+
+
+def _over_the_text(known: NamedPair | None) -> str:
+    if known is None:
+        return ""
+    within = "no r within tokens is defined" if known.within is None else f"{rounded(known.within)} within tokens"
+    said = f" Over the whole text r is {rounded(known.r)}, {within}"
+    if known.text is None:
+        return f"{said}."
+    text = "".join(known.text).replace("`", "'").strip()
+    return f"{said}; both are strongest at {_listed(known.text[1:2])} in `{text}`."
+
+
+def address(key: PairKey) -> str:
+    """Returns the part of the page's address that opens a pair among the feature pairs."""
+    return f"#view?pair={quote('~'.join(map(str, key)), safe='~')}"
 
 
 def _listed(tokens: Sequence[str]) -> str:
@@ -210,13 +250,18 @@ def _table(content: Rows) -> str:
     return table([str(name) for name in content.header], content.rows)
 
 
-def function_section(results: Results, function: Function) -> str:
-    """Returns the section of report.md."""
+def function_section(results: Results, function: Function, named: Mapping[PairKey, NamedPair] | None = None) -> str:
+    """Returns the section of report.md; `named` is what the tables of the run say of `wanted_pairs`."""
     parts = [summary_sentences(results, function), INTRODUCTION.format(positions=function.positions)]
     if any(isinstance(pair, FunctionPair) for _, _, pair in studied(results, function)):
         parts.append(f"![function](figures/{FIGURE})")
     agreement, more, lens = agreement_rows(results, function), more_rows(results, function), lens_rows(function)
-    parts += [_table(agreement), *examples(function)]
+    parts.append(_table(agreement))
+    for one in examples(function):
+        key = one.key(results)
+        known = named.get(key) if key and named else None
+        link = f" [This pair with its text](index.html{address(key)})" if key and known else ""
+        parts.append(example_text(one, no_markup(known) if known else None) + link)
     parts += [MORE_TEXT, _table(more)] if more.rows else []
     parts += [rules] if (rules := rules_section(function)) else []
     return "\n\n".join([*parts, LENS_TEXT, _table(lens)])

@@ -102,7 +102,7 @@ def _nulls_text(results: Results) -> str:
     return " ".join(filter(None, said))
 
 
-def _optional_sections(results: Results) -> list[str]:
+def _optional_sections(results: Results, pairs: FirstPairs | None) -> list[str]:
     """Returns title and section of every part of the results that not every run has."""
     parts: list[str] = []
     if results.published:
@@ -114,7 +114,8 @@ def _optional_sections(results: Results) -> list[str]:
     if results.streams:
         parts += [f"## {TITLES['streams']}", sections.streams_section(results.streams, results.null.n_permutations)]
     if results.function:
-        parts += [f"## {TITLES['function']}", function_section(results, results.function)]
+        named = pairs.named if pairs else None
+        parts += [f"## {TITLES['function']}", function_section(results, results.function, named)]
     return parts
 
 
@@ -170,7 +171,7 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path, pai
         f"## {TITLES['controls']}",
         sections.controls_section(results),
         *([f"## {TITLES['features']}", *pairs.sections(results)] if pairs and pairs.total else []),
-        *_optional_sections(results),
+        *_optional_sections(results, pairs),
         f"## {TITLES['filters']}",
         sections.filters_section(results),
         *sections.pair_figures_section(path.parent / "figures"),

@@ -32,9 +32,14 @@
     return node;
   };
   const THOUSAND = 1e3;
-  const digits = (value) => (Math.abs(value) >= THOUSAND && Math.abs(value) < 1e6 ? String(Math.round(value)) : String(Number(value.toPrecision(3))));
+  const digits = (value) => { // as the tables write them: three, zeros at the end too
+    const size = Math.abs(value);
+    if (Number.isInteger(value) && size < 1e6) return String(value);
+    if (size < 1e-4) return value.toPrecision(2);
+    return size >= THOUSAND - 0.5 && size < 1e6 ? String(Math.round(value)) : value.toPrecision(3);
+  };
   const number = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? digits(value) : String(value));
-  const pValue = (p, smallest) => (smallest ? `≤\u00a0${number(p)}` : number(p));
+  const pValue = (p, bound) => (bound ? bound.replace(" ", "\u00a0") : number(p));
   const range = (ends) => (ends ? `${number(ends[0])} to ${number(ends[1])}` : null);
 
   /* Theme: the system's until the button is pressed. */
@@ -152,24 +157,25 @@
   const describe = (index) => {
     for (const cell of cells) cell.classList.toggle("shown", Number(cell.dataset.cell) === index); // as the panel
     const cell = grid.cells[index];
-    const { title, cells: measured } = grid.measures[chosen.measure];
+    const { title, best, cells: measured } = grid.measures[chosen.measure];
     const scored = measured[index];
     const drawings = [];
     const parts = [el("h3", {}, `${names.a} layer ${cell.a} × ${names.b} layer ${cell.b}`)];
     const general = el("tbody", {},
       line("feature pairs", range(cell.interval) ? `${cell.pairs} (95%: ${range(cell.interval)})` : String(cell.pairs)),
       line("mean r", number(cell.r)));
-    for (const { null: name, pairs, p, smallest } of cell.again) general.append(line(`pairs under ${name}, on average`, `${number(pairs)}, p ${pValue(p, smallest)}`));
+    for (const { null: name, pairs, p, bound } of cell.again) general.append(line(`pairs under ${name}, on average`, `${number(pairs)}, p ${pValue(p, bound)}`));
     if (scored.reason) {
       parts.push(el("table", {}, general), el("p", {}, `${title} has no score here: ${scored.reason}.`));
     } else {
       general.append(line(`${title}, all pairs`, `${number(scored.score)}${scored.saturated ? ", saturated" : ""}`));
-      if (scored.interval) general.append(line("its 95% interval", range(scored.interval)));
+      if (scored.interval) general.append(line("its 95% interval, of this layer pair alone", range(scored.interval)));
+      if (best?.cell === index && best.interval) general.append(line(`the same, adjusted for picking the best of ${best.of}`, range(best.interval)));
       if (scored.seeds) general.append(line("through SAEs of other seeds", range(scored.seeds)));
       parts.push(el("table", {}, general));
       const shown = grid.nulls.filter((name) => scored.nulls[name] && !scored.nulls[name].reason);
       const fields = { score: "score tested", mean: "null mean", sd: "null sd", z: "z", calibrated: "calibrated", p: "p", q: "q" };
-      const told = (field, test) => (field === "p" ? pValue(test.p, test.smallest) : field === "q" && test.mark ? `${number(test.q)} (${test.mark})` : number(test[field]));
+      const told = (field, test) => (field === "p" ? pValue(test.p, test.bound) : field === "q" && test.mark ? `${number(test.q)} (${test.mark})` : number(test[field]));
       if (shown.length) {
         const broken = (name) => name.split("_").flatMap((part, i) => (i ? ["_", el("wbr"), part] : [part]));
         const head = el("tr", {}, el("td", {}, ""), ...shown.map((name) => el("th", { scope: "col" }, ...broken(name))));
@@ -204,7 +210,7 @@
     describe(index);
   };
 
-  const best = () => grid.measures[chosen.measure].best ?? 0;
+  const best = () => grid.measures[chosen.measure].best?.cell ?? 0;
   map.addEventListener("pointerover", (event) => {
     const cell = event.target.closest("[data-cell]");
     if (cell && event.pointerType === "mouse") describe(Number(cell.dataset.cell));

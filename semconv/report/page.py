@@ -12,15 +12,16 @@ from typing import Any, TypedDict
 from semconv.report import page_heat_maps, page_tables, texts
 from semconv.report.explorer import Explorer, ShownExplorer, read_explorer
 from semconv.report.first_pairs import FirstPairs
+from semconv.report.function_section import wanted_pairs
 from semconv.report.histograms import Draws, read_draws
-from semconv.report.page_data import GridData, grid_data
+from semconv.report.page_data import grid_json
 from semconv.report.page_json import embedded
 from semconv.report.page_parts import inline, shown_answer, shown_charts, shown_read, shown_tables, shown_verdict
 from semconv.report.result_values import control_rows, default_measure, hardest_null, names_of, null_names, title_of
 from semconv.report.scales import STEPS, rounded
 from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
-from semconv.report.table_cells import is_number, without_empty_notes
+from semconv.report.table_cells import number_columns, without_empty_notes
 from semconv.report.told_apart import MARKS_TEXT
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
@@ -32,13 +33,12 @@ _EXCERPT = 20  # pairs that print and pages without a script show
 
 
 class PageData(TypedDict):
-    """What the script works on: names of the models, the measure and the null shown first, the grid, the pairs, and
+    """What the script works on beside grid and explorer: names of the models, the measure and the null shown first, and
     how many places of the text (tokens, or spans) were compared."""
 
     names: dict[str, str]
     measure: str
     null: str | None
-    grid: GridData
     places: int
 
 
@@ -70,8 +70,8 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     filters: Any = environment.filters
-    filters.update(show=show, rounded=rounded, inline=inline, plain_number=is_number)
-    filters.update(without_empty_notes=without_empty_notes)
+    filters.update(show=show, rounded=rounded, inline=inline)
+    filters.update(number_columns=number_columns, without_empty_notes=without_empty_notes)
     return environment
 
 
@@ -116,9 +116,9 @@ def page(
         "names": names,
         "measure": measure,
         "null": null,
-        "grid": grid_data(results, draws),
         "places": results.corpus.n_spans or results.corpus.n_tokens,
     }
+    explorer_json = shown.json if shown else "null"
     return (
         _environment()
         .get_template("page.html")
@@ -127,15 +127,15 @@ def page(
             names=names,
             **_style_and_scripts(beside=bool(shown and shown.beside)),
             **_of_explorer(shown),
-            data=f'{embedded(data)[:-1]},"explorer":{shown.json if shown else "null"}}}',
-            answer=shown_answer(results),
+            data=f'{embedded(data)[:-1]},"grid":{grid_json(results, draws)},"explorer":{explorer_json}}}',
+            answer=shown_answer(results, pairs),
             verdict=shown_verdict(results),
             titles=TITLES,
             short=SHORT,
             facts=page_tables.facts(results, checked),
             claims=about(checked, results.suite),
             charts=shown_charts(results, draws),
-            tables=shown_tables(results),
+            tables=shown_tables(results, pairs),
             measures={name: title_of(name) for name in results.summary},
             nulls=null_names(results),
             measure=measure,
@@ -175,5 +175,5 @@ def write_page(
         InputError: a file of the folder is damaged.
         OSError: the folder cannot be written, or the disk is full.
     """
-    target, pairs = path or folder / "index.html", pairs or FirstPairs.of_run(folder)
+    target, pairs = path or folder / "index.html", pairs or FirstPairs.of_run(folder, wanted_pairs(results))
     write_text(target, page(results, checked, read_explorer(folder, target.parent), read_draws(folder), pairs))

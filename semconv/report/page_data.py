@@ -9,10 +9,11 @@ import math
 from typing import NotRequired, TypedDict
 
 from semconv.report.histograms import Draws, Histogram, binned
+from semconv.report.page_json import embedded
 from semconv.report.result_values import null_names, title_of, value_of
 from semconv.report.scales import Ends, ends_within, short
-from semconv.report.texts import draws_note
-from semconv.report.told_apart import MARKS, draws_of, is_smallest, told_apart
+from semconv.report.texts import draws_note, p_bound
+from semconv.report.told_apart import MARKS, draws_of, told_apart
 from semconv.results.schema import Interval, LayerPair, NullTest, Reason, Results, TestOrReason
 
 
@@ -25,7 +26,8 @@ class ReasonData(TypedDict):
 class NullData(TypedDict):
     """A test, numbers with four digits, of which the page shows three; `draws` where the run folder has them.
 
-    `mark` where the score is not told from the null (`MARKS`), `smallest` where no p could be smaller.
+    `mark` where the score is not told from the null (`MARKS`), `bound` is p with a sign where so many draws cannot tell
+    it from a smaller or a larger one.
     """
 
     score: float
@@ -39,7 +41,7 @@ class NullData(TypedDict):
     draws: NotRequired[Histogram]
     note: NotRequired[str]
     mark: NotRequired[str]
-    smallest: NotRequired[bool]
+    bound: NotRequired[str]
 
 
 class ScoreData(TypedDict):
@@ -62,12 +64,20 @@ class Limits(TypedDict):
     pairs: Ends
 
 
+class BestData(TypedDict):
+    """The best layer pair of a measure: its place among the cells, of how many, and the interval for this choice."""
+
+    cell: int
+    of: int
+    interval: Interval | None
+
+
 class MeasureData(TypedDict):
-    """A measure over the layer grid; `cells` are in the order of those of `GridData`, `best` is a place among them."""
+    """A measure over the layer grid; `cells` are in the order of those of `GridData`."""
 
     title: str
-    best: int | None
     limits: Limits
+    best: BestData | None
     cells: list[ScoreData | ReasonData]
 
 
@@ -76,8 +86,8 @@ class AgainData(TypedDict):
 
     null: str
     pairs: int | None
-    p: float | None
-    smallest: bool
+    p: float
+    bound: str | None
 
 
 class CellData(TypedDict):
@@ -151,8 +161,9 @@ def _null(results: Results, null: str, test: TestOrReason, draws: Histogram | No
     told = told_apart(results, null, test)
     if told is not None and MARKS[told]:
         shown["mark"] = MARKS[told]
-    if test.p_from != "tail" and is_smallest(test.p, draws_of(results, null, test.draws)):
-        shown["smallest"] = True
+    bound = p_bound(test.p, draws_of(results, null, test.draws)) if test.p_from != "tail" else None
+    if bound is not None:
+        shown["bound"] = bound
     return {**shown, "draws": draws} if draws else shown
 
 
@@ -183,7 +194,7 @@ def _cell(results: Results, pair: LayerPair) -> CellData:
                 "null": null,
                 "pairs": _count(counts.pairs_mean),
                 "p": short(counts.pairs_p),
-                "smallest": is_smallest(counts.pairs_p, draws_of(results, null)),
+                "bound": p_bound(counts.pairs_p, draws_of(results, null)),
             }
             for null, counts in again.items()
             if counts
@@ -191,20 +202,36 @@ def _cell(results: Results, pair: LayerPair) -> CellData:
     }
 
 
+def _best(results: Results, measure: str) -> BestData | None:
+    found = results.summary[measure]
+    if found.best_layer_pair is None:
+        return None
+    cell = list(results.grid).index(found.best_layer_pair)
+    chosen = found.best_interval if found.layer_pairs > 1 else None
+    return {"cell": cell, "of": found.layer_pairs, "interval": _interval(chosen)}
+
+
 def grid_data(results: Results, draws: Draws) -> GridData:
     """Returns the layer grid for the script: SAEs, feature pairs, every measure's scores, nulls and histograms."""
-    places = {key: place for place, key in enumerate(results.grid)}
-    measures: dict[str, MeasureData] = {
-        name: {
-            "title": title_of(name),
-            "best": places.get(results.summary[name].best_layer_pair or ""),
-            "limits": limits(results, name),
-            "cells": [_measured(results, key, name, draws) for key in results.grid],
-        }
-        for name in results.summary
-    }
     return {
         "nulls": null_names(results),
         "cells": [_cell(results, pair) for pair in results.grid.values()],
-        "measures": measures,
+        "measures": {name: _measure(results, draws, name) for name in results.summary},
+    }
+
+
+def grid_json(results: Results, draws: Draws) -> str:
+    """Returns `grid_data` as JSON for a script, a measure after the other: of a large grid all at once are large."""
+    names = embedded(null_names(results))
+    cells = embedded([_cell(results, pair) for pair in results.grid.values()])
+    every = ",".join(f"{embedded(name)}:{embedded(_measure(results, draws, name))}" for name in results.summary)
+    return f'{{"nulls":{names},"cells":{cells},"measures":{{{every}}}}}'
+
+
+def _measure(results: Results, draws: Draws, name: str) -> MeasureData:
+    return {
+        "title": title_of(name),
+        "limits": limits(results, name),
+        "best": _best(results, name),
+        "cells": [_measured(results, key, name, draws) for key in results.grid],
     }

@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from semconv.report import answer_chart, charts, page_heat_maps, page_tables, rows, texts, what_was_read
 from semconv.report.answer import answer, asked_null
 from semconv.report.beyond_tokens import beyond_tokens
+from semconv.report.first_pairs import FirstPairs
 from semconv.report.function_charts import ShownFunction, shown_function
+from semconv.report.function_section import address, wanted_pairs
 from semconv.report.histograms import Draws
 from semconv.report.result_values import title_of
+from semconv.report.scales import rounded
 from semconv.report.table_cells import Rows
 from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison
 from semconv.results.schema import Published, Results
@@ -34,9 +37,18 @@ def inline(text: str) -> Markup:
     return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html))
 
 
+class ToSee(NamedTuple):
+    """A pair that the first screen leads to: what it is, its numbers, and the address that opens it."""
+
+    what: str
+    numbers: str
+    link: str
+
+
 @dataclass(frozen=True)
 class ShownAnswer:
-    """The first screen: what was compared, a few sentences, their figure, and what there is in the figure."""
+    """The first screen: what was compared, a few sentences, their figure, what there is in the figure, and a pair that
+    convinces and one to doubt, where the run has such."""
 
     compared: Markup
     sentences: Sequence[Markup]
@@ -44,6 +56,7 @@ class ShownAnswer:
     null: str | None
     by_depth: bool
     has_ceiling: bool
+    pairs: Sequence[ToSee] = ()
 
 
 @dataclass(frozen=True)
@@ -117,8 +130,33 @@ class ReadTold:
     remarks: list[str]
 
 
-def shown_answer(results: Results) -> ShownAnswer:
-    """Returns the answer to the title of the page."""
+def pairs_to_see(results: Results, pairs: FirstPairs | None) -> list[ToSee]:
+    """Returns a pair that convinces and one to doubt: by their effects, or else by r within tokens; none without both.
+
+    Args:
+        results: of a suite.
+        pairs: a few of the run, where it has any.
+    """
+    if pairs is None:
+        return []
+    keys = [key for key in wanted_pairs(results) if key in pairs.named]
+    if len(keys) == 2:
+        what = "one whose effects agree", "one whose effects do not"
+        found = [(key, pairs.named[key].r, pairs.named[key].within) for key in keys]
+    else:
+        what = "one that agrees beyond its tokens", "one that may agree in the token alone"
+        some = [*pairs.beyond[:1], *pairs.doubtful[:1]]
+        found = [((one.sae_a, one.sae_b, one.feature_a, one.feature_b), one.r, one.within) for one in some]
+    if len(found) < 2:
+        return []
+    return [
+        ToSee(said, f"r {rounded(r)}" + ("" if within is None else f", {rounded(within)} within tokens"), address(key))
+        for said, (key, r, within) in zip(what, found, strict=True)
+    ]
+
+
+def shown_answer(results: Results, pairs: FirstPairs | None = None) -> ShownAnswer:
+    """Returns the answer to the title of the page; `pairs` are a few of the run, where it has any."""
     found = answer(results)
     sentences = [inline(sentence) for sentence in found.sentences if sentence]
     rows = answer_chart.answer_rows(results)
@@ -129,6 +167,7 @@ def shown_answer(results: Results) -> ShownAnswer:
         asked_null(results),
         len({row.part for row in rows}) > 1,
         any(row.mark == "top" for row in rows),
+        pairs_to_see(results, pairs),
     )
 
 
@@ -168,8 +207,8 @@ def _published_charts(published: Published) -> list[Chart]:
     return [Chart(title, svg) for title, svg in (("SVCCA", svcca), ("RSA", rsa)) if svg]
 
 
-def shown_tables(results: Results) -> PageTables:
-    """Returns every table but the claims."""
+def shown_tables(results: Results, pairs: FirstPairs | None = None) -> PageTables:
+    """Returns every table but the claims; `pairs` are a few of the run, where it has any."""
     small = len(results.grid) <= MOST_CELLS
     found = PageTables(
         headline=page_tables.headline_rows(results),
@@ -183,7 +222,7 @@ def shown_tables(results: Results) -> PageTables:
         influence=rows.influence_rows(results) if small else None,
         depths=rows.depth_rows(results.depths) if results.depths else None,
         saes=what_was_read.sae_rows(results),
-        function=shown_function(results),
+        function=shown_function(results, pairs.named if pairs else None),
     )
     if results.published:
         text = texts.published_text(results, results.published)

@@ -22,7 +22,7 @@ from semconv.report.result_values import (
 from semconv.report.shown import percent, show
 from semconv.report.table_cells import Rows, interval, interval_of, seed_range
 from semconv.report.texts import counted_alone, p_told, tail_note
-from semconv.report.told_apart import best_cell, is_smallest, p_of, scored_on, undecided
+from semconv.report.told_apart import best_cell, p_of, scored_on, undecided
 from semconv.results.schema import (
     BaselineScore,
     Depths,
@@ -188,8 +188,7 @@ def step_score(step: Step, measure: Literal["svcca", "rsa"]) -> StepScore | Reas
 
 
 def _p_of_step(found: StepScore, permutations: int) -> float | str:
-    smallest = found.p > 0 and is_smallest(found.p, found.draws or permutations)
-    return p_told(found.p, found.draws, smallest=smallest)
+    return p_told(found.p, found.draws, of=found.draws or permutations if found.p > 0 else None)
 
 
 def published_rows(published: Published, permutations: int) -> Rows:
@@ -251,7 +250,7 @@ def relation_rows(subspaces: Subspaces, permutations: int) -> Rows:
     def told(found: Relation | Reason) -> list[object]:
         if isinstance(found, Reason):
             return [0, None, None, found.reason]
-        p = p_told(found.p, None, smallest=not found.exact and is_smallest(found.p, permutations))
+        p = p_told(found.p, None, of=None if found.exact else permutations)
         return [len(found.categories), found.rho, p, "exact" if found.exact else ""]
 
     relations = [[key, *told(found)] for key, found in subspaces.relations.items()]
@@ -336,7 +335,7 @@ def _baseline(found: BaselineScore | Reason, permutations: int | None, notes: se
         return show(found.score)
     if permutations is None:
         return f"{show(found.score)} ({show(test.mean)})"
-    p = p_told(test.p, test.draws, smallest=is_smallest(test.p, test.draws or permutations))
+    p = p_told(test.p, test.draws, of=test.draws or permutations)
     return f"{show(found.score)} ({show(test.mean)}, p {show(p)})"
 
 

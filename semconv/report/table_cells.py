@@ -72,6 +72,23 @@ def seed_range(found: SeedRange | None) -> str | None:
     return None if found is None else f"{show(found.lowest)} to {show(found.highest)}"
 
 
-def is_number(value: object) -> bool:
-    """Whether a table sets a value flush right: a number, or the dash for none."""
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+def number_columns(content: Rows) -> set[int]:
+    """Returns which columns a table sets flush right: of numbers and shares, with bounds of p and dashes among them.
+
+    Examples:
+        >>> from semconv.report.table_cells import Rows, number_columns
+        >>> number_columns(Rows(["pair", "p", "above"], [["0x2", "≤ 0.01", "38%"], ["1x2", 0.5, None]]))
+        {1, 2}
+    """
+    columns = [[row[at] for row in content.rows] for at in range(len(content.header))]
+    return {
+        at
+        for at, values in enumerate(columns)
+        if all(value is None or _is_number(value) for value in values) and any(value is not None for value in values)
+    }
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return value.startswith(("≤ ", "≥ ")) or value.endswith("%")
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -21,6 +21,7 @@ from semconv.results.schema import (
 )
 from semconv.statistics.permutation import LEVEL
 
+_ROUNDED_TO_ALL = 0.9995  # what three digits would print as 1
 PAPER, PROTOCOL = "https://arxiv.org/abs/2507.22918", "https://arxiv.org/abs/2410.06981"
 """The study that is repeated, and the one whose protocol it follows."""
 
@@ -233,19 +234,46 @@ def draws_note(test: NullTest) -> str:
     return ", ".join(filter(None, told))
 
 
-def p_told(p: float, draws: int | None, p_from: str | None = None, smallest: bool = False) -> float | str:
+def is_smallest(p: float, draws: int | None) -> bool:
+    """Whether p is 1 / (m + 1), the smallest that m draws can give."""
+    return draws is not None and p * (draws + 1) <= 1 + 1e-9
+
+
+def p_bound(p: float, draws: int | None) -> str | None:
+    """Returns p with the sign before it of a number that so many draws cannot tell from a smaller or a larger one.
+
+    Args:
+        p: (b + 1) / (m + 1) of m draws.
+        draws: m; None where p was not counted from draws.
+
+    Examples:
+        >>> from semconv.report.texts import p_bound
+        >>> p_bound(1 / 101, 100), p_bound(0.5, 100), p_bound(1.0, 100), p_bound(1.0, 9999)
+        ('≤ 0.00990', None, '≥ 0.99', '≥ 0.999')
+    """
+    if draws is None:
+        return None
+    if is_smallest(p, draws):
+        return f"≤ {show(p)}"
+    if p < _ROUNDED_TO_ALL:
+        return None
+    steps = 1000 if draws >= 999 else 100
+    return f"≥ {math.floor(min(p, draws / (draws + 1)) * steps + 1e-9) / steps}"
+
+
+def p_told(p: float, draws: int | None, p_from: str | None = None, of: int | None = None) -> float | str:
     """Returns p as a table shows it: where the results say so, with its number of draws and how it was got.
 
     Args:
         p: of a test.
         draws: that it was counted from, where the results state them of it.
         p_from: how it was got, as `NullTest` says.
-        smallest: whether no smaller p can come of so many draws, which a sign before it says.
+        of: draws that bound it (`p_bound`), also where the results do not state them; None where none do.
     """
     marks = [f"{draws:,} draws"] if draws is not None else []
     marks += {"sequential": ["ended early"], "tail": ["fitted tail"]}.get(p_from or "", [])
-    sign = "≤ " if smallest else ""
-    return f"{sign}{show(p)}" + (f" ({', '.join(marks)})" if marks else "") if marks or smallest else p
+    bound = p_bound(p, of)
+    return f"{bound or show(p)}" + (f" ({', '.join(marks)})" if marks else "") if marks or bound else p
 
 
 def published_text(results: Results, published: Published) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from semconv.report.result_values import test_of
-from semconv.report.texts import p_told
+from semconv.report.texts import is_smallest, p_told
 from semconv.results.ranking import best_above
 from semconv.results.schema import BestOfGrid, NullTest, Results
 from semconv.statistics.permutation import LEVEL
@@ -33,18 +33,13 @@ def draws_of(results: Results, null: str, stated: int | None = None) -> int:
     return again[null] or 0 if null in MATCHED_AGAIN else settings.n_permutations
 
 
-def is_smallest(p: float, draws: int | None) -> bool:
-    """Whether p is 1 / (m + 1), the smallest that m draws can give."""
-    return draws is not None and p * (draws + 1) <= 1 + 1e-9
-
-
 def p_of(results: Results, null: str, test: NullTest | BestOfGrid | None) -> float | str | None:
     """Returns p of a test as tables show it (`p_told`); None where there is no test."""
     if test is None:
         return None
     p_from = test.p_from if isinstance(test, NullTest) else None
-    smallest = p_from != "tail" and is_smallest(test.p, draws_of(results, null, test.draws))
-    return p_told(test.p, test.draws, p_from, smallest)
+    of = draws_of(results, null, test.draws) if p_from != "tail" else None
+    return p_told(test.p, test.draws, p_from, of)
 
 
 def told_apart(results: Results, null: str, test: NullTest | None) -> Told | None:

@@ -41,7 +41,7 @@ class Claim(Strict):
     path: str
     """Dot-separated path of the number in `results.json`."""
     comparison: Literal["equal", "within", "at least", "at most"]
-    """`within` is expected +- tolerance."""
+    """`within` is expected ± tolerance."""
     expected: Annotated[int | float | str | bool, Must("a number, text, true or false")]
     """What the number must be, or be compared with."""
     tolerance: Annotated[float, Field(ge=0), Must("a number >= 0")] = 0.0

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semconv.system.errors import InputError
-from semconv.system.json_toml import MOST_JSON, read_json
-from semconv.system.shape import read_as
+from semconv.system.json_toml import MOST_JSON, is_plain_json, read_json
+from semconv.system.shape import read_as, read_text_as
 
 if TYPE_CHECKING:
     from semconv.results.schema import Results
@@ -59,4 +59,20 @@ def read_results(run: str | Path, most: int | None = MOST_JSON) -> Results:
     """
     from semconv.results.schema import Results  # with pydantic, which `import semconv` does without
 
-    return read_as(Results, load_results(run, most), f"results.json of {run}")
+    return _read_at_once(Path(run) / "results.json", most) or read_as(
+        Results, load_results(run, most), f"results.json of {run}"
+    )
+
+
+def _read_at_once(path: Path, most: int | None) -> Results | None:
+    """Reads the results without holding them as plain values too; None where anything is wrong with them."""
+    from semconv.results.schema import Results
+
+    if not path.is_file() or (most is not None and path.stat().st_size > most):
+        return None
+    data = path.read_bytes()
+    try:
+        fits = is_plain_json(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        return None
+    return read_text_as(Results, data) if fits else None

@@ -71,11 +71,16 @@ def _in_order_of(names: Iterable[str], table: Mapping[str, _Value]) -> dict[str,
 
 
 def _by_name(value: Any) -> Any:
-    """Returns a value with every table in it sorted by its keys."""
+    """Returns a value with every table in it sorted by its keys; itself where all are, to hold nothing twice."""
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _by_name(getattr(value, one.name)) for one in fields(value)})
+        held = {one.name: getattr(value, one.name) for one in fields(value)}
+        found = {name: _by_name(inner) for name, inner in held.items()}
+        changed = {name: inner for name, inner in found.items() if inner is not held[name]}
+        return replace(value, **changed) if changed else value
     if isinstance(value, dict):
-        return {key: _by_name(value[key]) for key in sorted(value)}
+        found = {key: _by_name(value[key]) for key in sorted(value)}
+        return value if list(found) == list(value) and all(found[key] is value[key] for key in value) else found
     if isinstance(value, tuple):
-        return tuple(_by_name(item) for item in value)
+        found = tuple(_by_name(item) for item in value)
+        return value if all(one is other for one, other in zip(found, value, strict=True)) else found
     return value

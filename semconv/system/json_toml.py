@@ -73,6 +73,45 @@ def parse_json(text: str | bytes, what: str, finite: bool = True) -> Any:
     return _parsed(loads, _decoded(text, what) if isinstance(text, bytes) else text, what, "JSON", finite)
 
 
+class _Depth(int):
+    """Stands for a table that was looked through: how many tables and lists lie inside each other there."""
+
+
+def is_plain_json(text: str) -> bool:
+    """Returns whether a text is a JSON object that `parse_json` reads, without holding what is in it.
+
+    True is certain. Of what repeats a key it may say False although both values are the same.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_looked_through, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, _Depth) and found <= DEEPEST
+
+
+def _looked_through(pairs: list[tuple[str, Any]]) -> _Depth:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice")
+    return _Depth(1 + max((max(_depth_of(key), _depth_of(value)) for key, value in pairs), default=0))
+
+
+def _depth_of(value: Any) -> int:
+    """Returns how deep a value is nested; raises ValueError for one that `_check_values` refuses."""
+    if isinstance(value, _Depth):
+        return value
+    if isinstance(value, float):
+        wrong = not math.isfinite(value)
+    elif isinstance(value, str):
+        wrong = not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+    elif isinstance(value, list):
+        return 1 + max(map(_depth_of, value), default=0)  # pyright: ignore[reportUnknownArgumentType]
+    else:
+        wrong = isinstance(value, int) and not -_LARGEST < value < _LARGEST
+    if wrong:
+        raise ValueError("no value that is read")
+    return 0
+
+
 def _text(path: Path, missing: str, most: int | None) -> str:
     if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
         raise InputError(f"{path} is not a file")

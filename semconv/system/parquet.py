@@ -101,6 +101,7 @@ def read_batches(
                 piece: Any = pa.Table.from_batches([batch])
                 _check_values(path, wanted, piece, optional)
                 yield _completed(piece, wanted)
+    pa.default_memory_pool().release_unused()  # which the pool would keep for the next table
 
 
 def _row_groups(metadata: Any) -> Generator[list[int]]:

@@ -131,6 +131,22 @@ def read_as(shape: type[Shape], value: Any, what: str, sentences: Sentences | No
         raise InputError(_sentence(shape, value, found, what, sentences or Sentences())) from None
 
 
+def read_text_as(shape: type[Shape], text: str | bytes) -> Shape | None:
+    """Returns JSON text as the dataclass whose shape it has, None where it has another; `read_as` then says what is
+    wrong. Plain values are never made of it: of a large file these take more memory than the dataclass.
+
+    Args:
+        shape: as for `read_as`.
+        text: JSON that holds no key twice and nothing else that `parse_json` refuses (`is_plain_json`).
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(shape).validate_json(text)
+    except (ValidationError, InputError):
+        return None
+
+
 def json_schema(shape: type[Any]) -> dict[str, Any]:
     """Returns the JSON Schema of a dataclass, with the docstrings of its attributes as descriptions.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ import pytest
 from semconv import InputError
 from semconv.report import explorer as module
 from semconv.report.explorer import Explorer, read_explorer, share_of_each
-from semconv.report.explorer_cells import CellData, by_cell, visible
+from semconv.report.explorer_cells import CellData, TextData, by_cell, visible
+from semconv.report.explorer_shared import SharedData
+from semconv.report.page_numbers import pack, pack_lists, pack_signed, unpack, unpack_lists, unpack_signed
 from semconv.system import parquet
 from tests._helpers.made_up_page import LINK, NASTY, Row, explorer_of, features, pairs, tables, texts, write_rows
 
@@ -33,7 +35,33 @@ def many(n: int, layer_pairs: int) -> list[Row]:
 def shown_of(cell: CellData) -> list[tuple[Any, ...]]:
     """r, A feature and B feature of every pair of a cell."""
     columns = cell["columns"]
-    return list(zip(*(columns[name] for name in ("r", "feature_a", "feature_b")), strict=True))
+    return list(zip(*(unpack_signed(columns[name]) for name in ("r", "feature_a", "feature_b")), strict=True))
+
+
+def windows_of(shared: SharedData) -> list[tuple[int, int, list[str]]]:
+    """Document, place and pieces of every window."""
+    numbers, found = unpack(shared["windows"]), list[tuple[int, int, list[str]]]()
+    while numbers:
+        document, at, n, *rest = numbers
+        found.append((document, at, [shared["words"][piece] for piece in rest[:n]]))
+        numbers = rest[n:]
+    return found
+
+
+def examples_of(text: TextData) -> dict[int, list[tuple[str, int, dict[int, int], dict[int, int]]]]:
+    """Pair -> band and window of its examples, and of both models the pieces that are active with their steps."""
+    numbers, found = unpack(text["examples"]), dict[int, list[Any]]()
+    while numbers:
+        place, n, *numbers = numbers
+        for _ in range(n):
+            band, window, *numbers = numbers
+            levels = list[dict[int, int]]()
+            for _side in "ab":
+                active, *numbers = numbers
+                levels.append(dict(zip(numbers[: 2 * active : 2], numbers[1 : 2 * active : 2], strict=True)))
+                numbers = numbers[2 * active :]
+            found.setdefault(place, []).append((text["bands"][band], window, *levels))
+    return found
 
 
 def expected(rows: list[Row], sae_a: str, most: int) -> list[tuple[int, int, int]]:
@@ -68,46 +96,65 @@ def test_a_run_that_is_not_large_is_shown_whole(tmp_path: Path):
     for cell in found.data["cells"]:
         assert shown_of(cell) == expected(rows, cell["a"], 20)
     one = found.data["cells"][1]
-    assert one["columns"]["r_within_token"][:3] == [100, None, 500]
-    assert one["columns"]["mutual"] == [0] * 20
+    assert unpack_signed(one["columns"]["r_within_token"])[:3] == [100, None, 500]
+    assert unpack_signed(one["columns"]["mutual"]) == [0] * 20
     assert "function_agreement" not in one["columns"]
-    assert [one["words"][i] for i in one["lists"]["promoted_a"][0]] == ["promoted1"]
+    shared = found.data["shared"]
+    lists = unpack_lists(shared["lists"])
+    promoted = [lists[number] for number in unpack(one["lists"]["promoted_a"])]
+    assert [shared["words"][i] for i in promoted[0]] == ["promoted1"]
+    assert len(promoted) == 20
+    assert len(set(map(tuple, lists))) == len(lists)  # each once
 
 
 def test_features_are_held_with_tokens_histograms_and_links():
-    sae = tables().data["saes"]["a"]["0"]
-    assert sae["features"] == [7, *range(100, 140, 2)]
-    assert [sae["words"][number] for number in sae["tokens"][1]] == [visible(NASTY[0]), "word0", "word0"]
+    data = tables().data
+    sae, words = data["saes"]["a"]["0"], data["shared"]["words"]
+    assert unpack(sae["features"]) == [7, *range(100, 140, 2)]
+    assert [words[number] for number in unpack_lists(sae["tokens"])[1]] == [visible(NASTY[0]), "word0", "word0"]
     assert sae["link"] == LINK
     # 36 digits for counts of at most 40: ceil(35 n / 40).
     assert sae.get("histogram", [])[0] == "z4310000" + "11"
-    assert sae.get("paired", [])[:2] == [0, 1]
-    assert sae.get("best_r", [])[0] == 4000
-    alone = tables().data["saes"]["b"]["2"]
-    assert (alone.get("best_r", [])[0], alone.get("best_sae", [])[0]) == (None, None)
+    assert unpack(sae.get("paired", ""))[:2] == [0, 1]
+    assert unpack_signed(sae.get("best_r", ""))[0] == 4000
+    assert words[unpack(sae.get("best_sae", ""))[0] - 1] == "2"
+    alone = data["saes"]["b"]["2"]
+    assert (unpack_signed(alone.get("best_r", ""))[0], unpack(alone.get("best_sae", ""))[0]) == (None, 0)
 
 
 def test_without_a_table_of_features_tokens_and_links_come_from_the_pairs():
     found = explorer_of(pairs(), None, None)
     assert found.notes == ("This folder holds no `shared_contexts.parquet`, so only top tokens are shown.",)
-    assert found.data["saes"]["a"]["0"]["features"] == list(range(100, 140, 2))
+    assert unpack(found.data["saes"]["a"]["0"]["features"]) == list(range(100, 140, 2))
     assert found.data["saes"]["a"]["0"]["link"] == LINK
     assert found.data["saes"]["a"]["1"]["link"] == ""  # a link that leads elsewhere is none
     assert "paired" not in found.data["saes"]["a"]["0"]
 
 
-def test_text_is_held_once_with_a_digit_for_every_piece_of_both_models():
-    cell = tables().data["cells"][0]
-    text = cell["text"]
+def test_text_is_held_once_with_the_steps_of_both_models_where_they_are_active():
+    data = tables().data
+    text = data["cells"][0]["text"]
     assert text
-    assert len(text["windows"]) == 20  # two examples of a pair share one
-    assert len(text["examples"]) == 20
-    strongest, alone = text["examples"]["0"]
-    assert (strongest.band, strongest.a, strongest.b) == ("strongest", "0z9", "0u0")
-    assert (alone.band, alone.window, alone.b) == ("only A", strongest.window, "000")
-    document, at, pieces = text["windows"][strongest.window]
-    assert (document, at) == (7, 1)
-    assert [text["pieces"][i] for i in pieces] == ["before100 ↵", visible(NASTY[0]), visible(NASTY[1])]
+    windows, examples = windows_of(data["shared"]), examples_of(text)
+    assert len(windows) == 40  # of two layer pairs; two examples of a pair share one
+    assert len(examples) == 20
+    strongest, alone = examples[0]
+    assert strongest == ("strongest", strongest[1], {1: 35, 2: 9}, {1: 30})
+    assert (alone[0], alone[1], alone[3]) == ("only A", strongest[1], {})
+    pieces = ["before100 ↵", visible(NASTY[0]), visible(NASTY[1])]
+    assert windows[strongest[1]] == (7, 1, pieces)
+
+
+@pytest.mark.parametrize("numbers", [[], [0], [43, 44, 44**2 - 1, 44**2, 2**31 - 1], list(range(5000))])
+def test_numbers_are_read_back_as_they_were(numbers: list[int]):
+    text = pack(numbers)
+    assert unpack(text) == numbers
+    assert not set(text) & set('"\\<>& ')  # nothing that JSON or HTML would write otherwise
+    assert text.isascii()
+    some = [None, *numbers, *(-n for n in numbers)]
+    assert unpack_signed(pack_signed(some)) == some
+    lists = [numbers, [], [1], numbers]
+    assert unpack_lists(pack_lists(lists)) == lists
 
 
 def test_the_excerpt_has_the_highest_r_of_all_with_their_text():
@@ -133,9 +180,9 @@ def test_of_a_large_run_the_page_has_the_strongest_and_the_folder_all(tmp_path: 
         assert shown_of(whole) == expected(rows, cell["a"], 5100)
         assert found.data["folder"]
         assert found.data["folder"]["cells"][place] == (cell["a"], "2", len(shown_of(whole)), True)
-        features_of_cell = set(held[f"a-{place}"]["features"])
+        features_of_cell = set(unpack(held[f"a-{place}"]["features"]))
         assert {row["feature_a"] for row in rows if row["sae_a"] == cell["a"]} | {7} == features_of_cell
-    with_text = {(sae, int(row)) for sae in range(7) for row in held[f"text-{sae}"]["examples"]}
+    with_text = {(sae, row) for sae in range(7) for row in examples_of(cast("TextData", held[f"text-{sae}"]))}
     assert len(with_text) >= 290  # of 300 pairs, some of which have the same features
     (note,) = found.notes
     assert f"of 5,100 pairs, the {most:,} of highest r of every layer pair" in note

@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from semconv.report import function_charts, function_section
 from semconv.report.figures import write_figures
+from semconv.report.first_pairs import FirstPairs, NamedPair, PairShown
 from semconv.report.function_charts import shown_function
 from semconv.report.function_figure import binned_by_r
+from semconv.report.page_parts import pairs_to_see
 from semconv.report.scales import rounded
 from semconv.report.shown import show
 from semconv.results.schema import Function, FunctionPair, FunctionTest, Reason, Results
@@ -98,3 +101,53 @@ def test_groups_by_r_hold_every_pair_once():
     assert [m[0] for m in means] == sorted(m[0] for m in means)
     np.testing.assert_allclose([m[1] for m in means], [m[0] / 2 for m in means])
     assert binned_by_r([(0.1, 0.2, None)]) == []
+
+
+def test_an_example_has_what_the_tables_say_of_it_with_its_text_and_address(tmp_path: Path):
+    found, function, pair = made()
+    assert pair.agree
+    key = function_section.wanted_pairs(found)[0]
+    assert key == ("0", "2", pair.agree.feature_a, pair.agree.feature_b)
+    others = [("0", "2", key[2] + 1, key[3], 0.9, None), ("1", "2", key[2], key[3], 0.8, None)]
+    columns = ("sae_a", "sae_b", "feature_a", "feature_b", "r", "r_within_token")
+    pieces = [
+        pa.table([*zip(*rows, strict=True)], names=columns).append_column("top_tokens_a", [[["x"]] * len(rows)])
+        for rows in (others, [(*key, 0.75, 0.5)])
+    ]
+    pieces = [piece.append_column("top_tokens_b", piece["top_tokens_a"]) for piece in pieces]
+    named = FirstPairs.of_tables(pieces, [key]).named
+    assert named == {key: NamedPair(0.75, 0.5, None)}
+    named = {key: replace(named[key], text=("be[fore↵", "<at>", " after"))}
+    text = function_section.function_section(found, function, named)
+    assert "Over the whole text r is 0.750, 0.500 within tokens; both are strongest at `&lt;at>` in " in text
+    assert r"`be\[fore↵&lt;at> after`. [This pair with its text](index.html#view?pair=0~2~" in text
+    assert "This pair with its text" not in function_section.function_section(found, function)
+    shown = shown_function(found, named)
+    assert shown is not None
+    assert shown.examples[0].link == f"#view?pair={'~'.join(map(str, key))}"
+    assert "`be[fore↵<at> after`" in shown.examples[0].text
+    unknown = shown_function(found)
+    assert unknown is not None
+    assert [one.link for one in unknown.examples] == ["", ""]
+    assert function_section.address(("a b", "&", 1, 2)) == "#view?pair=a%20b~%26~1~2"
+    alone = replace(found, grid={name: cell for name, cell in found.grid.items() if name != "0x2"})
+    assert function_section.wanted_pairs(alone) == []
+
+
+def test_the_first_screen_leads_to_a_pair_that_convinces_and_one_to_doubt():
+    found, _, pair = made()
+    keys = function_section.wanted_pairs(found)
+    shown = [
+        PairShown(r, within, "0", place, ("x",), "2", place, ("y",))
+        for place, (r, within) in enumerate([(0.9, 0.8), (0.7, None)])
+    ]
+    some = FirstPairs(2, 0, (), (shown[0],), (shown[1],))
+    assert pairs_to_see(found, some) == [
+        ("one that agrees beyond its tokens", "r 0.900, 0.800 within tokens", "#view?pair=0~2~0~0"),
+        ("one that may agree in the token alone", "r 0.700", "#view?pair=0~2~1~1"),
+    ]
+    named = replace(some, named={key: NamedPair(0.5, 0.25, None) for key in keys})
+    assert pair.agree
+    link = f"#view?pair=0~2~{pair.agree.feature_a}~{pair.agree.feature_b}"
+    assert pairs_to_see(found, named)[0] == ("one whose effects agree", "r 0.500, 0.250 within tokens", link)
+    assert pairs_to_see(found, replace(some, doubtful=())) == pairs_to_see(found, None) == []

@@ -166,7 +166,7 @@ def test_text_of_tokens_claims_and_names_stays_text():
     assert "<b>" not in text
     data = outline.data()
     assert data["names"]["a"] == NASTY[0]
-    tokens = [word for sae in data["explorer"]["saes"]["a"].values() for word in sae["words"]]
+    tokens = data["explorer"]["shared"]["words"]
     assert {NASTY[0], NASTY[1], NASTY[2], "\u2400\u241b\ufffd\ufffd"} <= set(tokens)
     assert data["explorer"]["saes"]["a"]["0"]["link"] == LINK
     assert "javascript:" not in text

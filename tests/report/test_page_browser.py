@@ -23,6 +23,7 @@ import pytest
 from semconv.report import explorer as explorer_module
 from semconv.report.explorer_cells import visible
 from semconv.report.page import page
+from semconv.report.page_numbers import unpack_signed
 from semconv.study.order import in_order
 from tests._helpers.made_up import labelled, results
 from tests._helpers.made_up_page import (
@@ -170,7 +171,7 @@ def every_pair(browser: Any) -> list[dict[str, Any]]:
     return [
         {"a": cell["a"], "b": cell["b"], **dict(zip(cell["columns"], row, strict=True))}
         for cell in cells
-        for row in zip(*cell["columns"].values(), strict=True)
+        for row in zip(*map(unpack_signed, cell["columns"].values()), strict=True)
     ]
 
 
@@ -189,7 +190,10 @@ def test_search_by_typing_and_by_keyboard(opened: Any):
     from selenium.webdriver.common.keys import Keys
 
     whole = count(opened)
-    token = script(opened, "Object.values(semconvPage.data.explorer.saes.a)[0].words.at(-1)")
+    token = script(
+        opened,
+        "[...document.querySelectorAll('#pairs .tok')].map((t) => t.textContent).find((t) => /^\\w{2,}$/.test(t))",
+    )
     press(opened, "/")
     assert script(opened, "document.activeElement.id") == "query"
     press(opened, token)
@@ -507,6 +511,14 @@ def test_a_phone_has_no_sideways_scroll(opened: Any):
     assert script(opened, wide) == []
 
 
+def test_on_a_phone_the_box_beside_the_map_shows_every_null_at_once(opened: Any):
+    size = {"width": 390, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    box = "document.querySelector('#detail .scroll')"
+    assert script(opened, f"{box}.querySelectorAll('thead th').length") >= 2
+    assert script(opened, f"{box}.scrollWidth - {box}.clientWidth") <= 0
+
+
 def test_a_phone_folds_long_parts_and_stacks_wide_tables(opened: Any):
     """Closed on a phone, open on a desktop and on paper; no column of the summary or the claims is off the screen."""
     folds = "[...document.querySelectorAll('details.fold')].map((d) => d.open)"
@@ -585,6 +597,6 @@ def test_print_shows_the_excerpt_instead_of_the_explorer(opened: Any):
     emulate(opened, "light", media="print")
     shown = {
         css: script(opened, f"document.querySelector('{css}').checkVisibility()")
-        for css in (".excerpt", "#pairs", "nav", "#map")
+        for css in (".excerpt", "#pairs", "#pairs-key", "nav", "#map")
     }
-    assert shown == {".excerpt": True, "#pairs": False, "nav": False, "#map": True}
+    assert shown == {".excerpt": True, "#pairs": False, "#pairs-key": False, "nav": False, "#map": True}

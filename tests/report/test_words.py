@@ -21,7 +21,7 @@ from semconv.report.charts import controls_chart
 from semconv.report.first_pairs import FirstPairs
 from semconv.report.markdown import headline, write_markdown
 from semconv.report.page import page
-from semconv.report.page_data import grid_data
+from semconv.report.page_data import grid_data, grid_json
 from semconv.report.page_tables import facts, headline_rows
 from semconv.report.rows import measure_rows
 from semconv.report.section_titles import SHORT, TITLES
@@ -255,11 +255,16 @@ def test_counts_of_pairs_are_whole_numbers():
     made = changed(results(), {"grid.0x2.rematch": counts, "grid.0x2.pairs_interval": (291.7, 328.3)})
     cell = grid_data(made, {})["cells"][0]
     assert cell["interval"] == (292, 328)
-    assert cell["again"] == [{"null": "rematch", "pairs": 233, "p": pytest.approx(1 / 57, rel=1e-3), "smallest": True}]
+    assert cell["again"] == [
+        {"null": "rematch", "pairs": 233, "p": pytest.approx(1 / 57, rel=1e-3), "bound": "≤ 0.0175"}
+    ]
 
 
-@pytest.mark.parametrize(("p", "shown"), [(1 / 1235, "≤ 0.000810"), (2 / 1235, "0.00162"), (0.5, "0.500")])
-def test_the_smallest_p_is_marked_as_such(p: float, shown: str):
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(1 / 1235, "≤ 0.000810"), (2 / 1235, "0.00162"), (0.5, "0.500"), (1.0, "≥ 0.999"), (1234.9 / 1235, "≥ 0.999")],
+)
+def test_the_smallest_and_the_largest_p_are_marked_as_such(p: float, shown: str):
     test = replace(score_at(results(), "1x2", "rsa").nulls["shuffle"], p=p)
     assert show(p_of(results(), "shuffle", test)) == shown  # pyright: ignore[reportArgumentType]
 
@@ -474,3 +479,34 @@ def test_the_data_of_the_page_are_json_of_the_same_words(html: str):
 def test_how_many_layer_pairs_reach_significance_together_is_a_number(smallest: float | None, least: int | None):
     summary = replace(results().summary["rsa"].nulls["shuffle"], smallest_q=smallest)
     assert least_together(summary) == least
+
+
+@pytest.mark.parametrize("draws", [5, 19, 100, 998, 999, 10_000])
+def test_a_bound_of_p_is_true_and_as_close_as_so_many_draws_can_tell(draws: int):
+    """Every p that b of m draws can give, against its own fraction."""
+    for b in {0, 1, draws // 2, draws - 1, draws}:
+        p = (b + 1) / (draws + 1)
+        told = texts.p_bound(p, draws)
+        if b == 0:
+            assert told == f"≤ {show(p)}"
+        elif told is not None:
+            sign, number = told.split(" ")
+            assert (sign, b + 1 >= 0.999 * (draws + 1)) == ("≥", True)
+            assert draws / (draws + 1) - 0.01 <= float(number) <= min(p, draws / (draws + 1))
+        else:
+            assert show(p) not in ("1", "1.00")
+
+
+def test_the_box_beside_the_map_has_both_intervals_of_the_best_layer_pair():
+    """One is of the layer pair alone, the other adjusted for picking the best: the reader sees which is which."""
+    made = in_order(results())
+    summary = made.summary["rsa"]
+    assert summary.best_interval is not None
+    best = grid_data(made, {})["measures"]["rsa"]["best"]
+    assert best is not None
+    assert list(made.grid)[best["cell"]] == summary.best_layer_pair
+    assert best["of"] == summary.layer_pairs
+    assert best["interval"] == pytest.approx(summary.best_interval, rel=1e-3)
+    assert json.loads(grid_json(made, {})) == json.loads(json.dumps(grid_data(made, {})))
+    without = changed(made, {"summary.rsa.best_interval": None})
+    assert grid_data(without, {})["measures"]["rsa"]["best"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from semconv._paths import PACKAGE, shipped
 from semconv.results import schema
 from semconv.results.read import read_results
 from semconv.results.schema import LayerPair, NullTest, Reason, Results, Score
+from semconv.study.order import in_order
 from semconv.system.errors import InputError
 from semconv.system.shape import json_schema, plain, read_as
 
@@ -28,6 +30,21 @@ def test_the_reference_run_is_read_and_written_back_as_it_was():
     score = pair.measures["rsa"]
     assert isinstance(score, Score)
     assert isinstance(score.nulls["shuffle"], NullTest)
+
+
+def test_a_file_is_read_at_once_as_it_is_read_by_way_of_plain_values(tmp_path: Path):
+    """Also one that only the long way reads: a key that stands twice with one value."""
+    at_once = read_results(REFERENCE)
+    assert at_once == read_as(Results, RESULTS, "r")
+    assert in_order(at_once).grid is not at_once.grid  # in the order of layers, not of names
+    assert next(iter(in_order(at_once).grid.values())) is at_once.grid["0x0"]  # nothing is held twice
+    text = (REFERENCE / "results.json").read_text()
+    (tmp_path / "results.json").write_text(text.replace('"fast":', '"fast": false, "fast":', 1))
+    assert read_results(tmp_path) == at_once
+    for wrong, told in (('"fast": 1', "fast in results.json"), ('"fast": false, "fast": true', "stands twice")):
+        (tmp_path / "results.json").write_text(text.replace('"fast": false', wrong, 1))
+        with pytest.raises(InputError, match=told):
+            read_results(tmp_path)
 
 
 @pytest.mark.slow

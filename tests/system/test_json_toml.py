@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from semconv.system.errors import InputError
-from semconv.system.json_toml import DEEPEST, MOST_JSON, MOST_TOML, parse_json, read_json, read_toml
+from semconv.system.json_toml import DEEPEST, MOST_JSON, MOST_TOML, is_plain_json, parse_json, read_json, read_toml
 
 BAD_JSON = {
     "nothing": (b"", "is not JSON that can be read: Expecting value"),
@@ -78,3 +78,41 @@ def test_what_is_right_is_read(tmp_path: Path):
     assert parse_json("[Infinity, 1e999]", "x", finite=False) == [math.inf, math.inf]
     (tmp_path / "x.toml").write_bytes(b'a.b.c = [1, 2.5]\r\n"d.e" = "' + b"The end. " * 200 + b'"')
     assert read_toml(tmp_path / "x.toml") == {"a": {"b": {"c": [1, 2.5]}}, "d.e": "The end. " * 200}
+
+
+@pytest.mark.parametrize("data", [data for data, _ in BAD_JSON.values() if len(data) < MOST_JSON], ids=str)
+def test_nothing_bad_is_taken_for_plain_json(data: bytes):
+    text = data.decode("utf-8", "surrogateescape")
+    assert not is_plain_json(text)
+
+
+def test_what_is_plain_json_is_what_is_read_but_for_keys_that_stand_twice():
+    """Against `parse_json`, over values of every kind at every depth."""
+    leaves = [
+        "1",
+        "-1e300",
+        "true",
+        "null",
+        '"x"',
+        '"\\ud83d\\ude00"',
+        '"\\ud800"',
+        "1e999",
+        "NaN",
+        "9" * 400,
+        "[]",
+        "{}",
+    ]
+    for depth in (1, 2, DEEPEST - 1, DEEPEST, DEEPEST + 1):
+        for leaf in leaves:
+            for opened, closed in (('{"a":', "}"), ("[", "]"), ('[0,{"b":', "}]")):
+                inner = opened * (depth - 1) + leaf + closed * (depth - 1)
+                text = f'{{"k":{inner}}}'
+                try:
+                    parse_json(text, "x")
+                    read = True
+                except InputError:
+                    read = False
+                assert is_plain_json(text) == read, (depth, leaf, opened)
+    assert parse_json('{"a": 1, "a": 1}', "x") == {"a": 1}
+    assert not is_plain_json('{"a": 1, "a": 1}')
+    assert not is_plain_json("[1]")

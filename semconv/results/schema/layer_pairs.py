@@ -32,7 +32,7 @@ class Tail(Part):
 TailOrReason = Annotated[Annotated[Tail, VALUE] | Annotated[Reason, REASON], EITHER]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # a large grid has many
 class NullTest(Part):
     """A score beside the draws of a null."""
 
@@ -95,7 +95,7 @@ class SeedRange(Part):
     """Likewise."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)  # a large grid has many
 class Score(Part):
     """The score of a measure for one layer pair, beside its nulls."""
 
