@@ -24,7 +24,7 @@ RULES = {
 """Rule of matching -> its name in tables and sentences."""
 RULES_TEXT = (
     "Every rule finds its pairs on one half of the documents and they are ablated in the other, those of the same "
-    "features of B, drawn at random, for all rules. *Best* gives every feature of B the feature of A of the highest r, "
+    "features of B, drawn at random, for all rules. *Best* gives every feature in B the one in A of the highest r, "
     "*mutual* keeps those that are each other's best, *greedy* and *optimal* pair one to one, *r within tokens* takes "
     "each feature's mean over a token off first; all pass the filters of the suite. *Mapped decoder rows* never asks "
     "for r: A's decoder rows are mapped into B's stream and assigned to B's by their cosines; since a feature is "
