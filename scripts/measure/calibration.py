@@ -1,10 +1,12 @@
 """Calibration study: are the p-values of every null uniform where nothing is shared, and what is their power?
 
-    python scripts/measure/calibration.py                                  # everything, 10 to 15 minutes on one core
+    python scripts/measure/calibration.py                       # everything, some 20 minutes on one core
+    python scripts/measure/calibration.py --fast                # a tenth of the data sets, some 2 minutes
     python scripts/measure/calibration.py --datasets 200 --out table.md
 
 Finished chunks of data sets are kept under build/calibration, so a stopped run goes on, and several processes may each
-take a part (`--part 0/2`, `--part 1/2`). Of some ninety honest tests about one has a Kolmogorov-Smirnov p <= 0.01 by
+take a part (`--part 0/2`, `--part 1/2`). Which tests must be uniform is stated beforehand, with the data sets
+(`semconv.validation.null_cases`). Of some hundred honest ones about one has a Kolmogorov-Smirnov p <= 0.01 by
 chance, so a test that must be uniform and is not in the first data sets is looked at once more, on as many fresh ones:
 it fails if their p is <= 0.01 too. Exit code 1 if one fails, 3 if other parts are still missing.
 """
@@ -29,10 +31,23 @@ from semconv.system.markdown import table
 from semconv.validation.null_cases import CASES, power_cases
 from semconv.validation.uniformity import Case, Row, Tests, run_case, summarise_case
 
-ORDER = ("pairs", *MEASURES)
+ORDER = ("pairs", "mean best r", *MEASURES)
+"""Statistics that stand first in a table; others follow as their case has them."""
 ROOT = Path(__file__).resolve().parents[2]
 STRENGTHS = (0.0, 0.1, 0.2, 0.4)
 CHUNK = 25
+FAST = 10
+"""By how much a fast study has fewer data sets."""
+POWERS = {
+    "spaces": ("shuffle", "frequency"),
+    "models": ("shuffle", "rematch"),
+    "depths": ("depths", "depths, all orders"),
+    "categories": ("categories",),
+    "effects": ("signs",),
+    "streams": ("shift", "partners"),
+    "rows": ("shuffle",),
+}
+"""Kind of planted data sets -> nulls whose power is shown."""
 Job = tuple[Case, int, int, int]
 """Case, its stream, first data set and the one after the last."""
 RowKey = tuple[str, str, str]
@@ -74,7 +89,7 @@ def case_table(case: Case, rows: Sequence[Row], fresh: Mapping[RowKey, Row]) -> 
     for null in nulls:
         columns += [f"`{null}` p <= 0.05", "KS p" if null in case.uniform else "KS p (shown)"]
     lines: list[list[str]] = []
-    for measure in (name for name in ORDER if any(row.measure == name for row in rows)):
+    for measure in in_order(rows):
         line = [measure]
         for null in nulls:
             row = next((r for r in rows if (r.null, r.measure) == (null, measure)), None)
@@ -85,13 +100,21 @@ def case_table(case: Case, rows: Sequence[Row], fresh: Mapping[RowKey, Row]) -> 
     return f"### {case.name}\n\n{case.about[0].upper()}{case.about[1:]}; {n} data sets.\n\n{table(columns, lines)}"
 
 
-def power_table(kind: str, null: str, rows: Sequence[Row]) -> str:
-    at = {(r.case, r.measure): r for r in rows if r.null == null and r.case.startswith(kind)}
-    measures = [name for name in ORDER if any(measure == name for _, measure in at)]
+def in_order(rows: Sequence[Row]) -> list[str]:
+    """Returns the statistics of some rows, each once."""
+    found = list(dict.fromkeys(row.measure for row in rows))
+    return sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+def power_table(kind: str, about: str, null: str, rows: Sequence[Row]) -> str:
+    of_null = [r for r in rows if r.null == null and r.case.split()[0] == kind]
+    at = {(r.case, r.measure): r for r in of_null}
+    measures = in_order(of_null)
     lines = [
         [m, *(f"{at[c].rate:.2f}" if (c := (f"{kind} {s:g}", m)) in at else "-" for s in STRENGTHS)] for m in measures
     ]
-    return f"### {kind}, `{null}`\n\n{table([kind, *(f'{s:g}' for s in STRENGTHS)], lines)}"
+    head = [kind, *(f"{s:g}" for s in STRENGTHS)]
+    return f"### {kind}, `{null}`\n\n{about[0].upper()}{about[1:]}.\n\n{table(head, lines)}"
 
 
 def key_of(row: Row) -> RowKey:
@@ -141,14 +164,18 @@ def looked_at_again(folder: Path, rows: dict[str, list[Row]], options: argparse.
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--datasets", type=int, default=1000, help="null data sets of every case")
-    parser.add_argument("--power-datasets", type=int, default=200, help="planted data sets of every strength")
+    parser.add_argument("--datasets", type=int, help="null data sets of every case (default: 1000)")
+    parser.add_argument("--power-datasets", type=int, help="planted data sets of every strength (default: 200)")
+    parser.add_argument("--fast", action="store_true", help="a tenth of the data sets, where none are stated")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--part", default="0/1", help="K/N: make every N-th chunk only, beginning with K")
     parser.add_argument("--out", type=Path, help="Markdown file for the tables")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "calibration", help="folder of finished chunks")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    most = FAST if options.fast else 1
+    options.datasets = 1000 // most if options.datasets is None else options.datasets
+    options.power_datasets = 200 // most if options.power_datasets is None else options.power_datasets
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", SaturationWarning)
 
@@ -172,8 +199,8 @@ def main() -> int:
         *(case_table(case, rows[case.name], fresh) for case in CASES),
         "## Power: share of p <= 0.05",
     ]
-    kinds = [("spaces", "shuffle"), ("spaces", "frequency"), ("models", "shuffle"), ("models", "rematch")]
-    parts += [power_table(kind, null, powered) for kind, null in kinds]
+    about = {case.name.split()[0]: case.about for case in planted}
+    parts += [power_table(kind, about[kind], null, powered) for kind, nulls in POWERS.items() for null in nulls]
     verdict = (
         f"{n_uniform - len(failed)} of {n_uniform} tests that must be uniform are (KS p > 0.01), {len(fresh)} of them "
         "looked at again on fresh data sets."

@@ -13,7 +13,6 @@ from semconv.report.result_values import (
     embeddings_floors,
     key_of,
     names_of,
-    null_names,
     score_of,
     test_of,
     title_of,
@@ -24,7 +23,7 @@ from semconv.report.told_apart import BestCell, best_cell, draws_of, undecided
 from semconv.report.verdict import embeddings_agree
 from semconv.results.schema import LayerPair, NullOverGrid, Results
 from semconv.statistics.permutation import LEVEL
-from semconv.suite.nulls import MATCHED_AGAIN
+from semconv.suite.nulls import MATCHED_AGAIN, primary_null
 
 _EXPLAINS = {
     "same_bigram": "the last two tokens explain",
@@ -104,9 +103,7 @@ def answer(results: Results) -> Answer:
 
 def asked_null(results: Results) -> str | None:
     """Returns the null that the answer is against: `same_token` where it was drawn, or else the hardest to beat."""
-    measure = default_measure(results)
-    drawn = [null for null in null_names(results) if null in results.summary[measure].nulls]
-    return "same_token" if "same_token" in drawn else drawn[-1] if drawn else None
+    return primary_null(list(results.summary[default_measure(results)].nulls))
 
 
 def _null_in_words(null: str | None) -> str:
@@ -187,9 +184,9 @@ def _size(results: Results, measure: str, null: str, best: BestCell) -> str:
         lie = "lie below it" if above else "scores lie below the mean of the null"
         furthest = f"by {rounded(-below[0][0])} at the most, layers {below[0][1]}"
         said.append(f"{len(below)} of {len(tests)} {lie} ({furthest})")
-    of = "of the pairs of highest r at" if null in MATCHED_AGAIN else "at"
-    at = f"the highest score, {of} layers {best.key}"
-    said.append(f"{at}, is {rounded(best.score)} against {rounded(best.null_mean)} under the null")
+    at = f"the best layer pair by calibrated score is {best.key}, whose score"
+    at += " of the pairs of highest r" if null in MATCHED_AGAIN else ""
+    said.append(f"{at} is {rounded(best.score)} against {rounded(best.null_mean)} under the null")
     said += filter(None, (_pairs_there(pair, null), ceiling_text(results, measure, pair)))
     return f"**How much:** {'; '.join(said)}."
 

@@ -31,7 +31,7 @@ from semconv.report.texts import (
 from semconv.report.told_apart import best_cell, p_of, undecided
 from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison
 from semconv.results.claims import Checked, about, none_about
-from semconv.results.schema import Results
+from semconv.results.schema import Results, Summary
 from semconv.system.files import write_text
 from semconv.system.harmless_text import no_markup
 
@@ -60,18 +60,22 @@ def headline(results: Results) -> str:
         covers = interval_covers(results, s.layer_pairs)
         within = f" (95% interval {covers}: {interval(s.best_interval)})" if s.best_interval else ""
         lines.append(
-            f"- **{title}**: highest at layers {s.best_layer_pair} of {a} x {b}, {rounded(s.best_score)}{within}; "
-            f"mean over the grid {rounded(s.mean_score)}."
+            f"- **{title}**: best at layers {s.best_layer_pair} of {a} x {b}, {_ranked_by(s)}: "
+            f"{rounded(s.best_score)}{within}; mean over the grid {rounded(s.mean_score)}."
         )
         lines += [_beside_null(results, name, null) for null, n in s.nulls.items() if n.layer_pairs]
     return "\n".join(lines)
+
+
+def _ranked_by(summary: Summary) -> str:
+    return f"by calibrated score against `{summary.ranked_by}`" if summary.ranked_by else "by score alone"
 
 
 def _beside_null(results: Results, measure: str, null: str) -> str:
     n, best = results.summary[measure].nulls[null], best_cell(results, measure, null)
     beside = together_or_none(n), cannot_tell(undecided(results, measure, null)), counted_alone(n)
     counted = "".join(f"; {said}" for said in beside if said)
-    at = f"; highest at {best.key}, {rounded(best.score)} against its mean {rounded(best.null_mean)}" if best else ""
+    at = f"; best at {best.key}, {rounded(best.score)} against its mean {rounded(best.null_mean)}" if best else ""
     p = f", p of the best of the grid {show(p_of(results, null, best.tested))}" if best and best.tested else ""
     return f"  - `{null}`: {n.significant} of {n.layer_pairs} layer pairs lie above it (q < 0.05{counted}){at}{p}."
 

@@ -170,7 +170,7 @@
     } else {
       general.append(line(`${title}, all pairs`, `${number(scored.score)}${scored.saturated ? ", saturated" : ""}`));
       if (scored.interval) general.append(line("its 95% interval, of this layer pair alone", range(scored.interval)));
-      if (best?.cell === index) general.append(line(`the same, adjusted for picking the best of ${best.of}`, range(best.interval)));
+      if (best?.cell === index && best.interval) general.append(line(`the same, adjusted for picking the best of ${best.of}`, range(best.interval)));
       if (scored.seeds) general.append(line("through SAEs of other seeds", range(scored.seeds)));
       parts.push(el("table", {}, general));
       const shown = grid.nulls.filter((name) => scored.nulls[name] && !scored.nulls[name].reason);
@@ -210,10 +210,7 @@
     describe(index);
   };
 
-  const highest = () => {
-    const scores = grid.measures[chosen.measure].cells.map((cell) => cell.score ?? -Infinity);
-    return scores.indexOf(Math.max(...scores));
-  };
+  const best = () => grid.measures[chosen.measure].best?.cell ?? 0;
   map.addEventListener("pointerover", (event) => {
     const cell = event.target.closest("[data-cell]");
     if (cell && event.pointerType === "mouse") describe(Number(cell.dataset.cell));
@@ -247,13 +244,13 @@
       chosen[name] = event.target.value;
       keep({ [name]: chosen[name] });
       paint();
-      choose(name === "measure" ? highest() : chosen.cell, false);
+      choose(name === "measure" ? best() : chosen.cell, false);
     });
     if (byId(name).value) chosen[name] = byId(name).value; // a browser keeps choices over a reload
   }
   byId("zoom")?.addEventListener("change", (event) => map.classList.toggle("fine", !event.target.checked));
   paint();
   const asked = grid.cells.findIndex((cell) => `${cell.a}~${cell.b}` === view.get("cell"));
-  choose(asked < 0 ? highest() : asked, false);
+  choose(asked < 0 ? best() : asked, false);
   if (["measure", "null", "show", "cell"].some((name) => view.has(name))) byId("layers").scrollIntoView();
 })();

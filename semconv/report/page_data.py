@@ -65,11 +65,11 @@ class Limits(TypedDict):
 
 
 class BestData(TypedDict):
-    """The best layer pair of a measure: its number among the cells, of how many, and the interval for this choice."""
+    """The best layer pair of a measure: its place among the cells, of how many, and the interval for this choice."""
 
     cell: int
     of: int
-    interval: Interval
+    interval: Interval | None
 
 
 class MeasureData(TypedDict):
@@ -204,11 +204,11 @@ def _cell(results: Results, pair: LayerPair) -> CellData:
 
 def _best(results: Results, measure: str) -> BestData | None:
     found = results.summary[measure]
-    if found.best_layer_pair is None or found.best_interval is None or found.layer_pairs < 2:
+    if found.best_layer_pair is None:
         return None
-    low, high = found.best_interval
     cell = list(results.grid).index(found.best_layer_pair)
-    return {"cell": cell, "of": found.layer_pairs, "interval": (short(low), short(high))}
+    chosen = found.best_interval if found.layer_pairs > 1 else None
+    return {"cell": cell, "of": found.layer_pairs, "interval": _interval(chosen)}
 
 
 def grid_data(results: Results, draws: Draws) -> GridData:

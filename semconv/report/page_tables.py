@@ -66,10 +66,10 @@ def claims_counted(checked: Sequence[Checked], suite: str) -> str:
 
 
 def headline_rows(results: Results) -> Rows:
-    """Returns a row per measure: where it is highest, how high, and what of the grid lies above every null.
+    """Returns a row per measure: its best layer pair, the score there, and what of the grid lies above every null.
 
-    Beside a count stands the layer pair of those counted that is furthest above the mean of the null, with that mean;
-    where none is counted, of all.
+    The best is that of the highest calibrated score against the null that the head names. Beside a count stands the
+    best of those counted against that null, with the mean of the null; where none is counted, of all.
     """
     nulls, lines = null_names(results), list[list[object]]()
     for name, summary in results.summary.items():
@@ -85,8 +85,10 @@ def headline_rows(results: Results) -> Rows:
             *(_above(results, name, null) for null in nulls),
         ]
         lines.append([value or None for value in row])
-    header = ["measure", f"best at {' x '.join(names_of(results))}", "score", "95% interval"]
-    return Rows([*header, *(Stacked(f"above {null}", _shared_least(results, null)) for null in nulls)], lines)
+    by = {f"calibrated by {s.ranked_by}" if s.ranked_by else "" for s in results.summary.values() if s.layer_pairs}
+    best = Stacked(f"best at {' x '.join(names_of(results))}", by.pop() if len(by) == 1 else "")
+    above = (Stacked(f"above {null}", _shared_least(results, null)) for null in nulls)
+    return Rows(["measure", best, "score", "95% interval", *above], lines)
 
 
 def _shared_least(results: Results, null: str) -> str:

@@ -40,8 +40,8 @@ CAPTIONS = {
     "r_by_layer": "Mean r of features with their best partner, by layer; dashed: after one shift of the text.",
     "r_by_frequency": "r of the feature pairs that pass every filter, against how often their features are active.",
     "filters": "How many features every filter leaves, of all layer pairs together.",
-    "scores": "The score of every measure, with its 95% interval, at the layer pair where the measure that is shown "
-    "first is highest. Below it each null: the bar is its mean and 1.96 standard deviations to either side, the dot "
+    "scores": "The score of every measure, with its 95% interval, at the best layer pair by the measure that is shown "
+    "first. Below it each null: the bar is its mean and 1.96 standard deviations to either side, the dot "
     "the score that is tested against it (of the strongest pairs, where the null matches again).",
     "decoders": "Decoder rows of the pairs of that layer pair, each model by its own first two principal components, B "
     "turned onto A. A pair has one colour, by its place in A: where these planes are shared, colours lie alike in B.",
@@ -258,7 +258,7 @@ def _score_rows(results: Results, key: str, measure: str) -> list[_Row]:
 
 
 def best_key(results: Results) -> str | None:
-    """Returns the layer pair where the measure that is shown first is highest, None where it has no score."""
+    """Returns the best layer pair by the measure that is shown first, None where it has no score."""
     return results.summary[default_measure(results)].best_layer_pair or None
 
 

@@ -119,7 +119,7 @@ def _count_range(lowest: int, highest: int) -> str:
 def grid_test_rows(results: Results) -> Rows:
     """Returns for every measure and null how many layer pairs beat it, and the test of the best of them.
 
-    The best is the layer pair of the highest score of those that the null tests, with that score.
+    The best is the layer pair of the highest score calibrated against the null, with the score that this tests.
     """
     rows: list[list[object]] = []
     for name, summary in results.summary.items():
@@ -132,14 +132,16 @@ def grid_test_rows(results: Results) -> Rows:
             of_grid[0] += f" ({counted_alone(s)})" if counted_alone(s) else ""
             row = [title_of(name), null, *of_grid, undecided(results, name, null), s.smallest_q]
             row += [best and best.key, scored_on(null), best and best.score, best and best.null_mean]
+            row.append(best and best.calibrated)
             rows.append([*row, tested and tested.null_mean, p_of(results, null, tested)])
     header = ["measure", "null", "q < 0.05 (BH)", "q < 0.05 (BY)", "cannot tell", "q of one alone above every draw"]
     header += [
-        "layer pair of the highest score",
+        "best layer pair",
         "score of",
         "its score",
         "its null mean",
-        "mean of the best of each draw",
+        "calibrated",
+        "mean of the best of each draw, calibrated",
     ]
     return Rows([*header, "p of the best"], rows)
 
@@ -309,11 +311,10 @@ def decoder_rows(streams: StreamsGrid, permutations: int) -> Rows:
             row += [None] * 5
         else:
             row += [stitched.r2_a_to_b, stitched.r2_b_to_a]
-            of_map = stitched.assigned_cosine, stitched.best_cosine, stitched.same_partner
-            row += [_baseline(one, permutations, notes) for one in of_map]
-        row += [
-            _baseline(one, permutations, notes) for one in (found.best_r_a, found.best_r_b, *found.partial_rsa.values())
-        ]
+            row += [_baseline(one, permutations, notes) for one in (stitched.assigned_cosine, stitched.best_cosine)]
+            row.append(_baseline(stitched.same_partner, None, notes))
+        row += [_baseline(one, None, notes) for one in (found.best_r_a, found.best_r_b)]
+        row += [_baseline(one, permutations, notes) for one in found.partial_rsa.values()]
         rows.append([*row, "; ".join(sorted(notes))])
     first = next((pair.decoders for pair in streams.grid.values() if pair.decoders), None)
     given = [f"RSA given {name.replace('_', ' ')}" for name in (first.partial_rsa if first else ())]
@@ -321,14 +322,19 @@ def decoder_rows(streams: StreamsGrid, permutations: int) -> Rows:
     return Rows([*header, "mean best r, A", "mean best r, B", *given, "note"], rows)
 
 
-def _baseline(found: BaselineScore | Reason, permutations: int, notes: set[str]) -> str | None:
-    """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none."""
+def _baseline(found: BaselineScore | Reason, permutations: int | None, notes: set[str]) -> str | None:
+    """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none.
+
+    Without `permutations` it is told without its p, which the calibration study finds too small.
+    """
     if isinstance(found, Reason):
         notes.add(found.reason)
         return None
     test = next(iter(found.nulls.values()))
     if isinstance(test, Reason):
         return show(found.score)
+    if permutations is None:
+        return f"{show(found.score)} ({show(test.mean)})"
     p = p_told(test.p, test.draws, of=test.draws or permutations)
     return f"{show(found.score)} ({show(test.mean)}, p {show(p)})"
 

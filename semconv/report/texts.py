@@ -101,8 +101,9 @@ DECODERS_TEXT = (
     "on the other half. The decoder rows of A, mapped, have cosines with those of B: as the best one-to-one "
     "assignment pairs them, and the best of every feature of B; then the share of the feature pairs that the "
     "assignment names, too. Their null fits the map to texts that are shifted against each other, as the null of "
-    "the mean of every feature's best r does. Last, RSA of the pairs' decoder rows given how alike the same "
-    "directions are over the vocabulary; its null permutes the pairing."
+    "the mean of every feature's best r does. These two, the share and the mean best r, stand without their p, "
+    "which the calibration study in docs/statistics.md finds too small. Last, RSA of the pairs' decoder rows given how "
+    "alike the same directions are over the vocabulary; its null permutes the pairing."
 )
 
 

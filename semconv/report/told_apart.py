@@ -7,6 +7,7 @@ from typing import Literal
 
 from semconv.report.result_values import test_of
 from semconv.report.texts import is_smallest, p_told
+from semconv.results.ranking import best_above
 from semconv.results.schema import BestOfGrid, NullTest, Results
 from semconv.statistics.permutation import LEVEL
 from semconv.suite.nulls import MATCHED_AGAIN
@@ -58,46 +59,49 @@ def undecided(results: Results, measure: str, null: str) -> int:
 
 @dataclass(frozen=True)
 class BestCell:
-    """The layer pair whose score is the highest by what one null tests.
+    """The best layer pair by what one null tests: that of the highest calibrated score (`best_above`).
 
     Attributes:
         key: of the layer pair.
         score: its own: that of all pairs, or under a null that matches again that of the strongest.
         null_mean: of the draws at the same layer pair.
-        tested: the highest score against the highest of each draw; None where that has no p.
+        calibrated: the score, calibrated against the null.
+        tested: the best of all layer pairs against the best of each draw; None where that has no p.
     """
 
     key: str
     score: float
     null_mean: float | None
+    calibrated: float | None
     tested: BestOfGrid | None
 
 
 def best_cell(results: Results, measure: str, null: str) -> BestCell | None:
-    """Returns the layer pair of the highest score under a null, None where none was tested.
+    """Returns the best layer pair against a null, None where none was tested.
 
-    The nulls that match again test another score, of the strongest pairs, so it may be another layer pair than that of
-    the highest score of all pairs.
+    It may be another than that against the primary null, which is the best layer pair of a measure.
     """
     tests = {key: test_of(pair, measure, null) for key, pair in results.grid.items()}
     known = {key: test for key, test in tests.items() if test is not None}
-    if not known:
+    key = best_above(known)
+    if key is None:
         return None
-    key = max(known, key=lambda key: known[key].score)
     found = results.summary[measure].nulls.get(null)
     best = found.best_of_grid if found else None
-    return BestCell(key, known[key].score, known[key].mean, best if isinstance(best, BestOfGrid) else None)
+    tested, test = best if isinstance(best, BestOfGrid) else None, known[key]
+    return BestCell(key, test.score, test.mean, test.calibrated, tested)
 
 
 def clearest_cell(results: Results, measure: str, null: str) -> tuple[str, NullTest, float] | None:
-    """Returns the layer pair furthest above the mean of a null: its key, its test and that mean.
+    """Returns the best layer pair against a null (`best_above`): its key, its test and the mean of the null.
 
     Of those with q < 0.05, or of all tested where none is; None where none was tested.
     """
     tests = ((key, test_of(pair, measure, null)) for key, pair in results.grid.items())
-    known = [(key, test, test.mean) for key, test in tests if test is not None and test.mean is not None]
-    counted = [one for one in known if told_apart(results, null, one[1]) == "above"]
-    return max(counted or known, key=lambda one: one[1].score - one[2], default=None)
+    known = {key: (test, test.mean) for key, test in tests if test is not None and test.mean is not None}
+    counted = {key: test for key, (test, _) in known.items() if told_apart(results, null, test) == "above"}
+    best = best_above(counted or {key: test for key, (test, _) in known.items()})
+    return (best, *known[best]) if best is not None else None
 
 
 def scored_on(null: str) -> str:

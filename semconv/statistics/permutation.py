@@ -79,11 +79,30 @@ def calibrated_score(statistic: float, null: Float[ndarray, " m"], level: float 
     Gröger et al. 2026 (arXiv 2602.14486). The quantile is the order statistic ceil((1 - level)(m + 1)), so that under
     the null a score above 0 has probability at most `level`. For similarities that are at most 1.
     """
-    pooled = np.sort(np.append(null, statistic))
-    tau = float(pooled[math.ceil((1 - level) * len(pooled)) - 1])
+    tau = _chance(statistic, null, level)
     if statistic <= tau + ROUNDING or tau >= 1 - ROUNDING:
         return 0.0
     return (statistic - tau) / (1 - tau)
+
+
+def _chance(statistic: float, null: Float[ndarray, " m"], level: float) -> float:
+    pooled = np.sort(np.append(null, statistic))
+    return float(pooled[math.ceil((1 - level) * len(pooled)) - 1])
+
+
+def calibrated_together(
+    statistic: float, null: Float[ndarray, " m"], level: float = LEVEL
+) -> tuple[float, Float[ndarray, " m"]]:
+    """Returns a statistic and its draws, each x as (x - tau) / (1 - tau), with tau of `calibrated_score`, not cut at 0.
+
+    tau treats the statistic and the draws alike, so that whatever is exchangeable stays so, and the highest of several
+    statistics can be tested by `max_statistic` when each is counted from what chance reaches at its own place. All are
+    0 where tau is 1 or more.
+    """
+    tau = _chance(statistic, null, level)
+    if tau >= 1 - ROUNDING:
+        return 0.0, np.zeros(len(null))
+    return (statistic - tau) / (1 - tau), (null - tau) / (1 - tau)
 
 
 def generator(seed: int, number: int, stream: int = 0) -> np.random.Generator:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from jaxtyping import Float
 from numpy import ndarray
 
+from semconv.results.ranking import best_above
 from semconv.results.schema import (
     BestOfGrid,
     LayerPair,
@@ -20,12 +21,13 @@ from semconv.results.schema import (
     Summary,
     Tail,
 )
-from semconv.statistics.permutation import LEVEL, max_statistic
+from semconv.statistics.permutation import LEVEL, calibrated_together, max_statistic
 from semconv.statistics.stopping import Stopping, stopping_of
 from semconv.statistics.tail import REACH
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.tell_spread import best_interval
 from semconv.suite.config import NullConfig
+from semconv.suite.nulls import primary_null
 from semconv.system.errors import InputError
 
 Draws = Mapping[str, Mapping[str, Float[ndarray, "measures m"]]]
@@ -81,6 +83,9 @@ def summarise(
 ) -> Summary:
     """Returns for one measure the best layer pair, the mean, and per null how many layer pairs beat it.
 
+    The best is that of the highest calibrated score against the primary null, because scores of other numbers of pairs
+    lie otherwise above what chance gives; of the highest score where no null was drawn.
+
     `best_of_grid` tests the best layer pair against the best that each draw of the null reaches anywhere in the grid.
     It takes the draws that every layer pair has whatever they show (`Stopping.common`): which others there are depends
     on the scores, and the best of draws chosen so is not exchangeable with the best of the scores.
@@ -94,14 +99,15 @@ def summarise(
     """
     found = {key: pair.measures[measure] for key, pair in grid.items()}
     scored = {key: score for key, score in found.items() if isinstance(score, Score)}
-    best = max(scored, key=lambda key: (scored[key].score, key), default=None)
     nulls = sorted({null for score in scored.values() for null in score.nulls})
+    ranked_by, best = _ranked(scored, nulls)
     return Summary(
         layer_pairs=len(scored),
         best_layer_pair=best,
         best_score=scored[best].score if best else None,
         best_interval=best_interval(scored[best], len(scored), measure) if best else None,
         mean_score=_mean([score.score for score in scored.values()]),
+        ranked_by=ranked_by,
         nulls={
             null: _over_grid(
                 scored,
@@ -112,6 +118,19 @@ def summarise(
             for null in nulls
         },
     )
+
+
+def _tests(scored: Mapping[str, Score], null: str) -> dict[str, NullTest]:
+    found = {key: score.nulls.get(null) for key, score in scored.items()}
+    return {key: test for key, test in found.items() if isinstance(test, NullTest)}
+
+
+def _ranked(scored: Mapping[str, Score], nulls: Sequence[str]) -> tuple[str | None, str | None]:
+    """Returns the null that layer pairs are ranked by and the best of them; no null where none has a test."""
+    null = primary_null([one for one in nulls if _tests(scored, one)])
+    if null is None:
+        return None, max(scored, key=lambda key: (scored[key].score, key), default=None)
+    return null, best_above(_tests(scored, null))
 
 
 @dataclass(frozen=True)
@@ -149,8 +168,7 @@ def _over_grid(
     drawn: _Drawn,
 ) -> NullOverGrid:
     null, best = of
-    found = {key: score.nulls.get(null) for key, score in scored.items()}
-    tested = {key: test for key, test in found.items() if isinstance(test, NullTest)}
+    tested = _tests(scored, null)
     of_tested = [draws[key] for key in tested]
     return NullOverGrid(
         layer_pairs=len(tested),
@@ -176,7 +194,8 @@ def _significant_counted(tests: Iterable[NullTest]) -> int:
 
 def _best_of_grid(scores: list[float], draws: list[Float[ndarray, " m"]], usual: int | None) -> BestOfGrid | Reason:
     try:
-        test = max_statistic(scores, draws)
+        both = [calibrated_together(score, of_cell) for score, of_cell in zip(scores, draws, strict=True)]
+        test = max_statistic([score for score, _ in both], [of_cell for _, of_cell in both])
     except InputError as error:
         return Reason(reason=str(error))
     n = len(test.null)

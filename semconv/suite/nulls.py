@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -14,6 +14,18 @@ from semconv.system.shape import Must, Strict, Texts, left_out
 AgainNull = Literal["rematch", "same_token", "same_bigram"]
 MATCHED_AGAIN: tuple[AgainNull, ...] = get_args(AgainNull)
 """Nulls under which all features are matched again and the strongest pairs are scored, the easier first."""
+_EASIEST_FIRST = ("shuffle", "frequency", *MATCHED_AGAIN)
+
+
+def primary_null(drawn: Collection[str]) -> str | None:
+    """Returns the null that an answer is held against and a grid is ranked by, None where none was drawn.
+
+    It is `same_token` where it was drawn, or else the hardest to beat.
+
+    Args:
+        drawn: names of nulls.
+    """
+    return "same_token" if "same_token" in drawn else max(drawn, key=_EASIEST_FIRST.index, default=None)
 
 
 @dataclass(frozen=True)

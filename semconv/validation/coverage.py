@@ -23,7 +23,8 @@ from semconv.statistics.spread import Component, half_width, of_features, of_see
 MEASURES = ("svcca_pc1", "svcca_variance", "mean_squared_cc", "rsa", "cka_unbiased", "procrustes", "mutual_knn")
 PAIRS, WIDTHS, LATENT, SEEDS = 200, (16, 24), 8, 3
 _STREAM = 96  # of the generator; the calibration study has those from 16 on, the check of draws those from 64 on
-_TRUTH = 1 << 24  # data sets from here on are drawn for the truth
+TRUTH = 1 << 24
+"""Data sets from this number on are drawn for the truth."""
 
 Space = Float[ndarray, "n d"]
 
@@ -81,7 +82,7 @@ def _score(measure: Measure[Any], x: Space, y: Space) -> float:
 def truths(case: Case, n: int) -> dict[str, tuple[float, float]]:
     """Returns measure -> its expected score, and the standard error of that, from n fresh data sets of one seed."""
     found: dict[str, list[float]] = {name: [] for name in MEASURES}
-    for number in range(_TRUTH, _TRUTH + n):
+    for number in range(TRUTH, TRUTH + n):
         a, b = _sides(case, generator(0, number, _STREAM))
         for measure in make_measures(MEASURES):
             found[measure.name].append(_score(measure, a[0], b[0]))

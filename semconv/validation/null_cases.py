@@ -13,12 +13,21 @@ from numpy import ndarray
 
 from semconv.compare import MEASURES, Measure, make_measures
 from semconv.core.correlate import best_matches
-from semconv.statistics.permutation import frequency_strata, max_statistic, permutation_ids
+from semconv.statistics.permutation import calibrated_together, frequency_strata, max_statistic, permutation_ids
 from semconv.statistics.stopping import Stopping
-from semconv.study.nulls import pairing_nulls, ranked_pairs, rematch, score_strongest
+from semconv.study.nulls import mean_best_r, pairing_nulls, ranked_pairs, rematch, score_strongest
 from semconv.study.sides import Prepared, Side, match_sides, prepare_pairs, scores_of
 from semconv.suite.config import MatchConfig
 from semconv.text.top_tokens import TopTokens
+from semconv.validation.decoder_cases import PartialWorld, StreamWorld, partial_case, streams_case
+from semconv.validation.label_cases import (
+    CategoryWorld,
+    DepthGrid,
+    Effects,
+    category_case,
+    depth_case,
+    effects_case,
+)
 from semconv.validation.synthetic import (
     activation_decoder,
     document_lengths,
@@ -90,6 +99,9 @@ def _grid_case(rng: np.random.Generator) -> Tests:
                 x, y = measure.prepare(X), measure.prepare(Y)
                 scores.append(float(measure.null_scores(x, y, np.arange(N_PAIRS)[None])[0]))
                 nulls.append(measure.null_scores(x, y, permutations))
+        both = [calibrated_together(s, null) for s, null in zip(scores, nulls, strict=True)]
+        best = max_statistic([score for score, _ in both], [draws for _, draws in both])
+        out[f"best, calibrated.{measure.name}"] = p_and_u(best.statistic, best.null, rng)
         best = max_statistic(scores, nulls)
         out[f"max.{measure.name}"] = p_and_u(best.statistic, best.null, rng)
         out[f"smallest p.{measure.name}"] = min(p_and_u(s, null, rng) for s, null in zip(scores, nulls, strict=True))
@@ -156,7 +168,7 @@ def _top_tokens(rng: np.random.Generator, topics: Int[ndarray, " F"], labels: in
 def models_case(text: Text, names: Sequence[str] = tuple(MEASURES)) -> Callable[[np.random.Generator], Tests]:
     """Returns a function that tests the whole procedure: match, filter, score.
 
-    It gives `rematch` and `shuffle` of every measure, and `rematch` of the number of pairs.
+    It gives `rematch` and `shuffle` of every measure, and `rematch` of the number of pairs and of A's mean best r.
     """
     config = text.match
 
@@ -165,12 +177,16 @@ def models_case(text: Text, names: Sequence[str] = tuple(MEASURES)) -> Callable[
         seed, measures = _seed(rng), _measures(names)
         pairs = match_sides(a, b, config)
         observed = scores_of(measures, a, b, pairs.a, pairs.b)
-        ranked = ranked_pairs(best_matches(a.acts, b.acts), a, b, config)
+        matches = best_matches(a.acts, b.acts)
+        ranked = ranked_pairs(matches, a, b, config)
         again = rematch(a, b, config, starts, seed, range(text.n_shifts))
         n = min(len(pairs), len(ranked[0]), *(len(rows[0]) for rows in again.ranked))
         strongest = score_strongest(measures, a, b, ranked, n)
         null = np.stack([score_strongest(measures, a, b, rows, n) for rows in again.ranked])
-        out = {"rematch.pairs": p_and_u(float(len(pairs)), again.passed.astype(np.float64), rng)}
+        out = {
+            "rematch.pairs": p_and_u(float(len(pairs)), again.passed.astype(np.float64), rng),
+            "rematch.mean best r": p_and_u(mean_best_r(matches)[0], again.best_r[0], rng),
+        }
         shuffled = permutation_ids(len(pairs), N_PERMUTATIONS, seed)
         for i, measure in enumerate(measures):
             out[f"rematch.{measure.name}"] = p_and_u(float(strongest[i]), null[:, i], rng)
@@ -212,7 +228,7 @@ CASES = (
         spaces_case(lambda rng, counts: frequency_spaces(rng, _levels(counts, N_PAIRS), D_A, D_B, 1.0), 2, FEW),
         "both spaces depend on frequency itself; two strata are too coarse",
     ),
-    Case("grid", ("max",), _grid_case, "2 x 3 layers that resemble each other"),
+    Case("grid", ("max", "best, calibrated"), _grid_case, "2 x 3 layers that resemble each other"),
     Case("models", ("rematch",), models_case(Text()), "models that share nothing, random decoders"),
     Case(
         "models, active geometry",
@@ -256,18 +272,97 @@ CASES = (
         token_case(TokenText(common=0.05)),
         "as 'tokens alone', and at 5% of the positions partners fire together for another reason",
     ),
+    Case(
+        "depths",
+        ("depths", "depths, all orders"),
+        depth_case(DepthGrid()),
+        "scores of 4 x 4 and 3 x 4 layers, each of which adds to its scores by chance",
+    ),
+    Case(
+        "depths, walk",
+        (),
+        depth_case(DepthGrid("walk")),
+        "the same where what a layer adds changes slowly from depth to depth, in both models alone",
+    ),
+    Case(
+        "categories",
+        ("categories",),
+        category_case(CategoryWorld()),
+        "categories of one size that lie by chance to each other in both models",
+    ),
+    Case(
+        "categories, uneven",
+        (),
+        category_case(CategoryWorld("uneven")),
+        "the same with categories of 7 to 17 features, neighbours of which share two in both models",
+    ),
+    Case(
+        "effects",
+        ("signs",),
+        effects_case(Effects()),
+        "partners do as well as hard negatives, differences of one token depend on each other",
+    ),
+    Case(
+        "effects, skewed",
+        (),
+        effects_case(Effects("skewed")),
+        "the same with differences of mean zero and a long tail to the right",
+    ),
+    Case(
+        "effects, best negative",
+        (),
+        effects_case(Effects("best")),
+        "a partner is one of five that do alike, and is compared with the best of the other four",
+    ),
+    Case(
+        "streams",
+        ("shift", "partners"),
+        streams_case(StreamWorld()),
+        "streams that share nothing, feature pairs drawn at random",
+    ),
+    Case(
+        "streams, matched pairs",
+        (),
+        streams_case(StreamWorld("activations")),
+        "streams that share nothing, feature pairs matched by activations that follow them",
+    ),
+    Case(
+        "vocabulary",
+        ("shuffle",),
+        partial_case(PartialWorld()),
+        "decoder rows and vocabularies that share nothing",
+    ),
+    Case(
+        "vocabulary alone",
+        (),
+        partial_case(PartialWorld(vocabulary=0.5)),
+        "pairs share directions that both vocabularies see, the embeddings half of them, and nothing else",
+    ),
 )
 """Null data sets; the place of a case is part of its seed."""
 
 
 def power_cases(strengths: Sequence[float]) -> tuple[Case, ...]:
-    """Returns data sets with planted shared features: correlated spaces, and two models over one text."""
-
-    def spaces(r: float) -> Case:
-        make = spaces_case(lambda rng, _: planted_spaces(rng, N_PAIRS, D_A, D_B, r), 4)
-        return Case(f"spaces {r:g}", (), make, f"canonical correlations {r:g}")
-
-    def planted_models(r: float) -> Case:
-        return Case(f"models {r:g}", (), models_case(Text(planted=r)), f"share {r:g} of activations and decoders")
-
-    return tuple(make(r) for make in (spaces, planted_models) for r in strengths)
+    """Returns data sets in which something is shared: of every kind one at each strength s."""
+    kinds: dict[str, tuple[Callable[[float], Callable[[np.random.Generator], Tests]], str]] = {
+        "spaces": (
+            lambda s: spaces_case(lambda rng, _: planted_spaces(rng, N_PAIRS, D_A, D_B, s), 4),
+            "correlated by s",
+        ),
+        "models": (lambda s: models_case(Text(planted=s)), "a share s of activations and decoders is the same"),
+        "depths": (
+            lambda s: depth_case(DepthGrid(bump=10 * s, near=5 * s)),
+            "the middle scores 10 s higher than a layer adds, like depths 5 s higher than the farthest",
+        ),
+        "categories": (lambda s: category_case(CategoryWorld(shared=2 * s)), "a share 2 s of their means is the same"),
+        "effects": (lambda s: effects_case(Effects(above=s)), "partners lie s standard deviations above negatives"),
+        "streams": (
+            lambda s: streams_case(StreamWorld("activations", s)),
+            "a share s of B's stream and decoder rows is a map of A's",
+        ),
+        "rows": (
+            lambda s: partial_case(PartialWorld(0.5, s)),
+            "half of what the vocabularies see is the same, and a share s of what they do not",
+        ),
+    }
+    return tuple(Case(f"{kind} {s:g}", (), make(s), about) for kind, (make, about) in kinds.items() for s in strengths)

@@ -145,6 +145,7 @@ class _Maker:
             best_score=score,
             best_interval=self.two(),
             mean_score=self.number(),
+            ranked_by="rematch",
             nulls={null: over_grid() for null in NULLS},
         )
 

@@ -147,7 +147,7 @@ def test_the_headline_holds_the_numbers_of_the_summary():
     assert len(lines) == 2 * (1 + 3)
     rsa = made.summary["rsa"]
     assert lines[0].startswith(
-        "- **RSA, Spearman**: highest at layers 1x2 of small x large, 0.610 "
+        "- **RSA, Spearman**: best at layers 1x2 of small x large, by calibrated score against `rematch`: 0.610 "
         "(95% interval for the best of 2 layer pairs, over documents, features and seeds: "
     )
     assert f"mean over the grid {rsa.mean_score:.3f}" in lines[0]

@@ -79,18 +79,19 @@ def test_the_grid_tests_show_every_measure_and_null():
     assert isinstance(best, BestOfGrid)
     assert rows[4]["q < 0.05 (BH)"] == "1 of 2"
     assert rows[4]["q < 0.05 (BY)"] == "0 of 2"
-    key, test = _highest(made, "svcca_pc1", "frequency")
-    assert (rows[4]["layer pair of the highest score"], rows[4]["score of"]) == (key, "all pairs")
+    key, test = _best(made, "svcca_pc1", "frequency")
+    assert (rows[4]["best layer pair"], rows[4]["score of"]) == (key, "all pairs")
     assert (rows[4]["its score"], rows[4]["its null mean"]) == (show(test.score), show(test.mean))
-    assert rows[4]["mean of the best of each draw"] == show(best.null_mean)
+    assert rows[4]["calibrated"] == show(test.calibrated)
+    assert rows[4]["mean of the best of each draw, calibrated"] == show(best.null_mean)
     assert rows[4]["p of the best"] == show(best.p)
     assert rows[2]["p of the best"] == "-"
 
 
-def _highest(made: Results, measure: str, null: str) -> tuple[str, NullTest]:
-    """The layer pair whose tested score is the highest, and its test, found apart from the report."""
+def _best(made: Results, measure: str, null: str) -> tuple[str, NullTest]:
+    """The layer pair whose calibrated score is the highest, and its test, found apart from the report."""
     found = {key: value_of for key in made.grid if isinstance(value_of := _test_at(made, key, measure, null), NullTest)}
-    key = max(found, key=lambda key: found[key].score)
+    key = max(found, key=lambda key: found[key].calibrated or 0)
     return key, found[key]
 
 
@@ -100,15 +101,22 @@ def _test_at(made: Results, key: str, measure: str, null: str) -> object:
 
 
 def test_the_best_of_the_grid_is_one_cell_with_its_own_score():
-    """A null that matches again tests another score: the best by it was printed under the best by the other."""
-    changes = {"0x2": 0.21, "1x2": 0.48}
+    """A null that matches again tests another score: the best by it was printed under the best by the other.
+
+    The best is that of the highest calibrated score, not of the highest score.
+    """
+    changes = {"0x2": (0.61, 0.1), "1x2": (0.48, 0.3)}
     made = changed(
         results(),
-        {f"grid.{key}.measures.rsa.nulls.rematch.score": score for key, score in changes.items()}
+        {
+            f"grid.{key}.measures.rsa.nulls.rematch.{field}": value
+            for key, values in changes.items()
+            for field, value in zip(("score", "calibrated"), values, strict=True)
+        }
         | {"grid.0x2.measures.rsa.score": 0.9, "summary.rsa.best_layer_pair": "0x2", "summary.rsa.best_score": 0.9},
     )
     row = tables(sections.grid_tests_section(made))[0][2]
-    assert (row["null"], row["layer pair of the highest score"], row["its score"]) == ("rematch", "1x2", "0.480")
+    assert (row["null"], row["best layer pair"], row["its score"]) == ("rematch", "1x2", "0.480")
     assert row["score of"] == "strongest pairs"
     test = score_at(made, "1x2", "rsa").nulls["rematch"]
     assert row["its null mean"] == show(value_at(test, "mean"))
@@ -118,13 +126,11 @@ def test_the_best_of_the_grid_is_one_cell_with_its_own_score():
 
 
 @pytest.mark.parametrize(("q", "shown"), [((0.01, 0.9), "0x2: 0.300"), ((0.9, 0.9), "1x2: 0.800")])
-def test_below_a_count_stands_a_layer_pair_that_is_counted_and_furthest_above_the_null(
-    q: tuple[float, float], shown: str
-):
+def test_below_a_count_stands_a_layer_pair_that_is_counted_and_the_best_of_these(q: tuple[float, float], shown: str):
     """One of a higher score that lies below its null stood under a count of those above it."""
     changes: dict[str, object] = {}
     for key, of_q, score, mean in zip(("0x2", "1x2"), q, (0.3, 0.8), (0.2, 0.5), strict=True):
-        numbers = {"q": of_q, "p": 0.5, "score": score, "mean": mean}
+        numbers = {"q": of_q, "p": 0.5, "score": score, "mean": mean, "calibrated": score / 10}
         changes |= {f"grid.{key}.measures.rsa.nulls.rematch.{name}": value for name, value in numbers.items()}
     assert shown in str(headline_rows(changed(results(), changes)).rows[0][-1])
 
@@ -244,12 +250,20 @@ def test_streams_are_shown_as_they_are_and_within_tokens_with_reasons():
     assert [row[f"{title_of('svcca_variance')}, within tokens"] == "-" for row in rows] == [True, False, False]
     assert [row["note"] for row in rows] == ["too few positions", "", ""]
     decoders = tables(text)[1]
-    found = {name: value_at(made, f"streams.grid.0x2.decoders.{name}") for name in ("best_r_b", "partial_rsa.both")}
-    of = {"mean best r, B": ("best_r_b", "shift"), "RSA given both": ("partial_rsa.both", "shuffle")}
+    of = {
+        "cosine, assigned": ("stitched.assigned_cosine", "shift"),
+        "cosine, best": ("stitched.best_cosine", "shift"),
+        "same partner as by r": ("stitched.same_partner", "shift"),
+        "mean best r, A": ("best_r_a", "shift"),
+        "mean best r, B": ("best_r_b", "shift"),
+        "RSA given both": ("partial_rsa.both", "shuffle"),
+    }
+    too_small = ("same partner as by r", "mean best r, A", "mean best r, B")  # their p, by the calibration study
     for column, (name, null) in of.items():
-        told, test = found[name], value_at(found[name], f"nulls.{null}")
-        score, mean, p = value_at(told, "score"), value_at(test, "mean"), value_at(test, "p")
-        assert decoders[0][column] == f"{show(score)} ({show(mean)}, p {show(p)})"
+        found = value_at(made, f"streams.grid.0x2.decoders.{name}")
+        score, mean, p = (value_at(found, path) for path in ("score", f"nulls.{null}.mean", f"nulls.{null}.p"))
+        told = "" if column in too_small else f", p {show(p)}"
+        assert decoders[0][column] == f"{show(score)} ({show(mean)}{told})"
     assert [row["note"] for row in decoders] == ["", "it is a transcoder", "it has no head"]
     assert (decoders[1]["R² A to B"], decoders[2]["RSA given both"]) == ("-", "-")
 

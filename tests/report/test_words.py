@@ -119,12 +119,15 @@ def test_the_answer_says_how_far_from_the_null_and_how_many_lie_below_it():
     """Against plain differences: a count of findings hid that they are small, and that others lie below the null."""
     made = with_same_token(results(), {"0x2": 0.01, "1x2": 0.01})
     below = {"grid.1x2.measures.rsa.nulls.same_token.mean": 0.45, "grid.1x2.measures.rsa.nulls.same_token.q": 0.9}
+    below |= {"grid.0x2.measures.rsa.nulls.same_token.calibrated": 0.05}
+    below |= {"grid.1x2.measures.rsa.nulls.same_token.calibrated": 0.0}
     counts = RematchCounts(pairs_mean=151.6, pairs_max=240, pairs_p=0.05, scored_pairs=50)
     made = changed(made, below | {"grid.0x2.same_token": counts, "summary.rsa.nulls.same_token.significant": 1})
     said = answer(made).size
     assert said.startswith(
         "**How much:** the score found lies 0.100 above the mean of the null; 1 of 2 lie below it (by 0.050 at the "
-        "most, layers 1x2); the highest score, of the pairs of highest r at layers 0x2, is 0.400 against 0.300 under "
+        "most, layers 1x2); the best layer pair by calibrated score is 0x2, whose score of the pairs of highest r is "
+        "0.400 against 0.300 under "
         f"the null; {made.grid['0x2'].pairs} feature pairs pass every filter there, and 152 on average under the null"
     )
     none = changed(made, {"grid.0x2.measures.rsa.nulls.same_token.q": 0.9})

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import bound_numbers
 import paper_numbers
 import pytest
 import walk_through
@@ -112,3 +113,34 @@ def test_the_walk_through_runs_every_experiment_that_artifact_md_says_was_run():
     assert walk_through.last_line("one\n\x1b[31m== 3 passed ==\x1b[0m\n.venv/bin/python x\n───\n") == "3 passed"
     runs = json.loads((ROOT / "measurements" / "runs.json").read_text())["runs"]
     assert {run["command"] for run in runs} <= set(walk_through.COMMANDS)
+
+
+def test_a_number_of_a_sentence_about_results_that_no_comment_binds_is_found():
+    quoted = "<!-- numbers: expected/mini/r.json"
+    text = (
+        "# d\n\nOf 3 layers.\n\n## What the mini suite shows\n\nRSA at layers 2 x 4 is 0.103, and 0.2 at layer 3 "
+        f"(q < 0.05).\n{quoted} 0.103 = a -->\n\nOf 1,314 pairs 31 stay, 95%.\n\n## Next\n\nOf 9 things.\n\n"
+        f"It is -0.5.\n{quoted} -0.5 = b -->\n\nIt is 7 or 8.\n<!-- numbers: x.json 7 = b -->\n"
+    )
+    found = [one.split(" in the paragraph")[0] for one in bound_numbers.unbound("README.md", text, "expected/mini")]
+    assert found == ["README.md: 0.2", "README.md: 1,314", "README.md: 31"]
+    other = bound_numbers.unbound("other.md", text.replace("-0.5.", "-0.5 of 4."), "expected/mini")
+    assert [one.split(" in the paragraph")[0] for one in other] == ["other.md: 0.2", "other.md: 4"]
+
+
+def test_a_number_that_is_bound_to_nothing_fails_the_check(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    run(script, monkeypatch)
+    monkeypatch.setitem(bound_numbers.SECTIONS, "d.md", ("Results",))
+    (tmp_path / "d.md").write_text("# d\n\n## Results\n\nThe score is 0.2.\n")
+    assert run(script, monkeypatch, "--check") == 1
+    assert "d.md: 0.2 in the paragraph 'The score is 0.2.': bound to no source" in capsys.readouterr().out
+
+
+def test_claims_and_the_calibration_study_are_counted_from_their_files():
+    claims = bound_numbers.counts(ROOT / "claims.toml", ROOT / "expected" / "mini")
+    assert sum(claims[name] for name in ("checked", "others")) == (ROOT / "claims.toml").read_text().count("[[claim]]")
+    assert 0 < claims["passed"] <= claims["checked"]
+    study = bound_numbers.counts(ROOT / "measurements" / "calibration.md", ROOT / "expected" / "mini")
+    assert 0 < study["uniform"] <= study["tests"]

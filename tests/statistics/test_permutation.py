@@ -12,6 +12,7 @@ from semconv import InputError, permutation_test
 from semconv.compare import RSA, SVCCA, rsa
 from semconv.statistics.permutation import (
     calibrated_score,
+    calibrated_together,
     frequency_strata,
     generator,
     max_statistic,
@@ -163,6 +164,24 @@ def test_frequency_strata_are_of_equal_size_and_in_the_order_of_the_counts(n: in
     for low in range(strata.max()):
         rarer, commoner = counts[strata <= low], counts[strata > low]
         assert not len(commoner) or rarer.max() <= commoner.min()
+
+
+def test_scores_and_draws_are_calibrated_together_and_keep_the_level_of_the_best():
+    rng = np.random.default_rng(3)
+    null = rng.normal(size=39) / 10
+    tau = np.sort([*null, 0.5])[37]  # the 95% of 40 values: the 38th
+    score, draws = calibrated_together(0.5, null)
+    assert score == pytest.approx((0.5 - tau) / (1 - tau)) == pytest.approx(calibrated_score(0.5, null))
+    np.testing.assert_allclose(draws, (null - tau) / (1 - tau))
+    assert calibrated_score(-0.5, null) == 0 > calibrated_together(-0.5, null)[0]
+    assert calibrated_together(1.0, np.ones(19))[0] == 0
+    p = list[float]()
+    for _ in range(400):
+        cells = [rng.normal(size=20) * width + centre for width, centre in ((0.1, 0.3), (0.02, 0.0), (0.05, -0.2))]
+        both = [calibrated_together(float(one[0]), one[1:]) for one in cells]
+        p.append(max_statistic([one for one, _ in both], [draws for _, draws in both]).p_value)
+    for level in (0.05, 0.1, 0.15):  # above it cells tie, each where chance reaches, which makes p larger
+        assert np.mean(np.array(p) <= level + 1e-9) == pytest.approx(level, abs=4 * np.sqrt(level / 400))
 
 
 def test_max_statistic_by_hand():

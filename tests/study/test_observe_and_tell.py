@@ -36,7 +36,7 @@ from semconv.results.schema import (
 )
 from semconv.runs.task_cache import FinishedTasks, TaskCache
 from semconv.runs.tasks import Task, Workplace
-from semconv.statistics.permutation import permutation_ids
+from semconv.statistics.permutation import calibrated_score, permutation_ids
 from semconv.study.observations import Observations
 from semconv.study.observe import Encoded, Progress, observe, stages
 from semconv.study.observe_pair import resamples
@@ -117,6 +117,7 @@ def scored(score: float, null: np.ndarray, q: float | None = None, by: float | N
     """A layer pair with a score beside the draws of `shuffle`; q is p, and q_by 2 p, if nothing else is said."""
     p = ((null >= score).sum() + 1) / (len(null) + 1)
     test = a_test(p, score, float(null.mean()), p if q is None else q, 2 * p if by is None else by)
+    test = replace(test, calibrated=calibrated_score(score, null))
     return pair_of(Score(score=score, nulls={"shuffle": test}, **more))
 
 
@@ -127,24 +128,27 @@ def draws_of(nulls: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
 def test_the_summary_by_hand():
     nulls = {"0x0": np.arange(19) / 100, "0x1": np.arange(19)[::-1] / 20, "1x1": np.full(19, 0.9)}
     grid = {
-        "0x0": scored(0.5, nulls["0x0"]),
-        "0x1": scored(0.7, nulls["0x1"], q=0.049, spread=Spread(total=0.1, dof=2.0)),
+        "0x0": scored(0.5, nulls["0x0"], spread=Spread(total=0.1, dof=2.0)),
+        "0x1": scored(0.7, nulls["0x1"], q=0.049),
         "1x1": scored(0.3, nulls["1x1"]),
         "2x2": pair_of(Reason(reason="too few")),
     }
     out = summarise(grid, {**draws_of(nulls), "2x2": {}}, "m", 0)
     assert out.layer_pairs == 3
-    assert (out.best_layer_pair, out.best_score) == ("0x1", 0.7)
+    assert (out.best_layer_pair, out.best_score, out.ranked_by) == ("0x0", 0.5, "shuffle")  # 0x1: higher by chance too
     half = 0.1 * scipy.stats.t.ppf(1 - 0.05 / 3 / 2, 2)  # three layer pairs have a score
-    assert out.best_interval == pytest.approx((0.7 - half, 0.7 + half))
+    assert out.best_interval == pytest.approx((0.5 - half, 0.5 + half))
     assert out.mean_score == pytest.approx(0.5)
     shuffle = out.nulls["shuffle"]
     assert (shuffle.layer_pairs, shuffle.significant, shuffle.significant_by) == (3, 1, 0)
     assert shuffle.largest_p == 1.0
     assert shuffle.smallest_q == 3 / 20
     assert shuffle.mean == pytest.approx((0.09 + 0.45 + 0.9) / 3)
-    assert shuffle.best_calibrated == pytest.approx(0.07)
-    assert plain(shuffle.best_of_grid) == {"score": 0.7, "null_mean": pytest.approx(0.9), "p": 1.0}
+    tau = {"0x0": 0.18, "0x1": 0.85, "1x1": 0.9}  # the 95% of 20 values: the 19th
+    assert shuffle.best_calibrated == pytest.approx((0.5 - 0.18) / 0.82)
+    best = np.max([(nulls[key] - tau[key]) / (1 - tau[key]) for key in nulls], axis=0)
+    of_grid = {"score": pytest.approx(0.32 / 0.82), "null_mean": pytest.approx(best.mean()), "p": 1 / 20}
+    assert plain(shuffle.best_of_grid) == of_grid
 
 
 def test_q_of_exactly_the_level_is_not_significant_and_below_is():
@@ -330,8 +334,12 @@ def test_the_grid_is_study_with_q_values_and_intervals(compared: Compared, tmp_p
     for place, name in enumerate(suite.compare.measures):
         for null in ("shuffle", "frequency", "rematch"):
             arrays = np.stack([one.draws(null, place) for one in studied])
-            best = max(p_of(one.pair.measures, name, null).score for one in studied)
-            p = ((arrays.max(axis=0) >= best - 1e-12).sum() + 1) / (arrays.shape[1] + 1)
+            scores = np.array([p_of(one.pair.measures, name, null).score for one in studied])
+            pooled = np.sort(np.column_stack([arrays, scores]), axis=1)
+            tau = pooled[:, int(np.ceil(0.95 * pooled.shape[1])) - 1]
+            best = ((scores - tau) / (1 - tau)).max()
+            highest = ((arrays - tau[:, None]) / (1 - tau[:, None])).max(axis=0)
+            p = ((highest >= best - 1e-12).sum() + 1) / (arrays.shape[1] + 1)
             assert plain(compared.results.summary[name].nulls[null].best_of_grid)["p"] == p
 
 

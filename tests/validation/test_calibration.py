@@ -159,7 +159,7 @@ def test_the_script_resumes_in_parts_and_its_exit_code_tells(tmp_path):
     assert first.code == 3
     assert "missing" in first.out
     done = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").rglob("*.json")}
-    assert len(done) == 7
+    assert len(done) == -(-len(CASES) // 2)
     second = run("--part", "1/2", "--out", str(tmp_path / "table.md"))
     assert second.code == ("FAIL" in second.out)  # one data set may fall far out
     assert "### grid" in (tmp_path / "table.md").read_text()

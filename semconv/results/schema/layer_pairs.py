@@ -229,10 +229,13 @@ class LayerPair(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfGrid(Part):
-    """The best layer pair against the best that every draw reaches anywhere (Westfall & Young 1993)."""
+    """The best layer pair against the best that every draw reaches anywhere (Westfall & Young 1993).
+
+    Scores and draws are calibrated at every layer pair (`calibrated_together`), and not cut at 0.
+    """
 
     score: float
-    """Of the best layer pair."""
+    """Of the best layer pair, calibrated."""
     null_mean: float
     """Mean of the best of every draw."""
     p: float
@@ -260,7 +263,7 @@ class NullOverGrid(Part):
     mean: float | None
     """Mean of the means of the draws."""
     best_calibrated: float | None
-    """Calibrated score of the layer pair of the highest score."""
+    """Calibrated score of the best layer pair of the measure (`best_layer_pair`) against this null."""
     best_of_grid: Annotated[Annotated[BestOfGrid, VALUE] | Annotated[Reason, REASON], EITHER]
     """Test of the best layer pair."""
     from_tail: Count | None = left_out()
@@ -276,12 +279,14 @@ class Summary(Part):
     layer_pairs: Count
     """Layer pairs that have a score."""
     best_layer_pair: str | None
-    """Key of the one with the highest score."""
+    """Key of the one with the highest calibrated score against `ranked_by`; without a null, of the highest score."""
     best_score: float | None
-    """That score."""
+    """Its score, of all its pairs."""
     best_interval: Interval | None
     """Its interval, wide enough for the best of all layer pairs: at 1 - 0.05 / n for n of them (Bonferroni)."""
     mean_score: float | None
     """Mean over the grid."""
+    ranked_by: str | None = left_out()
+    """Null by which layer pairs are ranked: `same_token` where it was drawn, or else the hardest to beat."""
     nulls: dict[str, NullOverGrid]
     """Null -> how many layer pairs lie above it."""
