@@ -60,7 +60,7 @@ def rules_sentences(key: str, found: ComparedRulesOrReason) -> str:
     told = {name: one for name, one in found.rules.items() if isinstance(one, RuleAgreement)}
     some = f"{found.drawn} of {found.partners}" if found.drawn < found.partners else f"all {found.drawn}"
     what = (
-        f"**{TITLE}** (layers {key}; {found.pairs} pairs of {some} features of B that some rule pairs, ablated at "
+        f"**{TITLE}** (layers {key}; {found.pairs} pairs of {some} features in B that some rule pairs, ablated at "
         f"{found.positions} positions each): "
     )
     own = told.get(found.own)
