@@ -39,7 +39,7 @@ COMMANDS = (
     "make cuda-check",
     'make image-check IMAGE_CHECK_ARGS="--results runs/mini/results.json"',
     "make asan",
-    ".venv/bin/python scripts/measure/calibration.py",
+    ".venv/bin/python scripts/measure/calibration.py --fast",
 )
 
 
