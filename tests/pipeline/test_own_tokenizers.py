@@ -15,7 +15,7 @@ from semconv.pipeline.corpus_stage import load_corpus
 from semconv.pipeline.own_pair import PairOptions, suite_of_pair
 from semconv.pipeline.reproduce import encode_all, load_blocks, reproduce
 from semconv.runs.run import Run
-from semconv.suite.config import FunctionConfig, ModelConfig, SaeConfig, SuiteConfig
+from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
 from tests.conftest import requires_models
 
 pytestmark = requires_models
@@ -142,8 +142,10 @@ def test_tokens_are_kept_by_what_is_read_and_not_by_its_path(pair: tuple[ModelCo
 
 def test_functional_asks_for_the_layer_pairs_that_are_named(pair: tuple[ModelConfig, ModelConfig], tmp_path: Path):
     assert suite(pair, tmp_path).function is None
-    assert suite(pair, tmp_path, functional=True).function == FunctionConfig("diagonal")
-    assert suite(pair, tmp_path, functional=True, functional_layers="all").function == FunctionConfig("all")
+    for options, layers in (({}, "diagonal"), ({"functional_layers": "all"}, "all")):
+        function = suite(pair, tmp_path, functional=True, **options).function
+        assert function is not None
+        assert function.layers == layers
     with pytest.raises(InputError, match="--functional-layers names layer pairs for --functional, which was not given"):
         suite(pair, tmp_path, functional_layers="all")
     with pytest.raises(InputError, match=r"function\.layers must be one of diagonal, all, got 'some'"):

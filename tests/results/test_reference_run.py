@@ -97,7 +97,13 @@ def test_a_fast_run_leaves_out_what_it_did_not_do_and_nothing_else():
     fits = plain(results().read.controls["other SAE"])
     settings, ends = 5, 2 * 4  # ends of intervals, of two layer pairs by two measures
     own = 2  # the rule that the suite matches by is not told apart from itself
-    assert found.left_out == settings + own + ends + len(list(paths_of([ceiling, fits], "")))
+    bests = 2 * (3 + 3)  # of two measures: which is the best, by what null, its score, and calibrated by three nulls
+    assert found.left_out == settings + own + ends + bests + len(list(paths_of([ceiling, fits], "")))
+    other = {"summary.rsa.best_score": 0.5, "summary.rsa.best_layer_pair": "0x2", "summary.rsa.ranked_by": "frequency"}
+    by_another_null = compare_with_reference(changed(fast_run(), other), results(), TOLERANCES)
+    assert (by_another_null.outside, by_another_null.left_out) == ([], found.left_out)
+    full = changed(results(), other)
+    assert {d.path for d in compare_with_reference(full, results(), TOLERANCES).outside} == set(other)
     changes = {"grid.0x2.measures.rsa.score": 0.9, "controls.pairs.untrained.measures.rsa": ...}
     found = compare_with_reference(changed(fast_run(), changes), results(), TOLERANCES)
     assert "grid.0x2.measures.rsa.score" in [d.path for d in found.outside]
