@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,11 @@ def load_corpus(run: Run, config: CorpusConfig | None = None, model: ModelConfig
         ("tokens", config.tokens_sha256, corpus.blocks.sha256),
     ):
         if expected and expected != found:
+            python = ".".join(map(str, sys.version_info[:2]))
+            here = f"; packages hold other docstrings for other versions of Python, this is {python}"
             raise InputError(
-                f"the corpus gives other {what} than the suite {run.suite.name} expects: "
-                f"SHA-256 {expected[:16]}... expected, {found[:16]}... found"
+                f"the corpus gives other {what} than the suite {run.suite.name} expects: SHA-256 {expected[:16]}... "
+                f"expected, {found[:16]}... found{here if config.kind == 'docstrings' else ''}"
             )
     run.progress("corpus", 1, 1)
     return corpus

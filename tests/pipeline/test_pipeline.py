@@ -201,6 +201,13 @@ def test_a_run_folder_has_one_writer_at_a_time(tiny_suite: Path, tmp_path: Path)
         run_suite(Run(load_suite(tiny_suite), tmp_path))
 
 
+def test_another_text_than_the_suite_states_is_refused(tiny_suite: Path, tmp_path: Path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(tiny_suite.read_text().replace("[corpus]", f'[corpus]\ntext_sha256 = "{"0" * 64}"'))
+    with pytest.raises(InputError, match=r"gives other text than the suite tiny expects: SHA-256 0{16}\.\.\. expected"):
+        load_corpus(Run(load_suite(path), tmp_path / "run"))
+
+
 @pytest.mark.slow
 def test_a_users_edited_text_gives_other_tokens_and_a_damaged_cache_is_made_again(tiny_suite: Path, tmp_path: Path):
     text = tmp_path / "text.txt"
