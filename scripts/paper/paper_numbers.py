@@ -148,8 +148,9 @@ def runs_table() -> str:
         )
     for r in runs:
         said = f": {r['said']}" if r["said"] else ""
-        rows.append([f"`{r['command']}`", duration(r["seconds"]), f"exit code {r['exit_code']}{said}"])
-    return table(["command", "wall time", "ended"], rows)
+        command, commit = f"`{r['command']}`", r["commit"][:7]
+        rows.append([command, commit, duration(r["seconds"]), f"exit code {r['exit_code']}{said}"])
+    return table(["command", "commit", "wall time", "ended"], rows)
 
 
 REAL = "measurements/real-model.json"
