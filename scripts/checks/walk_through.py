@@ -48,7 +48,17 @@ def last_line(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     lines = [" ".join(line.strip(" =\r").split()) for line in plain.splitlines()]
     told = [line for line in lines if re.search(r"[a-z]", line)]
-    others = (".venv/", "scripts/", "SEMCONV_", "PATH=", "WARNING")
+    others = (
+        ".venv/",
+        "scripts/",
+        "SEMCONV_",
+        "PATH=",
+        "WARNING",
+        "Suite: ",
+        "Claims from: ",
+        "Reference from: ",
+        "Its tasks",
+    )
     return next((line for line in reversed(told) if not line.startswith(others)), "")
 
 
