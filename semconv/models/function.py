@@ -121,7 +121,7 @@ def functional_effects(
     done, most = 0, min(_ROWS, of_a.per_pass(), of_b.per_pass())
     at_once = min(_ROWS, *(one.per_row(side.blocks.ids.shape[1]) for one, side in ((of_a, a), (of_b, b))))
     changes = np.bincount(np.concatenate([plan_a.item, plan_b.item]), minlength=len(at))
-    for items in _pieces(at, read_b[1], changes, 2 * at_once):
+    for items in pieces(at, read_b[1], changes, 2 * at_once):
         both = _read(of_a, plan_a, items, at_a, read_a), _read(of_b, plan_b, items, at, read_b)
         for part in _parts(changes[items], 2 * most):
             sums.add(torch.from_numpy(items[part]), *(one.effects(part) for one in both), unranked=unranked)
@@ -179,7 +179,7 @@ def _planned(
     return _Plan(every, kinds, directions, (-dose[every] / norms[directions]).astype(np.float32)).by_item()
 
 
-def _pieces(
+def pieces(
     at: JointPositions, places: Int[ndarray, "n_tokens 2"], changes: Int[ndarray, " m"], most: int
 ) -> Iterator[Int[ndarray, " P"]]:
     """Yields the items of each piece, of at most so many changes where items allow, and no row of text in two of them.

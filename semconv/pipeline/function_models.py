@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import nn
 
 from semconv.core.activation_store import StoreIdentity
 from semconv.matching.joint_positions import JointPositions
@@ -20,10 +21,12 @@ from semconv.models.logit_lens import LensTokens, lens_agreement, lens_tokens, w
 from semconv.models.model_activations import stream_width
 from semconv.models.readout import Readout
 from semconv.models.roles import ModelOnText, Roles
+from semconv.models.substitution import Contributions, substitution_sums
 from semconv.models.whole_models import SharedNetwork, load_whole, size_of
 from semconv.pipeline.encoded_sides import Loaded
 from semconv.runs.run import Run
 from semconv.statistics.effects import EffectSums
+from semconv.statistics.substitution import SubstitutionSums
 from semconv.study.function_models import Acting, FunctionModels, Lenses, Place, StoredModel
 from semconv.study.sides import Side
 from semconv.study.task_names import function_controls
@@ -144,15 +147,40 @@ class Networks:
         shared = SharedTokens.same(size)
         return functional_effects((acting[0], acting[1]), pairs, at, shared, alternates, seed=seed)
 
+    def substitutions(
+        self,
+        network: SharedNetwork,
+        place: Place,
+        rows: Float[ndarray, "n d"],
+        mapped: Float[ndarray, "n k d"],
+        activations: tuple[Float[ndarray, " m"], Float[ndarray, " m"]],
+        *,
+        at: JointPositions,
+        blocks: TokenBlocks,
+    ) -> SubstitutionSums:
+        """Returns what it does to put mapped contributions in the place of those of features of one model."""
+        if place.reason:
+            raise InputError(place.reason)
+        model = network.copy()
+        own, others = (_in_stream(model, place, of) for of in (rows, mapped))
+        acting = Interventions(model, place.hook, torch.from_numpy(own[:1].astype(np.float32)))
+        return substitution_sums(acting, Contributions(own, others, *activations), at, blocks)
+
 
 def _interventions(network: SharedNetwork, place: Place, side: Side) -> Interventions:
     """Returns what changes the features of a side in a copy of its model."""
     if place.reason:
         raise InputError(place.reason)
-    model, rows = network.copy(), torch.from_numpy(np.ascontiguousarray(side.decoder, dtype=np.float32))
-    directions = rows.new_zeros(len(rows), stream_width(model, place.hook))
-    directions[:, place.first : place.first + rows.shape[1]] = rows
-    return Interventions(model, place.hook, directions)
+    model = network.copy()
+    directions = _in_stream(model, place, side.decoder.astype(np.float32))
+    return Interventions(model, place.hook, torch.from_numpy(directions))
+
+
+def _in_stream(model: nn.Module, place: Place, rows: Float[ndarray, "*n d"]) -> Float[ndarray, "*n width"]:
+    """Returns rows as directions of the stream that features write to, zero in the columns that are not theirs."""
+    out = np.zeros((*rows.shape[:-1], stream_width(model, place.hook)), dtype=rows.dtype)
+    out[..., place.first : place.first + rows.shape[-1]] = rows
+    return out
 
 
 def _ids(top: LensTokens) -> tuple[ndarray, ndarray]:

@@ -27,6 +27,7 @@ from semconv.suite.config import (
     RulesConfig,
     SaeConfig,
     StreamsConfig,
+    SubstitutionConfig,
     SuiteConfig,
 )
 from semconv.suite.hooks import hook_name, parse_hook
@@ -363,5 +364,7 @@ def suite_of_pair(models: tuple[ModelConfig, ModelConfig], text: Path, options: 
         ),
         align=brought,
         streams=StreamsConfig(min(MOST_STREAMED, max(1, o.tokens // 4))),
-        function=FunctionConfig(o.functional_layers, rules=RulesConfig()) if o.functional else None,
+        function=FunctionConfig(o.functional_layers, rules=RulesConfig(), substitution=SubstitutionConfig())
+        if o.functional
+        else None,
     )

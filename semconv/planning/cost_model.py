@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from semconv.planning.contexts_read import ablation_reading
-from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
+from semconv.planning.planned import PlannedModel, PlannedSide, PlannedTask
 from semconv.study.controls import SCORED
 from semconv.study.matching_rules import RULES
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
-from semconv.suite.config import SuiteConfig
+from semconv.suite.config import RulesConfig, SubstitutionConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.system.shape import Strict
 
@@ -28,7 +28,9 @@ SMALL = 32
 """Feature pairs of a category."""
 _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
 _GPU_FLOPS = 2e13  # float32 products and sums a second on a GPU, roughly
-_CHANGES = ((0, 7), (1, 12))  # of A and of B at a position: the feature, six others, in B alternates and one at random
+_Changes = tuple[tuple[int, int], ...]
+_CHANGES: _Changes = ((0, 7), (1, 12))  # of A and B at a position: the feature, six others, in B alternates and random
+_REPLACED = ((0, 11), (1, 11))  # a contribution alone, and five things in its place at two sizes
 _OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: its log-softmax, means, correlations
 _TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
@@ -267,6 +269,7 @@ class CostModel:
         return matching + self._score_set(a, b) + 2 * self._drawn(a, b, self.draws())
 
     def _part(self, task: PlannedTask) -> float:
+        function = self.suite.function
         if task.kind in ("cut", "sample"):
             return 0.0
         if task.kind == "shared":
@@ -277,8 +280,10 @@ class CostModel:
             return self._lens(task)
         if task.kind == "effects":
             return self._match(task.sides[0], task.sides[-1], 0.5) + self._ablated(task, self._positions)
-        if task.kind == "rules":
-            return self._rules(task)
+        if function is not None and function.rules is not None and task.kind == "rules":
+            return self._rules(task, function.rules)
+        if function is not None and function.substitution is not None and task.kind == "substitution":
+            return self._substitution(task, function.substitution)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -337,25 +342,30 @@ class CostModel:
         """Positions at which the features of a pair are ablated."""
         return 0 if self.suite.function is None else self.suite.function.positions
 
-    def _ablated(self, task: PlannedTask, positions: int) -> float:
-        """Returns what ablating the features of the pairs of a task takes, at so many positions each."""
+    def _ablated(self, task: PlannedTask, positions: int, changes: _Changes = _CHANGES) -> float:
+        """Returns what changing the features of the pairs of a task takes, at so many positions each."""
         models = [one for one in task.sides if isinstance(one, PlannedModel)]
         a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
         density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
         at = task.amount, positions
         read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
-        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in _CHANGES)
+        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in changes)
 
-    def _rules(self, task: PlannedTask) -> float:
-        """Returns what matching by every rule takes, mapping decoder rows, and ablating the pairs of all rules."""
-        assert self.suite.function is not None
-        assert self.suite.function.rules is not None
-        a, b = task.sides[0], task.sides[-1]
+    def _map_of(self, task: PlannedTask) -> float:
+        """Returns what a map between the streams of a task takes, with an assignment; nothing where it has none."""
         streams = [one for one in task.sides[1:-1] if not isinstance(one, PlannedModel)]
-        rules = len(RULES)
+        return self._mapped(streams[0], streams[1], task.sides[0], task.sides[-1]) if streams else 0.0
+
+    def _rules(self, task: PlannedTask, config: RulesConfig) -> float:
+        """Returns what matching by every rule takes, mapping decoder rows, and ablating the pairs of all rules."""
+        a, b, rules = task.sides[0], task.sides[-1], len(RULES)
         matched = (1 + _WITHIN) * self._match(a, b, 0.5) + rules * (self._filtered(b) + self._columns(a, b) / 2)
-        mapped = self._mapped(streams[0], streams[1], a, b) if streams else 0.0
-        return matched + mapped + self._ablated(task, self.suite.function.rules.positions)
+        return matched + self._map_of(task) + self._ablated(task, config.positions)
+
+    def _substitution(self, task: PlannedTask, config: SubstitutionConfig) -> float:
+        """Returns what matching takes, maps between the streams, and replacing contributions in both models."""
+        matched = self._match(task.sides[0], task.sides[-1], 0.5) + self._filtered(task.sides[-1])
+        return matched + self._map_of(task) + self._ablated(task, config.positions, _REPLACED)
 
     def _effects(self, model: PlannedModel, n_changes: int, at: tuple[int, int], n_contexts: float) -> float:
         """Returns what ablating features of one model takes: contexts are read once, a change is a position more.

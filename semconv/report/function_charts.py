@@ -12,6 +12,7 @@ from semconv.report.function_figure import all_points, binned_by_r
 from semconv.report.rules_section import RULES_TEXT, ShownRules, shown_rules
 from semconv.report.scales import axis_numbers, ends_with_zero
 from semconv.report.shown import show
+from semconv.report.substitution_section import SUBSTITUTION_TEXT, ShownSubstitution, shown_substitution
 from semconv.report.table_cells import Rows
 from semconv.report.vega import INK, QUIET, ROW, WIDTH, Encoding, Json, draw, marks, rows_chart, score_axis
 from semconv.results.schema import Function, FunctionPair, FunctionTest, Results
@@ -64,10 +65,12 @@ class ShownFunction:
         more: table of everything else that is told of effects.
         lens: table of the logit lens.
         rules: which way of matching finds features that do the same, by layer pair.
+        substitution: whether partners can stand in for features, by layer pair.
         key: name, sign and colour of every mark of the first chart.
         more_text: what the second table says.
         lens_text: what the third says.
         rules_text: what the tables of rules say.
+        substitution_text: what those of replaced contributions say.
     """
 
     summary: str
@@ -78,10 +81,12 @@ class ShownFunction:
     more: Rows
     lens: Rows
     rules: Sequence[ShownRules]
+    substitution: Sequence[ShownSubstitution]
     key: Sequence[tuple[str, str, str]]
     more_text: str = told.MORE_TEXT
     lens_text: str = told.LENS_TEXT
     rules_text: str = RULES_TEXT
+    substitution_text: str = SUBSTITUTION_TEXT
 
 
 def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None = None) -> ShownFunction | None:
@@ -108,6 +113,7 @@ def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None =
         told.more_rows(results, function),
         told.lens_rows(function),
         shown_rules(function),
+        shown_substitution(function),
         [(told.ALIKE[name], sign, colour) for name, (_, colour, sign) in _MARKS.items()],
     )
 

@@ -12,6 +12,7 @@ from semconv.report.result_values import key_of
 from semconv.report.rules_section import rules_section
 from semconv.report.scales import rounded
 from semconv.report.shown import percent, show, table
+from semconv.report.substitution_section import substitution_section
 from semconv.report.table_cells import Rows
 from semconv.report.texts import p_told
 from semconv.results.schema import (
@@ -264,6 +265,7 @@ def function_section(results: Results, function: Function, named: Mapping[PairKe
         parts.append(example_text(one, no_markup(known) if known else None) + link)
     parts += [MORE_TEXT, _table(more)] if more.rows else []
     parts += [rules] if (rules := rules_section(function)) else []
+    parts += [replaced] if (replaced := substitution_section(function)) else []
     return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
 
 

@@ -29,6 +29,27 @@ def error_of_sum(deviations: Float[ndarray, " n"], clusters: Int[ndarray, " n"])
     return float(np.sqrt(len(groups) / (len(groups) - 1) * np.square(sums).sum()))
 
 
+def ratio_of_sums(
+    over: Float[ndarray, " n"], under: Float[ndarray, " n"], clusters: Int[ndarray, " n"]
+) -> tuple[float, float | None] | tuple[None, None]:
+    """Returns the sum of some values over that of others, and its standard error; None where the latter is 0.
+
+    The error is that of the sum of over_i - ratio under_i, clustered, over the sum below: the linearised error of a
+    ratio (Cochran 1977, Sampling Techniques, section 6.4), which a jackknife that leaves clusters out agrees with.
+
+    Args:
+        over: float [n], finite.
+        under: float [n], finite.
+        clusters: int [n], values of one depend on each other.
+    """
+    total = float(under.sum())
+    if not total:
+        return None, None
+    ratio = float(over.sum()) / total
+    error = error_of_sum(over - ratio * under, clusters)
+    return ratio, None if error is None else error / abs(total)
+
+
 def difference_of_means(
     values: Float[ndarray, " n"],
     clusters: Int[ndarray, " n"],

@@ -9,10 +9,12 @@ from semconv.study.function_observations import (
     ALTERNATES,
     COMPARED,
     OF_PAIRS,
+    REPLACEMENTS,
     TOGETHER,
     FunctionObservation,
     LensObservation,
     RulesObservation,
+    SubstitutionObservation,
 )
 from semconv.study.matching_rules import ABOVE, RULES, own_rule
 from semconv.suite.config import SuiteConfig
@@ -123,3 +125,48 @@ def _check_named(suite: SuiteConfig, found: RulesObservation, what: str) -> None
         raise InputError(
             f"{what} must be of the {drawn} features of B that were drawn, got {facts.drawn} of {facts.partners}"
         )
+
+
+def check_substitution(suite: SuiteConfig, found: SubstitutionObservation, what: str) -> None:
+    """Refuses replaced contributions of more pairs or positions than the suite asks for, and numbers that cannot be.
+
+    Raises:
+        InputError: as `check_lens`.
+    """
+    assert suite.function is not None
+    assert suite.function.substitution is not None
+    config, n, k = suite.function.substitution, len(found.a), len(REPLACEMENTS)
+    if n > config.pairs or (found.facts.reason is not None) != (n == 0):
+        raise InputError(f"{what} must be of 1 to {config.pairs} pairs, or have a reason, got {n}")
+    for array in (found.b, found.r, found.token, found.documents, found.positions, found.with_next):
+        _shape(array, (n,), f"pairs of {what}")
+    _shape(found.r2, (2,), f"maps of {what}")
+    for array, columns in (
+        (found.alternates, len(ALTERNATES)),
+        (found.kl, 1 + 2 * k),
+        (found.loss, 1 + 2 * k),
+        (found.norms, 2),
+        (found.cosine, k),
+    ):
+        _shape(array, (2, n, columns), f"numbers of {what}")
+    if n:
+        _check_sums(found, config.positions, what)
+
+
+def _check_sums(found: SubstitutionObservation, positions: int, what: str) -> None:
+    """Refuses sums over more positions than there are, of pairs without positions, and below 0 where that cannot be."""
+    if not 0 <= int(found.positions.min()) <= int(found.positions.max()) <= positions:
+        raise InputError(f"positions of {what} must be from 0 to {positions}")
+    if bool(((found.with_next < 0) | (found.with_next > found.positions)).any()):
+        raise InputError(f"positions of {what} with a next token must be some of its positions")
+    known = found.positions > 0
+    for array in (found.kl, found.loss):
+        if not np.array_equal(np.isfinite(array[:, :, 0]), np.broadcast_to(known, (2, len(known)))):
+            raise InputError(f"pairs of {what} must have sums where they have positions, and nowhere else")
+    if bool((found.kl < 0).any()) or bool((found.norms < 0).any()):
+        raise InputError(f"divergences and norms of {what} must be at least 0")
+    for array in (found.r, found.cosine):
+        if bool((np.abs(array[~np.isnan(array)]) > 1 + 1e-6).any()):
+            raise InputError(f"correlations and cosines of {what} must be between -1 and 1")
+    if bool((found.r2 > 1).any()):
+        raise InputError(f"a map of {what} must foretell 1 of the variance at most")

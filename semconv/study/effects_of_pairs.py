@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from semconv.core.correlate import best_matches
+from semconv.core.correlate import BestMatches, best_matches
 from semconv.matching.hard_negatives import hard_negatives, most_co_active
 from semconv.matching.joint_positions import JointPositions, joint_positions
 from semconv.results.schema import FunctionExample
@@ -114,7 +114,7 @@ class AblatedPairs:
         try:
             self.check_tokens()
             first, second = halves(self.settings.starts, a.n_tokens, self.settings.null.seed)
-            chosen, matched = self._matched(a.at(first), b.at(first))
+            chosen, matched, _ = self.matched(a.at(first), b.at(first))
             found = self.ablate((network_a, network_b), (a, b), chosen, second.numpy())
         except InputError as error:
             return no_effects(str(error), matched)
@@ -142,21 +142,9 @@ class AblatedPairs:
         Raises:
             InputError: no pair fires together in enough documents, or a model refuses.
         """
-        a, b = sides
-        acts = a.acts.to("cpu"), b.acts.to("cpu")
-        at = joint_positions(
-            acts,
-            chosen.features,
-            self.settings.documents(a.n_tokens),
-            held_out,
-            contexts=self.given.blocks.mask.nonzero()[:, 0].numpy(),
-            n_uniform=self.n_positions,
-            fewest=self.n_positions,
-            seed=self.settings.null.seed,
-        )
-        if not len(at):
-            raise InputError(f"no feature pair fires together in {self.n_positions} held-out documents")
-        alternates = np.column_stack([chosen.alternates, most_co_active(acts[1], at, chosen.features[1])])
+        at = self.positions(sides, chosen.features, held_out)
+        co_active = most_co_active(sides[1].acts.to("cpu"), at, chosen.features[1])
+        alternates = np.column_stack([chosen.alternates, co_active])
         sums = self.given.models.effects(
             networks,
             (self.acting[0].place, self.acting[1].place),
@@ -170,11 +158,35 @@ class AblatedPairs:
         )
         return AblatedAt(chosen, at, alternates.astype(np.int64), sums, pair_function(sums))
 
-    def _matched(self, a: Side, b: Side) -> tuple[ChosenPairs, int]:
+    def positions(
+        self, sides: tuple[Side, Side], features: tuple[Int[ndarray, " n"], Int[ndarray, " n"]], held_out: ndarray
+    ) -> JointPositions:
+        """Chooses the positions at which the features of pairs are changed, of some that may be taken.
+
+        Raises:
+            InputError: no pair fires together in enough documents.
+        """
+        a, b = sides
+        at = joint_positions(
+            (a.acts.to("cpu"), b.acts.to("cpu")),
+            features,
+            self.settings.documents(a.n_tokens),
+            held_out,
+            contexts=self.given.blocks.mask.nonzero()[:, 0].numpy(),
+            n_uniform=self.n_positions,
+            fewest=self.n_positions,
+            seed=self.settings.null.seed,
+        )
+        if not len(at):
+            raise InputError(f"no feature pair fires together in {self.n_positions} held-out documents")
+        return at
+
+    def matched(self, a: Side, b: Side) -> tuple[ChosenPairs, int, BestMatches]:
         """Matches two sides at one half of the documents.
 
         Returns:
-            Pairs, spread evenly over all that were matched there, and how many these are.
+            Pairs, spread evenly over all that were matched there, how many these are, and the best partners among which
+            alternates were looked for.
 
         Raises:
             InputError: none is.
@@ -188,7 +200,7 @@ class AblatedPairs:
         some = np.unique(np.linspace(0, len(pairs) - 1, min(self.n_pairs, len(pairs))).astype(np.int64))
         features = pairs.a[some], pairs.b[some]
         negatives = hard_negatives(matches, features, first_tokens(b.tokens))
-        return ChosenPairs(features, pairs.r[some], negatives), len(pairs)
+        return ChosenPairs(features, pairs.r[some], negatives), len(pairs), matches
 
     def _told(self, of: AblatedAt, n_matched: int, tables: tuple[TopTokens, TopTokens]) -> FunctionObservation:
         told, sums, (a, b) = of.told, of.sums, of.chosen.features

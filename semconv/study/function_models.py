@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from semconv.matching.joint_positions import JointPositions
 from semconv.statistics.effects import EffectSums
+from semconv.statistics.substitution import SubstitutionSums
 from semconv.study.sides import Side
 from semconv.study.streams import SampledStreams
 from semconv.text.token_blocks import TokenBlocks
@@ -154,6 +155,33 @@ class Models(Protocol):
 
         Raises:
             InputError: a model has no head, or its features cannot be changed at one position.
+        """
+        ...
+
+    def substitutions(
+        self,
+        network: Any,
+        place: Place,
+        rows: Float[ndarray, "n d"],
+        mapped: Float[ndarray, "n k d"],
+        activations: tuple[Float[ndarray, " m"], Float[ndarray, " m"]],
+        *,
+        at: JointPositions,
+        blocks: TokenBlocks,
+    ) -> SubstitutionSums:
+        """Returns what it does to put mapped contributions in the place of those of features of one model.
+
+        Args:
+            network: as `StoredModel.read` gives it.
+            place: where its features write.
+            rows: decoder row of the feature of every pair.
+            mapped: decoder rows of k others, mapped; the partner's first, NaN where a pair has no such one.
+            activations: of the feature, and of its partner, at every position.
+            at: positions of the pairs.
+            blocks: the text.
+
+        Raises:
+            InputError: the model has no head, or its features cannot be changed at one position.
         """
         ...
 

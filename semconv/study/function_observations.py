@@ -56,6 +56,8 @@ COMPARED = ("partner", "others", *ALTERNATES, "random")
 direction."""
 TOGETHER = ("rsa", "top1", "mrr", "within_token_top1", "within_token_mrr", "within_token_chance")
 """What the pairs of a layer pair say together (`semconv.statistics.function_scores.LayerFunction`)."""
+REPLACEMENTS = ("partner", *ALTERNATES, "random")
+"""What is put in the place of a feature's contribution, mapped from the other stream, in the order of their columns."""
 OF_PAIRS = ("top1", "mrr", "chance_top1", "cosine", "residual_r", "signs", "kl_r", "kl_r_others", "size")
 """Fields of `semconv.statistics.function_scores.PairFunction` that are kept of every pair."""
 
@@ -187,3 +189,77 @@ class RulesObservation:
     documents: Int64[ndarray, " n"]
     positions: Int64[ndarray, " n"]
     residual: Float64[ndarray, "n compared"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubstitutionFacts(Facts):
+    """Whether partners can stand in for features.
+
+    Attributes:
+        reason: why nothing was replaced; missing where something was.
+        matched: feature pairs that were matched on one half of the documents.
+    """
+
+    reason: str | None = left_out()
+    matched: Count = 0
+
+
+@dataclass(frozen=True, eq=False)
+class SubstitutionObservation:
+    """What it does to replace contributions by mapped ones, of n pairs, in A and in B; of none if there is a reason.
+
+    Arrays that begin with 2 are of B's contributions in A and of A's in B. Sums, cosines and their columns are those of
+    `semconv.statistics.substitution.SubstitutionSums`, with `REPLACEMENTS` as what takes a contribution's place.
+
+    Attributes:
+        facts: what is known beside arrays.
+        a: int64 [n], A features.
+        b: int64 [n], their partners.
+        r: float64 [n], on the half of the documents that they were matched on.
+        token: int64 [n], number of the top token of B's feature, by which pairs are clustered.
+        alternates: int64 [2, n, 3], by `ALTERNATES`, features of B and features of A, -1 for none.
+        documents: int64 [n], held-out documents in which both fire.
+        positions: int64 [n], at which contributions were replaced; 0 where there are too few documents.
+        with_next: int64 [n], those of them with a next token in the text.
+        r2: float64 [2], share of the variance of the test part that the map from the other stream foretells.
+        kl: float64 [2, n, 11], sums in nats.
+        loss: float64 [2, n, 11], likewise.
+        norms: float64 [2, n, 2], sums.
+        cosine: float64 [2, n, 5].
+    """
+
+    facts: SubstitutionFacts
+    a: Int64[ndarray, " n"]
+    b: Int64[ndarray, " n"]
+    r: Float64[ndarray, " n"]
+    token: Int64[ndarray, " n"]
+    alternates: Int64[ndarray, "2 n alternates"]
+    documents: Int64[ndarray, " n"]
+    positions: Int64[ndarray, " n"]
+    with_next: Int64[ndarray, " n"]
+    r2: Float64[ndarray, " 2"]
+    kl: Float64[ndarray, "2 n changes"]
+    loss: Float64[ndarray, "2 n changes"]
+    norms: Float64[ndarray, "2 n 2"]
+    cosine: Float64[ndarray, "2 n replacements"]
+
+
+def no_substitution(reason: str, matched: int = 0) -> SubstitutionObservation:
+    """Returns that nothing was replaced, and why."""
+    whole, number, k = np.zeros(0, dtype=np.int64), np.zeros(0), len(REPLACEMENTS)
+    return SubstitutionObservation(
+        SubstitutionFacts(reason=reason, matched=matched),
+        a=whole,
+        b=whole,
+        r=number,
+        token=whole,
+        alternates=np.zeros((2, 0, len(ALTERNATES)), dtype=np.int64),
+        documents=whole,
+        positions=whole,
+        with_next=whole,
+        r2=np.full(2, np.nan),
+        kl=np.zeros((2, 0, 1 + 2 * k)),
+        loss=np.zeros((2, 0, 1 + 2 * k)),
+        norms=np.zeros((2, 0, 2)),
+        cosine=np.zeros((2, 0, k)),
+    )

@@ -22,8 +22,9 @@ from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Side
 from semconv.study.stitching import StitchedStream
 from semconv.study.streams import StreamSettings
+from semconv.study.substitution import SubstitutedPairs
 from semconv.study.working_memory import function_working_bytes, lens_working_bytes
-from semconv.suite.config import FunctionConfig, RulesConfig, SuiteConfig
+from semconv.suite.config import FunctionConfig, RulesConfig, SubstitutionConfig, SuiteConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
@@ -114,6 +115,20 @@ class FunctionTasks:
         rules = AblatedRules(ablated, (streams[0], streams[1]) if streams else None, features)
         return Task(of.rules_task(key), (a, *needs, *streams, b), "match", inputs, rules.observe)
 
+    def substitution(self, config: SubstitutionConfig) -> list[Task]:
+        """Returns the tasks that replace contributions by mapped ones, one for each layer pair that is asked for."""
+        return [self._substitution_task(config, key, *self.grid[key]) for key in of.substituted_pairs(self.suite)]
+
+    def _substitution_task(self, config: SubstitutionConfig, key: str, a: AnySide, b: AnySide) -> Task:
+        acting, streams = self.given.of(f"a.{a.label}", f"b.{b.label}"), self._stitched(a, b)
+        ablated = AblatedPairs(self.study, self.given, acting, config.pairs, config.positions)
+        needs = [one.model.beside(function_working_bytes(config.pairs, one.model.vocab_size)) for one in acting]
+        more = [config.pairs, config.positions, self.given.blocks.sha256, self.study.tokens_sha256]
+        more += [[one.key, one.stream.decoder_elsewhere] for one in streams]
+        inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
+        replaced = SubstitutedPairs(ablated, (streams[0], streams[1]) if streams else None)
+        return Task(of.substitution_task(key), (a, *needs, *streams, b), "match", inputs, replaced.observe)
+
     def _stitched(self, a: AnySide, b: AnySide) -> list[StitchedStream]:
         """Returns the streams of a layer pair, for a map fitted where pairs are matched; none if none are compared."""
         suite = self.suite
@@ -194,3 +209,5 @@ def function_stages(
     yield "function", tasks.effects(controls)
     if suite.function.rules is not None:
         yield "rules of matching", tasks.rules(suite.function.rules)
+    if suite.function.substitution is not None:
+        yield "substitution", tasks.substitution(suite.function.substitution)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from semconv.results.claim_paths import KnownNames
 from semconv.study.decoder_baselines import GIVEN
-from semconv.study.function_observations import COMPARED
+from semconv.study.function_observations import COMPARED, REPLACEMENTS
 from semconv.study.matching_rules import RULES
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.streams import STREAM_MEASURES
@@ -17,8 +17,10 @@ from semconv.study.task_names import (
     function_pairs,
     seeds_of_grid,
     sides_of,
+    substituted_pairs,
 )
 from semconv.study.tell_function import thirds_of
+from semconv.study.tell_substitution import BEST_ALTERNATE
 from semconv.suite.config import ModelConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 from semconv.suite.sae_labels import pair_key
@@ -42,6 +44,7 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     absent = [name for name, settings in parts.items() if settings is None]
     absent += [] if suite.streams is not None and suite.streams.draws else ["streams.*.decoders"]
     absent += [] if compared_rules(suite) else ["function.rules"]
+    absent += [] if substituted_pairs(suite) else ["function.substitution"]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
     absent += [] if again else ["*.strongest_pairs_score"]
     seeds, drawn = seeds_of_grid(suite), suite.null.n_bootstrap or suite.null.n_pair_halves
@@ -93,6 +96,9 @@ def _of_function(suite: SuiteConfig, pairs: list[str]) -> dict[str, Sequence[str
         "function.*.alike": COMPARED,
         "function.rules.*.rules": RULES,
         "function.rules": compared_rules(suite),
+        "function.substitution.*.by": (*REPLACEMENTS, BEST_ALTERNATE),
+        "function.substitution.*.cosine": REPLACEMENTS,
+        "function.substitution": substituted_pairs(suite),
     }
 
 

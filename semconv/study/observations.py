@@ -11,7 +11,12 @@ from numpy import ndarray
 
 from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, SelfMatch, SplitHalf
 from semconv.study.facts import Facts, NoFacts
-from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
+from semconv.study.function_observations import (
+    FunctionObservation,
+    LensObservation,
+    RulesObservation,
+    SubstitutionObservation,
+)
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredObservation
 from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
@@ -341,6 +346,7 @@ class Observations:
         lenses: layer pair -> the logit lens of its pairs; empty where the suite has no section on function.
         effects: layer pair, or `control.NAME` -> what ablating its features does.
         rules: layer pair -> what ablating the pairs of several rules of matching does; empty where none are compared.
+        substitutions: layer pair -> what replacing contributions by those of partners does; empty where none are.
     """
 
     grid: dict[str, Studied]
@@ -363,3 +369,4 @@ class Observations:
     lenses: dict[str, LensObservation] = field(default_factory=dict[str, LensObservation])
     effects: dict[str, FunctionObservation] = field(default_factory=dict[str, FunctionObservation])
     rules: dict[str, RulesObservation] = field(default_factory=dict[str, RulesObservation])
+    substitutions: dict[str, SubstitutionObservation] = field(default_factory=dict[str, SubstitutionObservation])

@@ -50,7 +50,8 @@ def _in_order_of_function(keys: Sequence[str], function: Function) -> Function:
     rules = None if function.rules is None else {key: _rules_in_order(one) for key, one in function.rules.items()}
     rules = None if rules is None else _in_order_of(keys, rules)
     thirds = _in_order_of(("early", "middle", "late"), function.thirds)
-    return replace(function, grid=grid, lens=lens, thirds=thirds, rules=rules)
+    substitution = None if function.substitution is None else _in_order_of(keys, function.substitution)
+    return replace(function, grid=grid, lens=lens, thirds=thirds, rules=rules, substitution=substitution)
 
 
 def _rules_in_order(found: ComparedRulesOrReason) -> ComparedRulesOrReason:

@@ -11,7 +11,12 @@ from numpy import ndarray
 from semconv.runs.task_cache import FinishedTasks
 from semconv.study.check_observations import check_chunk, check_observations
 from semconv.study.facts import NoFacts
-from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
+from semconv.study.function_observations import (
+    FunctionObservation,
+    LensObservation,
+    RulesObservation,
+    SubstitutionObservation,
+)
 from semconv.study.observations import (
     CategoriesObservation,
     Observations,
@@ -76,6 +81,8 @@ from semconv.study.task_names import (
     stream_task,
     strongest_task,
     studied_floors,
+    substituted_pairs,
+    substitution_task,
     trained_tag,
 )
 from semconv.suite.config import SuiteConfig
@@ -189,6 +196,9 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
             for tag in (*function_pairs(suite), *map(control_tag, function_controls(suite)))
         },
         rules={key: tasks.read_as(RulesObservation, rules_task(key)) for key in compared_rules(suite)},
+        substitutions={
+            key: tasks.read_as(SubstitutionObservation, substitution_task(key)) for key in substituted_pairs(suite)
+        },
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 
@@ -191,10 +192,18 @@ def _of_matching_depth(suite: SuiteConfig) -> list[str]:
 def compared_rules(suite: SuiteConfig) -> list[str]:
     """Returns the layer pairs at which rules of matching are compared: those of matching depth, or the middle one."""
     rules = suite.function.rules if suite.function is not None else None
-    if rules is None:
-        return []
+    return [] if rules is None else _at(rules.layers, suite)
+
+
+def substituted_pairs(suite: SuiteConfig) -> list[str]:
+    """Returns the layer pairs at which contributions are replaced: those of matching depth, or the middle one."""
+    substitution = suite.function.substitution if suite.function is not None else None
+    return [] if substitution is None else _at(substitution.layers, suite)
+
+
+def _at(layers: Literal["middle", "diagonal"], suite: SuiteConfig) -> list[str]:
     keys = _of_matching_depth(suite)
-    return keys if rules.layers == "diagonal" else [keys[len(keys) // 2]]
+    return keys if layers == "diagonal" else [keys[len(keys) // 2]]
 
 
 def function_controls(suite: SuiteConfig) -> list[str]:
@@ -211,6 +220,11 @@ def function_task(tag: str) -> str:
 def rules_task(key: str) -> str:
     """Returns the name of the task that ablates the pairs of several rules of matching at a layer pair."""
     return f"rules.{key}"
+
+
+def substitution_task(key: str) -> str:
+    """Returns the name of the task that replaces the contributions of features by those of their partners."""
+    return f"substitution.{key}"
 
 
 def best_r_task(key: str) -> str:

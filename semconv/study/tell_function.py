@@ -14,16 +14,15 @@ from semconv.results.schema import (
     FunctionMean,
     FunctionPair,
     FunctionPairOrReason,
-    FunctionTest,
     FunctionTestOrReason,
     LensPair,
     LensPairOrReason,
     Reason,
     Retrieval,
+    SubstitutedPairOrReason,
 )
 from semconv.statistics.clusters import clustered_error
 from semconv.statistics.depth import Thirds
-from semconv.statistics.sign_flips import sign_flip_test
 from semconv.study.function_observations import (
     COMPARED,
     OF_PAIRS,
@@ -33,13 +32,13 @@ from semconv.study.function_observations import (
 )
 from semconv.study.observations import Observations
 from semconv.study.task_names import control_tag, function_controls, function_pairs, saes_of_grid
+from semconv.study.tell_flips import flipped
 from semconv.study.tell_rules import tell_rules
+from semconv.study.tell_substitution import tell_substitution
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
 from semconv.system.shape import number
 
-N_FLIPS = 9999
-"""Draws of the sign-flip test."""
 THIRDS = ("early", "middle", "late")
 NO_BOTH = "no feature pair has both a partner's effect and a hard negative's"
 
@@ -60,6 +59,7 @@ def tell_function(observations: Observations, suite: SuiteConfig) -> Function | 
         controls={name: _pair(found, seed) for name, found in controls.items()},
         lens={key: _lens(found) for key, found in observations.lenses.items()},
         rules=_rules(observations, suite),
+        substitution=_substitution(observations, suite),
     )
 
 
@@ -68,6 +68,14 @@ def _rules(observations: Observations, suite: SuiteConfig) -> dict[str, Compared
     if rules is None:
         return None
     return {key: tell_rules(found, suite.match, rules.positions) for key, found in observations.rules.items()}
+
+
+def _substitution(observations: Observations, suite: SuiteConfig) -> dict[str, SubstitutedPairOrReason] | None:
+    asked = suite.function.substitution if suite.function is not None else None
+    if asked is None:
+        return None
+    seed, positions = suite.null.seed, asked.positions
+    return {key: tell_substitution(found, positions, seed) for key, found in observations.substitutions.items()}
 
 
 def function_agreement(observations: Observations, key: str) -> Float[ndarray, " n"]:
@@ -155,17 +163,7 @@ def _test(several: list[FunctionObservation], seed: int) -> FunctionTestOrReason
     known = np.isfinite(differences)
     if not known.any():
         return Reason(reason=NO_BOTH)
-    differences, tokens = differences[known], tokens[known]
-    found = sign_flip_test(differences, tokens, N_FLIPS, seed)
-    return FunctionTest(
-        difference=found.statistic,
-        error=clustered_error(differences, tokens),
-        p=found.p_value,
-        draws=N_FLIPS,
-        pairs=len(differences),
-        tokens=len(np.unique(tokens)),
-        higher=float((differences > 0).mean()),
-    )
+    return flipped(differences[known], tokens[known], seed)
 
 
 def _lens(found: LensObservation) -> LensPairOrReason:

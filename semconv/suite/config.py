@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from semconv._paths import ASSETS, SUITES
 from semconv.suite.models import ModelConfig, SaeConfig, SaeGrid
-from semconv.suite.on_models import RulesConfig
+from semconv.suite.on_models import RulesConfig, SubstitutionConfig
 from semconv.suite.schema import (
     AlignConfig,
     CompareConfig,
@@ -51,6 +51,7 @@ __all__ = [
     "SpanConfig",
     "StreamsConfig",
     "SubspaceConfig",
+    "SubstitutionConfig",
     "SuiteConfig",
     "load_suite",
     "resolve",

@@ -48,6 +48,24 @@ class RulesConfig(Strict):
 
 
 @dataclass(frozen=True)
+class SubstitutionConfig(Strict):
+    """Whether a partner can stand in for a feature: its contribution, mapped between streams, in that one's place."""
+
+    layers: Literal["middle", "diagonal"] = "middle"
+    """Layer pairs at which contributions are replaced: the one in the middle of those of matching depth, or all of
+    these."""
+    pairs: int = 300
+    """Feature pairs of each, spread evenly over those that are matched on one half of the documents."""
+    positions: int = 8
+    """Positions of each pair."""
+
+    def __post_init__(self) -> None:
+        ranges.choices("function.substitution", self)
+        ranges.at_least("function.substitution.pairs", self.pairs, 1, 100_000)
+        ranges.at_least("function.substitution.positions", self.positions, 2, 1000)
+
+
+@dataclass(frozen=True)
 class FunctionConfig(Strict):
     """What the features of the pairs do to the prediction of the next token, in both models."""
 
@@ -63,6 +81,8 @@ class FunctionConfig(Strict):
     """Tokens that a feature promotes most, and suppresses most, by the logit lens, that are kept for every pair."""
     rules: RulesConfig | None = left_out()
     """Which way of matching finds features that do the same; without this table it is not asked."""
+    substitution: SubstitutionConfig | None = left_out()
+    """Whether a partner can stand in for a feature; without this table it is not asked."""
 
     def __post_init__(self) -> None:
         ranges.choices("function", self)

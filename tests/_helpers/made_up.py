@@ -330,6 +330,36 @@ class _Maker:
         rules["decoder_cosine"] = Reason(reason="no streams")
         return schema.ComparedRules(own="best", partners=66, drawn=44, pairs=55, positions=6, rules=rules)
 
+    def replacements(self) -> schema.Replacements:
+        names = ("partner", "same_token", "second_best", "co_active", "random", "best_alternate")
+        measured = ("kl_recovered", "kl_error", "loss_recovered", "loss_error")
+        by = {name: schema.Replacement(pairs=31, **{of: self.number() for of in measured}) for name in names}
+        return schema.Replacements(by=by, beyond=self.function_test())
+
+    def substitution(self) -> schema.Substitution:
+        cosine = {name: self.number() for name in ("partner", "same_token", "second_best", "co_active", "random")}
+        return schema.Substitution(
+            r2=0.6,
+            kl_without=0.07,
+            loss_without=self.number(),
+            loss_without_error=self.number(),
+            norm=self.number(),
+            cosine=cosine,
+            as_mapped=self.replacements(),
+            same_norm=self.replacements(),
+        )
+
+    def substituted(self) -> schema.SubstitutedPair:
+        return schema.SubstitutedPair(
+            matched=412,
+            pairs=40,
+            too_few=9,
+            positions=8,
+            with_next=240,
+            into_a=self.substitution(),
+            into_b=self.substitution(),
+        )
+
     def function(self) -> schema.Function:
         numbers = {name: self.number() for name in ("correlation", "promoted", "suppressed", "chance")}
         thirds: dict[str, schema.FunctionTestOrReason] = {"all": self.function_test()}
@@ -340,6 +370,7 @@ class _Maker:
             controls={"untrained": self.function_pair()},
             lens={"0x2": schema.LensPair(pairs=88, **numbers), "1x2": Reason(reason="not of the stream")},
             rules={"0x2": self.rules(), "1x10": Reason(reason="nothing fires")},
+            substitution={"0x2": self.substituted(), "1x10": Reason(reason="no streams there")},
         )
 
     def spans(self) -> schema.SpansGrid:

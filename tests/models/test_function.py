@@ -138,12 +138,12 @@ def test_pieces_hold_whole_rows_of_text_where_they_have_room():
     changes = rng.integers(1, 9, n)
     row = token // length
     most = int(np.bincount(row, weights=changes).max())
-    pieces = list(function._pieces(at, places, changes, most))
+    pieces = list(function.pieces(at, places, changes, most))
     assert sorted(np.concatenate(pieces).tolist()) == list(range(n))
     assert sum(len(np.unique(row[piece])) for piece in pieces) == len(np.unique(row))
     assert max(changes[piece].sum() for piece in pieces) <= most
     for few in (most // 3, 8, 1):
-        pieces = list(function._pieces(at, places, changes, few))
+        pieces = list(function.pieces(at, places, changes, few))
         assert sorted(np.concatenate(pieces).tolist()) == list(range(n))
         assert all(changes[piece].sum() <= few or len(piece) == 1 for piece in pieces)
         assert np.concatenate(function._parts(changes, few)).tolist() == list(range(n))

@@ -19,9 +19,14 @@ from semconv.runs.pairs_table import read_pairs
 from semconv.runs.run import Run
 from semconv.runs.task_cache import FinishedTasks
 from semconv.statistics.resampling import document_starts, halves
-from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
+from semconv.study.function_observations import (
+    FunctionObservation,
+    LensObservation,
+    RulesObservation,
+    SubstitutionObservation,
+)
 from semconv.study.matching_rules import RULES
-from semconv.study.task_names import function_task, lens_task, rules_task
+from semconv.study.task_names import function_task, lens_task, rules_task, substitution_task
 from semconv.suite.config import ModelConfig, load_suite
 from semconv.text.tokenizer import load_tokenizer
 from semconv.text.top_tokens import token_texts
@@ -94,8 +99,8 @@ def test_copies_of_a_network_share_weights_and_no_hooks(run: Run):
     assert of_twin == Size(4 * sum(tensor.numel() for tensor in held.values()), 0, 400)
 
 
-def effect(run: Run, model: ModelConfig, label: str, feature: int, place: tuple[int, int], ids: torch.Tensor) -> Any:
-    """Log-softmax after less before the feature's activation times its row is taken away, by two full passes."""
+def passes(run: Run, model: ModelConfig, label: str, feature: int, place: tuple[int, int], ids: torch.Tensor) -> Any:
+    """Log-softmax before and after the feature's activation times its row is taken away, by two full passes."""
     from transformers import AutoModelForCausalLM
 
     network: Any = AutoModelForCausalLM.from_pretrained(model.path, attn_implementation="eager")
@@ -116,7 +121,13 @@ def effect(run: Run, model: ModelConfig, label: str, feature: int, place: tuple[
         before = network(input_ids=ids[row : row + 1].long()).logits[0, position].log_softmax(-1)
         network.model.layers[int(label)].register_forward_hook(taken)
         after = network(input_ids=ids[row : row + 1].long()).logits[0, position].log_softmax(-1)
-    return (after - before).double().numpy()
+    return before.double().numpy(), after.double().numpy()
+
+
+def effect(*of: Any) -> np.ndarray:
+    """Log-softmax after less before."""
+    before, after = passes(*of)
+    return after - before
 
 
 def test_partners_agree_as_two_full_forward_passes_say(run: Run):
@@ -165,3 +176,31 @@ def test_pairs_of_rules_agree_as_the_same_pairs_do_that_were_ablated_alone(run: 
         np.testing.assert_allclose(found.residual[here], alone.residual[there], atol=1e-5)
     assert found.by.shape == (len(RULES), len(found.a))
     assert found.facts.matched["decoder_cosine"] > 0
+
+
+def test_what_absent_contributions_do_is_what_two_full_forward_passes_say(run: Run):
+    """Of one pair, in both models: the divergence and the loss, summed over its positions."""
+    suite, blocks = run.suite, load_blocks(run)[0]
+    run.read_places()
+    found = FinishedTasks(run.folder / "tasks").read_as(SubstitutionObservation, substitution_task("0x2"))
+    assert found.facts.reason is None
+    pair = int(np.flatnonzero(found.positions > 0)[0])
+    sides = ((suite.model_a, "0", int(found.a[pair])), (suite.model_b, "2", int(found.b[pair])))
+    stores = [ActivationStore(run.store_path(model, model.by_label[label])).load() for model, label, _ in sides]
+    starts = document_starts(blocks)
+    documents = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, blocks.n_tokens)))
+    held_out = halves(starts, blocks.n_tokens, suite.null.seed)[1].numpy()
+    of_pair = found.a[pair : pair + 1], found.b[pair : pair + 1]
+    contexts, how = blocks.mask.nonzero()[:, 0].numpy(), {"n_uniform": 4, "fewest": 4, "seed": 0}
+    at = joint_positions((stores[0], stores[1]), of_pair, documents, held_out, contexts=contexts, **how)
+    places, ids, document = blocks.mask.nonzero().tolist(), blocks.ids, blocks.document
+    for model, (of_model, label, feature) in enumerate(sides):
+        kl, rise, n = 0.0, 0.0, 0
+        for row, position in (places[token] for token in at.token.tolist()):
+            before, after = passes(run, of_model, label, feature, (row, position), ids)
+            kl += np.exp(before) @ (before - after)
+            if position + 1 < ids.shape[1] and document[row, position + 1] == document[row, position]:
+                rise, n = rise + (before - after)[ids[row, position + 1]], n + 1
+        assert found.kl[model, pair, 0] == pytest.approx(kl, rel=1e-3, abs=1e-6)
+        assert found.loss[model, pair, 0] == pytest.approx(rise, abs=1e-4)
+        assert found.with_next[pair] == n > 0

@@ -25,7 +25,7 @@ from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
 from semconv.planning.timing import Probe, line_through, power_through
 from semconv.study.working_memory import function_working_bytes
-from semconv.suite.config import RulesConfig, SaeConfig, StreamsConfig, SuiteConfig, load_suite
+from semconv.suite.config import RulesConfig, SaeConfig, StreamsConfig, SubstitutionConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
 from tests.conftest import semconv_cli
@@ -171,6 +171,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
         *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "rules of matching"),
+        "substitution",
         "published",
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
@@ -398,6 +399,22 @@ def test_comparing_rules_of_matching_is_foreseen(planner: Planner, mini: SuiteCo
     assert [usual[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
     assert 0 < usual[0] < more[0] < 2 * usual[0]
     assert every[0] > 1.5 * usual[0]
+    assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
+
+
+def test_replacing_contributions_is_foreseen(planner: Planner, mini: SuiteConfig):
+    function, stage = mini.function, "substitution"
+    assert function is not None
+
+    def took(substitution: SubstitutionConfig | None) -> tuple[float, int]:
+        plan = planned(planner, function=replace(function, substitution=substitution))
+        return seconds(plan, stage), sum(one.tasks for one in plan.stages if one.name == stage)
+
+    few, more = took(SubstitutionConfig(pairs=100)), took(SubstitutionConfig(pairs=200))
+    every = took(SubstitutionConfig(pairs=100, layers="diagonal"))
+    assert [few[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
+    assert 0 < few[0] < more[0] < 2 * few[0]
+    assert every[0] > 1.5 * few[0]
     assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
 
 

@@ -19,7 +19,8 @@ from semconv.study.effects_of_pairs import AblatedPairs
 from semconv.study.function_models import Acting, FunctionModels, Place, StoredModel
 from semconv.study.function_observations import COMPARED, FunctionObservation, no_effects
 from semconv.study.task_names import function_controls, function_pairs
-from semconv.study.tell_function import N_FLIPS, THIRDS, tell_function, thirds_of
+from semconv.study.tell_flips import N_FLIPS
+from semconv.study.tell_function import THIRDS, tell_function, thirds_of
 from semconv.suite.config import FunctionConfig, SaeConfig, load_suite
 from semconv.suite.hooks import hook_name
 from semconv.system.errors import InputError
@@ -141,7 +142,7 @@ def test_the_mean_and_its_test_are_over_pairs_clustered_by_token():
 def test_what_is_told_is_what_was_observed():
     found, suite = observed(), load_suite("mini")
     observations: Any = type("O", (), {})()
-    observations.lenses, observations.rules = {}, {}
+    observations.lenses, observations.rules, observations.substitutions = {}, {}, {}
     observations.effects = dict.fromkeys(function_pairs(suite), found)
     observations.effects |= {f"control.{name}": no_effects("nothing") for name in function_controls(suite)}
     told = tell_function(observations, suite)

@@ -55,10 +55,10 @@ class FunctionMean(Part):
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionTest(Part):
-    """By how much partners agree more than their best hard negatives, beside flipped signs."""
+    """By how much partners do better than the best of what they must beat, beside flipped signs."""
 
     difference: float
-    """Mean over pairs of partner less best hard negative, of residual effects."""
+    """Mean over pairs: of partner less best hard negative, of residual effects, or what the test is said to be of."""
     error: float | None
     """Its standard error, pairs of one top token taken together; null for pairs of a single token."""
     p: float
@@ -70,7 +70,7 @@ class FunctionTest(Part):
     tokens: Count
     """Different top tokens among them."""
     higher: float
-    """Share of the pairs whose partner is above the best hard negative."""
+    """Share of the pairs whose partner does better than that."""
 
 
 FunctionTestOrReason = Annotated[Annotated[FunctionTest, VALUE] | Annotated[Reason, REASON], EITHER]
@@ -226,6 +226,82 @@ ComparedRulesOrReason = Annotated[Annotated[ComparedRules, VALUE] | Annotated[Re
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replacement(Part):
+    """What is put in the place of contributions, and how much of what their absence does it undoes."""
+
+    pairs: Count
+    """Feature pairs that have one, each at all its positions."""
+    kl_recovered: float | None
+    """1 less the sum over positions of the divergence with it over that with nothing in the contribution's place: 1 if
+    predictions stay as they are, 0 if it is no better than nothing, below 0 if it is worse."""
+    kl_error: float | None
+    """Its standard error, pairs of one top token taken together; null for pairs of a single token."""
+    loss_recovered: float | None
+    """The same of the loss of the next token; null where the loss without the contribution is not 2 standard errors
+    above the loss with it."""
+    loss_error: float | None
+    """Its standard error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacements(Part):
+    """Everything that is put in the place of contributions, at one size."""
+
+    by: dict[str, Replacement]
+    """`partner`; the alternates to it `same_token`, `second_best` and `co_active`, and of these that of each pair after
+    which the divergence is least, `best_alternate`; `random` (a random direction) -> what it undoes."""
+    beyond: FunctionTestOrReason
+    """By how much the divergence with the best alternate, mean over the positions of a pair, is above that with the
+    partner, in nats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substitution(Part):
+    """Contributions of one model's features, replaced by mapped contributions of the other's."""
+
+    r2: float
+    """Share of the variance of its stream, in documents that the map was not fitted on, that the map foretells."""
+    kl_without: float
+    """Mean divergence, in nats, of the prediction without the contribution from that with it."""
+    loss_without: float | None
+    """Mean over the positions with a next token of how much its loss rises, in nats."""
+    loss_without_error: float | None
+    """Its standard error, pairs of one top token taken together."""
+    norm: float | None
+    """Norm of the partner's mapped contribution over that of what it replaces, both summed over positions."""
+    cosine: dict[str, float | None]
+    """What takes the place (`Replacements.by`, without the best) -> mean over pairs of the cosine of its mapped decoder
+    row with the row of the feature."""
+    as_mapped: Replacements
+    """The partner with its own activation through the map, and all others as large as that."""
+    same_norm: Replacements
+    """All as large as the contribution that they replace, so that directions alone differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubstitutedPair(Part):
+    """Whether partners can stand in for features, at a layer pair."""
+
+    matched: Count
+    """Feature pairs that were matched on one half of the documents."""
+    pairs: Count
+    """Of them, those that were studied."""
+    too_few: Count
+    """Of these, those that fire together in too few documents of the other half."""
+    positions: Count
+    """At which the contributions of a pair were replaced, each in another document."""
+    with_next: Count
+    """Positions of all pairs with a next token in the text."""
+    into_a: Substitution
+    """A's contributions replaced by B's: the primary direction."""
+    into_b: Substitution
+    """B's contributions replaced by A's."""
+
+
+SubstitutedPairOrReason = Annotated[Annotated[SubstitutedPair, VALUE] | Annotated[Reason, REASON], EITHER]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Function(Part):
     """What features do to the prediction of the next token."""
 
@@ -242,3 +318,5 @@ class Function(Part):
     """Layer pair -> the logit lens of its pairs."""
     rules: dict[str, ComparedRulesOrReason] | None = left_out()
     """Layer pair -> which way of matching finds features that do the same, where the suite compares some."""
+    substitution: dict[str, SubstitutedPairOrReason] | None = left_out()
+    """Layer pair -> whether a partner's mapped contribution can stand in for a feature's own, where that is asked."""
