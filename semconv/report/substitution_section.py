@@ -71,7 +71,7 @@ def _sentence(own: str, other: str, one: Substitution) -> str:
     partner = by["partner"]
     error = f" ± {percent(partner.kl_error)}" if partner.kl_error is not None else ""
     begin = (
-        f"In place of {own}'s contributions the mapped ones of {other} recover {show(percent(partner.kl_recovered))}"
+        f"In place of {own}'s contributions {other}'s mapped ones recover {show(percent(partner.kl_recovered))}"
         f"{error} of the divergence"
     )
     if isinstance(test, Reason):
