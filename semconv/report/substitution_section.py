@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from semconv.report.scales import rounded
-from semconv.report.shown import percent, show, table
+from semconv.report.shown import show, table
 from semconv.report.table_cells import Rows
 from semconv.report.texts import p_told
 from semconv.results.schema import Function, FunctionTest, Reason, SubstitutedPairOrReason, Substitution
@@ -69,20 +68,20 @@ def substitution_sentences(key: str, found: SubstitutedPairOrReason) -> str:
 def _sentence(own: str, other: str, one: Substitution) -> str:
     by, test = one.as_mapped.by, one.as_mapped.beyond
     partner = by["partner"]
-    error = f" ± {percent(partner.kl_error)}" if partner.kl_error is not None else ""
+    error = f" ± {_share(partner.kl_error)}" if partner.kl_error is not None else ""
     begin = (
-        f"In place of {own}'s contributions {other}'s mapped ones recover {show(percent(partner.kl_recovered))}"
+        f"In place of {own}'s contributions {other}'s mapped ones recover {show(_share(partner.kl_recovered))}"
         f"{error} of the divergence"
     )
     if isinstance(test, Reason):
         return f"{begin} ({test.reason})."
     negatives = (
-        f"the best alternate of each pair {show(percent(by['best_alternate'].kl_recovered))}, a random direction "
-        f"{show(percent(by['random'].kl_recovered))}"
+        f"the best alternate of each pair {show(_share(by['best_alternate'].kl_recovered))}, a random direction "
+        f"{show(_share(by['random'].kl_recovered))}"
     )
-    beyond = f" ± {rounded(test.error)}" if test.error is not None else ""
+    beyond = f" ± {show(test.error)}" if test.error is not None else ""
     return (
-        f"{begin}, {negatives}; partner beyond best alternate {rounded(test.difference)}{beyond} nats a position "
+        f"{begin}, {negatives}; partner beyond best alternate {show(test.difference)}{beyond} nats a position "
         f"(p {show(p_told(test.p, None, of=test.draws))}, {test.higher:.0%} of {test.pairs} pairs)."
     )
 
@@ -101,8 +100,15 @@ def _conclusion(*both: Substitution) -> str:
         (True, True): "in both models they are ahead of the best alternates",
         (False, False): "in neither model are they told from the best alternates",
     }.get((ahead[0], ahead[1]), "in one model alone they are ahead of the best alternates")
-    some = percent(max(least, 0.0)) if least == most else f"{percent(max(least, 0.0))} to {percent(most)}"
+    some = _share(max(least, 0.0)) if least == most else f"{_share(max(least, 0.0))} to {_share(most)}"
     return f"So partners undo {some} of what the absence of features does to predictions, and {best}."
+
+
+def _share(share: float | None) -> str | None:
+    """Returns a share, which can be below 0 and beyond -1, as a percentage; None where there is none."""
+    if share is None:
+        return None
+    return f"{show(100 * share)}%" if abs(share) >= 1 else f"{100 * share:z.1f}".removesuffix(".0") + "%"
 
 
 def _is_ahead(test: FunctionTest | Reason) -> bool:
@@ -119,7 +125,7 @@ def substitution_rows(found: SubstitutedPairOrReason) -> Rows:
             if mapped is None or same is None:
                 continue
             shares = [
-                percent(value)
+                _share(value)
                 for of in (mapped, same)
                 for value in (of.kl_recovered, of.kl_error, of.loss_recovered, of.loss_error)
             ]
