@@ -28,6 +28,7 @@ _MARKS = {
 }
 """Shape and colour (of page.css) of every mark of the first chart, and its sign in the key."""
 _PARTNER, _LOWER = 20, 6  # pixels from the top of a row to the partner, and from one mark to the next below it
+_ROOM = 0.04  # beside the ends of intervals, as a share of the axis
 _ROW = 52  # pixels of a row of the first chart
 BEYOND_TEXT = (
     "The difference that is tested, with its 95% interval. The best hard negative of a pair is the highest of those it "
@@ -165,7 +166,9 @@ def beyond_chart(results: Results, function: Function) -> str | None:
     ]
     dots: list[Encoding] = [{"y": place * ROW + 20, "x": test.difference} for place, (_, test) in enumerate(rows)]
     every = [*(test.difference for _, test in rows), *(float(str(line[of])) for line in lines for of in ("x", "x2"))]
-    x = score_axis("x", "difference of correlations", ends_with_zero(every))
+    low, high = ends_with_zero(every)
+    room = _ROOM * (high / 2 - low / 2)  # so that no interval looks cut off at the edge
+    x = score_axis("x", "difference of correlations", (low - room, high + room))
     point: Json = {"type": "point", "filled": True, "size": 90, "opacity": 1, "fill": "var(--cross)"}
     zero: Json = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"x": x}}
     line: Json = {"type": "rule", "stroke": "var(--cross)", "strokeWidth": 2}

@@ -147,6 +147,8 @@ def page(
             texts=texts,
             token_note=pairs.note if pairs else "",
             depth_text=texts.depth_text(results),
+            two_scores=texts.two_scores(results),
+            self_match_text=texts.self_match_text(results),
             marks_text=MARKS_TEXT,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),
