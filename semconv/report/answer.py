@@ -123,8 +123,8 @@ def _compared(results: Results, measure: str, null: str | None) -> str:
     return (
         f"Model A, {a}{sizes[0]}, and model B, {b}{sizes[1]}, read the same text, {origin}{text_compared(results)}. At "
         "each layer a sparse autoencoder (SAE) writes what a model computes at a token as a few active numbers out of "
-        f"{of}, its *features*. Features of a layer of {a} and a layer of {b}, a *layer pair*{_written(results)}, were paired where "
-        f"they are active at the same places, by their correlation r: {most} pairs out of {of} features in each of "
+        f"{of}, its *features*. Features of a layer of {a} and a layer of {b}, a *layer pair*{_written(results)}, were "
+        f"paired where they are active at the same places, by their correlation r: {most} pairs out of {of} features in each of "
         f"{len(pairs):,} layer pairs. A *score* "
         f"says how alike the pairs lie in both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* "
         f"is what scores are by chance{_null_in_words(null)}.{depths}"
@@ -272,9 +272,8 @@ def _does(results: Results) -> str:
     else:
         agree = f"These effects agree more than with {negative} {in_words([of[name] for name in more])}"
         agree += f"; this is not shown {in_words(rest)}" if rest else ""
-    ablated = (
-        "both features of a pair are *ablated*, each taken out of its model, and what the models expect next changes"
-    )
+    ablated = "both features of a pair are *ablated*, each taken out of its model, and what the models expect next "
+    ablated += "changes"
     return f"**What they do:** {ablated}. {agree}."
 
 

@@ -17,8 +17,10 @@ def show(value: object) -> str:
 
     Examples:
         >>> from semconv.report.shown import show
-        >>> show(0.123456), show(-0.0504), show(28.7081), show(1.0), show(1234.5), show(1 / 1001), show(3.2e-7), show(None)
-        ('0.123', '-0.0504', '28.7', '1', '1,234', '0.0010', '3.2e-07', '-')
+        >>> show(0.123456), show(-0.0504), show(28.7081), show(1.0), show(1234.5), show(3.2e-7), show(None), show("0x2")
+        ('0.123', '-0.0504', '28.7', '1', '1,234', '3.2e-07', '-', '0x2')
+        >>> show(1 / 1001), show(-0.000252)
+        ('0.0010', '-0.00025')
     """
     if value is None:
         return "-"

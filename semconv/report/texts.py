@@ -47,8 +47,8 @@ WORDS = {
     "Strongest pairs": "the pairs of highest r, scored without the filters that ask for agreement, so that a null has "
     "as many to score.",
     "Null": "what scores are if nothing is shared, as a list of *draws*.",
-    "Interval": "where 95 in 100 times the score would lie if documents, features or seeds of the SAEs were drawn again; *beyond "
-    "its range* where it would hold scores that no pairs can have.",
+    "Interval": "the score plus and minus what drawing documents, features and seeds again moves it, 95 times of 100; "
+    "*beyond its range* where it would hold scores that no pairs can have.",
     "p, q": "p: how rarely draws reach the score; ≤ marks the smallest that so many draws can give. q: p corrected "
     "over the layer grid; of what has q < 0.05 at most 5% is expected to be chance.",
     "z": "how many standard deviations of the draws a score is above their mean.",

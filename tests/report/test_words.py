@@ -344,8 +344,8 @@ def test_correspondence_in_depth_is_said_as_it_was_tested():
             },
         )
         assert texts.depth_text(made).startswith(
-            f"By {n or 'none'} of 2 measures scores are higher where layers correspond in depth (p < 0.05); by RSA, Spearman the "
-            f"rank correlation is {show(statistic)}"
+            f"By {n or 'none'} of 2 measures scores are higher where layers correspond in depth (p < 0.05); by RSA, "
+            f"Spearman the rank correlation is {show(statistic)}"
         )
 
 
