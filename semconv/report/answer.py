@@ -124,9 +124,9 @@ def _compared(results: Results, measure: str, null: str | None) -> str:
         f"Model A, {a}{sizes[0]}, and model B, {b}{sizes[1]}, read the same text, {origin}{text_compared(results)}. At "
         "each layer a sparse autoencoder (SAE) writes what a model computes at a token as a few active numbers out of "
         f"{of}, its *features*. Features of a layer of {a} and a layer of {b}, a *layer pair*{_written(results)}, were "
-        f"paired where they are active at the same places, by their correlation r: {most} pairs out of {of} features in each of "
-        f"{len(pairs):,} layer pairs. A *score* "
-        f"says how alike the pairs lie in both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* "
+        f"paired where they are active at the same places, by their correlation r: {most} pairs out of {of} features "
+        f"in each of {len(pairs):,} layer pairs. A *score* says how alike the pairs lie in both models, 1 at the most; "
+        f"here by {title_of(measure)}{declared}. A *null* "
         f"is what scores are by chance{_null_in_words(null)}.{depths}"
     )
 

@@ -80,7 +80,9 @@
   /* On a phone what is folded begins closed; on paper it is open. */
   const folds = [...document.querySelectorAll("details.fold")];
   if (matchMedia("(max-width: 40rem)").matches) for (const fold of folds) fold.open = false;
-  addEventListener("beforeprint", () => { for (const fold of folds) fold.open = true; });
+  const words = document.querySelector("details.words");
+  addEventListener("beforeprint", () => { for (const fold of [...folds, words]) if (fold) fold.open = true; });
+  addEventListener("afterprint", () => { if (words) words.open = false; });
 
   /* Layer grid. */
   const map = byId("map");
