@@ -450,7 +450,7 @@
     for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
     return [...times].flatMap(([token, n]) => [el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? ` ×${n}` : ""), " "]); // a line may end between two
   };
-  const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
+  const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number}`), " ", ...tokensOf(feature(side, label, number)));
 
   const bars = (digits, title) => {
     const drawing = svg("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": title });
