@@ -9,12 +9,13 @@ from semconv.report import rows, stream_tables, texts, what_was_read
 from semconv.report.pair_figures import CAPTIONS
 from semconv.report.result_values import title_of
 from semconv.report.shown import table
-from semconv.report.table_cells import Rows
+from semconv.report.table_cells import Rows, without_empty_notes
 from semconv.results.schema import Depths, Published, Results, SpansGrid, StreamsGrid, Subspaces
 
 
 def _table(content: Rows) -> str:
-    return table([*map(str, content.header)], content.rows)
+    told = without_empty_notes(content)
+    return table([*map(str, told.header)], told.rows)
 
 
 def measure_section(results: Results, name: str) -> str:
