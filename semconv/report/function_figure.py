@@ -51,14 +51,13 @@ def draw_function(results: Results, function: Function) -> Figure | None:
         return None
     high = 1.6 + 0.3 * len(found)
     figure = Figure(figsize=(1.3 * WIDTH, high + _OF_KEY + _OF_R), layout="constrained")
-    places = [["left", "right"], ["key", "key"], ["below", "below"]]
-    axes = figure.subplot_mosaic(places, height_ratios=[high, _OF_KEY, _OF_R])
-    _against_negatives(axes["left"], found)
-    axes["key"].set_axis_off()  # a row of its own, where the key hides no mark
-    marks, names = axes["left"].get_legend_handles_labels()
-    axes["key"].legend(marks, names, fontsize=7, frameon=False, loc="center", ncols=len(_MARKS))
-    _beyond(axes["right"], found)
-    _against_r(axes["below"], function)
+    axes = figure.subplot_mosaic("LR;KK;BB", height_ratios=[high, _OF_KEY, _OF_R])
+    _against_negatives(axes["L"], found)
+    axes["K"].set_axis_off()  # a row of its own for the key, where it hides no mark
+    marks, names = axes["L"].get_legend_handles_labels()
+    axes["K"].legend(marks, names, fontsize=7, frameon=False, loc="center", ncols=len(_MARKS))
+    _beyond(axes["R"], found)
+    _against_r(axes["B"], function)
     for ax in axes.values():
         ax.tick_params(labelsize=8)
     figure.suptitle(f"What features do, suite {results.suite}", fontsize=10)
