@@ -23,6 +23,7 @@ from semconv.statistics.permutation import LEVEL
 from semconv.suite.nulls import MATCHED_AGAIN
 
 _ROUNDED_TO_ALL = 0.9995  # what three digits would print as 1
+_FEW = 4  # layers up to which each is named
 _ROUNDING = 1e-6  # by which a score of 1 may miss it
 PAPER, PROTOCOL = "https://arxiv.org/abs/2507.22918", "https://arxiv.org/abs/2410.06981"
 """The study that is repeated, and the one whose protocol it follows."""
@@ -143,7 +144,8 @@ def layers_in_words(model: Model) -> str:
     if model.blocks and layers == list(range(model.blocks)):
         return f"every layer, 0 to {model.blocks - 1}"
     of = f" of 0 to {model.blocks - 1}, as the suite chooses" if model.blocks else ""
-    return f"layers {', '.join(map(str, layers))}{of}"
+    run = len(layers) > _FEW and layers == list(range(layers[0], layers[-1] + 1))
+    return f"layers {f'{layers[0]} to {layers[-1]}' if run else ', '.join(map(str, layers))}{of}"
 
 
 def text_compared(results: Results) -> str:

@@ -215,6 +215,9 @@ def test_models_text_and_layers_are_named_for_what_they_are():
     assert "42 blocks of width 3,584, 9.24 billion parameters)" in said
     assert "the same text, letters: 123,456 tokens" in said
     assert dict(facts(found, []))["Model A"] == "small: 2 SAEs, at layers 0, 1 of 0 to 3, as the suite chooses"
+    sae = made.model_a.saes["0"]
+    many = changed(found, {"model_a.blocks": 9, "model_a.saes": {str(n): replace(sae, layer=n) for n in range(2, 8)}})
+    assert dict(facts(many, []))["Model A"] == "small: 6 SAEs, at layers 2 to 7 of 0 to 8, as the suite chooses"
     every = changed(found, {"model_a.blocks": 2})
     assert dict(facts(every, []))["Model A"] == "small: 2 SAEs, at every layer, 0 to 1"
 
