@@ -1,8 +1,8 @@
 """Builds the native core `semconv._C`, and says which torch a wheel needs. All else stands in pyproject.toml.
 
 SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch, nvcc
-and CUDA's headers are there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=address
-and =thread build for scripts/checks/sanitize.sh.
+and CUDA's headers are there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below).
+SEMCONV_SANITIZE=address and =thread build for scripts/checks/sanitize.sh.
 """
 
 import os
@@ -36,7 +36,7 @@ def fail(message: str) -> None:
 
 
 def _has_cuda_headers() -> bool:
-    """Whether the headers lie where torch looks for them: beside nvcc's folder, which a link to nvcc leads away from."""
+    """Whether they lie where torch looks for them: beside nvcc's folder, away from which a link to nvcc leads."""
     return bool(cpp_extension.CUDA_HOME) and Path(cpp_extension.CUDA_HOME, "include", "cuda_runtime.h").is_file()
 
 
