@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Literal
@@ -109,12 +110,12 @@ def check_packages(packages: Mapping[str, str]) -> None:
         raise InputError(f"the corpus needs {other}; `pip install {wanted}` brings them")
 
 
-def _docstrings_of_package(name: str) -> list[str]:
+def _docstrings_of_package(name: str, exclude: Sequence[str]) -> list[str]:
     """Returns the English docstrings of at least `MIN_CHARACTERS` of one installed distribution."""
     distribution = importlib.metadata.distribution(name)
     found: list[str] = []
     for entry in distribution.files or []:
-        if entry.suffix == ".py" and "/" in str(entry) and not str(entry).startswith(".."):
+        if entry.suffix == ".py" and "/" in str(entry) and not str(entry).startswith(("..", *exclude)):
             path = Path(str(distribution.locate_file(entry)))
             if path.is_file():
                 found.extend(t for t in _docstrings_of_source(path.read_bytes()) if len(t) >= MIN_CHARACTERS)
@@ -129,12 +130,16 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def docstring_documents(packages: Mapping[str, str], workers: int = 2) -> list[Document]:
+def docstring_documents(
+    packages: Mapping[str, str], workers: int = 2, *, exclude: Sequence[str] = ()
+) -> list[Document]:
     """Collects the docstrings of pinned packages as a deduplicated list, ordered by content hash.
 
     Args:
         packages: distribution name -> exact version, as the lock file installs them.
         workers: processes that parse; the result does not depend on it.
+        exclude: folders of the packages that are not read, such as `numpy/distutils`, which numpy has for some versions
+            of Python only.
 
     Returns:
         Documents in ascending order of SHA-256; two texts that differ in white space only count as one
@@ -146,10 +151,11 @@ def docstring_documents(packages: Mapping[str, str], workers: int = 2) -> list[D
     check_packages(packages)
     with ProcessPoolExecutor(workers, initializer=_die_with, initargs=(os.getpid(),)) as pool:
         try:
-            texts = [text for found in pool.map(_docstrings_of_package, packages) for text in found]
+            read = partial(_docstrings_of_package, exclude=[f"{folder.rstrip('/')}/" for folder in exclude])
+            texts = [text for found in pool.map(read, packages) for text in found]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():  # a package takes seconds, and and its result is no longer needed
+            for worker in active_children():  # a package takes seconds, and its result is no longer needed
                 worker.kill()
             raise
     unique: dict[str, Document] = {}
