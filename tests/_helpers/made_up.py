@@ -50,7 +50,7 @@ class _Maker:
     """Makes parts of results; its numbers have four digits and are never the same twice."""
 
     def __init__(self) -> None:
-        self._numbers = (n / 10_000 for n in count(1003, 7))
+        self._numbers = (n / 10_000 for n in count(1003, 6))
         self._digests = count(1)
 
     def number(self) -> float:
