@@ -9,6 +9,7 @@ from typing import NamedTuple
 from semconv.report import function_section as told
 from semconv.report.first_pairs import NamedPair, PairKey
 from semconv.report.function_figure import all_points, binned_by_r
+from semconv.report.position_kinds_section import KINDS_TEXT, ShownKinds, shown_kinds
 from semconv.report.rules_section import RULES_TEXT, ShownRules, shown_rules
 from semconv.report.scales import axis_numbers, ends_with_zero
 from semconv.report.shown import show
@@ -65,10 +66,12 @@ class ShownFunction:
         more: table of everything else that is told of effects.
         lens: table of the logit lens.
         rules: which way of matching finds features that do the same, by layer pair.
+        kinds: at which positions they do; None where that is not compared.
         key: name, sign and colour of every mark of the first chart.
         more_text: what the second table says.
         lens_text: what the third says.
         rules_text: what the tables of rules say.
+        kinds_text: what the table of kinds of positions says.
     """
 
     summary: str
@@ -79,10 +82,12 @@ class ShownFunction:
     more: Rows
     lens: Rows
     rules: Sequence[ShownRules]
+    kinds: ShownKinds | None
     key: Sequence[tuple[str, str, str]]
     more_text: str = told.MORE_TEXT
     lens_text: str = told.LENS_TEXT
     rules_text: str = RULES_TEXT
+    kinds_text: str = KINDS_TEXT
 
 
 def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None = None) -> ShownFunction | None:
@@ -109,6 +114,7 @@ def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None =
         told.more_rows(results, function),
         told.lens_rows(function),
         shown_rules(function),
+        shown_kinds(function),
         [(told.ALIKE[name], sign, colour) for name, (_, colour, sign) in _MARKS.items()],
     )
 

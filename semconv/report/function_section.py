@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from semconv.report.beyond_tokens import depth_parts
 from semconv.report.first_pairs import NamedPair, PairKey
+from semconv.report.position_kinds_section import kinds_section
 from semconv.report.result_values import key_of
 from semconv.report.rules_section import rules_section
 from semconv.report.scales import rounded
@@ -266,6 +267,7 @@ def function_section(results: Results, function: Function, named: Mapping[PairKe
         parts.append(example_text(one, no_markup(known) if known else None) + link)
     parts += [MORE_TEXT, _table(more)] if more.rows else []
     parts += [rules] if (rules := rules_section(function)) else []
+    parts += [kinds] if (kinds := kinds_section(function)) else []
     return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
 
 
