@@ -215,6 +215,9 @@ positions = 4
 [function.substitution]
 pairs = 12
 positions = 4
+[function.position_kinds]
+pairs = 12
+positions = 4
 [published]
 layer_a = 1
 layer_b = 2

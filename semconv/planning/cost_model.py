@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.contexts_read import ablation_reading
+from semconv.planning.contexts_read import ablation_reading, reading_apart
 from semconv.planning.planned import PlannedModel, PlannedSide, PlannedTask
+from semconv.planning.rates import Line, Rates
 from semconv.study.controls import SCORED
 from semconv.study.matching_rules import RULES
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
-from semconv.suite.config import RulesConfig, SubstitutionConfig, SuiteConfig
+from semconv.suite.config import PositionKindsConfig, RulesConfig, SubstitutionConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
-from semconv.system.shape import Strict
 
 SPAN = 16
 """Tokens of a sentence."""
@@ -31,132 +31,13 @@ _GPU_FLOPS = 2e13  # float32 products and sums a second on a GPU, roughly
 _Changes = tuple[tuple[int, int], ...]
 _CHANGES: _Changes = ((0, 7), (1, 12))  # of A and B at a position: the feature, six others, in B alternates and random
 _REPLACED = ((0, 11), (1, 11))  # a contribution alone, and five things in its place at two sizes
+_ALONE = 7  # of either model: the feature and six others
 _OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: its log-softmax, means, correlations
 _TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _WITHIN = 3.0  # how much longer matching by r within tokens takes, roughly
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
-
-
-@dataclass(frozen=True)
-class Line(Strict):
-    """Seconds that grow with the tokens.
-
-    Attributes:
-        fixed: that do not.
-        per_token: for each.
-    """
-
-    fixed: float
-    per_token: float
-
-
-@dataclass(frozen=True)
-class Power(Strict):
-    """Seconds that grow with a power of the scale.
-
-    Attributes:
-        at_one: at the sizes of the suite.
-        exponent: of the scale.
-    """
-
-    at_one: float
-    exponent: float
-
-    def at(self, scale: float) -> float:
-        """Returns the seconds at sizes that are `scale` times as large."""
-        return self.at_one * scale**self.exponent
-
-
-@dataclass(frozen=True)
-class Sizes(Strict):
-    """The sizes that a probe was made for.
-
-    Attributes:
-        n_pairs: feature pairs of a layer pair.
-        width_a: columns of A's decoder rows.
-        width_b: of B's.
-        features_a: F of A.
-        features_b: of B.
-        l0_a: active features per token of A.
-        l0_b: of B.
-    """
-
-    n_pairs: int
-    width_a: int
-    width_b: int
-    features_a: int
-    features_b: int
-    l0_a: float
-    l0_b: float
-
-    def scale(self, n_pairs: int, width_a: int, width_b: int) -> float:
-        """Returns how much larger other pairs are: the cube root of the ratio of n d_a d_b."""
-        return ((n_pairs * width_a * width_b) / (self.n_pairs * self.width_a * self.width_b)) ** (1 / 3)
-
-
-@dataclass(frozen=True)
-class Rates(Strict):
-    """What a probe measured; seconds of one thread while all are busy.
-
-    Attributes:
-        machine: processor, device, threads and versions.
-        device: `cpu` or `cuda`.
-        threads: tasks that ran at once.
-        sizes: that it was made for.
-        match: one call of `best_matches` on two sides of these sizes.
-        shift: one shift of `best_matches_shifted`.
-        filters: `match_features`, per feature of B.
-        cut: taking some tokens of activations, or some features, per entry.
-        columns: taking the features of pairs by feature, for what their strongest positions carry, per entry.
-        pool: over spans, per entry.
-        top: the top tokens of every feature, per entry.
-        members: the categories of a feature.
-        score_set: all measures of the suite on the pairs, as a resample takes them.
-        self_set: the same of a dictionary with itself.
-        draws: measure -> one draw.
-        small_set: scores of the measures of categories on `SMALL` pairs.
-        small_draws: measure -> one draw on them.
-        relations: `relate_categories` of one layer pair.
-        tokenize: per token.
-        parse: docstrings, per byte of source.
-        read: per byte of tensors, checked.
-        write: per byte, checked.
-        hashed: SHA-256, per byte.
-        figure: one figure.
-        blocks: model -> of one block, all threads at it, per forward pass and per token.
-        saes: `WIDTHxFEATURES` -> encoding with one SAE, all threads at it, per token.
-        seconds: how long the probe took.
-    """
-
-    machine: str
-    device: str
-    threads: int
-    sizes: Sizes
-    match: Line
-    shift: Line
-    filters: float
-    cut: float
-    columns: float
-    pool: float
-    top: float
-    members: float
-    score_set: Power
-    self_set: Power
-    draws: dict[str, Power]
-    small_set: float
-    small_draws: dict[str, float]
-    relations: float
-    tokenize: float
-    parse: float
-    read: float
-    write: float
-    hashed: float
-    figure: float
-    blocks: dict[str, Line]
-    saes: dict[str, float]
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,6 +165,8 @@ class CostModel:
             return self._rules(task, function.rules)
         if function is not None and function.substitution is not None and task.kind == "substitution":
             return self._substitution(task, function.substitution)
+        if task.kind == "position_kinds" and function is not None and function.position_kinds is not None:
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._kinds(task, function.position_kinds)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -345,11 +228,23 @@ class CostModel:
     def _ablated(self, task: PlannedTask, positions: int, changes: _Changes = _CHANGES) -> float:
         """Returns what changing the features of the pairs of a task takes, at so many positions each."""
         models = [one for one in task.sides if isinstance(one, PlannedModel)]
+        at, read = (task.amount, positions), self._read_for(task, positions)
+        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in changes)
+
+    def _read_for(self, task: PlannedTask, positions: int) -> float:
+        """Returns how many whole contexts the pairs of a task read for so many positions each, drawn uniformly."""
         a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
         density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
-        at = task.amount, positions
-        read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
-        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in changes)
+        return ablation_reading(task.amount, positions, corpus.context, corpus.max_tokens, density).whole
+
+    def _kinds(self, task: PlannedTask, config: PositionKindsConfig) -> float:
+        """Returns what ablating pairs at positions of three kinds takes, as if every token stood at another, too."""
+        models = [one for one in task.sides if isinstance(one, PlannedModel)]
+        n, corpus = task.amount * config.positions, self.suite.corpus
+        read = self._read_for(task, config.positions) + reading_apart(n, corpus.context, corpus.max_tokens).whole
+        again = n / 2  # of A, where a token stands again: each in a context of its own, up to its middle
+        at = task.amount, 3 * config.positions
+        return self._effects(models[0], _ALONE, at, read + again) + self._effects(models[-1], _ALONE, at, read)
 
     def _map_of(self, task: PlannedTask) -> float:
         """Returns what a map between the streams of a task takes, with an assignment; nothing where it has none."""

@@ -11,7 +11,7 @@ from semconv.suite.nulls import AgainNull
 
 OnParts = Literal["categories", "shared", "cut", "spans", "step"]
 OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
-OnModels = Literal["lens", "effects", "rules", "substitution"]
+OnModels = Literal["lens", "effects", "rules", "substitution", "position_kinds"]
 Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams | OnModels
 """What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
 features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""

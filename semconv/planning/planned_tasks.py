@@ -284,3 +284,8 @@ def _function(
         for key in of.substituted_pairs(suite):
             held = needs(grid[key], both, n, *_stitched(suite, sides, key))
             yield PlannedTask("substitution", of.substitution_task(key), "substitution", held, n)
+    if config.position_kinds is not None:
+        n = config.position_kinds.pairs
+        for key in of.compared_position_kinds(suite):
+            held, task = needs(grid[key], both, n), of.position_kinds_task(key)
+            yield PlannedTask("kinds of positions", task, "position_kinds", held, n)

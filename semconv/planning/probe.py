@@ -25,7 +25,8 @@ from semconv.core.device import DTYPES, resolve_precision
 from semconv.core.sparse import SparseActivations
 from semconv.matching.filters import match_features
 from semconv.matching.influence import FeatureColumns
-from semconv.planning.cost_model import SMALL, SPAN, Line, Power, Rates, Sizes, measures_to_draw
+from semconv.planning.cost_model import SMALL, SPAN, measures_to_draw
+from semconv.planning.rates import Line, Power, Rates, Sizes
 from semconv.planning.shapes import ModelShape, Shapes
 from semconv.planning.timing import Probe, line_through
 from semconv.statistics.category_relations import relate_categories

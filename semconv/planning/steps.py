@@ -25,6 +25,7 @@ _STAGES = {
         "function",
         "rules of matching",
         "substitution",
+        "kinds of positions",
         "published",
     ),
     "contexts": ("contexts",),

@@ -18,6 +18,7 @@ from semconv.study.function_observations import (
     SubstitutionObservation,
 )
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.position_observations import PositionKindsObservation
 from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredObservation
 from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
 from semconv.suite.nulls import AgainNull
@@ -347,6 +348,7 @@ class Observations:
         effects: layer pair, or `control.NAME` -> what ablating its features does.
         rules: layer pair -> what ablating the pairs of several rules of matching does; empty where none are compared.
         substitutions: layer pair -> what replacing contributions by those of partners does; empty where none are.
+        position_kinds: layer pair -> what ablation does at positions of several kinds, likewise.
     """
 
     grid: dict[str, Studied]
@@ -370,3 +372,4 @@ class Observations:
     effects: dict[str, FunctionObservation] = field(default_factory=dict[str, FunctionObservation])
     rules: dict[str, RulesObservation] = field(default_factory=dict[str, RulesObservation])
     substitutions: dict[str, SubstitutionObservation] = field(default_factory=dict[str, SubstitutionObservation])
+    position_kinds: dict[str, PositionKindsObservation] = field(default_factory=dict[str, PositionKindsObservation])

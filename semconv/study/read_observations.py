@@ -31,6 +31,7 @@ from semconv.study.observations import (
     Studied,
     SwappedChunk,
 )
+from semconv.study.position_observations import PositionKindsObservation
 from semconv.study.published_protocol import STEPS
 from semconv.study.spread_observations import AcrossSeeds, PairHalves, Resamples, ScoredObservation
 from semconv.study.stream_observations import (
@@ -52,6 +53,7 @@ from semconv.study.task_names import (
     ceilings_of,
     chunk_of,
     chunks,
+    compared_position_kinds,
     compared_rules,
     control_tag,
     floor_tag,
@@ -67,6 +69,7 @@ from semconv.study.task_names import (
     observed_task,
     over_spans_task,
     partial_task,
+    position_kinds_task,
     rematch_task,
     resamples_task,
     rules_task,
@@ -198,6 +201,10 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
         rules={key: tasks.read_as(RulesObservation, rules_task(key)) for key in compared_rules(suite)},
         substitutions={
             key: tasks.read_as(SubstitutionObservation, substitution_task(key)) for key in substituted_pairs(suite)
+        },
+        position_kinds={
+            key: tasks.read_as(PositionKindsObservation, position_kinds_task(key))
+            for key in compared_position_kinds(suite)
         },
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )

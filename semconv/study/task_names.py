@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 
@@ -192,16 +191,22 @@ def _of_matching_depth(suite: SuiteConfig) -> list[str]:
 def compared_rules(suite: SuiteConfig) -> list[str]:
     """Returns the layer pairs at which rules of matching are compared: those of matching depth, or the middle one."""
     rules = suite.function.rules if suite.function is not None else None
-    return [] if rules is None else _at(rules.layers, suite)
+    return [] if rules is None else _middle_or_all(suite, rules.layers)
 
 
 def substituted_pairs(suite: SuiteConfig) -> list[str]:
     """Returns the layer pairs at which contributions are replaced: those of matching depth, or the middle one."""
     substitution = suite.function.substitution if suite.function is not None else None
-    return [] if substitution is None else _at(substitution.layers, suite)
+    return [] if substitution is None else _middle_or_all(suite, substitution.layers)
 
 
-def _at(layers: Literal["middle", "diagonal"], suite: SuiteConfig) -> list[str]:
+def compared_position_kinds(suite: SuiteConfig) -> list[str]:
+    """Returns the layer pairs at which kinds of positions are compared, likewise."""
+    kinds = suite.function.position_kinds if suite.function is not None else None
+    return [] if kinds is None else _middle_or_all(suite, kinds.layers)
+
+
+def _middle_or_all(suite: SuiteConfig, layers: str) -> list[str]:
     keys = _of_matching_depth(suite)
     return keys if layers == "diagonal" else [keys[len(keys) // 2]]
 
@@ -225,6 +230,11 @@ def rules_task(key: str) -> str:
 def substitution_task(key: str) -> str:
     """Returns the name of the task that replaces the contributions of features by those of their partners."""
     return f"substitution.{key}"
+
+
+def position_kinds_task(key: str) -> str:
+    """Returns the name of the task that ablates the pairs of a layer pair at positions of several kinds."""
+    return f"position-kinds.{key}"
 
 
 def best_r_task(key: str) -> str:

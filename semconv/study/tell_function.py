@@ -17,6 +17,7 @@ from semconv.results.schema import (
     FunctionTestOrReason,
     LensPair,
     LensPairOrReason,
+    PositionKindsOrReason,
     Reason,
     Retrieval,
     SubstitutedPairOrReason,
@@ -33,6 +34,7 @@ from semconv.study.function_observations import (
 from semconv.study.observations import Observations
 from semconv.study.task_names import control_tag, function_controls, function_pairs, saes_of_grid
 from semconv.study.tell_flips import flipped
+from semconv.study.tell_position_kinds import tell_position_kinds
 from semconv.study.tell_rules import tell_rules
 from semconv.study.tell_substitution import tell_substitution
 from semconv.suite.config import SuiteConfig
@@ -60,6 +62,7 @@ def tell_function(observations: Observations, suite: SuiteConfig) -> Function | 
         lens={key: _lens(found) for key, found in observations.lenses.items()},
         rules=_rules(observations, suite),
         substitution=_substitution(observations, suite),
+        position_kinds=_position_kinds(observations, suite),
     )
 
 
@@ -76,6 +79,13 @@ def _substitution(observations: Observations, suite: SuiteConfig) -> dict[str, S
         return None
     seed, positions = suite.null.seed, asked.positions
     return {key: tell_substitution(found, positions, seed) for key, found in observations.substitutions.items()}
+
+
+def _position_kinds(observations: Observations, suite: SuiteConfig) -> dict[str, PositionKindsOrReason] | None:
+    kinds, seed = suite.function.position_kinds if suite.function is not None else None, suite.null.seed
+    if kinds is None:
+        return None
+    return {key: tell_position_kinds(one, kinds.positions, seed) for key, one in observations.position_kinds.items()}
 
 
 def function_agreement(observations: Observations, key: str) -> Float[ndarray, " n"]:

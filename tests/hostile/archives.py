@@ -117,6 +117,7 @@ def _set(*place: str, value: Any) -> Callable[[Any], None]:
             ("function", "thirds"): {},
             ("function", "rules", "0x2", "rules", "mutual", "agreement"): 0.9,
             ("function", "substitution", "0x2", "into_a", "kl_without"): 0.9,
+            ("function", "position_kinds", "0x2", "kinds", "strongest", "agreement"): 0.9,
             ("function", "lens", "0x2", "correlation"): 0.9,
             ("published", "steps"): [],
             ("warnings",): [],

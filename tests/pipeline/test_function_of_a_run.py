@@ -26,7 +26,8 @@ from semconv.study.function_observations import (
     SubstitutionObservation,
 )
 from semconv.study.matching_rules import RULES
-from semconv.study.task_names import function_task, lens_task, rules_task, substitution_task
+from semconv.study.position_observations import BESIDE, KINDS, PositionKindsObservation
+from semconv.study.task_names import function_task, lens_task, position_kinds_task, rules_task, substitution_task
 from semconv.suite.config import ModelConfig, load_suite
 from semconv.text.tokenizer import load_tokenizer
 from semconv.text.top_tokens import token_texts
@@ -204,3 +205,18 @@ def test_what_absent_contributions_do_is_what_two_full_forward_passes_say(run: R
         assert found.kl[model, pair, 0] == pytest.approx(kl, rel=1e-3, abs=1e-6)
         assert found.loss[model, pair, 0] == pytest.approx(rise, abs=1e-4)
         assert found.with_next[pair] == n > 0
+
+
+def test_pairs_agree_at_drawn_positions_as_where_they_are_ablated_for_their_own_sake(run: Run):
+    """As many positions of the same pairs; the strongest are others, and A's is elsewhere where its token stands."""
+    tasks = FinishedTasks(run.folder / "tasks")
+    found = tasks.read_as(PositionKindsObservation, position_kinds_task("0x2"))
+    alone = tasks.read_as(FunctionObservation, function_task("0x2"))
+    assert found.a.tolist() == alone.a.tolist()
+    known = found.positions[:, KINDS.index("uniform")] > 0
+    assert known.any()
+    drawn, strongest, elsewhere, here = found.partner.T
+    np.testing.assert_allclose(found.residual[known, 0], alone.residual[known, : len(BESIDE)], atol=1e-5)
+    assert (found.documents[known] >= 8).all()
+    assert not np.allclose(strongest[known], drawn[known], atol=1e-3)
+    assert not np.allclose(here[np.isfinite(here)], elsewhere[np.isfinite(here)], atol=1e-3)

@@ -49,6 +49,13 @@ from semconv.results.schema.layer_pairs import (
     Tail,
     TestOrReason,
 )
+from semconv.results.schema.position_kinds import (
+    PositionDifference,
+    PositionDifferenceOrReason,
+    PositionKind,
+    PositionKinds,
+    PositionKindsOrReason,
+)
 from semconv.results.schema.sections import (
     CategoryPair,
     Published,
@@ -129,6 +136,11 @@ __all__ = [
     "NullSettings",
     "NullTest",
     "Part",
+    "PositionDifference",
+    "PositionDifferenceOrReason",
+    "PositionKind",
+    "PositionKinds",
+    "PositionKindsOrReason",
     "Published",
     "Read",
     "Reason",

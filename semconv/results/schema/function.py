@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from semconv.results.schema.base import EITHER, REASON, VALUE, Count, Many, Part, Reason
+from semconv.results.schema.position_kinds import PositionKindsOrReason
 from semconv.system.shape import left_out
 
 
@@ -320,3 +321,5 @@ class Function(Part):
     """Layer pair -> which way of matching finds features that do the same, where the suite compares some."""
     substitution: dict[str, SubstitutedPairOrReason] | None = left_out()
     """Layer pair -> whether a partner's mapped contribution can stand in for a feature's own, where that is asked."""
+    position_kinds: dict[str, PositionKindsOrReason] | None = left_out()
+    """Layer pair -> at which kinds of positions features do the same, where the suite compares some."""
