@@ -52,7 +52,7 @@ def test_the_sentence_says_what_partners_recover_and_whether_alternates_do_as_we
     ahead = substitution_sentences("2x4", substituted((0.207, 0.0001), (0.232, 0.0001)))
     assert "(layers 2x4; 31 pairs at 8 positions each; 9 more fire together in too few documents)" in ahead
     assert "In place of A's contributions B's mapped ones recover 20.7% ± 3.1% of the divergence" in ahead
-    assert "direction -40%; partner beyond best alternate 0.0120 ± 0.00200 nats a position (p ≤ 0.0001" in ahead
+    assert "direction -40%; partner beyond best alternate 0.0120 ± 0.0020 nats a position (p ≤ 0.0001" in ahead
     assert "So partners undo 20.7% to 23.2% of what the absence of features does" in ahead
     assert ahead.endswith("and in both models they are ahead of the best alternates.")
     one = substitution_sentences("2x4", substituted((0.207, 0.3), (0.232, 0.01)))
