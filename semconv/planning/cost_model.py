@@ -123,7 +123,9 @@ class Rates(Strict):
         write: per byte, checked.
         hashed: SHA-256, per byte.
         figure: one figure.
-        blocks: model -> of one block, all threads at it, per forward pass and per token.
+        blocks: model -> of one block, all threads at it, per forward pass and per token, as a text is encoded.
+        whole: model -> the same in float32, widened if it is mapped in 16 bits, as tasks on what features do run it;
+            empty where the suite has none.
         saes: `WIDTHxFEATURES` -> encoding with one SAE, all threads at it, per token.
         seconds: how long the probe took.
     """
@@ -153,6 +155,7 @@ class Rates(Strict):
     hashed: float
     figure: float
     blocks: dict[str, Line]
+    whole: dict[str, Line]
     saes: dict[str, float]
     seconds: float
 
