@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.contexts_read import ablation_reading
+from semconv.planning.function_cost import FunctionCost
 from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
+from semconv.planning.rates import Line, Rates
 from semconv.study.controls import SCORED
 from semconv.study.matching_rules import RULES
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
 from semconv.suite.config import SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
-from semconv.system.shape import Strict
 
 SPAN = 16
 """Tokens of a sentence."""
@@ -27,137 +27,10 @@ _OVERLAP = 2.0  # of the features of a span's tokens, each is active on so many 
 SMALL = 32
 """Feature pairs of a category."""
 _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
-_GPU_FLOPS = 2e13  # float32 products and sums a second on a GPU, roughly
-_CHANGES = ((0, 7), (1, 12))  # of A and of B at a position: the feature, six others, in B alternates and one at random
-_OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: its log-softmax, means, correlations
-_TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _WITHIN = 3.0  # how much longer matching by r within tokens takes, roughly
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
-
-
-@dataclass(frozen=True)
-class Line(Strict):
-    """Seconds that grow with the tokens.
-
-    Attributes:
-        fixed: that do not.
-        per_token: for each.
-    """
-
-    fixed: float
-    per_token: float
-
-
-@dataclass(frozen=True)
-class Power(Strict):
-    """Seconds that grow with a power of the scale.
-
-    Attributes:
-        at_one: at the sizes of the suite.
-        exponent: of the scale.
-    """
-
-    at_one: float
-    exponent: float
-
-    def at(self, scale: float) -> float:
-        """Returns the seconds at sizes that are `scale` times as large."""
-        return self.at_one * scale**self.exponent
-
-
-@dataclass(frozen=True)
-class Sizes(Strict):
-    """The sizes that a probe was made for.
-
-    Attributes:
-        n_pairs: feature pairs of a layer pair.
-        width_a: columns of A's decoder rows.
-        width_b: of B's.
-        features_a: F of A.
-        features_b: of B.
-        l0_a: active features per token of A.
-        l0_b: of B.
-    """
-
-    n_pairs: int
-    width_a: int
-    width_b: int
-    features_a: int
-    features_b: int
-    l0_a: float
-    l0_b: float
-
-    def scale(self, n_pairs: int, width_a: int, width_b: int) -> float:
-        """Returns how much larger other pairs are: the cube root of the ratio of n d_a d_b."""
-        return ((n_pairs * width_a * width_b) / (self.n_pairs * self.width_a * self.width_b)) ** (1 / 3)
-
-
-@dataclass(frozen=True)
-class Rates(Strict):
-    """What a probe measured; seconds of one thread while all are busy.
-
-    Attributes:
-        machine: processor, device, threads and versions.
-        device: `cpu` or `cuda`.
-        threads: tasks that ran at once.
-        sizes: that it was made for.
-        match: one call of `best_matches` on two sides of these sizes.
-        shift: one shift of `best_matches_shifted`.
-        filters: `match_features`, per feature of B.
-        cut: taking some tokens of activations, or some features, per entry.
-        columns: taking the features of pairs by feature, for what their strongest positions carry, per entry.
-        pool: over spans, per entry.
-        top: the top tokens of every feature, per entry.
-        members: the categories of a feature.
-        score_set: all measures of the suite on the pairs, as a resample takes them.
-        self_set: the same of a dictionary with itself.
-        draws: measure -> one draw.
-        small_set: scores of the measures of categories on `SMALL` pairs.
-        small_draws: measure -> one draw on them.
-        relations: `relate_categories` of one layer pair.
-        tokenize: per token.
-        parse: docstrings, per byte of source.
-        read: per byte of tensors, checked.
-        write: per byte, checked.
-        hashed: SHA-256, per byte.
-        figure: one figure.
-        blocks: model -> of one block, all threads at it, per forward pass and per token, as a text is encoded.
-        whole: model -> the same in float32, widened if it is mapped in 16 bits, as tasks on what features do run it;
-            empty where the suite has none.
-        saes: `WIDTHxFEATURES` -> encoding with one SAE, all threads at it, per token.
-        seconds: how long the probe took.
-    """
-
-    machine: str
-    device: str
-    threads: int
-    sizes: Sizes
-    match: Line
-    shift: Line
-    filters: float
-    cut: float
-    columns: float
-    pool: float
-    top: float
-    members: float
-    score_set: Power
-    self_set: Power
-    draws: dict[str, Power]
-    small_set: float
-    small_draws: dict[str, float]
-    relations: float
-    tokenize: float
-    parse: float
-    read: float
-    write: float
-    hashed: float
-    figure: float
-    blocks: dict[str, Line]
-    whole: dict[str, Line]
-    saes: dict[str, float]
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,9 +150,9 @@ class CostModel:
         if task.kind == "stitched":
             return self._stitched(*task.sides)
         if task.kind == "lens":
-            return self._lens(task)
+            return self._function.lens(task)
         if task.kind == "effects":
-            return self._match(task.sides[0], task.sides[-1], 0.5) + self._ablated(task, self._positions)
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._function.ablated(task, self._positions)
         if task.kind == "rules":
             return self._rules(task)
         a, b = task.sides
@@ -326,28 +199,13 @@ class CostModel:
         return fits / _FLOPS + _ASSIGNED * max(features) ** 3, directions / _FLOPS
 
     @property
-    def _flops(self) -> float:
-        return _FLOPS if self.rates.device == "cpu" else _GPU_FLOPS
-
-    def _lens(self, task: PlannedTask) -> float:
-        """Returns what the logits of all features of pairs take, twice, and their ranks."""
-        logits = [(one.vocab_size, one.sae.width) for one in task.sides if isinstance(one, PlannedModel)]
-        products = sum(4 * self.n_pairs * size * width for size, width in logits)
-        return products / self._flops + sum(4 * self.n_pairs * size * _TOP for size, _ in logits)
+    def _function(self) -> FunctionCost:
+        return FunctionCost(self.suite, self.rates, self.n_pairs)
 
     @property
     def _positions(self) -> int:
         """Positions at which the features of a pair are ablated."""
         return 0 if self.suite.function is None else self.suite.function.positions
-
-    def _ablated(self, task: PlannedTask, positions: int) -> float:
-        """Returns what ablating the features of the pairs of a task takes, at so many positions each."""
-        models = [one for one in task.sides if isinstance(one, PlannedModel)]
-        a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
-        density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
-        at = task.amount, positions
-        read = ablation_reading(*at, corpus.context, corpus.max_tokens, density).whole
-        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in _CHANGES)
 
     def _rules(self, task: PlannedTask) -> float:
         """Returns what matching by every rule takes, mapping decoder rows, and ablating the pairs of all rules."""
@@ -358,23 +216,7 @@ class CostModel:
         rules = len(RULES)
         matched = (1 + _WITHIN) * self._match(a, b, 0.5) + rules * (self._filtered(b) + self._columns(a, b) / 2)
         mapped = self._mapped(streams[0], streams[1], a, b) if streams else 0.0
-        return matched + mapped + self._ablated(task, self.suite.function.rules.positions)
-
-    def _effects(self, model: PlannedModel, n_changes: int, at: tuple[int, int], n_contexts: float) -> float:
-        """Returns what ablating features of one model takes: contexts are read once, a change is a position more.
-
-        Args:
-            model: which.
-            n_changes: at every position of a pair.
-            at: pairs, and positions of each.
-            n_contexts: whole ones that hold as many positions as are read.
-        """
-        changes = at[0] * at[1] * n_changes
-        line = self.rates.blocks.get(model.place, Line(0.0, 0.0))
-        of_cpu = self.rates.device == "cpu"
-        read = (n_contexts * self.suite.corpus.context + changes) * model.n_blocks * line.per_token
-        each = 2 * model.sae.width / self._flops + (_OF_EFFECT if of_cpu else _OF_EFFECT_GPU)
-        return read * (self.rates.threads if of_cpu else 1) + changes * model.vocab_size * each
+        return matched + mapped + self._function.ablated(task, self.suite.function.rules.positions)
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import torch
 
-from semconv.planning.cost_model import Rates, measures_to_draw
+from semconv.planning.cost_model import measures_to_draw
 from semconv.planning.plan import Planner
 from semconv.planning.probe import machine_in_words, probe, sizes_of
+from semconv.planning.rates import Rates
 from semconv.runs.run import Progress
 from semconv.runs.task_cache import code_sha256
 from semconv.system.digests import sha256_of

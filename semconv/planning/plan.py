@@ -12,7 +12,7 @@ import torch
 from semconv.core.device import DTYPES, resolve_precision
 from semconv.models.memory_plan import DENSE_BYTES, SHARE
 from semconv.models.roles import ModelOnText, same_pass
-from semconv.planning.cost_model import CostModel, Rates
+from semconv.planning.cost_model import CostModel
 from semconv.planning.planned_tasks import (
     PlannedModel,
     PlannedSide,
@@ -23,6 +23,7 @@ from semconv.planning.planned_tasks import (
     planned_streams,
 )
 from semconv.planning.planned_tasks import planned_tasks as tasks_of
+from semconv.planning.rates import Rates
 from semconv.planning.schedule import SPREAD
 from semconv.planning.shapes import Shapes
 from semconv.planning.stage_times import Machine, StagePlan, StageTimes, Work, at_once

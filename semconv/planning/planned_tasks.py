@@ -98,6 +98,7 @@ class PlannedModel(PlannedSide):
         vocab_size: logits of its head.
         beside: bytes that a task holds beside it, at most.
         n_blocks: how many it has.
+        of_block: numbers in one block.
         place: path and revision, by which rates know it.
     """
 
@@ -106,6 +107,7 @@ class PlannedModel(PlannedSide):
     vocab_size: int = 0
     beside: int = 0
     n_blocks: int = 1
+    of_block: int = 1
     place: str = ""
 
     @property
@@ -198,16 +200,16 @@ def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[Plann
 
 
 def _planned_model(
-    model: ModelConfig, shapes: Shapes, n_blocks: int | None, on_cpu: bool, working: Callable[[int], int]
+    model: ModelConfig, n_blocks: int | None, working: Callable[[int], int], *, shapes: Shapes, on_cpu: bool
 ) -> PlannedModel:
     """Returns a model as the tasks on function hold it, or what is left of it with so many blocks.
 
     Args:
         model: which.
-        shapes: of the models of the suite.
         n_blocks: how many of its blocks; None for all.
-        on_cpu: whether the CPU holds it, where weights are mapped from files as they are stored.
         working: bytes that a task holds beside it, at most, by the size of its vocabulary.
+        shapes: of the models of the suite.
+        on_cpu: whether the CPU holds it, where weights are mapped from files as they are stored.
     """
     shape = shapes.of(model)
     vocab_size = int(shape.config.get_text_config().vocab_size)
@@ -222,6 +224,7 @@ def _planned_model(
         vocab_size=vocab_size,
         beside=working(vocab_size) + (widening_bytes(shape.of_block) if stored == 2 else 0),
         n_blocks=shape.n_blocks,
+        of_block=shape.of_block,
         place=f"{model.path}@{model.revision}",
     )
 
@@ -245,10 +248,7 @@ def planned_tasks(
         for a, of_a in zip(suite.model_a.saes, sides.of.a, strict=True)
         for b, of_b in zip(suite.model_b.saes, sides.of.b, strict=True)
     }
-
-    def of_model(model: ModelConfig, n_blocks: int | None, working: Callable[[int], int]) -> PlannedModel:
-        return _planned_model(model, shapes, n_blocks, on_cpu, working)
-
+    of_model = partial(_planned_model, shapes=shapes, on_cpu=on_cpu)
     parts = _parts(suite, sides, grid), _function(suite, sides, grid, n_pairs, of_model), _published(suite, sides, grid)
     return [*_layer_pairs(suite, sides, grid), *(task for part in parts for task in part)]
 

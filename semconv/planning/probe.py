@@ -22,8 +22,9 @@ from semconv.core.correlate import best_matches
 from semconv.core.sparse import SparseActivations
 from semconv.matching.filters import match_features
 from semconv.matching.influence import FeatureColumns
-from semconv.planning.cost_model import SMALL, SPAN, Power, Rates, Sizes, measures_to_draw
+from semconv.planning.cost_model import SMALL, SPAN, measures_to_draw
 from semconv.planning.probe_models import model_rates
+from semconv.planning.rates import Power, Rates, Sizes
 from semconv.planning.shapes import Shapes
 from semconv.planning.timing import Probe, line_through
 from semconv.statistics.category_relations import relate_categories

@@ -15,7 +15,7 @@ from semconv.core.sparse import SparseActivations
 from semconv.models.model_activations import transformer_blocks
 from semconv.models.model_parts import first_blocks
 from semconv.models.widened import widen
-from semconv.planning.cost_model import Line
+from semconv.planning.rates import Line
 from semconv.planning.shapes import ModelShape, Shapes
 from semconv.planning.timing import Probe, line_through
 from semconv.suite.config import SuiteConfig

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from semconv.models.roles import ModelOnText, Roles, same_pass
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
-from semconv.planning.cost_model import CostModel, Rates
+from semconv.planning.cost_model import CostModel
 from semconv.planning.planned_tasks import (
     PlannedModel,
     PlannedSide,
@@ -17,6 +17,7 @@ from semconv.planning.planned_tasks import (
     planned_models,
     planned_streams,
 )
+from semconv.planning.rates import Rates
 from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import Shapes
 from semconv.runs.tasks import Task, in_tiles

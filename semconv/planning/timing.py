@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from semconv.planning.cost_model import Line, Power
+from semconv.planning.rates import Line, Power
 from semconv.system.side_by_side import side_by_side
 
 _LEAST = 0.05  # seconds that are timed at least

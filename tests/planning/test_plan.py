@@ -13,9 +13,10 @@ import torch
 
 from semconv.planning import shapes
 from semconv.planning.contexts_read import ablation_reading, expected_reading, shares_of_pairs
-from semconv.planning.cost_model import CostModel, Line, Power, Rates, Sizes, measures_to_draw
+from semconv.planning.cost_model import CostModel, measures_to_draw
 from semconv.planning.plan import GIB, Plan, Planner
 from semconv.planning.planned_tasks import planned_sides
+from semconv.planning.rates import Line, Power, Rates, Sizes
 from semconv.planning.room import advice, in_words, lacks
 from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import SaeShape, Shapes, shapes_of

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from semconv.pipeline.doctor import examine
-from semconv.planning.cost_model import Line, Rates
 from semconv.planning.kept_probes import read_rates
 from semconv.planning.plan import Planner
 from semconv.planning.probe import made_up_activations, probe
+from semconv.planning.rates import Line, Rates
 from semconv.planning.shapes import Shapes, shapes_of
 from semconv.planning.timing import Probe, line_through, power_through
 from semconv.runs.run import Progress
