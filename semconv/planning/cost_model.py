@@ -30,6 +30,7 @@ _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _WITHIN = 3.0  # how much longer matching by r within tokens takes, roughly
+_SHOWN = 1000  # pairs of a layer pair that are shown with text, about
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
 
 
@@ -90,10 +91,18 @@ class CostModel:
         k = 0 if self.suite.streams is None else min(n, self.suite.streams.rsa_positions)
         return self.read(stream) + 2 * (d**2 * (2 * n + 10 * d) / _FLOPS + _RANKED * k**2)
 
+    def top(self, side: PlannedSide) -> float:
+        """Returns what the top tokens of all features of a side take."""
+        share = side.sae.n_features / self.rates.sizes.features_b
+        return self.rates.top.fixed * share + self.rates.top.per_token * side.entries
+
     def shown(self, a: PlannedSide, b: PlannedSide) -> float:
-        """Returns what finding what is shown of a layer pair takes: its matches, in the text and under one shift."""
+        """Returns what finding what is shown of a layer pair takes: matches, in the text and under one shift, columns
+        of its pairs, and text for as many as are shown with some."""
         shifted = self._line(self.rates.shift, a, b, 1.0) if self.suite.null.n_rematch else 0.0
-        return self._match(a, b) + shifted
+        columns = self.rates.columns * (a.entries + b.entries)
+        of_pair = a.entries / a.sae.n_features + b.entries / b.sae.n_features
+        return self._match(a, b) + shifted + columns + min(self.n_pairs, _SHOWN) * of_pair * self.rates.examples
 
     def working(self, task: PlannedTask) -> int:
         """Returns the bytes that a task holds beside its sides, at most: what a run keeps free for it."""
@@ -125,6 +134,10 @@ class CostModel:
 
     def _cut(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
         return self.rates.cut * share * (a.entries + b.entries)
+
+    def _made(self, a: PlannedSide, b: PlannedSide) -> float:
+        """Returns the entries of what is made of either side once for all layer pairs: the share of one of them."""
+        return a.entries / len(self.suite.model_b.saes) + b.entries / len(self.suite.model_a.saes)
 
     def _score_set(self, a: PlannedSide, b: PlannedSide) -> float:
         return self.rates.score_set.at(self.rates.sizes.scale(self.n_pairs, a.sae.width, b.sae.width))
@@ -168,11 +181,12 @@ class CostModel:
             drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())
             of_one = self.rates.small_set + drawn
             members = self.rates.members * (a.sae.n_features + b.sae.n_features)
-            return self.categories * (of_one + self._cut(a, b)) + members + self.rates.relations
+            cut = self.rates.cut * self._made(a, b)
+            return self.categories * (of_one + cut) + members + self.rates.relations
         if task.kind == "spans":
             width = self.suite.spans.width if self.suite.spans and self.suite.spans.kind == "windows" else SPAN
             products = max(1.0, (width / _OVERLAP) ** 2) / width  # fewer positions, more features at each
-            pooled = self.rates.pool * (a.entries + b.entries)
+            pooled = self.rates.pool * self._made(a, b)
             return pooled + self._match(a, b, products) + self._score_set(a, b) + self._drawn(a, b, self.draws())
         return self._step(task.name.partition(".")[2], a, b)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from semconv.compare.registry import DRAW_CLASSES
 from semconv.core import ops
 from semconv.core.correlate import best_matches
 from semconv.core.sparse import SparseActivations
+from semconv.matching.examples import examples_of
 from semconv.matching.filters import match_features
 from semconv.matching.influence import FeatureColumns
 from semconv.planning.cost_model import SMALL, SPAN, measures_to_draw
@@ -34,13 +34,16 @@ from semconv.suite.config import SuiteConfig
 from semconv.system.errors import InputError
 from semconv.system.files import read_sealed, temporary_folder, write_tensors
 from semconv.system.provenance import processor
+from semconv.text.corpus import docstrings_of_source, is_installed, source_files
+from semconv.text.feature_table import activation_histograms
 from semconv.text.keywords import features_of, load_categories
 from semconv.text.spans import Spans, pool
-from semconv.text.top_tokens import TopTokens, top_positions
+from semconv.text.top_tokens import FIRST_TOKENS, TopTokens, top_positions
 
 Progress = Callable[[str, int, int], None]
 _FEWEST = 24  # pairs that every measure can be drawn on
 _DRAWS, _DEAR_DRAWS = 8, 2
+_SHOWN, _DOCUMENT, _SOURCES = 64, 256, 100  # pairs with examples, tokens of a document, files that are parsed
 _ENTRIES = 800_000  # activations on which matching is tried
 _BYTES = 1 << 25
 
@@ -102,10 +105,11 @@ def probe(
     found: dict[str, Any] = {}
     stages: list[tuple[str, Callable[[], dict[str, Any]]]] = [
         ("matching", lambda: _matching(probing, suite, sizes)),
+        ("tokens", lambda: _tokens(probing, suite, sizes)),
         ("scores", lambda: _scores(probing, suite, sizes)),
         ("draws", lambda: _draws(probing, suite, sizes)),
         ("categories", lambda: _categories(probing, suite, sizes)),
-        ("disk and text", lambda: _disk(probing)),
+        ("disk and text", lambda: _disk(probing, suite)),
         ("models", lambda: model_rates(probing, suite, shapes) if models else {"blocks": {}, "whole": {}, "saes": {}}),
     ]
     for number, (name, stage) in enumerate(stages):
@@ -164,7 +168,22 @@ def _matching(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any
         "cut": probing.seconds(lambda: b.at(half)) / (entries / 2),
         "columns": probing.seconds(lambda: FeatureColumns(b.acts, some)) / entries,
         "pool": probing.seconds(lambda: pool(on_cpu, spans, "max")) / entries,
-        "top": probing.seconds(lambda: top_positions(on_cpu, suite.match.top_tokens)) / entries,
+    }
+
+
+def _tokens(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
+    """Times what is taken of one side: top tokens, of which the first cost most, and what is shown of pairs."""
+    many = min(suite.corpus.max_tokens, 4 * FIRST_TOKENS)
+    acts = made_up_activations(many, sizes.features_b, max(sizes.l0_b, 1.0), 1)
+    parts = [acts.rows(0, n) for n in (many // 2, many)]
+    top = [(one.nnz, probing.seconds(lambda one=one: top_positions(one, suite.match.top_tokens))) for one in parts]
+    rows = np.arange(min(_SHOWN, sizes.features_b))
+    documents, columns = np.arange(many) // _DOCUMENT, FeatureColumns(acts, rows)
+    shown = probing.seconds(lambda: examples_of((columns, columns), (rows, rows), documents, documents, 0))
+    return {
+        "top": line_through(top),
+        "histograms": probing.seconds(lambda: activation_histograms(acts)) / acts.nnz,
+        "examples": shown / max(1.0, 2 * len(rows) * acts.nnz / acts.n_features),
     }
 
 
@@ -285,12 +304,19 @@ def _refused(call: Callable[[], object]) -> Callable[[], object]:
     return quietly
 
 
-def _disk(probing: Probe) -> dict[str, Any]:
+def _some_sources(suite: SuiteConfig) -> list[bytes]:
+    """Returns some files of the packages whose docstrings are the text, evenly spread; for want of any, one of ours."""
+    files = [file for name in suite.corpus.packages if is_installed(name) for file in source_files(name)]
+    some = files[:: max(1, len(files) // _SOURCES)] or [Path(PACKAGE / "suite" / "schema.py")]
+    return [file.read_bytes() for file in some]
+
+
+def _disk(probing: Probe, suite: SuiteConfig) -> dict[str, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     alone = Probe(torch.device("cpu"), 1)
-    block, source = b"\0" * (1 << 22), Path(PACKAGE / "suite" / "schema.py").read_text(encoding="utf-8")
+    block, sources = b"\0" * (1 << 22), _some_sources(suite)
     words = [f"word{i % 977} {i}" for i in range(2000)]
     with temporary_folder() as folder:
         file, tensors = folder / "probe.safetensors", {"x": torch.arange(_BYTES // 8)}
@@ -311,6 +337,6 @@ def _disk(probing: Probe) -> dict[str, Any]:
         "write": write / _BYTES,
         "read": read / _BYTES,
         "figure": alone.seconds(drawn),
-        "parse": alone.seconds(lambda: ast.parse(source)) / len(source),
+        "parse": alone.seconds(lambda: [list(docstrings_of_source(one)) for one in sources]) / sum(map(len, sources)),
         "tokenize": alone.seconds(lambda: [word.encode() for line in words for word in line.split()]) / len(words),
     }

@@ -13,7 +13,7 @@ class Line(Strict):
 
     Attributes:
         fixed: that do not.
-        per_token: for each.
+        per_token: for each token, or entry.
     """
 
     fixed: float
@@ -79,7 +79,9 @@ class Rates(Strict):
         cut: taking some tokens of activations, or some features, per entry.
         columns: taking the features of pairs by feature, for what their strongest positions carry, per entry.
         pool: over spans, per entry.
-        top: the top tokens of every feature, per entry.
+        top: the top tokens of every feature, per entry, of which the first cost most.
+        histograms: how the activations of every feature are spread, per entry.
+        examples: what text a pair is shown with, per entry of its two features.
         members: the categories of a feature.
         score_set: all measures of the suite on the pairs, as a resample takes them.
         self_set: the same of a dictionary with itself.
@@ -88,7 +90,7 @@ class Rates(Strict):
         small_draws: measure -> one draw on them.
         relations: `relate_categories` of one layer pair.
         tokenize: per token.
-        parse: docstrings, per byte of source.
+        parse: docstrings, per byte of source, of the packages themselves.
         read: per byte of tensors, checked.
         write: per byte, checked.
         hashed: SHA-256, per byte.
@@ -110,7 +112,9 @@ class Rates(Strict):
     cut: float
     columns: float
     pool: float
-    top: float
+    top: Line
+    histograms: float
+    examples: float
     members: float
     score_set: Power
     self_set: Power

@@ -70,7 +70,7 @@ def _without_indent(docstring: str) -> str:
     return "\n".join(lines)
 
 
-def _docstrings_of_source(source: bytes) -> Iterator[str]:
+def docstrings_of_source(source: bytes) -> Iterator[str]:
     """Yields every docstring of one Python source, which is parsed and never imported."""
     try:
         with warnings.catch_warnings():
@@ -111,14 +111,23 @@ def check_packages(packages: Mapping[str, str]) -> None:
 
 def _docstrings_of_package(name: str) -> list[str]:
     """Returns the English docstrings of at least `MIN_CHARACTERS` of one installed distribution."""
-    distribution = importlib.metadata.distribution(name)
     found: list[str] = []
-    for entry in distribution.files or []:
-        if entry.suffix == ".py" and "/" in str(entry) and not str(entry).startswith(".."):
-            path = Path(str(distribution.locate_file(entry)))
-            if path.is_file():
-                found.extend(t for t in _docstrings_of_source(path.read_bytes()) if len(t) >= MIN_CHARACTERS)
+    for path in source_files(name):
+        if path.is_file():
+            found.extend(t for t in docstrings_of_source(path.read_bytes()) if len(t) >= MIN_CHARACTERS)
     return [text for text in found if is_english(text)]
+
+
+def is_installed(name: str) -> bool:
+    """Whether a distribution is installed, in whatever version."""
+    return bool(versions_found({name: "absent"}))
+
+
+def source_files(name: str) -> list[Path]:
+    """Returns the Python files of one installed distribution, which may have lost some."""
+    distribution = importlib.metadata.distribution(name)
+    entries = [one for one in distribution.files or [] if one.suffix == ".py" and "/" in str(one)]
+    return [Path(str(distribution.locate_file(one))) for one in entries if not str(one).startswith("..")]
 
 
 def _die_with(parent: int) -> None:
@@ -129,7 +138,11 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def docstring_documents(packages: Mapping[str, str], workers: int = 2) -> list[Document]:
+PARSERS = 2
+"""Processes that parse packages."""
+
+
+def docstring_documents(packages: Mapping[str, str], workers: int = PARSERS) -> list[Document]:
     """Collects the docstrings of pinned packages as a deduplicated list, ordered by content hash.
 
     Args:

@@ -25,6 +25,7 @@ from semconv.study.working_memory import function_working_bytes
 from semconv.suite.config import RulesConfig, SaeConfig, StreamsConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
+from semconv.text.corpus import source_files
 from tests.conftest import semconv_cli
 
 CPU = torch.device("cpu")
@@ -44,7 +45,7 @@ def made_up_rates(suite: SuiteConfig, planner: Planner) -> Rates:
         "whole": {place: Line(2e-3, 3e-6) for place in planner.shapes.models},
         "saes": {f"{sae.width}x{sae.n_features}": 1e-6 for sae in planner.shapes.saes.values()},
     }
-    lines: dict[str, Any] = {"match": Line(1e-3, 1e-7), "shift": Line(5e-4, 1e-7)}
+    lines: dict[str, Any] = {"match": Line(1e-3, 1e-7), "top": Line(1e-2, 1e-8), "shift": Line(5e-4, 1e-7)}
     powers = {"score_set": Power(0.05, 2.5), "self_set": Power(0.1, 2.5)}
     return Rates(machine="made up", device="cpu", threads=2, sizes=sizes, **lines, **powers, **numbers, **of_suite)
 
@@ -215,6 +216,24 @@ def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores_where_no_feat
     assert (memory.at_once, planner.plan(Machine(64, 256 * GIB), CPU).memory.at_once) == (3, 52)
     (sentence,) = [one for one in advice(planner.plan(machine, CPU)) if "at once" in one]
     assert sentence.startswith("3 of 64 tasks have room at once where they hold most: --memory 5.2 leaves room for 4, ")
+
+
+def test_what_is_made_of_a_side_is_made_once_for_all_its_layer_pairs(planner: Planner):
+    rates = made_up_rates(planner.suite, planner)
+    model = CostModel(planner.suite, rates, planner.pairs, planner.categories)
+    cut = replace(rates, cut=rates.cut + 1e-6, pool=rates.pool + 2e-6)
+    dearer = CostModel(planner.suite, cut, planner.pairs, planner.categories)
+    entries = sum(side.entries for side in (*planner.sides.of.a, *planner.sides.of.b))
+    for kind, expected in (("categories", planner.categories * 1e-6 * entries), ("spans", 2e-6 * entries)):
+        more = sum(dearer.seconds(task) - model.seconds(task) for task in planner.tasks if task.kind == kind)
+        assert more == pytest.approx(expected)
+
+
+def test_the_corpus_is_parsed_by_two_processes(planner: Planner):
+    sources = [file for name in planner.suite.corpus.packages for file in source_files(name)]
+    rates = made_up_rates(planner.suite, planner)
+    one, two = (seconds(planner.plan(Machine(cores, 16 * GIB), CPU, rates, spread=0.0), "corpus") for cores in (1, 2))
+    assert one - two == pytest.approx(sum(file.stat().st_size for file in sources) * rates.parse / 2)
 
 
 def test_rates_of_another_suite_are_refused(planner: Planner):
