@@ -134,7 +134,7 @@ def documents_of(config: CorpusConfig) -> list[Document]:
     from semconv.text.text_files import file_documents
 
     if config.kind == "docstrings":
-        documents = docstring_documents(config.packages)
+        documents = docstring_documents(config.packages, exclude=config.exclude or ())
     else:
         documents = file_documents(text_files(config), config.column)
     if config.split != "all":

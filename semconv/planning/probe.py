@@ -306,7 +306,12 @@ def _refused(call: Callable[[], object]) -> Callable[[], object]:
 
 def _some_sources(suite: SuiteConfig) -> list[bytes]:
     """Returns some files of the packages whose docstrings are the text, evenly spread; for want of any, one of ours."""
-    files = [file for name in suite.corpus.packages if is_installed(name) for file in source_files(name)]
+    files = [
+        file
+        for name in suite.corpus.packages
+        if is_installed(name)
+        for file in source_files(name, suite.corpus.exclude or ())
+    ]
     some = files[:: max(1, len(files) // _SOURCES)] or [Path(PACKAGE / "suite" / "schema.py")]
     return [file.read_bytes() for file in some]
 

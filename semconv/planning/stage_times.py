@@ -260,5 +260,10 @@ def in_order(tasks: list[PlannedTask], most: int) -> list[PlannedTask]:
 
 def _source_bytes(suite: SuiteConfig) -> int:
     """Returns the bytes of the Python files of the packages whose docstrings are the text."""
-    files = (file for name in suite.corpus.packages if is_installed(name) for file in source_files(name))
+    files = (
+        file
+        for name in suite.corpus.packages
+        if is_installed(name)
+        for file in source_files(name, suite.corpus.exclude or ())
+    )
     return sum(file.stat().st_size for file in files if file.is_file())

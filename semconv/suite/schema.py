@@ -53,6 +53,8 @@ class CorpusConfig(Strict):
     """The first positions of text in every row, after BOS, that do not count."""
     packages: Annotated[dict[str, str], Must("a table of name = version")] = field(default_factory=dict[str, str])
     """Distribution -> exact version, for kind `docstrings`."""
+    exclude: Texts | None = left_out()
+    """Folders of the packages whose docstrings are left out, such as `numpy/distutils`, for kind `docstrings`."""
     text_sha256: str = ""
     """Expected SHA-256 of the documents, in order; empty to accept any."""
     tokens_sha256: str = ""
@@ -63,6 +65,8 @@ class CorpusConfig(Strict):
         ranges.at_least("corpus.skip_positions", self.skip_positions, 0)
         ranges.at_least("corpus.context", self.context, 2, 2**20)
         ranges.at_least("corpus.max_tokens", self.max_tokens, 1)
+        if self.exclude is not None and self.kind != "docstrings":
+            raise InputError(f"corpus.exclude is for kind 'docstrings', got kind {self.kind!r}")
         if self.kind == "file" and not self.path:
             raise InputError("corpus.path is needed for kind 'file'")
         if self.kind == "hub" and not (self.path and self.files):

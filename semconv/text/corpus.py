@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 from typing import Literal
@@ -109,10 +110,10 @@ def check_packages(packages: Mapping[str, str]) -> None:
         raise InputError(f"the corpus needs {other}; `pip install {wanted}` brings them")
 
 
-def _docstrings_of_package(name: str) -> list[str]:
+def _docstrings_of_package(name: str, exclude: Sequence[str]) -> list[str]:
     """Returns the English docstrings of at least `MIN_CHARACTERS` of one installed distribution."""
     found: list[str] = []
-    for path in source_files(name):
+    for path in source_files(name, exclude):
         if path.is_file():
             found.extend(t for t in docstrings_of_source(path.read_bytes()) if len(t) >= MIN_CHARACTERS)
     return [text for text in found if is_english(text)]
@@ -123,11 +124,17 @@ def is_installed(name: str) -> bool:
     return bool(versions_found({name: "absent"}))
 
 
-def source_files(name: str) -> list[Path]:
-    """Returns the Python files of one installed distribution, which may have lost some."""
+def source_files(name: str, exclude: Sequence[str] = ()) -> list[Path]:
+    """Returns the Python files of one installed distribution, which may have lost some.
+
+    Args:
+        name: of the distribution.
+        exclude: folders that are left out, such as `numpy/distutils`.
+    """
+    outside = ("..", *(f"{folder.rstrip('/')}/" for folder in exclude))
     distribution = importlib.metadata.distribution(name)
     entries = [one for one in distribution.files or [] if one.suffix == ".py" and "/" in str(one)]
-    return [Path(str(distribution.locate_file(one))) for one in entries if not str(one).startswith("..")]
+    return [Path(str(distribution.locate_file(one))) for one in entries if not str(one).startswith(outside)]
 
 
 def _die_with(parent: int) -> None:
@@ -142,12 +149,16 @@ PARSERS = 2
 """Processes that parse packages."""
 
 
-def docstring_documents(packages: Mapping[str, str], workers: int = PARSERS) -> list[Document]:
+def docstring_documents(
+    packages: Mapping[str, str], workers: int = PARSERS, *, exclude: Sequence[str] = ()
+) -> list[Document]:
     """Collects the docstrings of pinned packages as a deduplicated list, ordered by content hash.
 
     Args:
         packages: distribution name -> exact version, as the lock file installs them.
         workers: processes that parse; the result does not depend on it.
+        exclude: folders of the packages that are not read, such as `numpy/distutils`, which numpy has for some versions
+            of Python only.
 
     Returns:
         Documents in ascending order of SHA-256; two texts that differ in white space only count as one
@@ -159,10 +170,11 @@ def docstring_documents(packages: Mapping[str, str], workers: int = PARSERS) -> 
     check_packages(packages)
     with ProcessPoolExecutor(workers, initializer=_die_with, initargs=(os.getpid(),)) as pool:
         try:
-            texts = [text for found in pool.map(_docstrings_of_package, packages) for text in found]
+            read = partial(_docstrings_of_package, exclude=exclude)
+            texts = [text for found in pool.map(read, packages) for text in found]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():  # a package takes seconds, and and its result is no longer needed
+            for worker in active_children():  # a package takes seconds, and its result is no longer needed
                 worker.kill()
             raise
     unique: dict[str, Document] = {}

@@ -230,7 +230,8 @@ def test_what_is_made_of_a_side_is_made_once_for_all_its_layer_pairs(planner: Pl
 
 
 def test_the_corpus_is_parsed_by_two_processes(planner: Planner):
-    sources = [file for name in planner.suite.corpus.packages for file in source_files(name)]
+    corpus = planner.suite.corpus
+    sources = [file for name in corpus.packages for file in source_files(name, corpus.exclude or ())]
     rates = made_up_rates(planner.suite, planner)
     one, two = (seconds(planner.plan(Machine(cores, 16 * GIB), CPU, rates, spread=0.0), "corpus") for cores in (1, 2))
     assert one - two == pytest.approx(sum(file.stat().st_size for file in sources) * rates.parse / 2)

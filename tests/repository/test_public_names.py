@@ -48,23 +48,23 @@ controls.model_a.untrained_seed controls.model_b.bidirectional controls.model_b.
 controls.model_b.revision controls.model_b.saes.hook controls.model_b.saes.loader controls.model_b.saes.name
 controls.model_b.saes.other_hook controls.model_b.saes.path controls.model_b.saes.release
 controls.model_b.saes.revision controls.model_b.saes.sae_id controls.model_b.trained_embeddings
-controls.model_b.untrained_seed controls.name corpus.bos corpus.column corpus.context corpus.files corpus.kind
-corpus.max_tokens corpus.packages corpus.path corpus.revision corpus.rows corpus.skip_positions corpus.split
-corpus.text_sha256 corpus.tokenizer corpus.tokenizer_revision corpus.tokens_sha256 description encode.batch
-encode.dtype encode.model_precision encode.precision encode.shard_tokens function.control_pairs function.layers
-function.lens_tokens function.pairs function.positions function.rules.layers function.rules.pairs
-function.rules.positions match.by match.candidates match.min_activations
-match.min_documents match.min_pairs match.min_r match.need_shared_token match.one_to_one match.separate_halves
-match.sink_norm match.stop_tokens match.strategy match.strongest match.top_tokens match.without_strongest
-model_a.bidirectional model_a.name model_a.path model_a.revision model_a.saes.hook model_a.saes.loader
-model_a.saes.name model_a.saes.other_hook model_a.saes.path model_a.saes.release model_a.saes.revision
-model_a.saes.sae_id model_a.trained_embeddings model_a.untrained_seed model_b.bidirectional model_b.name model_b.path
-model_b.revision model_b.saes.hook model_b.saes.loader model_b.saes.name model_b.saes.other_hook model_b.saes.path
-model_b.saes.release model_b.saes.revision model_b.saes.sae_id model_b.trained_embeddings model_b.untrained_seed name
-needs.disk_gib needs.gpu_gib needs.memory_gib needs.minutes null.draws null.n_bootstrap null.n_pair_halves
-null.n_permutations null.n_rematch null.n_same_bigram null.n_same_token null.n_strata null.seed null.stop_after
-null.stop_from null.tail published.layer_a published.layer_b seeds spans.how spans.kind spans.width streams.draws
-streams.features streams.positions streams.rsa_positions subspaces.categories subspaces.measures subspaces.min_pairs"""
+controls.model_b.untrained_seed controls.name corpus.bos corpus.column corpus.context corpus.exclude corpus.files
+corpus.kind corpus.max_tokens corpus.packages corpus.path corpus.revision corpus.rows corpus.skip_positions
+corpus.split corpus.text_sha256 corpus.tokenizer corpus.tokenizer_revision corpus.tokens_sha256 description
+encode.batch encode.dtype encode.model_precision encode.precision encode.shard_tokens function.control_pairs
+function.layers function.lens_tokens function.pairs function.positions function.rules.layers function.rules.pairs
+function.rules.positions match.by match.candidates match.min_activations match.min_documents match.min_pairs
+match.min_r match.need_shared_token match.one_to_one match.separate_halves match.sink_norm match.stop_tokens
+match.strategy match.strongest match.top_tokens match.without_strongest model_a.bidirectional model_a.name model_a.path
+model_a.revision model_a.saes.hook model_a.saes.loader model_a.saes.name model_a.saes.other_hook model_a.saes.path
+model_a.saes.release model_a.saes.revision model_a.saes.sae_id model_a.trained_embeddings model_a.untrained_seed
+model_b.bidirectional model_b.name model_b.path model_b.revision model_b.saes.hook model_b.saes.loader
+model_b.saes.name model_b.saes.other_hook model_b.saes.path model_b.saes.release model_b.saes.revision
+model_b.saes.sae_id model_b.trained_embeddings model_b.untrained_seed name needs.disk_gib needs.gpu_gib
+needs.memory_gib needs.minutes null.draws null.n_bootstrap null.n_pair_halves null.n_permutations null.n_rematch
+null.n_same_bigram null.n_same_token null.n_strata null.seed null.stop_after null.stop_from null.tail published.layer_a
+published.layer_b seeds spans.how spans.kind spans.width streams.draws streams.features streams.positions
+streams.rsa_positions subspaces.categories subspaces.measures subspaces.min_pairs"""
 
 
 def suite_keys(of: type = SuiteConfig, prefix: str = "") -> set[str]:

@@ -68,6 +68,15 @@ def test_documents_are_ordered_by_hash_unique_and_independent_of_workers():
     assert all(len(d.text) >= 200 and is_english(d.text) for d in documents)
 
 
+def test_folders_of_a_package_are_left_out():
+    packages = {"typer": importlib.metadata.version("typer")}
+    every, without = (docstring_documents(packages, exclude=left_out) for left_out in ((), ("typer/", "other")))
+    sources = {str(file).split("/")[0] for file in importlib.metadata.files("typer") or [] if file.suffix == ".py"}
+    assert "typer" in sources
+    assert len(every) > len(without) == 0
+    assert docstring_documents(packages, exclude=("typ",)) == every  # a folder is named whole
+
+
 def test_packages_of_other_versions_are_refused_all_at_once():
     right = importlib.metadata.version("typer")
     with pytest.raises(InputError) as refused:
