@@ -34,7 +34,7 @@ from semconv.suite.config import SuiteConfig
 from semconv.system.errors import InputError
 from semconv.system.files import read_sealed, temporary_folder, write_tensors
 from semconv.system.provenance import processor
-from semconv.text.corpus import docstrings_of_source, is_installed, source_files
+from semconv.text.corpus import docstrings_of_source, installed_sources
 from semconv.text.feature_table import activation_histograms
 from semconv.text.keywords import features_of, load_categories
 from semconv.text.spans import Spans, pool
@@ -306,12 +306,7 @@ def _refused(call: Callable[[], object]) -> Callable[[], object]:
 
 def _some_sources(suite: SuiteConfig) -> list[bytes]:
     """Returns some files of the packages whose docstrings are the text, evenly spread; for want of any, one of ours."""
-    files = [
-        file
-        for name in suite.corpus.packages
-        if is_installed(name)
-        for file in source_files(name, suite.corpus.exclude or ())
-    ]
+    files = installed_sources(suite.corpus.packages, suite.corpus.exclude or ())
     some = files[:: max(1, len(files) // _SOURCES)] or [Path(PACKAGE / "suite" / "schema.py")]
     return [file.read_bytes() for file in some]
 

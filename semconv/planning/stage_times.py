@@ -24,7 +24,7 @@ from semconv.runs.tasks import Task, in_tiles
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
 from semconv.system.errors import InputError
-from semconv.text.corpus import PARSERS, is_installed, source_files
+from semconv.text.corpus import PARSERS, installed_sources
 
 _DRAW = 3e-8  # seconds to draw one weight of an untrained twin
 
@@ -260,10 +260,5 @@ def in_order(tasks: list[PlannedTask], most: int) -> list[PlannedTask]:
 
 def _source_bytes(suite: SuiteConfig) -> int:
     """Returns the bytes of the Python files of the packages whose docstrings are the text."""
-    files = (
-        file
-        for name in suite.corpus.packages
-        if is_installed(name)
-        for file in source_files(name, suite.corpus.exclude or ())
-    )
-    return sum(file.stat().st_size for file in files if file.is_file())
+    files = installed_sources(suite.corpus.packages, suite.corpus.exclude or ())
+    return sum(file.stat().st_size for file in files)

@@ -119,11 +119,6 @@ def _docstrings_of_package(name: str, exclude: Sequence[str]) -> list[str]:
     return [text for text in found if is_english(text)]
 
 
-def is_installed(name: str) -> bool:
-    """Whether a distribution is installed, in whatever version."""
-    return bool(versions_found({name: "absent"}))
-
-
 def source_files(name: str, exclude: Sequence[str] = ()) -> list[Path]:
     """Returns the Python files of one installed distribution, which may have lost some.
 
@@ -135,6 +130,12 @@ def source_files(name: str, exclude: Sequence[str] = ()) -> list[Path]:
     distribution = importlib.metadata.distribution(name)
     entries = [one for one in distribution.files or [] if one.suffix == ".py" and "/" in str(one)]
     return [Path(str(distribution.locate_file(one))) for one in entries if not str(one).startswith(outside)]
+
+
+def installed_sources(packages: Iterable[str], exclude: Sequence[str] = ()) -> list[Path]:
+    """Returns the Python files of those of some distributions that are installed, in whatever version."""
+    installed = (name for name in packages if versions_found({name: "absent"}))
+    return [file for name in installed for file in source_files(name, exclude) if file.is_file()]
 
 
 def _die_with(parent: int) -> None:
