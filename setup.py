@@ -1,8 +1,8 @@
 """Builds the native core `semconv._C`, and says which torch a wheel needs. All else stands in pyproject.toml.
 
-SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch and nvcc
-are both there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below). SEMCONV_SANITIZE=address
-and =thread build for scripts/checks/sanitize.sh.
+SEMCONV_CUDA=1 demands the CUDA kernels, SEMCONV_CUDA=0 leaves them out; unset builds them when a CUDA torch, nvcc
+and CUDA's headers are there, and says so. SEMCONV_CUDA_ARCHS lists the architectures (default below).
+SEMCONV_SANITIZE=address and =thread build for scripts/checks/sanitize.sh.
 """
 
 import os
@@ -35,6 +35,11 @@ def fail(message: str) -> None:
     sys.exit(f"semconv build: {message}")
 
 
+def _has_cuda_headers() -> bool:
+    """Whether they lie where torch looks for them: beside nvcc's folder, away from which a link to nvcc leads."""
+    return bool(cpp_extension.CUDA_HOME) and Path(cpp_extension.CUDA_HOME, "include", "cuda_runtime.h").is_file()
+
+
 def want_cuda(kernels: list[str]) -> bool:
     """Decides from the environment and the tools at hand, never from whether a GPU happens to be visible."""
     asked = os.environ.get("SEMCONV_CUDA", "")
@@ -47,6 +52,7 @@ def want_cuda(kernels: list[str]) -> bool:
             ("CUDA sources in csrc/cuda", kernels),
             ("nvcc", nvcc),
             ("a CUDA build of torch", torch_cuda),
+            ("CUDA headers", not (nvcc and torch_cuda) or _has_cuda_headers()),
         )
         if not there
     ]
@@ -54,7 +60,11 @@ def want_cuda(kernels: list[str]) -> bool:
         fail(f"SEMCONV_CUDA=1 needs {' and '.join(lacking)}, not found")
     build = asked != "0" and not lacking
     reason = (
-        "asked not to" if asked == "0" else f"no {', no '.join(lacking)}" if lacking else "nvcc and a CUDA torch found"
+        "asked not to"
+        if asked == "0"
+        else f"no {', no '.join(lacking)}"
+        if lacking
+        else "nvcc, its headers and a CUDA torch found"
     )
     print(f"semconv build: CUDA kernels {'on' if build else 'off'} ({reason})", file=sys.stderr)
     return build

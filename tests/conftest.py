@@ -212,6 +212,9 @@ lens_tokens = 4
 [function.rules]
 pairs = 10
 positions = 4
+[function.position_kinds]
+pairs = 12
+positions = 4
 [published]
 layer_a = 1
 layer_b = 2

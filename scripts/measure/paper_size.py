@@ -35,7 +35,7 @@ import torch
 from semconv.core.device import choose_device
 from semconv.core.sparse import SparseActivations
 from semconv.planning.cost_model import CostModel
-from semconv.planning.planned_tasks import PlannedSide, PlannedTask
+from semconv.planning.planned import PlannedSide, PlannedTask
 from semconv.planning.shapes import SaeShape
 from semconv.study.controls import self_match
 from semconv.study.observations import PairObservation

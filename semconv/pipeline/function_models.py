@@ -135,14 +135,16 @@ class Networks:
         blocks: TokenBlocks,
         size: int,
         seed: int,
+        random: bool = True,
+        tokens_a: Int[ndarray, " m"] | None = None,
     ) -> EffectSums:
         """Returns what ablating both features of every pair does where both fire."""
         acting = [
             FunctionSide(_interventions(network, place, side), side.acts.to("cpu"), blocks)
             for network, place, side in zip(networks, places, sides, strict=True)
         ]
-        shared = SharedTokens.same(size)
-        return functional_effects((acting[0], acting[1]), pairs, at, shared, alternates, seed=seed)
+        both, shared = (acting[0], acting[1]), SharedTokens.same(size)
+        return functional_effects(both, pairs, at, shared, alternates, random=random, seed=seed, tokens_a=tokens_a)
 
 
 def _interventions(network: SharedNetwork, place: Place, side: Side) -> Interventions:

@@ -75,6 +75,26 @@ def ablation_reading(n_pairs: int, positions: int, context: int, max_tokens: int
         max_tokens: of the text.
         density: L0 / F, of the side whose features fire less.
     """
-    inner = max(1, context - 1)
-    held_out = max(1, round(_HELD_OUT * -(-max_tokens // inner)))
-    return expected_reading(shares_of_pairs(n_pairs, density * inner), positions, held_out)
+    firings = density * max(1, context - 1)
+    return expected_reading(shares_of_pairs(n_pairs, firings), positions, _held_out(context, max_tokens))
+
+
+def reading_apart(n_positions: int, context: int, max_tokens: int) -> Reading:
+    """Returns what positions are expected to read that lie anywhere, as the strongest of each pair do.
+
+    A context holds a Poisson number m of them, the last at m / (m + 1) of it.
+
+    Args:
+        n_positions: of all pairs together.
+        context: tokens of a row of text.
+        max_tokens: of the text.
+    """
+    n = _held_out(context, max_tokens)
+    mean = max(n_positions / n, 1e-12)
+    some = -np.expm1(-mean)
+    return Reading(float(n * some), float(n * (1 - some / mean)))
+
+
+def _held_out(context: int, max_tokens: int) -> int:
+    """Returns the contexts that hold a document of one half."""
+    return max(1, round(_HELD_OUT * -(-max_tokens // max(1, context - 1))))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from semconv.planning.function_cost import FunctionCost
-from semconv.planning.planned_tasks import PlannedModel, PlannedSide, PlannedTask
+from semconv.planning.planned import PlannedModel, PlannedSide, PlannedTask
 from semconv.planning.rates import Line, Rates
 from semconv.study.controls import SCORED
 from semconv.study.matching_rules import RULES
@@ -168,6 +168,9 @@ class CostModel:
             return self._match(task.sides[0], task.sides[-1], 0.5) + self._function.ablated(task, self._positions)
         if task.kind == "rules":
             return self._rules(task)
+        function = self.suite.function
+        if task.kind == "position_kinds" and function is not None and function.position_kinds is not None:
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._function.kinds(task, function.position_kinds)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.contexts_read import Reading, ablation_reading
-from semconv.planning.planned_tasks import PlannedModel, PlannedTask
+from semconv.planning.contexts_read import Reading, ablation_reading, reading_apart
+from semconv.planning.planned import PlannedModel, PlannedTask
 from semconv.planning.rates import Line, Rates
 from semconv.study.working_memory import EFFECT_LOGITS
-from semconv.suite.config import SuiteConfig
+from semconv.suite.config import PositionKindsConfig, SuiteConfig
 from semconv.system.errors import InputError
 
 _CHANGES = ((0, 7), (1, 12))  # of A and of B at a position: the feature, six others, in B alternates and one at random
+_ALONE = 7  # of either model: the feature and six others
 _OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: its log-softmax, means, correlations
 _OF_LENS, _OF_LENS_GPU = 8e-9, 1e-10  # seconds for a logit of the lens: looked at for either end, and added up
 _CHECKS, _CHECKS_OF_HEAD = 4, 2  # passes by which a model, and a head alone, is compared with itself before it is used
@@ -41,11 +42,24 @@ class FunctionCost:
     def ablated(self, task: PlannedTask, positions: int) -> float:
         """Returns what ablating the features of the pairs of a task takes, at so many positions each."""
         models = [one for one in task.sides if isinstance(one, PlannedModel)]
+        read, items = self._read_for(task, positions), task.amount * positions
+        return sum(self._effects(models[min(i, len(models) - 1)], n, items, read) for i, n in _CHANGES)
+
+    def kinds(self, task: PlannedTask, config: PositionKindsConfig) -> float:
+        """Returns what ablating pairs at positions of three kinds takes, as if every token stood at another, too."""
+        models = [one for one in task.sides if isinstance(one, PlannedModel)]
+        n, corpus = task.amount * config.positions, self.suite.corpus
+        drawn = self._read_for(task, config.positions)
+        strongest = reading_apart(n, corpus.context, corpus.max_tokens)
+        read = Reading(drawn.contexts + strongest.contexts, drawn.whole + strongest.whole)
+        again = Reading(read.contexts + n, read.whole + n / 2)  # of A, where a token stands again: each in a context
+        return self._effects(models[0], _ALONE, 3 * n, again) + self._effects(models[-1], _ALONE, 3 * n, read)
+
+    def _read_for(self, task: PlannedTask, positions: int) -> Reading:
+        """Returns what the pairs of a task read for so many positions each, drawn uniformly."""
         a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
         density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
-        read = ablation_reading(task.amount, positions, corpus.context, corpus.max_tokens, density)
-        items = task.amount * positions
-        return sum(self._effects(models[min(i, len(models) - 1)], n, items, read) for i, n in _CHANGES)
+        return ablation_reading(task.amount, positions, corpus.context, corpus.max_tokens, density)
 
     @property
     def _on_cpu(self) -> bool:

@@ -13,11 +13,9 @@ from semconv.core.device import DTYPES, resolve_precision
 from semconv.models.memory_plan import DENSE_BYTES, SHARE
 from semconv.models.roles import ModelOnText, same_pass
 from semconv.planning.cost_model import CostModel
+from semconv.planning.planned import PlannedModel, PlannedSide, PlannedTask
 from semconv.planning.planned_tasks import (
-    PlannedModel,
-    PlannedSide,
     PlannedSides,
-    PlannedTask,
     planned_models,
     planned_sides,
     planned_streams,

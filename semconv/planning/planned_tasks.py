@@ -2,149 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Literal
 
 import torch
 
 from semconv.models.roles import ModelOnText, Roles, suite_models
 from semconv.models.widened import widening_bytes
+from semconv.planning.planned import PlannedModel, PlannedRows, PlannedSide, PlannedStream, PlannedTask
 from semconv.planning.shapes import SaeShape, Shapes
 from semconv.study import task_names as of
 from semconv.study.published_protocol import variants
-from semconv.study.working_memory import function_working_bytes, lens_working_bytes, stream_working_bytes, working_bytes
+from semconv.study.working_memory import function_working_bytes, lens_working_bytes, stream_working_bytes
 from semconv.suite.config import ModelConfig, SaeConfig, SuiteConfig
-from semconv.suite.nulls import AgainNull
 from semconv.suite.sae_labels import pair_key
 from semconv.text.token_blocks import TokenBlocks
-
-OnParts = Literal["categories", "shared", "cut", "spans", "step"]
-OnStreams = Literal["sample", "streams", "stitched", "partial", "best_r"]
-OnModels = Literal["lens", "effects", "rules"]
-Kind = AgainNull | Literal["observe", "self", "scores", "resample", "halves", "match"] | OnParts | OnStreams | OnModels
-"""What a task does; `match` matches and scores beside no null, `halves` scores halves of the pairs, `shared` counts
-features in several categories, `cut` cuts the text into spans, `sample` tells what streams are compared at."""
-
-
-@dataclass(frozen=True)
-class PlannedSide:
-    """An SAE of a model over its text.
-
-    Attributes:
-        key: names its store.
-        sae: its size.
-        n_tokens: positions that count.
-    """
-
-    key: str
-    sae: SaeShape
-    n_tokens: int
-
-    @property
-    def entries(self) -> float:
-        """Activations that are stored."""
-        return self.n_tokens * self.sae.l0
-
-    @property
-    def disk(self) -> int:
-        """Bytes of its store on disk: 2 for a value, 2 or 4 for the number of its feature, and 12 per position."""
-        return int(self.entries * (4 if self.sae.n_features <= 65_536 else 6)) + 12 * self.n_tokens
-
-    @property
-    def held(self) -> int:
-        """Bytes of its activations and decoder rows in memory."""
-        return int(self.entries * 6) + 8 * self.n_tokens + 4 * self.sae.n_features * self.sae.width
-
-    @property
-    def working(self) -> int:
-        """Bytes that a task holds beside it, at most."""
-        return working_bytes(self.entries, self.sae.n_features, self.sae.width)
-
-
-@dataclass(frozen=True)
-class PlannedStream(PlannedSide):
-    """A sampled stream, as a side without activations that holds a row for every position.
-
-    Attributes:
-        beside: bytes that a task holds beside it, at most.
-    """
-
-    beside: int
-
-    @property
-    def working(self) -> int:
-        return self.beside
-
-
-@dataclass(frozen=True)
-class PlannedRows(PlannedSide):
-    """A side of which a task takes decoder rows alone, and holds nothing beside it."""
-
-    @property
-    def working(self) -> int:
-        return 0
-
-
-@dataclass(frozen=True)
-class PlannedModel(PlannedSide):
-    """A whole model, or its head, as a side without activations or features (`semconv.models.whole_models`).
-
-    Attributes:
-        n_bytes: of its weights that take memory of their own, in float32.
-        mapped: of its weights that are mapped from their files, as they are stored.
-        vocab_size: logits of its head.
-        beside: bytes that a task holds beside it, at most.
-        n_blocks: how many it has.
-        of_block: numbers in one block.
-        place: path and revision, by which rates know it.
-    """
-
-    n_bytes: int = 0
-    mapped: int = 0
-    vocab_size: int = 0
-    beside: int = 0
-    n_blocks: int = 1
-    of_block: int = 1
-    place: str = ""
-
-    @property
-    def held(self) -> int:
-        return self.n_bytes
-
-    @property
-    def working(self) -> int:
-        return self.beside
-
-
-@dataclass(frozen=True)
-class PlannedTask:
-    """A task of the study.
-
-    Attributes:
-        stage: in which it is.
-        name: of its file.
-        kind: what it does.
-        sides: what it reads.
-        amount: shifts, resamples or draws of its own.
-        grid: whether it is of the layer grid, not of a control.
-    """
-
-    stage: str
-    name: str
-    kind: Kind
-    sides: tuple[PlannedSide, ...]
-    amount: int = 1
-    grid: bool = True
-
-    @property
-    def needs(self) -> dict[str, int]:
-        """Bytes in memory of what it reads, by name: its sides, or what is made of each of them (`Derived`)."""
-        if self.kind in ("categories", "spans"):
-            return {f"{side.key} for {self.kind}": 2 * side.held for side in self.sides}
-        return {side.key: side.held for side in self.sides}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,16 +74,16 @@ def planned_streams(suite: SuiteConfig, sides: PlannedSides) -> tuple[list[Plann
 
 
 def _planned_model(
-    model: ModelConfig, n_blocks: int | None, working: Callable[[int], int], *, shapes: Shapes, on_cpu: bool
+    model: ModelConfig, shapes: Shapes, n_blocks: int | None, on_cpu: bool, working: Callable[[int], int]
 ) -> PlannedModel:
     """Returns a model as the tasks on function hold it, or what is left of it with so many blocks.
 
     Args:
         model: which.
-        n_blocks: how many of its blocks; None for all.
-        working: bytes that a task holds beside it, at most, by the size of its vocabulary.
         shapes: of the models of the suite.
+        n_blocks: how many of its blocks; None for all.
         on_cpu: whether the CPU holds it, where weights are mapped from files as they are stored.
+        working: bytes that a task holds beside it, at most, by the size of its vocabulary.
     """
     shape = shapes.of(model)
     vocab_size = int(shape.config.get_text_config().vocab_size)
@@ -248,7 +122,10 @@ def planned_tasks(
         for a, of_a in zip(suite.model_a.saes, sides.of.a, strict=True)
         for b, of_b in zip(suite.model_b.saes, sides.of.b, strict=True)
     }
-    of_model = partial(_planned_model, shapes=shapes, on_cpu=on_cpu)
+
+    def of_model(model: ModelConfig, n_blocks: int | None, working: Callable[[int], int]) -> PlannedModel:
+        return _planned_model(model, shapes, n_blocks, on_cpu, working)
+
     parts = _parts(suite, sides, grid), _function(suite, sides, grid, n_pairs, of_model), _published(suite, sides, grid)
     return [*_layer_pairs(suite, sides, grid), *(task for part in parts for task in part)]
 
@@ -381,20 +258,30 @@ def _function(
     for key, pair in grid.items():
         a, b = (PlannedRows(*vars(side).values()) for side in pair)
         yield PlannedTask("logit lens", of.lens_task(key), "lens", (a, *heads, b))
-    config, controls = suite.function, {one.name: (one.model_a, one.model_b) for one in suite.controls}
+    config, both = suite.function, (suite.model_a, suite.model_b)
+    controls = {one.name: (one.model_a, one.model_b) for one in suite.controls}
+
+    def needs(
+        pair: Sequence[PlannedSide], models: Sequence[ModelConfig], n: int, *streams: PlannedSide
+    ) -> tuple[PlannedSide, ...]:
+        """Returns what changing the features of n pairs of two sides takes."""
+        working = partial(function_working_bytes, n)
+        return (pair[0], *(of_model(model, None, working) for model in models), *streams, pair[1])
+
     for key in of.function_pairs(suite):
-        (a, b), working = grid[key], partial(function_working_bytes, config.pairs)
-        models = (of_model(model, None, working) for model in (suite.model_a, suite.model_b))
-        yield PlannedTask("function", of.function_task(key), "effects", (a, *models, b), config.pairs)
+        held = needs(grid[key], both, config.pairs)
+        yield PlannedTask("function", of.function_task(key), "effects", held, config.pairs)
     for name in of.function_controls(suite):
-        (a, b), working = sides.of.controls[name], partial(function_working_bytes, config.control_pairs)
-        models = (of_model(model, None, working) for model in controls[name])
+        held = needs([side[0] for side in sides.of.controls[name]], controls[name], config.control_pairs)
         task = of.function_task(of.control_tag(name))
-        yield PlannedTask("function", task, "effects", (a[0], *models, b[0]), config.control_pairs, False)
+        yield PlannedTask("function", task, "effects", held, config.control_pairs, False)
     if config.rules is not None:
         n = config.rules.pairs
         for key in of.compared_rules(suite):
-            (a, b), working = grid[key], partial(function_working_bytes, n)
-            models = (of_model(model, None, working) for model in (suite.model_a, suite.model_b))
-            needs = a, *models, *_stitched(suite, sides, key), b
-            yield PlannedTask("rules of matching", of.rules_task(key), "rules", needs, n)
+            held = needs(grid[key], both, n, *_stitched(suite, sides, key))
+            yield PlannedTask("rules of matching", of.rules_task(key), "rules", held, n)
+    if config.position_kinds is not None:
+        n = config.position_kinds.pairs
+        for key in of.compared_position_kinds(suite):
+            held, task = needs(grid[key], both, n), of.position_kinds_task(key)
+            yield PlannedTask("kinds of positions", task, "position_kinds", held, n)

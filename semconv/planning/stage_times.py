@@ -9,11 +9,9 @@ from functools import cached_property
 from semconv.models.roles import ModelOnText, Roles, same_pass
 from semconv.models.sae_fit import FIT_TOKENS, LOSS_TOKENS
 from semconv.planning.cost_model import CostModel
+from semconv.planning.planned import PlannedModel, PlannedSide, PlannedTask
 from semconv.planning.planned_tasks import (
-    PlannedModel,
-    PlannedSide,
     PlannedSides,
-    PlannedTask,
     planned_models,
     planned_streams,
 )

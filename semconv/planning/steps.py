@@ -24,6 +24,7 @@ _STAGES = {
         "logit lens",
         "function",
         "rules of matching",
+        "kinds of positions",
         "published",
     ),
     "contexts": ("contexts",),

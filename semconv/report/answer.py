@@ -118,17 +118,25 @@ def _compared(results: Results, measure: str, null: str | None) -> str:
     declared = ", the measure declared beforehand" if results.primary == measure else ""
     sizes = [f" ({size})" if (size := size_in_words(model)) else "" for model in (results.model_a, results.model_b)]
     thirds = thirds_in_words(results)
-    depths = f" Layers by third of the depths: {thirds}." if thirds else ""
+    depths = f" By depth the compared layers are {thirds}." if thirds else ""
     origin = f"{results.corpus.origin}: " if results.corpus.origin else ""
     return (
         f"Model A, {a}{sizes[0]}, and model B, {b}{sizes[1]}, read the same text, {origin}{text_compared(results)}. At "
         "each layer a sparse autoencoder (SAE) writes what a model computes at a token as a few active numbers out of "
-        f"{of}, its *features*. Features of a layer of {a} and a layer of {b}, a *layer pair*, were paired where they "
-        f"are active at the same places, by their correlation r: {most} pairs out of {of} features in each of "
-        f"{len(pairs):,} layer pairs. A *score* "
-        f"says how alike the pairs lie in both models, 1 at the most; here by {title_of(measure)}{declared}. A *null* "
+        f"{of}, its *features*. Features of a layer of {a} and a layer of {b}, a *layer pair*{_written(results)}, were "
+        f"paired where they are active at the same places, by their correlation r: {most} pairs out of {of} features "
+        f"in each of {len(pairs):,} layer pairs. A *score* says how alike the pairs lie in both models, 1 at the most; "
+        f"here by {title_of(measure)}{declared}. A *null* "
         f"is what scores are by chance{_null_in_words(null)}.{depths}"
     )
+
+
+def _written(results: Results) -> str:
+    """Returns how a layer pair is written, by that of the last layers; empty where SAEs have other names."""
+    key, pair = list(results.grid.items())[-1]
+    plain = (pair.sae_a, pair.sae_b) == (str(pair.layer_a), str(pair.layer_b))
+    a, b = names_of(results)
+    return f" (`{key}` is layer {pair.layer_a} of {a} and layer {pair.layer_b} of {b})" if plain else ""
 
 
 def _found(results: Results, measure: str, null: str, summary: NullOverGrid) -> str:
@@ -144,7 +152,8 @@ def _found(results: Results, measure: str, null: str, summary: NullOverGrid) -> 
 
 def _by_depth(results: Results, measure: str, null: str) -> Iterable[str]:
     """Gives how many layer pairs of every third of the depths lie above a null, and which, if they are few."""
-    few = results.summary[measure].nulls[null].significant <= _FEW
+    every = [test_of(pair, measure, null) for pair in results.grid.values()]
+    few = sum(test is not None and test.q is not None and test.q < LEVEL for test in every) <= _FEW
     for part in depth_parts([*results.grid.values()]):
         tests = [(key_of(pair), test_of(pair, measure, null)) for pair in part.pairs]
         q = {key: test.q for key, test in tests if test is not None and test.q is not None}
@@ -184,11 +193,13 @@ def _size(results: Results, measure: str, null: str, best: BestCell) -> str:
         lie = "lie below it" if above else "scores lie below the mean of the null"
         furthest = f"by {rounded(-below[0][0])} at the most, layers {below[0][1]}"
         said.append(f"{len(below)} of {len(tests)} {lie} ({furthest})")
-    at = f"the best layer pair by calibrated score is {best.key}, whose score"
-    at += " of the pairs of highest r" if null in MATCHED_AGAIN else ""
-    said.append(f"{at} is {rounded(best.score)} against {rounded(best.null_mean)} under the null")
-    said += filter(None, (_pairs_there(pair, null), ceiling_text(results, measure, pair)))
-    return f"**How much:** {'; '.join(said)}."
+    strongest = " of its pairs of highest r" if null in MATCHED_AGAIN else ""
+    at = (
+        f"The best layer pair by calibrated score (0 is what chance reaches, 1 the top) is {best.key}: the score"
+        f"{strongest} is {rounded(best.score)}, against {rounded(best.null_mean)} under the null"
+    )
+    rest = at, _pairs_there(pair, null), ceiling_text(results, measure, pair)
+    return f"**How much:** {'. '.join(filter(None, ('; '.join(said), *rest)))}."
 
 
 def _pairs_there(pair: LayerPair, null: str) -> str:
@@ -196,7 +207,7 @@ def _pairs_there(pair: LayerPair, null: str) -> str:
     counts = counts_under(pair, null)
     if counts is None:
         return ""
-    return f"{pair.pairs} feature pairs pass every filter there, and {counts.pairs_mean:.0f} on average under the null"
+    return f"There {pair.pairs} feature pairs pass every filter, and {counts.pairs_mean:.0f} on average under the null"
 
 
 def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
@@ -215,7 +226,7 @@ def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
         top = f"SAEs of one model from different seeds reach {over} among themselves on average"
     else:
         top = f"one model reaches {over} with itself through another SAE"
-    return f"of all pairs there it is {rounded(score.score)}{within}, where {top}"
+    return f"The score of all pairs there is {rounded(score.score)}{within}; {top}"
 
 
 def ceilings(results: Results, measure: str, pair: LayerPair) -> Mapping[str, float]:
@@ -252,15 +263,18 @@ def _does(results: Results) -> str:
     if not tests:
         return ""
     layers, known = layers_by_third(results), dict(tests)
+    negative = "the *best hard negative*, another feature that is active there or shares the token,"
     more = [name for name, test in known.items() if test.difference > 0 and test.p < LEVEL]
     of = {name: of_third(name, layers) for name in known}
     rest = [of[name] for name in known if name not in more]
     if not more:
-        agree = f"are not shown to agree more than those of the best hard negative {in_words(rest)}"
+        agree = f"It is not shown that these effects agree more than with {negative} {in_words(rest)}"
     else:
-        agree = f"agree more than those of the best hard negative {in_words([of[name] for name in more])}"
+        agree = f"These effects agree more than with {negative} {in_words([of[name] for name in more])}"
         agree += f"; this is not shown {in_words(rest)}" if rest else ""
-    return f"**What they do:** when both features of a pair are ablated, their effects {agree}."
+    ablated = "both features of a pair are *ablated*, each taken out of its model, and what the models expect next "
+    ablated += "changes"
+    return f"**What they do:** {ablated}. {agree}."
 
 
 def diagonal(results: Results) -> list[tuple[str, list[LayerPair]]]:

@@ -126,8 +126,8 @@ def thirds_in_words(results: Results) -> str:
     for part in depth_parts([*results.grid.values()]):
         if part.name in _THIRDS:
             a, b = (_layers({getattr(pair, side) for pair in part.pairs}) for side in ("layer_a", "layer_b"))
-            told.append(f"{part.name}: {a} of A and {b} of B")
-    return "; ".join(told)
+            told.append(f"{part.name} ({a} of A; {b} of B)")
+    return in_words(told) if told else ""
 
 
 def _layers(layers: Collection[int]) -> str:

@@ -260,7 +260,10 @@
   const valueOf = (name) => (isBox(fields[name]) ? (fields[name].checked ? "1" : "") : fields[name].value);
   for (const name of Object.keys(fields)) {
     if (isBox(fields[name])) fields[name].checked = view.has(name);
-    else fields[name].value = view.get(name) ?? standard[name];
+    else {
+      fields[name].value = view.get(name) ?? standard[name];
+      if (fields[name].selectedIndex < 0) fields[name].value = standard[name]; // the address of another run may ask for what this one lacks
+    }
   }
   const keepChoices = () => keep(Object.fromEntries(Object.keys(fields).map((name) => [name, valueOf(name) === standard[name] ? "" : valueOf(name)])));
 
@@ -447,7 +450,7 @@
     for (const token of tokens) times.set(token, (times.get(token) ?? 0) + 1);
     return [...times].flatMap(([token, n]) => [el("bdi", {}, el("span", { class: "tok" }, token), n > 1 && times.size > 1 ? ` ×${n}` : ""), " "]); // a line may end between two
   };
-  const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number} `), ...tokensOf(feature(side, label, number)));
+  const ofSide = (side, label, number) => el("span", { class: `side-${side}` }, el("span", { class: "who" }, `${side.toUpperCase()} ${label} · #${number}`), " ", ...tokensOf(feature(side, label, number)));
 
   const bars = (digits, title) => {
     const drawing = svg("svg", { viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": title });
@@ -476,7 +479,10 @@
   const share = (n) => (places ? ` (${((100 * n) / places).toPrecision(2)}% of ${whole(places)} places)` : "");
   const numbersOf = (cell, row) => {
     const rows = [];
-    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) rows.push(line(MEASURES.get(name)[0], shownAs(name, valueIn(cell, name, row))));
+    for (const name of ["r", "within", "without", "function", "lens"]) if (MEASURES.has(name)) {
+      const value = valueIn(cell, name, row);
+      rows.push(line(MEASURES.get(name)[0], name === "function" && value === NONE ? "these two were not ablated" : shownAs(name, value)));
+    }
     if (cell.col.mutual) rows.push(line("each the other's best partner", cell.col.mutual[row] ? "yes" : "no"));
     for (const [side, other] of [["a", "b"], ["b", "a"]]) {
       const next = cell.col[`next_${side}`]?.[row] ?? NONE;
@@ -553,7 +559,16 @@
     byId("more-pairs").textContent = `Show ${Math.min(PAGE, found.n - shown)} more`;
   };
   const say = (text) => { byId("count").textContent = text; };
+  /* Of features without a pair only r with the best partner and how often they fire are known. */
+  const fitToKind = () => {
+    const lone = Boolean(fields.kind.value);
+    for (const name of ["by", "mutual", "category", "text"]) fields[name].disabled = lone;
+    for (const option of fields.order.options) option.disabled = lone && option.value !== "r" && !option.value.startsWith("fires");
+    if (lone) fields.by.value = "r";
+    if (lone && fields.order.selectedOptions[0].disabled) fields.order.value = "r";
+  };
   const search = () => {
+    fitToKind();
     keepChoices();
     let question;
     try { question = asked_(); } catch { say("This is no regular expression yet."); return; }
@@ -565,7 +580,8 @@
     shown = 0;
     showMore();
     const held = cells.reduce((sum, cell) => sum + cell.n, 0);
-    const of = kind ? "features without a pair" : `of ${whole(held)} pairs`;
+    byId("pairs-key").hidden = !explorer.text || Boolean(kind) || !found.n;
+    const of = kind ? "features without a pair: with no feature of the other model they pass every filter; in front stands r with the best partner" : `of ${whole(held)} pairs`;
     const rest = !kind && held < explorer.total ? ` that are read, ${whole(explorer.total)} in all` : "";
     say(`${whole(found.n)} ${of}${rest}${found.n ? "" : ": nothing matches; try fewer letters or a wider range"}`);
     for (const format of ["csv", "json"]) byId(`save-${format}`).disabled = !found.n;

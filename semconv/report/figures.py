@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from semconv.report.figure_files import drawing, save
+from semconv.report.figure_files import WIDTH, drawing, save
 from semconv.report.function_figure import draw_function
 from semconv.report.function_section import FIGURE as FUNCTION
 from semconv.report.result_values import (
@@ -27,18 +27,17 @@ from semconv.report.result_values import (
 )
 from semconv.report.scales import Ends, ends_with_zero, on_scale, rounded, share_of
 from semconv.results.schema import LayerPair, Results
+from semconv.suite.nulls import MATCHED_AGAIN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MATCHED_AGAIN = {
-    "rematch": "on shifted text",
-    "same_token": "on the same tokens",
-    "same_bigram": "on the same bigrams",
-}
-"""Nulls that match again -> how their draws are made, in the titles of maps."""
+_WIDTH, _SHARP = 1.3 * WIDTH, 220
+"""Inches of a figure of many panels, and its dots per inch: on a page, type of 8 points is still 6."""
 _NUMBERED = 8  # SAEs of a model up to which cells hold their numbers
+_ABREAST = 2  # panels of the controls
+_ROOMY = 5  # SAEs of A up to which these are large
 _NONE = "#d9d9d9"
 _LETTER = 0.085  # inches of a letter of a label, at most on average
 _KINDS = {"floor": "#9a9a9a", "cross-model": "#1f5fa8", "ceiling": "#c2571a"}
@@ -57,20 +56,21 @@ def _heat_map(ax: Axes, grid: Grid, panel: tuple[str, str], ends: Ends) -> Any:
     if max(len(rows), len(columns)) <= _NUMBERED:
         _write_numbers(ax, values, counts, ends)
     _label(ax, rows, columns)
-    ax.set_title(title, fontsize=10)
+    ax.set_title(title, fontsize=7.5)
     return image
 
 
 def _write_numbers(ax: Axes, values: Float[ndarray, "b a"], counts: bool, ends: Ends) -> None:
     """Writes into every cell what it holds."""
+    size = 9 if values.shape[1] <= _ROOMY else 6
     for (i, j), value in np.ndenumerate(values):
         if not np.isfinite(value):
-            ax.text(j, i, "none", ha="center", va="center", color="black", fontsize=9)
+            ax.text(j, i, "none", ha="center", va="center", color="black", fontsize=size)
             continue
         share = share_of(value, ends)
-        light = share > 0.5 if counts else share < 0.6  # Greys darkens with the value, viridis lightens
+        light = share > 0.5 if counts else share < 0.45  # Greys darkens with the value, viridis lightens
         text = f"{value:.0f}" if counts else rounded(value)
-        ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=9)
+        ax.text(j, i, text, ha="center", va="center", color="white" if light else "black", fontsize=size)
 
 
 def _label(ax: Axes, rows: list[str], columns: list[str]) -> None:
@@ -78,6 +78,7 @@ def _label(ax: Axes, rows: list[str], columns: list[str]) -> None:
     under, beside, steep = _labels(rows, columns)
     ax.set_xticks([*under], [*under.values()], rotation=45 if steep else 0, ha="right" if steep else "center")
     ax.set_yticks([*beside], [*beside.values()])
+    ax.tick_params(labelsize=8)
 
 
 def _labels(rows: list[str], columns: list[str]) -> tuple[dict[int, str], dict[int, str], bool]:
@@ -98,8 +99,8 @@ def _maps(figure: Figure, rows: list[str], columns: list[str]) -> ndarray:
     left = 0.75 + _LETTER * max(map(len, beside.values()))
     bottom = 0.75 + (0.7 * _LETTER * max(map(len, under.values())) if steep else 0)
     width, height = figure.get_size_inches()
-    edges = {"left": left / width, "right": 1 - 1.15 / width, "bottom": bottom / height, "top": 1 - 0.8 / height}
-    return figure.subplots(2, 3, sharex=True, sharey=True, gridspec_kw={**edges, "wspace": 0.06, "hspace": 0.14})
+    edges = {"left": left / width, "right": 1 - 1.15 / width, "bottom": bottom / height, "top": 1 - 0.65 / height}
+    return figure.subplots(2, 3, sharex=True, sharey=True, gridspec_kw={**edges, "wspace": 0.06, "hspace": 0.18})
 
 
 def _colour_bar(image: Any, label: str) -> None:
@@ -108,7 +109,9 @@ def _colour_bar(image: Any, label: str) -> None:
     x, y, width, height = ax.get_position().bounds
     of_inch = 1 / ax.figure.get_figwidth()
     scale = ax.figure.add_axes((x + width + 0.12 * of_inch, y, 0.16 * of_inch, height))
-    ax.figure.colorbar(image, cax=scale, label=label)
+    ax.figure.colorbar(image, cax=scale)
+    scale.set_ylabel(label, fontsize=8)
+    scale.tick_params(labelsize=8)
 
 
 def _panels(results: Results) -> dict[str, str]:
@@ -117,20 +120,20 @@ def _panels(results: Results) -> dict[str, str]:
     A null that matches again tests the strongest pairs, so their score stands beside its mean.
     """
     again = hardest_null(results)
-    if again not in _MATCHED_AGAIN:
+    if again not in MATCHED_AGAIN:
         again = "rematch"
     return {
-        "score": "Paired score",
-        f"{again}.score": "Score of the strongest pairs",
-        f"{again}.mean": f"Null of these, matched {_MATCHED_AGAIN[again]}",
-        "shuffle.calibrated": "Paired, calibrated against shuffles",
-        f"{again}.calibrated": "Strongest, calibrated against their null",
-        "pairs": "Feature pairs kept",
+        "score": "All pairs: score",
+        f"{again}.score": "Strongest pairs: score",
+        f"{again}.mean": f"Strongest pairs: mean of {again}",
+        "shuffle.calibrated": "All pairs: calibrated by shuffle",
+        f"{again}.calibrated": f"Strongest pairs: calibrated by {again}",
+        "pairs": "Feature pairs that pass every filter",
     }
 
 
 def draw_measure(results: Results, measure: str, path: Path) -> None:
-    """Draws one measure as heat maps: paired score, null means, calibrated scores, pairs kept.
+    """Draws one measure as heat maps: scores, null means, calibrated scores, pairs kept.
 
     The five of scores have one scale and one colour bar, the pairs their own.
     """
@@ -140,7 +143,7 @@ def draw_measure(results: Results, measure: str, path: Path) -> None:
     grids = {field: grid_of(results, measure, field) for field in panels}
     scores = ends_with_zero(value for field, grid in grids.items() if field != "pairs" for value in grid.values.flat)
     rows, columns, _ = grids["score"]
-    width, height = 13, 11 if len(rows) > _NUMBERED else 7
+    width, height = _WIDTH, 9 if len(rows) > _NUMBERED else 5.2
     figure = Figure(figsize=(width, height))
     axes = _maps(figure, rows, columns)
     for ax, (field, grid) in zip(axes.flat, grids.items(), strict=True):
@@ -149,10 +152,10 @@ def draw_measure(results: Results, measure: str, path: Path) -> None:
         )
         if ax in axes[:, -1]:
             _colour_bar(image, "pairs" if field == "pairs" else "score")
-    figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=12, y=1 - 0.25 / height)
-    figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=10, y=0.15 / height)
-    figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=10, x=0.15 / width)
-    save(figure, path)
+    figure.suptitle(f"{title_of(measure)}, suite {results.suite}", fontsize=10, y=1 - 0.2 / height)
+    figure.supxlabel(f"Layer of {results.model_a.name} (A)", fontsize=9, y=0.15 / height)
+    figure.supylabel(f"Layer of {results.model_b.name} (B)", fontsize=9, x=0.1 / width)
+    save(figure, path, _SHARP)
 
 
 def draw_controls(results: Results, path: Path) -> None:
@@ -160,8 +163,9 @@ def draw_controls(results: Results, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, measures = strongest_rows(results) + control_rows(results), list(results.summary)
-    figure = Figure(figsize=(13, 3.2 * -(-len(measures) // 4)), layout="constrained")
-    axes = figure.subplots(-(-len(measures) // 4), 4, squeeze=False, sharey=True)
+    lines = -(-len(measures) // _ABREAST)
+    figure = Figure(figsize=(_WIDTH, 0.9 + (0.6 + 0.17 * len(rows)) * lines), layout="constrained")
+    axes = figure.subplots(lines, _ABREAST, squeeze=False, sharey=True)
     for ax in axes.flat[len(measures) :]:
         ax.set_axis_off()
     for ax, measure in zip(axes.flat, measures, strict=False):
@@ -172,16 +176,19 @@ def draw_controls(results: Results, path: Path) -> None:
                 ax.text(0, place, " too few pairs", va="center", fontsize=7)
             _means_of_nulls(ax, place, pair, measure)
         ax.set_yticks(range(len(rows)), [f"{kind}: {name}" for kind, name, _ in rows], fontsize=7)
-        ax.set_title(fill(title_of(measure), 34), fontsize=9)
+        ax.set_title(fill(title_of(measure), 44), fontsize=9)
         ax.axvline(0, color="black", linewidth=0.5)
+        ax.tick_params(axis="x", labelsize=8)
+    for ax in axes.flat[max(0, len(measures) - _ABREAST) : len(measures)]:
+        ax.set_xlabel("score", fontsize=8)
     handles, names = axes.flat[0].get_legend_handles_labels()
     if handles:
         once = dict(zip(names, handles, strict=True))
         figure.legend(
             once.values(), once.keys(), fontsize=7, frameon=False, loc="outside lower center", ncols=len(once)
         )
-    figure.suptitle("What the scores must be read against", fontsize=11)
-    save(figure, path)
+    figure.suptitle("What the scores must be read against", fontsize=10)
+    save(figure, path, _SHARP)
 
 
 def _means_of_nulls(ax: Axes, place: int, pair: LayerPair, measure: str) -> None:
@@ -193,8 +200,8 @@ def _means_of_nulls(ax: Axes, place: int, pair: LayerPair, measure: str) -> None
             continue
         if score is not None and tests_others(score, test):
             at, of = on_scale(test.score), "strongest pairs, which nulls that match again test"
-            ax.plot(at, place, "o", color="black", fillstyle="none", markersize=6, label=of, linestyle="none")
-        ax.plot(on_scale(test.mean), place, mark, color="black", markersize=9, label=f"{null} mean", linestyle="none")
+            ax.plot(at, place, "o", color="black", fillstyle="none", markersize=5, label=of, linestyle="none")
+        ax.plot(on_scale(test.mean), place, mark, color="black", markersize=7, label=f"{null} mean", linestyle="none")
 
 
 def write_figures(results: Results, folder: Path) -> list[Path]:
@@ -212,5 +219,5 @@ def _write_figures(results: Results, folder: Path) -> list[Path]:
         draw_controls(results, paths[-1])
     if results.function is not None and (figure := draw_function(results, results.function)) is not None:
         paths.append(folder / FUNCTION)
-        save(figure, paths[-1])
+        save(figure, paths[-1], _SHARP)
     return paths

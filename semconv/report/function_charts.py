@@ -9,6 +9,7 @@ from typing import NamedTuple
 from semconv.report import function_section as told
 from semconv.report.first_pairs import NamedPair, PairKey
 from semconv.report.function_figure import all_points, binned_by_r
+from semconv.report.position_kinds_section import KINDS_TEXT, ShownKinds, shown_kinds
 from semconv.report.rules_section import RULES_TEXT, ShownRules, shown_rules
 from semconv.report.scales import axis_numbers, ends_with_zero
 from semconv.report.shown import show
@@ -28,6 +29,7 @@ _MARKS = {
 }
 """Shape and colour (of page.css) of every mark of the first chart, and its sign in the key."""
 _PARTNER, _LOWER = 20, 6  # pixels from the top of a row to the partner, and from one mark to the next below it
+_ROOM = 0.04  # beside the ends of intervals, as a share of the axis
 _ROW = 52  # pixels of a row of the first chart
 BEYOND_TEXT = (
     "The difference that is tested, with its 95% interval. The best hard negative of a pair is the highest of those it "
@@ -64,10 +66,12 @@ class ShownFunction:
         more: table of everything else that is told of effects.
         lens: table of the logit lens.
         rules: which way of matching finds features that do the same, by layer pair.
+        kinds: at which positions they do; None where that is not compared.
         key: name, sign and colour of every mark of the first chart.
         more_text: what the second table says.
         lens_text: what the third says.
         rules_text: what the tables of rules say.
+        kinds_text: what the table of kinds of positions says.
     """
 
     summary: str
@@ -78,10 +82,12 @@ class ShownFunction:
     more: Rows
     lens: Rows
     rules: Sequence[ShownRules]
+    kinds: ShownKinds | None
     key: Sequence[tuple[str, str, str]]
     more_text: str = told.MORE_TEXT
     lens_text: str = told.LENS_TEXT
     rules_text: str = RULES_TEXT
+    kinds_text: str = KINDS_TEXT
 
 
 def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None = None) -> ShownFunction | None:
@@ -108,6 +114,7 @@ def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None =
         told.more_rows(results, function),
         told.lens_rows(function),
         shown_rules(function),
+        shown_kinds(function),
         [(told.ALIKE[name], sign, colour) for name, (_, colour, sign) in _MARKS.items()],
     )
 
@@ -165,7 +172,9 @@ def beyond_chart(results: Results, function: Function) -> str | None:
     ]
     dots: list[Encoding] = [{"y": place * ROW + 20, "x": test.difference} for place, (_, test) in enumerate(rows)]
     every = [*(test.difference for _, test in rows), *(float(str(line[of])) for line in lines for of in ("x", "x2"))]
-    x = score_axis("x", "difference of correlations", ends_with_zero(every))
+    low, high = ends_with_zero(every)
+    room = _ROOM * (high / 2 - low / 2)  # so that no interval looks cut off at the edge
+    x = score_axis("x", "difference of correlations", (low - room, high + room))
     point: Json = {"type": "point", "filled": True, "size": 90, "opacity": 1, "fill": "var(--cross)"}
     zero: Json = {"data": {"values": [{"x": 0}]}, "mark": {"type": "rule", "stroke": INK}, "encoding": {"x": x}}
     line: Json = {"type": "rule", "stroke": "var(--cross)", "strokeWidth": 2}

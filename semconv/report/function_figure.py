@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from semconv.report.figure_files import WIDTH
 from semconv.report.function_section import ALIKE, studied
 from semconv.report.scales import on_scale
 from semconv.results.schema import Function, FunctionPair, FunctionTest, Results
@@ -23,6 +24,7 @@ _MARKS = {
     "others": ("x", "#6b6b6b", 6),
     "random": ("|", "#9a9a9a", 8),
 }
+_OF_R, _OF_KEY = 3.2, 0.3  # inches that the panel of r and the key of the others are high
 BINS = 8
 """Groups of pairs of about equal size, by r, over which means are drawn."""
 
@@ -47,12 +49,18 @@ def draw_function(results: Results, function: Function) -> Figure | None:
     found = [(kind, name, pair) for kind, name, pair in studied(results, function) if isinstance(pair, FunctionPair)]
     if not found:
         return None
-    figure = Figure(figsize=(17, max(4.2, 1.6 + 0.42 * len(found))), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    _against_negatives(left, found)
-    _beyond(middle, found)
-    _against_r(right, function)
-    figure.suptitle(f"What features do, suite {results.suite}", fontsize=12)
+    high = 1.6 + 0.3 * len(found)
+    figure = Figure(figsize=(1.3 * WIDTH, high + _OF_KEY + _OF_R), layout="constrained")
+    axes = figure.subplot_mosaic("LR;KK;BB", height_ratios=[high, _OF_KEY, _OF_R])
+    _against_negatives(axes["L"], found)
+    axes["K"].set_axis_off()  # a row of its own for the key, where it hides no mark
+    marks, names = axes["L"].get_legend_handles_labels()
+    axes["K"].legend(marks, names, fontsize=7, frameon=False, loc="center", ncols=len(_MARKS))
+    _beyond(axes["R"], found)
+    _against_r(axes["B"], function)
+    for ax in axes.values():
+        ax.tick_params(labelsize=8)
+    figure.suptitle(f"What features do, suite {results.suite}", fontsize=10)
     return figure
 
 
@@ -69,13 +77,11 @@ def _against_negatives(ax: Axes, found: list[tuple[str, str, FunctionPair]]) -> 
                 reach = 1.96 * abs(on_scale(mean.residual_error))
                 ax.plot([at - reach, at + reach], [place, place], "-", color=colour, linewidth=1.5)
             ax.plot(at, place, mark, color=colour, markersize=size, label=label, linestyle="none", zorder=9 - order)
-    ax.set_yticks(range(len(names)), names, fontsize=9)
+    ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.axvline(0, color="black", linewidth=0.5)
-    ax.set_xlabel("mean correlation of residual effects with those of A's feature", fontsize=9)
-    ax.set_title("Partner (with 95% interval) and what it must beat", fontsize=10)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=8, frameon=False, loc="best")
+    ax.set_xlabel("mean correlation of residual effects\nwith those of A's feature", fontsize=8)
+    ax.set_title("Partner (with 95% interval) and what it must beat", fontsize=9)
 
 
 def _beyond(ax: Axes, found: list[tuple[str, str, FunctionPair]]) -> None:
@@ -92,8 +98,8 @@ def _beyond(ax: Axes, found: list[tuple[str, str, FunctionPair]]) -> None:
     ax.set_yticks(range(len(found)), [])
     ax.set_ylim(len(found) - 0.5, -0.5)
     ax.axvline(0, color="black", linewidth=0.5)
-    ax.set_xlabel("partner less best hard negative of each pair, mean over pairs", fontsize=9)
-    ax.set_title("The difference that is tested (with 95% interval)", fontsize=10)
+    ax.set_xlabel("partner less best hard negative of each pair,\nmean over pairs", fontsize=8)
+    ax.set_title("The difference that is tested (with 95% interval)", fontsize=9)
 
 
 def _against_r(ax: Axes, function: Function) -> None:
@@ -104,8 +110,8 @@ def _against_r(ax: Axes, function: Function) -> None:
     for at, colour, label in ((1, "#1f5fa8", "partner, mean"), (2, "#2f363d", "best hard negative, mean")):
         ax.plot([m[0] for m in means], [m[at] for m in means], "-o", color=colour, markersize=4, label=label)
     ax.axhline(0, color="black", linewidth=0.5)
-    ax.set_xlabel("r of the pair, on the half of the documents it was matched on", fontsize=9)
-    ax.set_ylabel("agreement of what both do", fontsize=9)
-    ax.set_title("Does r tell what features do? Every dot a pair", fontsize=10)
+    ax.set_xlabel("r of the pair, on the half of the documents it was matched on", fontsize=8)
+    ax.set_ylabel("agreement of what both do", fontsize=8)
+    ax.set_title("Does r tell what features do? Every dot a pair", fontsize=9)
     if means:
         ax.legend(fontsize=8, frameon=False)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from semconv.report.beyond_tokens import depth_parts
 from semconv.report.first_pairs import NamedPair, PairKey
+from semconv.report.position_kinds_section import kinds_section
 from semconv.report.result_values import key_of
 from semconv.report.rules_section import rules_section
 from semconv.report.scales import rounded
@@ -157,7 +158,9 @@ def more_rows(results: Results, function: Function) -> Rows:
     return Rows([*header, "r of mean residuals", "same sign", "r of KL (others)", "log2 of KL, A over B"], rows)
 
 
-def _retrieval(found: Retrieval) -> str:
+def _retrieval(found: Retrieval) -> str | None:
+    if found.top1 is None:
+        return None
     return f"{show(percent(found.top1))} ({show(percent(found.chance))})"
 
 
@@ -252,7 +255,7 @@ def _table(content: Rows) -> str:
 
 def function_section(results: Results, function: Function, named: Mapping[PairKey, NamedPair] | None = None) -> str:
     """Returns the section of report.md; `named` is what the tables of the run say of `wanted_pairs`."""
-    parts = [summary_sentences(results, function), INTRODUCTION.format(positions=function.positions)]
+    parts = [INTRODUCTION.format(positions=function.positions), summary_sentences(results, function)]
     if any(isinstance(pair, FunctionPair) for _, _, pair in studied(results, function)):
         parts.append(f"![function](figures/{FIGURE})")
     agreement, more, lens = agreement_rows(results, function), more_rows(results, function), lens_rows(function)
@@ -264,6 +267,7 @@ def function_section(results: Results, function: Function, named: Mapping[PairKe
         parts.append(example_text(one, no_markup(known) if known else None) + link)
     parts += [MORE_TEXT, _table(more)] if more.rows else []
     parts += [rules] if (rules := rules_section(function)) else []
+    parts += [kinds] if (kinds := kinds_section(function)) else []
     return "\n\n".join([*parts, LENS_TEXT, _table(lens)])
 
 

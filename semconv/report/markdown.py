@@ -21,12 +21,12 @@ from semconv.report.table_cells import Row, Rows, interval
 from semconv.report.texts import (
     COUNTS_TEXT,
     PAPER,
-    TWO_SCORES,
     cannot_tell,
     counted_alone,
     draws_text,
     interval_covers,
     together_or_none,
+    two_scores,
 )
 from semconv.report.told_apart import best_cell, p_of, undecided
 from semconv.report.verdict import embeddings_rows, embeddings_verdict, floor_comparison
@@ -123,7 +123,8 @@ def _found_section(results: Results) -> list[str]:
     """Returns what was found: the measures beside their nulls, beyond tokens, beside twins, over the depths."""
     floor = floor_comparison(results)
     twins, embedded = embeddings_rows(results), embeddings_verdict(results)
-    parts = [table(*_of(headline_rows(results))), COUNTS_TEXT, TWO_SCORES, sections.grid_tests_section(results)]
+    parts = [table(*_of(headline_rows(results))), COUNTS_TEXT, two_scores(results)]
+    parts.append(sections.grid_tests_section(results))
     parts += ["### Beyond the current token", beyond_tokens(results)]
     parts += ["### Beside models that learned nothing", floor.text]
     parts += [table(*_of(floor.rows))] if floor.rows else []
@@ -155,9 +156,8 @@ def write_markdown(results: Results, checked: Sequence[Checked], path: Path, pai
     parts = [
         f"# Do {a} (A) and {b} (B) hold the same features?",
         *warnings_section(results),
-        *filter(None, said.sentences),
+        *filter(None, (said.compared, *said.sentences)),
         *figure,
-        said.compared,
         f"Report of semconv, suite {results.suite}, which repeats the study of [arXiv 2507.22918]({PAPER}).",
         f"## {TITLES['found']}",
         *_found_section(results),

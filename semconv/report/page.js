@@ -32,10 +32,11 @@
     return node;
   };
   const THOUSAND = 1e3;
-  const digits = (value) => { // as the tables write them: three, zeros at the end too
+  const digits = (value) => { // as the tables write them: three, two below 0.01, zeros at the end too
     const size = Math.abs(value);
     if (Number.isInteger(value) && size < 1e6) return String(value);
-    if (size < 1e-4) return value.toPrecision(2);
+    if (size < 1e-4) return value.toExponential(1);
+    if (size < 1e-2) return value.toPrecision(2);
     return size >= THOUSAND - 0.5 && size < 1e6 ? String(Math.round(value)) : value.toPrecision(3);
   };
   const number = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? digits(value) : String(value));
@@ -79,7 +80,9 @@
   /* On a phone what is folded begins closed; on paper it is open. */
   const folds = [...document.querySelectorAll("details.fold")];
   if (matchMedia("(max-width: 40rem)").matches) for (const fold of folds) fold.open = false;
-  addEventListener("beforeprint", () => { for (const fold of folds) fold.open = true; });
+  const words = document.querySelector("details.words");
+  addEventListener("beforeprint", () => { for (const fold of [...folds, words]) if (fold) fold.open = true; });
+  addEventListener("afterprint", () => { if (words) words.open = false; });
 
   /* Layer grid. */
   const map = byId("map");

@@ -83,6 +83,15 @@ def _style_and_scripts(beside: bool) -> dict[str, str]:
     return {**found, "policy": policy(style, scripts, beside)}
 
 
+def _sentences(results: Results) -> dict[str, str]:
+    """Returns sentences that report.md has, too."""
+    return {
+        "depth_text": texts.depth_text(results),
+        "two_scores": texts.two_scores(results),
+        "self_match_text": texts.self_match_text(results),
+    }
+
+
 def _of_explorer(shown: ShownExplorer | None) -> dict[str, object]:
     """Returns what the template shows of the explorer."""
     return {
@@ -146,7 +155,7 @@ def page(
             kinds={kind for kind, _, _ in control_rows(results)},
             texts=texts,
             token_note=pairs.note if pairs else "",
-            depth_text=texts.depth_text(results),
+            **_sentences(results),
             marks_text=MARKS_TEXT,
             covers=texts.interval_covers(results, len(results.grid)),
             read=shown_read(results),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
-from semconv.report import answer_chart, charts, page_heat_maps, page_tables, rows, texts, what_was_read
+from semconv.report import answer_chart, charts, page_heat_maps, page_tables, rows, stream_tables, texts, what_was_read
 from semconv.report.answer import answer, asked_null
 from semconv.report.beyond_tokens import beyond_tokens
 from semconv.report.first_pairs import FirstPairs
@@ -106,6 +106,7 @@ class PageTables:
     filters: Rows | None
     influence: Rows | None
     saes: Rows
+    control_saes: Rows
     depths: Rows | None = None
     published: Rows | None = None
     published_text: str = ""
@@ -222,6 +223,7 @@ def shown_tables(results: Results, pairs: FirstPairs | None = None) -> PageTable
         influence=rows.influence_rows(results) if small else None,
         depths=rows.depth_rows(results.depths) if results.depths else None,
         saes=what_was_read.sae_rows(results),
+        control_saes=what_was_read.control_sae_rows(results),
         function=shown_function(results, pairs.named if pairs else None),
     )
     if results.published:
@@ -242,9 +244,9 @@ def shown_tables(results: Results, pairs: FirstPairs | None = None) -> PageTable
         spans = rows.span_rows(results, results.spans) if small else None
         found = replace(found, spans=spans, spans_text=texts.spans_text(results.spans))
     if results.streams:
-        streams = rows.stream_rows(results.streams) if small else None
+        streams = stream_tables.stream_rows(results.streams) if small else None
         found = replace(found, streams=streams, streams_text=texts.streams_text(results.streams))
-        decoders = rows.decoder_rows(results.streams, results.null.n_permutations)
+        decoders = stream_tables.decoder_rows(results.streams, results.null.n_permutations)
         found = replace(found, decoders=decoders if small and decoders.rows else None)
     return found
 

@@ -18,7 +18,6 @@ from semconv.report.texts import (
     counted_alone,
     draws_text,
     layers_in_words,
-    text_compared,
     together_or_none,
 )
 from semconv.report.told_apart import clearest_cell, undecided
@@ -27,7 +26,7 @@ from semconv.results.schema import Model, Results
 
 
 def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]:
-    """Returns what was compared, as names and values."""
+    """Returns what the run took, as names and values: layers, draws, claims; the text stands in the answer."""
     null = results.null
     draws = f"{null.n_permutations:,} permutations"
     draws += f", {null.n_rematch:,} shifts of the text" if null.n_rematch else ""
@@ -36,7 +35,6 @@ def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]
     draws = ". ".join(filter(None, (draws, draws_text(results).removesuffix("."))))
     found = [
         *((f"Model {side}", _model(model)) for side, model in (("A", results.model_a), ("B", results.model_b))),
-        ("Text", ", ".join(filter(None, (results.corpus.origin, text_compared(results))))),
         ("Nulls", draws),
     ]
     if checked:
@@ -45,9 +43,9 @@ def facts(results: Results, checked: Sequence[Checked]) -> list[tuple[str, str]]
 
 
 def _model(model: Model) -> str:
-    """Returns what a model is, and which of its layers are compared: those that the suite names SAEs of."""
+    """Returns which layers of a model are compared: those that the suite names SAEs of."""
     n = len(model.saes)
-    return f"{model.name}, {n} {'SAE' if n == 1 else 'SAEs'} at {layers_in_words(model)}, as the suite names them"
+    return f"{model.name}: {n} {'SAE' if n == 1 else 'SAEs'}, at {layers_in_words(model)}"
 
 
 def claims_counted(checked: Sequence[Checked], suite: str) -> str:

@@ -11,8 +11,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from semconv.compare.registry import score_range
 from semconv.report.figure_files import SHARP, WIDTH, drawing, save
 from semconv.report.result_values import cut, default_measure, names_of, null_names, score_of, test_of, title_of
+from semconv.report.shown import percent
 from semconv.results.schema import Results
 from semconv.runs import best_r_table
 from semconv.runs.pairs_table import pair_batches
@@ -41,8 +43,8 @@ CAPTIONS = {
     "r_by_frequency": "r of the feature pairs that pass every filter, against how often their features are active.",
     "filters": "How many features every filter leaves, of all layer pairs together.",
     "scores": "The score of every measure, with its 95% interval, at the best layer pair by the measure that is shown "
-    "first. Below it each null: the bar is its mean and 1.96 standard deviations to either side, the dot "
-    "the score that is tested against it (of the strongest pairs, where the null matches again).",
+    "first. Below it each null: the bar is its mean and 1.96 standard deviations to either side, as far as scores go, "
+    "the dot the score that is tested against it (of the strongest pairs, where the null matches again).",
     "decoders": "Decoder rows of the pairs of that layer pair, each model by its own first two principal components, B "
     "turned onto A. A pair has one colour, by its place in A: where these planes are shared, colours lie alike in B.",
 }
@@ -207,6 +209,8 @@ def _r_by_frequency(results: Results, run: Path) -> Figure | None:
         if ax is axes[-1]:
             _write_plainly(figure.colorbar(image, ax=list(axes), label="feature pairs").ax.yaxis)
     axes[0].set_ylabel("r of the pair")
+    lowest = edges[1][min(np.flatnonzero(held.any(axis=0))[0] for held in counts.values() if held.any())]
+    axes[0].set_ylim(min(0.0, lowest), 1)
     return figure
 
 
@@ -223,12 +227,12 @@ def _filters(results: Results) -> Figure | None:
     figure, (ax,) = _new(0.6 + 0.3 * len(bars), 1)
     ax.barh(range(len(bars)), list(bars.values()), color=_TEXT, height=0.65)
     for place, count in enumerate(bars.values()):
-        ax.text(count, place, f" {count:,} ({count / first:.0%})", va="center", fontsize=7)
+        ax.text(count, place, f" {count:,} ({percent(count / first)})", va="center", fontsize=7)
     ax.set_yticks(range(len(bars)), list(bars))
     ax.invert_yaxis()
-    ax.set_xlim(0, 1.22 * first)
+    ax.set_xlim(0, 1.25 * first)
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.set_xlabel(f"left over {len(results.grid):,} layer pairs")
+    ax.set_xlabel(f"features left after each filter, sum over {len(results.grid):,} layer pairs")
     return figure
 
 
@@ -252,8 +256,8 @@ def _score_rows(results: Results, key: str, measure: str) -> list[_Row]:
     for null in null_names(results):
         test = test_of(pair, measure, null)
         if test is not None and test.mean is not None:
-            spread = _NORMAL * (test.sd or 0.0)
-            rows.append(_Row(null, test.score, (test.mean - spread, test.mean + spread)))
+            spread, (low, high) = _NORMAL * (test.sd or 0.0), score_range(measure)
+            rows.append(_Row(null, test.score, (max(low, test.mean - spread), min(high, test.mean + spread))))
     return rows
 
 
@@ -288,9 +292,24 @@ def _scores(results: Results) -> Figure | None:
         ax.use_sticky_edges = False  # room beside bars, too
         ax.margins(x=0.08)
         ax.set_title(title_of(name), fontsize=7)
+        if place + 3 >= len(found):
+            ax.set_xlabel("score", fontsize=7)
     names = names_of(results)
     figure.suptitle(f"Layers {key} of {cut(names[0])} x {cut(names[1])}", fontsize=8)
+    figure.legend(handles=_score_key(), loc="outside lower center", ncols=3)
     return figure
+
+
+def _score_key() -> list[Any]:
+    """Returns what the marks of the figure of scores are."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    return [
+        Line2D([], [], color=_TEXT, marker="o", markersize=4, linestyle="none", label="score that is tested"),
+        Line2D([], [], color=_TEXT, linewidth=1.5, label="its 95% interval"),
+        Patch(color=_NULL, label="null: mean and 1.96 standard deviations to either side"),
+    ]
 
 
 def _decoders(results: Results, run: Path) -> Figure | None:
@@ -314,6 +333,7 @@ def _decoders(results: Results, run: Path) -> Figure | None:
         ax.set_xlabel("first principal component")
         ax.set_aspect("equal", "datalim")
     axes[0].set_ylabel("second principal component")
+    figure.suptitle("A pair has one colour in both maps, by its place in the left one", fontsize=8)
     return figure
 
 

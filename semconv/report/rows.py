@@ -24,7 +24,6 @@ from semconv.report.table_cells import Rows, interval, interval_of, seed_range
 from semconv.report.texts import counted_alone, p_told, tail_note
 from semconv.report.told_apart import best_cell, p_of, scored_on, undecided
 from semconv.results.schema import (
-    BaselineScore,
     Depths,
     DepthTest,
     NullTest,
@@ -38,8 +37,6 @@ from semconv.results.schema import (
     SpansGrid,
     Step,
     StepScore,
-    StreamScore,
-    StreamsGrid,
     Subspaces,
 )
 from semconv.suite.nulls import MATCHED_AGAIN
@@ -157,10 +154,12 @@ def self_match_rows(results: Results) -> Rows:
     return Rows([*header, *map(title_of, results.summary)], selves)
 
 
-def _beside_shuffle(results: Results, cell: Scored, measure: str) -> str:
+def _beside_shuffle(results: Results, cell: Scored, measure: str) -> str | None:
     score, test = score_of(cell, measure), test_of(cell, measure, "shuffle")
+    if score is None:
+        return None
     z = test.z if test else None
-    return f"{show(score and score.score)} (z {show(z)}, p {show(p_of(results, 'shuffle', test))})"
+    return f"{show(score.score)} (z {show(z)}, p {show(p_of(results, 'shuffle', test))})"
 
 
 def controls_rows(results: Results) -> Rows:
@@ -276,69 +275,6 @@ def span_rows(results: Results, spans: SpansGrid) -> Rows:
     return Rows(["A x B layer", "pairs", *map(title_of, results.summary), "note"], rows)
 
 
-def stream_rows(streams: StreamsGrid) -> Rows:
-    """Returns how alike the residual streams are, raw and within tokens, and how many directions SVCCA keeps."""
-    measures = list(next(iter(streams.grid.values())).raw.measures)
-    rows = list[list[object]]()
-    for key, pair in streams.grid.items():
-        of_variants, row = (pair.raw, pair.within_token), list[object]([key])
-        for name in measures:
-            found = [one.measures[name] for one in of_variants]
-            row += [one.score if isinstance(one, StreamScore) else None for one in found]
-        row += [f"{one.directions_a} x {one.directions_b}" for one in of_variants]
-        reasons = {one.reason for of in of_variants for one in of.measures.values() if isinstance(one, Reason)}
-        rows.append([*row, "; ".join(sorted(reasons))])
-    header = [f"{title_of(name)}{suffix}" for name in measures for suffix in ("", ", within tokens")]
-    return Rows(["A x B layer", *header, "directions of SVCCA", "directions within tokens", "note"], rows)
-
-
-def decoder_rows(streams: StreamsGrid, permutations: int) -> Rows:
-    """Returns the baselines of decoder rows and matching, each beside the mean of its null and p.
-
-    Args:
-        streams: of the run.
-        permutations: of the suite, of nulls that do not state their own number of draws.
-    """
-    rows = list[list[object]]()
-    for key, pair in streams.grid.items():
-        found = pair.decoders
-        if found is None:
-            continue
-        stitched, notes = found.stitched, set[str]()
-        row: list[object] = [key]
-        if isinstance(stitched, Reason):
-            notes.add(stitched.reason)
-            row += [None] * 5
-        else:
-            row += [stitched.r2_a_to_b, stitched.r2_b_to_a]
-            row += [_baseline(one, permutations, notes) for one in (stitched.assigned_cosine, stitched.best_cosine)]
-            row.append(_baseline(stitched.same_partner, None, notes))
-        row += [_baseline(one, None, notes) for one in (found.best_r_a, found.best_r_b)]
-        row += [_baseline(one, permutations, notes) for one in found.partial_rsa.values()]
-        rows.append([*row, "; ".join(sorted(notes))])
-    first = next((pair.decoders for pair in streams.grid.values() if pair.decoders), None)
-    given = [f"RSA given {name.replace('_', ' ')}" for name in (first.partial_rsa if first else ())]
-    header = ["A x B layer", "R² A to B", "R² B to A", "cosine, assigned", "cosine, best", "same partner as by r"]
-    return Rows([*header, "mean best r, A", "mean best r, B", *given, "note"], rows)
-
-
-def _baseline(found: BaselineScore | Reason, permutations: int | None, notes: set[str]) -> str | None:
-    """Returns a score with the mean of its first null and p; adds the reason to the notes where there is none.
-
-    Without `permutations` it is told without its p, which the calibration study finds too small.
-    """
-    if isinstance(found, Reason):
-        notes.add(found.reason)
-        return None
-    test = next(iter(found.nulls.values()))
-    if isinstance(test, Reason):
-        return show(found.score)
-    if permutations is None:
-        return f"{show(found.score)} ({show(test.mean)})"
-    p = p_told(test.p, test.draws, of=test.draws or permutations)
-    return f"{show(found.score)} ({show(test.mean)}, p {show(p)})"
-
-
 def influence_rows(results: Results) -> Rows:
     """Returns what the correlation of the feature pairs of every layer pair rests on."""
     rows = list[list[object]]()
@@ -354,8 +290,10 @@ def influence_rows(results: Results) -> Rows:
 
 
 def depth_rows(depths: Mapping[str, Depths]) -> Rows:
-    """Returns how the scores of every measure lie over the depths."""
-    categories = sorted({name for of in depths.values() for name in of.by_category or {}})
+    """Returns how the scores of every measure lie over the depths; categories that no measure could be tested in have
+    no column."""
+    tested = (one for of in depths.values() for one in (of.by_category or {}).items())
+    categories = sorted({name for name, found in tested if isinstance(found, DepthTest)})
     spans = any(of.over_spans for of in depths.values())
     rows = list[list[object]]()
     for measure, of in depths.items():
@@ -364,7 +302,8 @@ def depth_rows(depths: Mapping[str, Depths]) -> Rows:
         row: list[object] = [title_of(measure), _depth(middle), interval(within) if within else None]
         row.append(_depth(of.correspondence))
         row += [_depth(of.over_spans)] if spans else []
-        rows.append(row + [_depth((of.by_category or {}).get(name)) for name in categories])
+        by_category = [(of.by_category or {}).get(name) for name in categories]
+        rows.append(row + [_depth(found) if isinstance(found, DepthTest) else None for found in by_category])
     header = ["measure", "middle above ends", "its interval", "score and closeness in depth, rho"]
     more = [*(["tokens and spans, rho"] if spans else []), *(f"{name}, rho" for name in categories)]
     return Rows([*header, *more], rows)

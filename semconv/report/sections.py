@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from semconv.report import rows, texts, what_was_read
+from semconv.report import rows, stream_tables, texts, what_was_read
 from semconv.report.pair_figures import CAPTIONS
 from semconv.report.result_values import title_of
 from semconv.report.shown import table
-from semconv.report.table_cells import Rows
+from semconv.report.table_cells import Rows, without_empty_notes
 from semconv.results.schema import Depths, Published, Results, SpansGrid, StreamsGrid, Subspaces
 
 
 def _table(content: Rows) -> str:
-    return table([*map(str, content.header)], content.rows)
+    told = without_empty_notes(content)
+    return table([*map(str, told.header)], told.rows)
 
 
 def measure_section(results: Results, name: str) -> str:
@@ -31,7 +32,7 @@ def grid_tests_section(results: Results) -> str:
 def controls_section(results: Results) -> str:
     """Returns self-match, floor, ceiling and split half."""
     controls = rows.controls_rows(results)
-    parts = [texts.SELF_MATCH_TEXT, _table(rows.self_match_rows(results))]
+    parts = [texts.self_match_text(results), _table(rows.self_match_rows(results))]
     if controls.rows:
         parts += [texts.CONTROLS_TEXT, "![controls](figures/controls.png)", _table(controls)]
     if results.controls.seeds:
@@ -61,8 +62,8 @@ def spans_section(results: Results, spans: SpansGrid) -> str:
 def streams_section(streams: StreamsGrid, permutations: int) -> str:
     """Returns the residual streams themselves."""
     parts, decoders = (
-        [texts.streams_text(streams), _table(rows.stream_rows(streams))],
-        rows.decoder_rows(streams, permutations),
+        [texts.streams_text(streams), _table(stream_tables.stream_rows(streams))],
+        stream_tables.decoder_rows(streams, permutations),
     )
     return "\n\n".join([*parts, *([texts.DECODERS_TEXT, _table(decoders)] if decoders.rows else [])])
 
@@ -91,5 +92,7 @@ def read_section(results: Results) -> str:
         "\n".join(f"- {line}" for line in lines)
         for lines in (what_was_read.text_lines(results), what_was_read.remark_lines(results))
     )
+    controls = what_was_read.control_sae_rows(results)
     parts = [text, _table(what_was_read.sae_rows(results)), what_was_read.fit_text(results), remarks]
+    parts += ["SAEs of the controls:", _table(controls)] if controls.rows else []
     return "\n\n".join(part for part in parts if part)

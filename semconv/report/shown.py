@@ -1,4 +1,4 @@
-"""How a value looks in the tables, sentences and charts of a report: three significant digits, never more."""
+"""How a value looks in the tables, sentences and charts of a report: three significant digits, two of small ones."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from semconv.system import markdown
 
-_TINY, _THOUSAND, _MILLION = 1e-4, 1e3, 1e6
+_TINY, _SMALL, _THOUSAND, _MILLION = 1e-4, 1e-2, 1e3, 1e6
 
 
 def show(value: object) -> str:
     """Returns a number with three significant digits, a dash for none, anything else as it is.
 
-    Whole numbers (int) keep all their digits; what is below 0.0001 or from a million on has an exponent.
+    Whole numbers (int) keep all their digits; below 0.01 two digits are shown, for p is no surer than that and no score
+    is; what is below 0.0001 or from a million on has an exponent.
 
     Examples:
         >>> from semconv.report.shown import show
         >>> show(0.123456), show(-0.0504), show(28.7081), show(1.0), show(1234.5), show(3.2e-7), show(None), show("0x2")
         ('0.123', '-0.0504', '28.7', '1', '1,234', '3.2e-07', '-', '0x2')
+        >>> show(1 / 1001), show(-0.000252)
+        ('0.0010', '-0.00025')
     """
     if value is None:
         return "-"
@@ -30,7 +33,7 @@ def show(value: object) -> str:
         return f"{value:.2g}" if size < _TINY else f"{value:.3g}"
     if size >= _THOUSAND - 0.5 or value.is_integer():
         return f"{value:,.0f}"
-    return f"{value:#.3g}".removesuffix(".")
+    return f"{value:#.2g}" if size < _SMALL else f"{value:#.3g}".removesuffix(".")
 
 
 def percent(share: float | None) -> str | None:

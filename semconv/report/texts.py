@@ -20,8 +20,11 @@ from semconv.results.schema import (
     Subspaces,
 )
 from semconv.statistics.permutation import LEVEL
+from semconv.suite.nulls import MATCHED_AGAIN
 
 _ROUNDED_TO_ALL = 0.9995  # what three digits would print as 1
+_FEW = 4  # layers up to which each is named
+_ROUNDING = 1e-6  # by which a score of 1 may miss it
 PAPER, PROTOCOL = "https://arxiv.org/abs/2507.22918", "https://arxiv.org/abs/2410.06981"
 """The study that is repeated, and the one whose protocol it follows."""
 
@@ -45,6 +48,8 @@ WORDS = {
     "Strongest pairs": "the pairs of highest r, scored without the filters that ask for agreement, so that a null has "
     "as many to score.",
     "Null": "what scores are if nothing is shared, as a list of *draws*.",
+    "Interval": "the score plus and minus what drawing documents, features and seeds again moves it, 95 times of 100; "
+    "*beyond its range* where it would hold scores that no pairs can have.",
     "p, q": "p: how rarely draws reach the score; ≤ marks the smallest that so many draws can give. q: p corrected "
     "over the layer grid; of what has q < 0.05 at most 5% is expected to be chance.",
     "z": "how many standard deviations of the draws a score is above their mean.",
@@ -58,13 +63,6 @@ COUNTS_TEXT = (
     "Beside a count stands the layer pair among those counted that is furthest above the mean of the null, with that "
     "mean; where none is counted, the furthest of all. Where draws are few, *at least N together or none* says how "
     "many layer pairs can have q < 0.05."
-)
-
-TWO_SCORES = (
-    "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which stand "
-    "without the filters that ask for agreement. Only the latter are as many under nulls that match features again "
-    "(`rematch`, `same_token`, `same_bigram`) and can be compared with them; under `rematch` often no pair passes "
-    "every filter."
 )
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
@@ -92,7 +90,8 @@ DEPTHS_TEXT = (
     "Middle above ends: the mean over layer pairs in the middle third of both models less the "
     "mean of early with early and late with late ones. Closeness in depth: the rank correlation of the score with the "
     "closeness of the relative depths, given the number of feature pairs. Then the rank correlations with the same "
-    "grid over spans, and by category. Every p comes of permuting which depth is which in both models."
+    "grid over spans, and by category, where enough layer pairs have both. Every p comes of permuting which depth is "
+    "which in both models."
 )
 
 DECODERS_TEXT = (
@@ -107,6 +106,30 @@ DECODERS_TEXT = (
 )
 
 
+def two_scores(results: Results) -> str:
+    """Returns why every layer pair has two scores; only the nulls of the run that match features again are named."""
+    drawn = {null for summary in results.summary.values() for null in summary.nulls}
+    again = [f"`{null}`" for null in MATCHED_AGAIN if null in drawn]
+    if not again:
+        return ""
+    rest = "; under `rematch` often no pair passes every filter" if "rematch" in drawn else ""
+    return (
+        "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which "
+        "stand without the filters that ask for agreement. Only the latter are as many under nulls that match features "
+        f"again ({', '.join(again)}) and can be compared with them{rest}."
+    )
+
+
+def self_match_text(results: Results) -> str:
+    """Returns what an SAE matched with itself must give, and whether every one gave it."""
+    score, r = results.controls.lowest_self_score, results.controls.lowest_self_r
+    if score is None or r is None:
+        return SELF_MATCH_TEXT
+    if min(score, r) > 1 - _ROUNDING:
+        return f"{SELF_MATCH_TEXT} Every one does, up to rounding."
+    return f"{SELF_MATCH_TEXT} The lowest score is {show(score)}, the lowest r {show(r)}."
+
+
 def size_in_words(model: Model) -> str:
     """Returns what a model is: its family, blocks, width and parameters, as far as the results say."""
     if model.blocks is None or model.width is None or model.parameters is None:
@@ -117,8 +140,12 @@ def size_in_words(model: Model) -> str:
 
 def layers_in_words(model: Model) -> str:
     """Returns which layers of a model are compared, and of how many."""
-    layers = ", ".join(map(str, sorted({sae.layer for sae in model.saes.values()})))
-    return f"layers {layers}" + (f" of 0 to {model.blocks - 1}" if model.blocks else "")
+    layers = sorted({sae.layer for sae in model.saes.values()})
+    if model.blocks and layers == list(range(model.blocks)):
+        return f"every layer, 0 to {model.blocks - 1}"
+    of = f" of 0 to {model.blocks - 1}, as the suite chooses" if model.blocks else ""
+    run = len(layers) > _FEW and layers == list(range(layers[0], layers[-1] + 1))
+    return f"layers {f'{layers[0]} to {layers[-1]}' if run else ', '.join(map(str, layers))}{of}"
 
 
 def text_compared(results: Results) -> str:
@@ -145,7 +172,8 @@ def depth_text(results: Results) -> str:
     own = (
         f"; by {title_of(measure)} the rank correlation is {show(shown.statistic)}, p {show(shown.p)}" if shown else ""
     )
-    return f"By {n} of {len(known)} measures scores are higher where layers correspond in depth (p < {LEVEL:g}){own}."
+    by = f"By {n or 'none'} of {len(known)} measures"
+    return f"{by} scores are higher where layers correspond in depth (p < {LEVEL:g}){own}."
 
 
 def interval_covers(results: Results, n: int) -> str:
@@ -249,7 +277,7 @@ def p_bound(p: float, draws: int | None) -> str | None:
     Examples:
         >>> from semconv.report.texts import p_bound
         >>> p_bound(1 / 101, 100), p_bound(0.5, 100), p_bound(1.0, 100), p_bound(1.0, 9999)
-        ('≤ 0.00990', None, '≥ 0.99', '≥ 0.999')
+        ('≤ 0.0099', None, '≥ 0.99', '≥ 0.999')
     """
     if draws is None:
         return None

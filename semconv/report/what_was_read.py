@@ -123,7 +123,7 @@ def _saes(results: Results) -> list[tuple[str, Sae]]:
 
 
 def sae_rows(results: Results) -> Rows:
-    """Returns a row for every SAE: what it reads, how it fits the text, how active it is; those of controls last."""
+    """Returns a row for every SAE that is compared: what it reads, how it fits the text, how active it is."""
     rows: list[list[object]] = [
         [
             name,
@@ -139,12 +139,14 @@ def sae_rows(results: Results) -> Rows:
         ]
         for name, sae in _saes(results)
     ]
-    rows += [
-        [f"{name} (control {control})", *[None] * 3, _variance(fit), *[None] * 5]
-        for control, name, fit in control_fits(results)
-    ]
     header = ["SAE", "stream", "kind", "features", "variance explained", "loss recovered", "realised L0"]
     return Rows([*header, "never active", "attention sinks", "activations SHA-256"], rows)
+
+
+def control_sae_rows(results: Results) -> Rows:
+    """Returns a row for every SAE of the controls: how it fits the text."""
+    rows = [[control, name, _variance(fit)] for control, name, fit in control_fits(results)]
+    return Rows(["control", "SAE", "variance explained"], rows)
 
 
 def control_fits(results: Results) -> list[tuple[str, str, FitOrReason]]:

@@ -10,6 +10,7 @@ from numpy import ndarray
 from semconv.matching.influence import INFLUENCES
 from semconv.statistics.stopping import stopping_of
 from semconv.study.check_function import check_effects, check_lens, check_rules
+from semconv.study.check_position_kinds import check_position_kinds
 from semconv.study.check_streams import check_decoders, check_streams
 from semconv.study.nulls import PAIRING_NULLS
 from semconv.study.observations import (
@@ -71,6 +72,8 @@ def check_observations(suite: SuiteConfig, observations: Observations) -> None:
         check_effects(suite, one, f"the effects of {tag}")
     for key, one in observations.rules.items():
         check_rules(suite, one, f"the rules of matching at layers {key}")
+    for key, one in observations.position_kinds.items():
+        check_position_kinds(suite, one, f"the kinds of positions at layers {key}")
     for (name, departures), one in zip(variants().items(), observations.steps, strict=bool(observations.steps)):
         drawn = list(step_draws(suite.null, departures).values())
         what = f"the published step {name}"

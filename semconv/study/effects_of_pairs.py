@@ -114,7 +114,7 @@ class AblatedPairs:
         try:
             self.check_tokens()
             first, second = halves(self.settings.starts, a.n_tokens, self.settings.null.seed)
-            chosen, matched = self._matched(a.at(first), b.at(first))
+            chosen, matched = self.matched(a.at(first), b.at(first))
             found = self.ablate((network_a, network_b), (a, b), chosen, second.numpy())
         except InputError as error:
             return no_effects(str(error), matched)
@@ -170,7 +170,7 @@ class AblatedPairs:
         )
         return AblatedAt(chosen, at, alternates.astype(np.int64), sums, pair_function(sums))
 
-    def _matched(self, a: Side, b: Side) -> tuple[ChosenPairs, int]:
+    def matched(self, a: Side, b: Side) -> tuple[ChosenPairs, int]:
         """Matches two sides at one half of the documents.
 
         Returns:

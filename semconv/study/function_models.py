@@ -138,6 +138,8 @@ class Models(Protocol):
         blocks: TokenBlocks,
         size: int,
         seed: int,
+        random: bool = True,
+        tokens_a: Int[ndarray, " m"] | None = None,
     ) -> EffectSums:
         """Returns what ablating both features of every pair does where both fire, beside alternates to the partner.
 
@@ -147,10 +149,12 @@ class Models(Protocol):
             sides: activations and decoder rows.
             pairs: features of A and of B.
             at: positions of the pairs.
-            alternates: features of B, -1 for none; a random direction comes after them.
+            alternates: features of B, -1 for none.
             blocks: the text.
             size: of the vocabulary that both share.
             seed: of the run.
+            random: whether a random direction comes after the alternates.
+            tokens_a: positions at which A's feature is ablated in place of those of `at`.
 
         Raises:
             InputError: a model has no head, or its features cannot be changed at one position.

@@ -18,12 +18,13 @@ from semconv.study.function_models import Acting, FunctionModels, no_lenses
 from semconv.study.function_observations import LensFacts, LensObservation
 from semconv.study.matching_rules import AblatedRules
 from semconv.study.observations import PairObservation
+from semconv.study.position_kinds import AblatedPositions
 from semconv.study.settings import StudySettings
 from semconv.study.sides import AnySide, Side
 from semconv.study.stitching import StitchedStream
 from semconv.study.streams import StreamSettings
 from semconv.study.working_memory import function_working_bytes, lens_working_bytes
-from semconv.suite.config import FunctionConfig, RulesConfig, SuiteConfig
+from semconv.suite.config import FunctionConfig, PositionKindsConfig, RulesConfig, SuiteConfig
 from semconv.system.digests import sha256_of
 from semconv.system.errors import InputError
 
@@ -114,6 +115,20 @@ class FunctionTasks:
         rules = AblatedRules(ablated, (streams[0], streams[1]) if streams else None, features)
         return Task(of.rules_task(key), (a, *needs, *streams, b), "match", inputs, rules.observe)
 
+    def position_kinds(self, config: PositionKindsConfig) -> list[Task]:
+        """Returns the tasks that compare kinds of positions, one for each layer pair that is asked for."""
+        tasks = list[Task]()
+        for key in of.compared_position_kinds(self.suite):
+            a, b = self.grid[key]
+            acting = self.given.of(f"a.{a.label}", f"b.{b.label}")
+            ablated = AblatedPairs(self.study, self.given, acting, config.pairs, config.positions)
+            needs = [one.model.beside(function_working_bytes(config.pairs, one.model.vocab_size)) for one in acting]
+            more = [asdict(config), self.given.n_tokens, self.given.blocks.sha256]
+            inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
+            observe = AblatedPositions(ablated).observe
+            tasks.append(Task(of.position_kinds_task(key), (a, *needs, b), "match", inputs, observe))
+        return tasks
+
     def _stitched(self, a: AnySide, b: AnySide) -> list[StitchedStream]:
         """Returns the streams of a layer pair, for a map fitted where pairs are matched; none if none are compared."""
         suite = self.suite
@@ -194,3 +209,5 @@ def function_stages(
     yield "function", tasks.effects(controls)
     if suite.function.rules is not None:
         yield "rules of matching", tasks.rules(suite.function.rules)
+    if suite.function.position_kinds is not None:
+        yield "kinds of positions", tasks.position_kinds(suite.function.position_kinds)

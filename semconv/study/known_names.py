@@ -9,9 +9,11 @@ from semconv.study.decoder_baselines import GIVEN
 from semconv.study.function_observations import COMPARED
 from semconv.study.matching_rules import RULES
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.position_observations import KINDS
 from semconv.study.streams import STREAM_MEASURES
 from semconv.study.task_names import (
     ceilings_of,
+    compared_position_kinds,
     compared_rules,
     function_controls,
     function_pairs,
@@ -42,6 +44,7 @@ def known_names(suite: SuiteConfig) -> KnownNames:
     absent = [name for name, settings in parts.items() if settings is None]
     absent += [] if suite.streams is not None and suite.streams.draws else ["streams.*.decoders"]
     absent += [] if compared_rules(suite) else ["function.rules"]
+    absent += [] if compared_position_kinds(suite) else ["function.position_kinds"]
     absent += [f"*.{null}" for null in MATCHED_AGAIN if null not in again]
     absent += [] if again else ["*.strongest_pairs_score"]
     seeds, drawn = seeds_of_grid(suite), suite.null.n_bootstrap or suite.null.n_pair_halves
@@ -93,6 +96,8 @@ def _of_function(suite: SuiteConfig, pairs: list[str]) -> dict[str, Sequence[str
         "function.*.alike": COMPARED,
         "function.rules.*.rules": RULES,
         "function.rules": compared_rules(suite),
+        "function.position_kinds.*.kinds": KINDS,
+        "function.position_kinds": compared_position_kinds(suite),
     }
 
 

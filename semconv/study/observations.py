@@ -13,6 +13,7 @@ from semconv.results.schema import Count, FilterStep, Many, RelationOrReason, Se
 from semconv.study.facts import Facts, NoFacts
 from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
 from semconv.study.nulls import PAIRING_NULLS
+from semconv.study.position_observations import PositionKindsObservation
 from semconv.study.spread_observations import AcrossSeeds, Resamples, ScoredObservation
 from semconv.study.stream_observations import DecoderObservations, StreamPairObservation, StreamsFacts
 from semconv.suite.nulls import AgainNull
@@ -341,6 +342,7 @@ class Observations:
         lenses: layer pair -> the logit lens of its pairs; empty where the suite has no section on function.
         effects: layer pair, or `control.NAME` -> what ablating its features does.
         rules: layer pair -> what ablating the pairs of several rules of matching does; empty where none are compared.
+        position_kinds: layer pair -> what ablation does at positions of several kinds, likewise.
     """
 
     grid: dict[str, Studied]
@@ -363,3 +365,4 @@ class Observations:
     lenses: dict[str, LensObservation] = field(default_factory=dict[str, LensObservation])
     effects: dict[str, FunctionObservation] = field(default_factory=dict[str, FunctionObservation])
     rules: dict[str, RulesObservation] = field(default_factory=dict[str, RulesObservation])
+    position_kinds: dict[str, PositionKindsObservation] = field(default_factory=dict[str, PositionKindsObservation])

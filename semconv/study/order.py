@@ -8,8 +8,17 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from semconv.compare import MEASURES
-from semconv.results.schema import ComparedRulesOrReason, Function, LayerPair, Model, Reason, Results
+from semconv.results.schema import (
+    ComparedRulesOrReason,
+    Function,
+    LayerPair,
+    Model,
+    PositionKindsOrReason,
+    Reason,
+    Results,
+)
 from semconv.study.matching_rules import RULES
+from semconv.study.position_observations import KINDS
 
 _Value = TypeVar("_Value")
 
@@ -49,12 +58,19 @@ def _in_order_of_function(keys: Sequence[str], function: Function) -> Function:
     grid, lens = _in_order_of(keys, function.grid), _in_order_of(keys, function.lens)
     rules = None if function.rules is None else {key: _rules_in_order(one) for key, one in function.rules.items()}
     rules = None if rules is None else _in_order_of(keys, rules)
+    kinds = function.position_kinds
+    if kinds is not None:
+        kinds = _in_order_of(keys, {key: _kinds_in_order(one) for key, one in kinds.items()})
     thirds = _in_order_of(("early", "middle", "late"), function.thirds)
-    return replace(function, grid=grid, lens=lens, thirds=thirds, rules=rules)
+    return replace(function, grid=grid, lens=lens, thirds=thirds, rules=rules, position_kinds=kinds)
 
 
 def _rules_in_order(found: ComparedRulesOrReason) -> ComparedRulesOrReason:
     return found if isinstance(found, Reason) else replace(found, rules=_in_order_of(RULES, found.rules))
+
+
+def _kinds_in_order(found: PositionKindsOrReason) -> PositionKindsOrReason:
+    return found if isinstance(found, Reason) else replace(found, kinds=_in_order_of(KINDS, found.kinds))
 
 
 def _place(pair: LayerPair) -> tuple[tuple[int | str, ...], ...]:

@@ -26,6 +26,7 @@ from semconv.study.observations import (
     Studied,
     SwappedChunk,
 )
+from semconv.study.position_observations import PositionKindsObservation
 from semconv.study.published_protocol import STEPS
 from semconv.study.spread_observations import AcrossSeeds, PairHalves, Resamples, ScoredObservation
 from semconv.study.stream_observations import (
@@ -47,6 +48,7 @@ from semconv.study.task_names import (
     ceilings_of,
     chunk_of,
     chunks,
+    compared_position_kinds,
     compared_rules,
     control_tag,
     floor_tag,
@@ -62,6 +64,7 @@ from semconv.study.task_names import (
     observed_task,
     over_spans_task,
     partial_task,
+    position_kinds_task,
     rematch_task,
     resamples_task,
     rules_task,
@@ -189,6 +192,10 @@ def read_observations(suite: SuiteConfig, tasks: FinishedTasks) -> Observations:
             for tag in (*function_pairs(suite), *map(control_tag, function_controls(suite)))
         },
         rules={key: tasks.read_as(RulesObservation, rules_task(key)) for key in compared_rules(suite)},
+        position_kinds={
+            key: tasks.read_as(PositionKindsObservation, position_kinds_task(key))
+            for key in compared_position_kinds(suite)
+        },
         steps=[tasks.read_as(StepObservation, step_task(name)) for name in ("as_published", *STEPS) if published],
     )
     check_observations(suite, observations)

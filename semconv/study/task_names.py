@@ -191,10 +191,18 @@ def _of_matching_depth(suite: SuiteConfig) -> list[str]:
 def compared_rules(suite: SuiteConfig) -> list[str]:
     """Returns the layer pairs at which rules of matching are compared: those of matching depth, or the middle one."""
     rules = suite.function.rules if suite.function is not None else None
-    if rules is None:
-        return []
+    return [] if rules is None else _middle_or_all(suite, rules.layers)
+
+
+def compared_position_kinds(suite: SuiteConfig) -> list[str]:
+    """Returns the layer pairs at which kinds of positions are compared, likewise."""
+    kinds = suite.function.position_kinds if suite.function is not None else None
+    return [] if kinds is None else _middle_or_all(suite, kinds.layers)
+
+
+def _middle_or_all(suite: SuiteConfig, layers: str) -> list[str]:
     keys = _of_matching_depth(suite)
-    return keys if rules.layers == "diagonal" else [keys[len(keys) // 2]]
+    return keys if layers == "diagonal" else [keys[len(keys) // 2]]
 
 
 def function_controls(suite: SuiteConfig) -> list[str]:
@@ -211,6 +219,11 @@ def function_task(tag: str) -> str:
 def rules_task(key: str) -> str:
     """Returns the name of the task that ablates the pairs of several rules of matching at a layer pair."""
     return f"rules.{key}"
+
+
+def position_kinds_task(key: str) -> str:
+    """Returns the name of the task that ablates the pairs of a layer pair at positions of several kinds."""
+    return f"position-kinds.{key}"
 
 
 def best_r_task(key: str) -> str:

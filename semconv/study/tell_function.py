@@ -18,6 +18,7 @@ from semconv.results.schema import (
     FunctionTestOrReason,
     LensPair,
     LensPairOrReason,
+    PositionKindsOrReason,
     Reason,
     Retrieval,
 )
@@ -33,6 +34,7 @@ from semconv.study.function_observations import (
 )
 from semconv.study.observations import Observations
 from semconv.study.task_names import control_tag, function_controls, function_pairs, saes_of_grid
+from semconv.study.tell_position_kinds import tell_position_kinds
 from semconv.study.tell_rules import tell_rules
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
@@ -60,6 +62,7 @@ def tell_function(observations: Observations, suite: SuiteConfig) -> Function | 
         controls={name: _pair(found, seed) for name, found in controls.items()},
         lens={key: _lens(found) for key, found in observations.lenses.items()},
         rules=_rules(observations, suite),
+        position_kinds=_position_kinds(observations, suite),
     )
 
 
@@ -68,6 +71,13 @@ def _rules(observations: Observations, suite: SuiteConfig) -> dict[str, Compared
     if rules is None:
         return None
     return {key: tell_rules(found, suite.match, rules.positions) for key, found in observations.rules.items()}
+
+
+def _position_kinds(observations: Observations, suite: SuiteConfig) -> dict[str, PositionKindsOrReason] | None:
+    kinds, seed = suite.function.position_kinds if suite.function is not None else None, suite.null.seed
+    if kinds is None:
+        return None
+    return {key: tell_position_kinds(one, kinds.positions, seed) for key, one in observations.position_kinds.items()}
 
 
 def function_agreement(observations: Observations, key: str) -> Float[ndarray, " n"]:

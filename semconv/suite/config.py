@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from semconv._paths import ASSETS, SUITES
 from semconv.suite.models import ModelConfig, SaeConfig, SaeGrid
-from semconv.suite.on_models import RulesConfig
+from semconv.suite.on_models import PositionKindsConfig, RulesConfig
 from semconv.suite.schema import (
     AlignConfig,
     CompareConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "ModelConfig",
     "NeedsConfig",
     "NullConfig",
+    "PositionKindsConfig",
     "PublishedConfig",
     "RulesConfig",
     "SaeConfig",

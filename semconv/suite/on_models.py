@@ -48,6 +48,23 @@ class RulesConfig(Strict):
 
 
 @dataclass(frozen=True)
+class PositionKindsConfig(Strict):
+    """At which positions features do the same: the same pairs, ablated at positions of several kinds."""
+
+    layers: Literal["middle", "diagonal"] = "middle"
+    """Layer pairs at which kinds of positions are compared, as in `RulesConfig`."""
+    pairs: int = 100
+    """Feature pairs of each, spread evenly over those that are matched on one half of the documents."""
+    positions: int = 6
+    """Positions of each pair and kind; a pair must fire together in twice as many documents."""
+
+    def __post_init__(self) -> None:
+        ranges.choices("function.position_kinds", self)
+        ranges.at_least("function.position_kinds.pairs", self.pairs, 1, 100_000)
+        ranges.at_least("function.position_kinds.positions", self.positions, 2, 1000)
+
+
+@dataclass(frozen=True)
 class FunctionConfig(Strict):
     """What the features of the pairs do to the prediction of the next token, in both models."""
 
@@ -63,6 +80,8 @@ class FunctionConfig(Strict):
     """Tokens that a feature promotes most, and suppresses most, by the logit lens, that are kept for every pair."""
     rules: RulesConfig | None = left_out()
     """Which way of matching finds features that do the same; without this table it is not asked."""
+    position_kinds: PositionKindsConfig | None = left_out()
+    """At which kinds of positions features do the same; without this table it is not asked."""
 
     def __post_init__(self) -> None:
         ranges.choices("function", self)

@@ -50,7 +50,7 @@ class _Maker:
     """Makes parts of results; its numbers have four digits and are never the same twice."""
 
     def __init__(self) -> None:
-        self._numbers = (n / 10_000 for n in count(1003, 7))
+        self._numbers = (n / 10_000 for n in count(1003, 6))
         self._digests = count(1)
 
     def number(self) -> float:
@@ -330,6 +330,29 @@ class _Maker:
         rules["decoder_cosine"] = Reason(reason="no streams")
         return schema.ComparedRules(own="best", partners=66, drawn=44, pairs=55, positions=6, rules=rules)
 
+    def position_kinds(self) -> schema.PositionKinds:
+        def difference() -> schema.PositionDifference:
+            numbers = {name: self.number() for name in ("difference", "error", "p", "higher")}
+            return schema.PositionDifference(**numbers, draws=9999, pairs=24, tokens=17)
+
+        kinds = {
+            name: schema.PositionKind(
+                pairs=25,
+                positions=103,
+                **{of: self.number() for of in ("agreement", "error", "beyond", "beyond_error")},
+            )
+            for name in ("uniform", "strongest", "elsewhere", "here")
+        }
+        return schema.PositionKinds(
+            matched=321,
+            pairs=28,
+            too_few=3,
+            positions=5,
+            kinds=kinds,
+            strongest_less_uniform=difference(),
+            here_less_elsewhere=difference(),
+        )
+
     def function(self) -> schema.Function:
         numbers = {name: self.number() for name in ("correlation", "promoted", "suppressed", "chance")}
         thirds: dict[str, schema.FunctionTestOrReason] = {"all": self.function_test()}
@@ -340,6 +363,7 @@ class _Maker:
             controls={"untrained": self.function_pair()},
             lens={"0x2": schema.LensPair(pairs=88, **numbers), "1x2": Reason(reason="not of the stream")},
             rules={"0x2": self.rules(), "1x10": Reason(reason="nothing fires")},
+            position_kinds={"0x2": self.position_kinds(), "1x10": Reason(reason="nothing fires")},
         )
 
     def spans(self) -> schema.SpansGrid:

@@ -116,6 +116,7 @@ def _set(*place: str, value: Any) -> Callable[[Any], None]:
             ("function", "grid", "0x2", "rsa"): 0.9,
             ("function", "thirds"): {},
             ("function", "rules", "0x2", "rules", "mutual", "agreement"): 0.9,
+            ("function", "position_kinds", "0x2", "kinds", "strongest", "agreement"): 0.9,
             ("function", "lens", "0x2", "correlation"): 0.9,
             ("published", "steps"): [],
             ("warnings",): [],

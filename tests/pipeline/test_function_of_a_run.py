@@ -21,7 +21,8 @@ from semconv.runs.task_cache import FinishedTasks
 from semconv.statistics.resampling import document_starts, halves
 from semconv.study.function_observations import FunctionObservation, LensObservation, RulesObservation
 from semconv.study.matching_rules import RULES
-from semconv.study.task_names import function_task, lens_task, rules_task
+from semconv.study.position_observations import BESIDE, KINDS, PositionKindsObservation
+from semconv.study.task_names import function_task, lens_task, position_kinds_task, rules_task
 from semconv.suite.config import ModelConfig, load_suite
 from semconv.text.tokenizer import load_tokenizer
 from semconv.text.top_tokens import token_texts
@@ -165,3 +166,18 @@ def test_pairs_of_rules_agree_as_the_same_pairs_do_that_were_ablated_alone(run: 
         np.testing.assert_allclose(found.residual[here], alone.residual[there], atol=1e-5)
     assert found.by.shape == (len(RULES), len(found.a))
     assert found.facts.matched["decoder_cosine"] > 0
+
+
+def test_pairs_agree_at_drawn_positions_as_where_they_are_ablated_for_their_own_sake(run: Run):
+    """As many positions of the same pairs; the strongest are others, and A's is elsewhere where its token stands."""
+    tasks = FinishedTasks(run.folder / "tasks")
+    found = tasks.read_as(PositionKindsObservation, position_kinds_task("0x2"))
+    alone = tasks.read_as(FunctionObservation, function_task("0x2"))
+    assert found.a.tolist() == alone.a.tolist()
+    known = found.positions[:, KINDS.index("uniform")] > 0
+    assert known.any()
+    drawn, strongest, elsewhere, here = found.partner.T
+    np.testing.assert_allclose(found.residual[known, 0], alone.residual[known, : len(BESIDE)], atol=1e-5)
+    assert (found.documents[known] >= 8).all()
+    assert not np.allclose(strongest[known], drawn[known], atol=1e-3)
+    assert not np.allclose(here[np.isfinite(here)], elsewhere[np.isfinite(here)], atol=1e-3)

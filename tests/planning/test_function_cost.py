@@ -9,7 +9,7 @@ import pytest
 from semconv.planning.contexts_read import ablation_reading
 from semconv.planning.function_cost import FunctionCost
 from semconv.planning.plan import Planner
-from semconv.planning.planned_tasks import PlannedModel
+from semconv.planning.planned import PlannedModel
 from semconv.planning.rates import Line
 from semconv.planning.shapes import shapes_of
 from semconv.suite.config import load_suite

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from semconv.planning import shapes
-from semconv.planning.contexts_read import ablation_reading, expected_reading, shares_of_pairs
+from semconv.planning.contexts_read import ablation_reading, expected_reading, reading_apart, shares_of_pairs
 from semconv.planning.cost_model import CostModel, measures_to_draw
 from semconv.planning.plan import GIB, Plan, Planner
 from semconv.planning.planned_tasks import planned_sides
@@ -22,7 +22,7 @@ from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
 from semconv.study.working_memory import function_working_bytes
-from semconv.suite.config import RulesConfig, SaeConfig, StreamsConfig, SuiteConfig, load_suite
+from semconv.suite.config import PositionKindsConfig, RulesConfig, SaeConfig, StreamsConfig, SuiteConfig, load_suite
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
 from semconv.text.corpus import source_files
@@ -151,7 +151,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
         *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "rules of matching"),
-        "published",
+        *("kinds of positions", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
@@ -362,6 +362,35 @@ def test_comparing_rules_of_matching_is_foreseen(planner: Planner, mini: SuiteCo
     assert 0 < usual[0] < more[0] < 2 * usual[0]
     assert every[0] > 1.5 * usual[0]
     assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
+
+
+def test_comparing_kinds_of_positions_is_foreseen(planner: Planner, mini: SuiteConfig):
+    function, stage = mini.function, "kinds of positions"
+    assert function is not None
+
+    def took(kinds: PositionKindsConfig | None) -> tuple[float, int]:
+        plan = planned(planner, function=replace(function, position_kinds=kinds))
+        return seconds(plan, stage), sum(one.tasks for one in plan.stages if one.name == stage)
+
+    usual, more = took(PositionKindsConfig()), took(PositionKindsConfig(pairs=200))
+    every = took(PositionKindsConfig(layers="diagonal"))
+    assert [usual[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
+    assert 0 < usual[0] < more[0] < 2 * usual[0]
+    assert every[0] > 1.5 * usual[0]
+
+
+def test_contexts_of_positions_that_lie_anywhere_are_those_of_a_simulation():
+    rng, contexts, whole = np.random.default_rng(0), list[int](), list[float]()
+    n = round(2 / 3 * 4000 / 20)  # of 200 contexts of 20 tokens that count those that hold a document of one half
+    for _ in range(300):
+        place = rng.integers(0, n, 150)
+        last = np.zeros(n)
+        np.maximum.at(last, place, rng.random(150))
+        contexts.append(int((last > 0).sum()))
+        whole.append(float(last.sum()))
+    found = reading_apart(150, 21, 4000)
+    assert found.contexts == pytest.approx(np.mean(contexts), rel=0.02)
+    assert found.whole == pytest.approx(np.mean(whole), rel=0.02)
 
 
 def test_contexts_that_pairs_share_are_those_of_a_simulation():

@@ -73,8 +73,8 @@ def test_how_many_feature_pairs_pass_under_the_nulls_that_match_again():
 @pytest.mark.parametrize(
     ("layers", "said"),
     [
-        ([0, 5, 9], "early: 0 of A and 0 of B; middle: 5 of A and 5 of B; late: 9 of A and 9 of B"),
-        ([*range(15)], "early: 0 to 4 of A and 0 to 4 of B; middle: 5 to 9 of A and 5 to 9 of B; late: 10 to 14 of A"),
+        ([0, 5, 9], "early (0 of A; 0 of B), middle (5 of A; 5 of B) and late (9 of A; 9 of B)"),
+        ([*range(15)], "early (0 to 4 of A; 0 to 4 of B), middle (5 to 9 of A; 5 to 9 of B) and late (10 to 14 of A; "),
         ([0, 1], ""),
     ],
 )

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
+from semconv.report.answer_figure import write_answer_figure
 from semconv.report.figures import _heat_map, write_figures
+from semconv.report.pair_figures import write_pair_figures
 from semconv.report.result_values import Grid, control_rows, grid_of, title_of, value_of
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason
+from semconv.study.order import in_order
+from tests._helpers.drawn_texts import badly_placed
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, changed, results
 
 
@@ -74,6 +79,40 @@ def test_a_measure_without_any_score_is_drawn_too(tmp_path: Path):
     changes = {f"grid.{key}.{field}": new for key in LAYER_PAIRS for field, new in (("measures", none), ("pairs", 0))}
     made = changed(results(), {**changes, "summary.svcca_pc1": ..., "controls.pairs": {}, "function": None})
     assert write_figures(made, tmp_path)[0].stat().st_size > 1000
+
+
+def test_no_text_of_a_figure_covers_another_or_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A label of an axis lay under the legend, and titles of maps ran into each other."""
+    figures = dict[str, Figure]()
+
+    def keep(figure: Figure, path: Path, dpi: int = 150) -> None:
+        figures[path.stem] = figure
+
+    for module in ("figures", "answer_figure", "pair_figures"):
+        monkeypatch.setattr(f"semconv.report.{module}.save", keep)
+    made = in_order(results())
+    write_figures(made, tmp_path)
+    write_answer_figure(made, tmp_path)
+    write_pair_figures(made, tmp_path, tmp_path)
+    assert {"rsa", "controls", "function", "answer", "filters", "scores"} <= set(figures)
+    assert {name: found for name, one in figures.items() if (found := badly_placed(one, monkeypatch))} == {}
+    for name in ("controls", "scores"):
+        labels = [ax.get_xlabel() for ax in figures[name].axes]
+        assert "score" in labels, name
+
+
+def test_texts_that_cover_each_other_are_found(monkeypatch: pytest.MonkeyPatch):
+    figure = Figure()
+    figure.text(0.5, 0.5, "one")
+    figure.text(0.51, 0.5, "two")
+    figure.text(0.99, 0.2, "three")
+    assert badly_placed(figure, monkeypatch) == ["'three' is cut off", "'one' lies on 'two'"]
+
+
+def test_the_figure_of_the_answer_is_written_as_png_and_as_svg(tmp_path: Path):
+    write_answer_figure(in_order(results()), tmp_path)
+    assert (tmp_path / "answer.png").read_bytes().startswith(b"\x89PNG")
+    assert "RSA, Spearman" in (tmp_path / "answer.svg").read_text()
 
 
 def test_a_large_grid_has_no_numbers_in_its_cells_and_labels_that_have_room():

@@ -325,8 +325,9 @@ def written(made: Results, tmp_path: Path) -> str:
 def test_the_answer_and_the_verdict_on_the_floor_come_first_and_every_part_is_there(tmp_path: Path):
     made = results(0.34, 4.0, 0.61, 9.0)
     text = written(made, tmp_path)
-    assert text.split("\n\n")[1:6] == [*answer(made).sentences]
-    assert text.split("\n\n")[6] == "![answer](figures/answer.png)"
+    said = answer(made)
+    assert text.split("\n\n")[1:7] == [said.compared, *said.sentences]
+    assert text.split("\n\n")[7] == "![answer](figures/answer.png)"
     for part in (
         beyond_tokens(made),
         floor_verdict(made),
@@ -364,4 +365,4 @@ def test_where_tokenizers_are_aligned_spans_are_counted():
     made = changed(results(), {"corpus.n_spans": 9876, "corpus.b": of_b})
     told = "9,876 spans of text that both read, pooled from 123,456 tokens of small and 4,321 of large, "
     assert told in text_compared(made)
-    assert told in dict(facts(made, []))["Text"]
+    assert told in answer(made).compared

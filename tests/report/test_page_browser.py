@@ -365,15 +365,41 @@ def test_what_is_found_is_saved_so_that_it_can_be_read_back(opened: Any):
     assert (table[0]["mutual"], table[3]["r_within_token"]) == ("true", "")
 
 
+def test_an_address_that_asks_for_what_a_run_lacks_shows_its_pairs_all_the_same(
+    browser: Any, address: str, opened: Any
+):
+    """A link from another run left the list empty: no measure to order by was chosen."""
+    browser.get("about:blank")
+    browser.get(f"{address}#view?order=nothing&by=nothing&mode=nothing")
+    wait_for(opened, "document.querySelectorAll('#pairs details').length > 0")
+    assert script(opened, "document.getElementById('order').selectedIndex") == 0
+    assert script(opened, "document.getElementById('bound').selectedIndex") == 0
+
+
+def test_tokens_stay_in_one_piece(opened: Any):
+    """A space at the beginning of a token was left behind at the end of a line, in half a box."""
+    opened.execute_script("document.querySelector('#pairs summary').click()")
+    wait_for(opened, "document.querySelector('#pairs .card') !== null")
+    boxes = "[...document.querySelectorAll('#pairs .tok, #pairs .card .p.at')]"
+    assert script(opened, f"{boxes}.length") >= 2
+    assert script(opened, f"{boxes}.every((e) => e.getClientRects().length === 1)")
+
+
 @made_up_only
 def test_features_without_a_pair_are_listed(opened: Any):
     fill(opened, "kind", "a")
     assert count(opened) == 2
     shown = script(opened, "[...document.querySelectorAll('#pairs .lone')].map((e) => e.textContent)")
     assert all("alone" in text and "best partner B 2" in text and "fires at 50 places" in text for text in shown)
+    off = "['bound', 'mutual', 'category', 'in-contexts'].map((id) => document.getElementById(id).disabled)"
+    assert all(script(opened, off)), "what is not known of such features is not asked for"
+    assert script(opened, "document.getElementById('pairs-key').hidden"), "no text is shown of them"
+    assert "r with the best partner" in script(opened, "document.getElementById('count').textContent")
     fill(opened, "kind", "b")
     assert "no partner: it never varies" in script(opened, "document.querySelector('#pairs .lone').textContent")
     fill(opened, "kind", "")
+    wait_for(opened, "document.querySelectorAll('#pairs details').length > 0")
+    assert not any(script(opened, off))
 
 
 @made_up_only
@@ -600,3 +626,29 @@ def test_print_shows_the_excerpt_instead_of_the_explorer(opened: Any):
         for css in (".excerpt", "#pairs", "#pairs-key", "nav", "#map")
     }
     assert shown == {".excerpt": True, "#pairs": False, "#pairs-key": False, "nav": False, "#map": True}
+    opened.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert script(opened, "document.querySelector('.terms.wide').checkVisibility()"), "paper has the words, too"
+    said = "getComputedStyle(document.querySelector('details.more:not(.words) > summary'), '::after').content"
+    assert "report.md" in script(opened, said), "where a table is that paper leaves out"
+    assert not script(opened, "document.querySelector('details.more:not(.words) table').checkVisibility()")
+    opened.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert not script(opened, "document.querySelector('details.words').open")
+
+
+def test_the_name_of_a_row_stays_where_a_wide_table_is_moved(opened: Any):
+    size = {"width": 390, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    opened.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+    tables = (
+        "[...document.querySelectorAll('.scroll')].filter((s) => s.querySelector('table:not(.heat, .cards) tbody th'))"
+    )
+    wide = f"{tables}.filter((s) => s.scrollWidth > s.clientWidth + 60)"
+    assert script(opened, f"{wide}.length") >= 1
+    left = "s.querySelector('tbody th').getBoundingClientRect().left - s.getBoundingClientRect().left"
+    moved = f"((s) => {{ s.scrollLeft = 50; return {left}; }})"
+    assert script(opened, f"{wide}.every((s) => Math.abs({moved}(s)) <= 1)")
+
+
+def test_the_box_beside_the_map_is_not_wider_than_its_room(opened: Any):
+    box = "document.querySelector('#detail .scroll')"
+    assert script(opened, f"{box}.scrollWidth - {box}.clientWidth") <= 0

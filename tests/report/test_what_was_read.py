@@ -9,7 +9,7 @@ import pytest
 from semconv.report import sections
 from semconv.report.page import page
 from semconv.report.shown import show
-from semconv.report.what_was_read import remark_lines, sae_rows, stream_in_words, text_lines
+from semconv.report.what_was_read import control_sae_rows, remark_lines, sae_rows, stream_in_words, text_lines
 from semconv.results.claims import value_at
 from semconv.results.schema import NotCounted, Reason
 from semconv.suite.hooks import STREAMS
@@ -124,10 +124,13 @@ def test_a_row_for_every_sae():
         "small/1",
         "large/2",
         "large/10",
-        "small-untrained/1 (control untrained)",
-        "large-untrained/2 (control untrained)",
-        "small/1 (control other SAE)",
-        "small-other/1 (control other SAE)",
+    ]
+    of_controls = control_sae_rows(made).rows  # a table of its own, for of these only the fit is known
+    assert [(row[0], row[1]) for row in of_controls] == [
+        ("untrained", "small-untrained/1"),
+        ("untrained", "large-untrained/2"),
+        ("other SAE", "small/1"),
+        ("other SAE", "small-other/1"),
     ]
     first = made.model_a.saes["0"]
     assert rows[0]["variance explained"] == value_at(first, "fit.explained_variance")
@@ -141,8 +144,8 @@ def test_a_row_for_every_sae():
     assert rows[1]["attention sinks"] == "1,234 (66.7% of the squared norm)"
     assert rows[1]["loss recovered"] is rows[2]["loss recovered"] is rows[2]["variance explained"] is None
     assert rows[2]["kind"] == "skip transcoder that predicts what the MLP of block 2 adds"
-    assert rows[4]["variance explained"] == value_at(made, "read.controls.untrained.a.explained_variance")
-    assert rows[5]["variance explained"] is None
+    assert of_controls[0][2] == value_at(made, "read.controls.untrained.a.explained_variance")
+    assert of_controls[1][2] is None
     made = changed(made, {"model_a.saes.1.remarks": ("It was trained on a/b.", "It is odd.")})
     assert remark_lines(made) == [
         "small/1: It was trained on a/b. It is odd. Its loss recovered is not known: it has none.",

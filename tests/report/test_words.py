@@ -94,7 +94,9 @@ def test_the_first_screen_answers_the_title_in_a_few_sentences_and_one_figure(ht
     assert said.open.startswith("**Not shown:** whether the other 1 layer pairs agree; ")
     assert "the null `same_token` was not drawn" in said.open
     assert "202 to 220 pairs out of 512 features in each of 3 layer pairs" in said.compared
-    assert all(sentence.count(". ") <= 1 for sentence in said.sentences)  # one after `In part`
+    for sentence in said.sentences:  # a paragraph of short sentences, not a chain of half ones
+        assert sentence.count(". ") <= 3
+        assert max(len(one.split()) for one in sentence.split(". ")) <= 60
 
 
 @pytest.mark.parametrize(
@@ -126,9 +128,9 @@ def test_the_answer_says_how_far_from_the_null_and_how_many_lie_below_it():
     said = answer(made).size
     assert said.startswith(
         "**How much:** the score found lies 0.100 above the mean of the null; 1 of 2 lie below it (by 0.050 at the "
-        "most, layers 1x2); the best layer pair by calibrated score is 0x2, whose score of the pairs of highest r is "
-        "0.400 against 0.300 under "
-        f"the null; {made.grid['0x2'].pairs} feature pairs pass every filter there, and 152 on average under the null"
+        "most, layers 1x2). The best layer pair by calibrated score (0 is what chance reaches, 1 the top) is 0x2: the "
+        "score of its pairs of highest r is 0.400, against 0.300 under the null. There "
+        f"{made.grid['0x2'].pairs} feature pairs pass every filter, and 152 on average under the null"
     )
     none = changed(made, {"grid.0x2.measures.rsa.nulls.same_token.q": 0.9})
     assert answer(none).size.startswith("**How much:** 1 of 2 scores lie below the mean of the null (by 0.050")
@@ -137,9 +139,9 @@ def test_the_answer_says_how_far_from_the_null_and_how_many_lie_below_it():
 @pytest.mark.parametrize(
     ("difference", "p", "told"),
     [
-        (0.1, 0.01, "their effects agree more than"),
-        (0.1, 0.2, "not shown to agree"),
-        (-0.1, 0.01, "not shown to agree"),
+        (0.1, 0.01, "These effects agree more than with the *best hard negative*, another feature"),
+        (0.1, 0.2, "It is not shown that these effects agree more"),
+        (-0.1, 0.01, "It is not shown that these effects agree more"),
     ],
 )
 def test_the_answer_says_what_the_features_do_where_that_was_asked(difference: float, p: float, told: str):
@@ -156,7 +158,7 @@ def test_no_term_of_the_answer_stands_before_it_is_said_what_it_is():
     told = re.sub(r"\*", "", said.compared)
     for term, what in (
         ("feature", "its features"),
-        ("layer pair", "a layer pair,"),
+        ("layer pair", "a layer pair ("),
         ("score", "A score says"),
         ("null", "A null is"),
     ):
@@ -192,7 +194,7 @@ def test_the_ceiling_stands_beside_the_score_of_the_same_kind_of_pairs():
     found = changed(made, {"controls.seeds": seeds, "grid.1x2.measures.rsa.nulls.rematch.score": 0.99})
     interval_of_best = " to ".join(f"{end:.3f}" for end in made.summary["rsa"].best_interval or ())
     assert (
-        f"of all pairs there it is 0.610 (95% interval {interval_of_best}, adjusted for picking the best of 2), where "
+        f"The score of all pairs there is 0.610 (95% interval {interval_of_best}, adjusted for picking the best of 2); "
         "SAEs of one model from different seeds reach 0.800 (small/1) and 0.900 (large/2) among themselves on average"
     ) in answer(found).size
     without = changed(found, {"controls.seeds": None})
@@ -212,7 +214,12 @@ def test_models_text_and_layers_are_named_for_what_they_are():
     assert "small (gemma2, 4 blocks of width 128, 1.51 million parameters)" in said
     assert "42 blocks of width 3,584, 9.24 billion parameters)" in said
     assert "the same text, letters: 123,456 tokens" in said
-    assert dict(facts(found, []))["Model A"] == "small, 2 SAEs at layers 0, 1 of 0 to 3, as the suite names them"
+    assert dict(facts(found, []))["Model A"] == "small: 2 SAEs, at layers 0, 1 of 0 to 3, as the suite chooses"
+    sae = made.model_a.saes["0"]
+    many = changed(found, {"model_a.blocks": 9, "model_a.saes": {str(n): replace(sae, layer=n) for n in range(2, 8)}})
+    assert dict(facts(many, []))["Model A"] == "small: 6 SAEs, at layers 2 to 7 of 0 to 8, as the suite chooses"
+    every = changed(found, {"model_a.blocks": 2})
+    assert dict(facts(every, []))["Model A"] == "small: 2 SAEs, at every layer, 0 to 1"
 
 
 def test_a_text_is_told_without_a_path_of_its_reader():
@@ -228,11 +235,12 @@ def test_a_text_is_told_without_a_path_of_its_reader():
 
 def test_two_scores_of_a_cell_are_explained_wherever_both_are_shown(html: str, tmp_path: Path):
     write_markdown(in_order(results()), [], tmp_path / "report.md")
-    told = texts.TWO_SCORES.split("; ")[0]
+    told = texts.two_scores(in_order(results())).split("; ")[0]
+    assert "`rematch`" in told
+    assert "same_bigram" not in told  # which the run did not draw
     plain = re.sub(r"\s+", " ", Words(html).text).replace(" ,", ",")
-    assert (
-        plain.count("Every layer pair has two scores: of all pairs that pass every filter") == 2
-    )  # summary and heat map
+    assert plain.count("Every layer pair has two scores: of all pairs that pass every filter") == 1
+    assert plain.count("which of its two scores is shown stands above the map") == 1
     assert told in (tmp_path / "report.md").read_text()
 
 
@@ -262,7 +270,7 @@ def test_counts_of_pairs_are_whole_numbers():
 
 @pytest.mark.parametrize(
     ("p", "shown"),
-    [(1 / 1235, "≤ 0.000810"), (2 / 1235, "0.00162"), (0.5, "0.500"), (1.0, "≥ 0.999"), (1234.9 / 1235, "≥ 0.999")],
+    [(1 / 1235, "≤ 0.00081"), (2 / 1235, "0.0016"), (0.5, "0.500"), (1.0, "≥ 0.999"), (1234.9 / 1235, "≥ 0.999")],
 )
 def test_the_smallest_and_the_largest_p_are_marked_as_such(p: float, shown: str):
     test = replace(score_at(results(), "1x2", "rsa").nulls["shuffle"], p=p)
@@ -339,8 +347,8 @@ def test_correspondence_in_depth_is_said_as_it_was_tested():
             },
         )
         assert texts.depth_text(made).startswith(
-            f"By {n} of 2 measures scores are higher where layers correspond in depth (p < 0.05); by RSA, Spearman the "
-            f"rank correlation is {show(statistic)}"
+            f"By {n or 'none'} of 2 measures scores are higher where layers correspond in depth (p < 0.05); by RSA, "
+            f"Spearman the rank correlation is {show(statistic)}"
         )
 
 
@@ -453,7 +461,7 @@ def test_the_report_begins_with_the_answer_and_shows_figures_and_pairs(tmp_path:
     text = (tmp_path / "report.md").read_text()
     parts = text.split("\n\n")
     assert parts[0] == "# Do small (A) and large (B) hold the same features?"
-    assert parts[1:6] == [*answer(found).sentences]
+    assert parts[1:7] == [answer(found).compared, *answer(found).sentences]  # no term before it is said what it is
     assert {"figures/answer.png", "figures/rsa.png", "figures/controls.png"} <= set(
         re.findall(r"\((figures/[^)]+)\)", text)
     )

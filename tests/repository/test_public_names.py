@@ -52,7 +52,8 @@ controls.model_b.untrained_seed controls.name corpus.bos corpus.column corpus.co
 corpus.kind corpus.max_tokens corpus.packages corpus.path corpus.revision corpus.rows corpus.skip_positions
 corpus.split corpus.text_sha256 corpus.tokenizer corpus.tokenizer_revision corpus.tokens_sha256 description
 encode.batch encode.dtype encode.model_precision encode.precision encode.shard_tokens function.control_pairs
-function.layers function.lens_tokens function.pairs function.positions function.rules.layers function.rules.pairs
+function.layers function.lens_tokens function.pairs function.position_kinds.layers function.position_kinds.pairs
+function.position_kinds.positions function.positions function.rules.layers function.rules.pairs
 function.rules.positions match.by match.candidates match.min_activations match.min_documents match.min_pairs
 match.min_r match.need_shared_token match.one_to_one match.separate_halves match.sink_norm match.stop_tokens
 match.strategy match.strongest match.top_tokens match.without_strongest model_a.bidirectional model_a.name model_a.path

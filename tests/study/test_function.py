@@ -141,7 +141,7 @@ def test_the_mean_and_its_test_are_over_pairs_clustered_by_token():
 def test_what_is_told_is_what_was_observed():
     found, suite = observed(), load_suite("mini")
     observations: Any = type("O", (), {})()
-    observations.lenses, observations.rules = {}, {}
+    observations.lenses, observations.rules, observations.position_kinds = {}, {}, {}
     observations.effects = dict.fromkeys(function_pairs(suite), found)
     observations.effects |= {f"control.{name}": no_effects("nothing") for name in function_controls(suite)}
     told = tell_function(observations, suite)

@@ -44,6 +44,13 @@ from semconv.results.schema.layer_pairs import (
     Tail,
     TestOrReason,
 )
+from semconv.results.schema.position_kinds import (
+    PositionDifference,
+    PositionDifferenceOrReason,
+    PositionKind,
+    PositionKinds,
+    PositionKindsOrReason,
+)
 from semconv.results.schema.sections import (
     CategoryPair,
     Published,
@@ -124,6 +131,11 @@ __all__ = [
     "NullSettings",
     "NullTest",
     "Part",
+    "PositionDifference",
+    "PositionDifferenceOrReason",
+    "PositionKind",
+    "PositionKinds",
+    "PositionKindsOrReason",
     "Published",
     "Read",
     "Reason",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from semconv.results.schema.base import EITHER, REASON, VALUE, Count, Many, Part, Reason
+from semconv.results.schema.position_kinds import PositionKindsOrReason
 from semconv.system.shape import left_out
 
 
@@ -242,3 +243,5 @@ class Function(Part):
     """Layer pair -> the logit lens of its pairs."""
     rules: dict[str, ComparedRulesOrReason] | None = left_out()
     """Layer pair -> which way of matching finds features that do the same, where the suite compares some."""
+    position_kinds: dict[str, PositionKindsOrReason] | None = left_out()
+    """Layer pair -> at which kinds of positions features do the same, where the suite compares some."""
