@@ -29,7 +29,7 @@ from semconv.matching.joint_positions import JointPositions, activations_at, at_
 from semconv.models.decoders import decoder_rows
 from semconv.models.function import OTHERS, FunctionSide, functional_effects
 from semconv.models.interventions import Edits, Interventions, naive_change
-from semconv.models.logit_lens import lens_agreement
+from semconv.models.logit_lens import lens_of_pairs
 from semconv.models.model_activations import load_model
 from semconv.models.sources import model_folder, tokenizer_file
 from semconv.pipeline.reproduce import load_blocks
@@ -197,7 +197,7 @@ def print_lens(sides: list[FunctionSide], pairs: tuple[ndarray, ndarray]) -> Non
     a, b = (side.interventions for side in sides)
     rows = [one.directions[torch.from_numpy(f)] for one, f in zip((a, b), pairs, strict=True)]
     began, shared = time.process_time(), SharedTokens.same(a.readout.vocab_size)
-    lens = lens_agreement((a.readout, b.readout), (rows[0], rows[1]), shared)
+    lens = lens_of_pairs((a.readout, b.readout), (rows[0], rows[1]), shared).agreement
     spent = time.process_time() - began
     print(f"Logit lens: mean correlation {lens.correlation.nanmean():.3f}; of 10 promoted tokens")
     print(f"{lens.promoted.mean():.3f} shared, of 10 suppressed {lens.suppressed.mean():.3f} ({lens.chance:.4f} by")

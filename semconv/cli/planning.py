@@ -22,6 +22,7 @@ from semconv.cli.terminal import (
     SuiteArgument,
     app,
     bytes_of,
+    err,
     out,
     run_folder,
 )
@@ -30,6 +31,7 @@ from semconv.system.errors import InputError
 if TYPE_CHECKING:
     from semconv.planning.plan import Plan
     from semconv.planning.stage_times import Machine
+    from semconv.runs.run import Progress
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv doctor gemma2")
@@ -37,13 +39,22 @@ def doctor(
     suite: SuiteArgument = "mini",
     folder: Annotated[Path | None, typer.Option("--out", help="Run folder (default: runs/SUITE).")] = None,
     all_layers: AllLayersOption = False,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Measure nothing: the time is told by a kept probe, or not at all.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is."""
+    """Show what this machine has, what a suite needs, and what is missing. Exit code 2 if something is.
+
+    How long the suite takes is told by a probe of this machine, about a minute for the largest suite, which is made
+    once and kept.
+    """
     from semconv.pipeline.doctor import examine
     from semconv.suite.config import load_suite
 
-    findings = examine(load_suite(suite, all_layers), run_folder(suite, folder))
+    config, target = load_suite(suite, all_layers), run_folder(suite, folder)
+    with progress_bar() as progress:
+        findings = examine(config, target, None if no_probe else _said(progress))
     missing = [f for f in findings if f.fine is False]
     if as_json:
         print(json.dumps([asdict(f) for f in findings], indent=2))  # noqa: T201
@@ -58,6 +69,23 @@ def doctor(
         )
     if missing:
         raise typer.Exit(2)
+
+
+def _said(progress: Progress) -> Progress:
+    """Returns a progress callback that first says what is done and how to do without it."""
+    said = False
+
+    def told(stage: str, done: int, total: int) -> None:
+        nonlocal said
+        if not said and not out.quiet:
+            said = True
+            err.print(
+                "semconv: measuring this machine once, for the time: about a minute (--no-probe leaves it out)",
+                soft_wrap=True,
+            )
+        progress(stage, done, total)
+
+    return told
 
 
 @app.command(rich_help_panel=MACHINE, epilog="Example: semconv plan gemma2 --machine cores=16,memory=64 --workers 16")

@@ -8,7 +8,8 @@ log-softmax of the next token after the change minus that before it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from semconv.models.branches import branched_streams, layout_of
-from semconv.models.model_activations import stream_width, streams, text_config
+from semconv.models.model_activations import stream_width, text_config
 from semconv.models.readout import Readout
 from semconv.models.splicing import spliced, why_not_spliced
 from semconv.statistics.permutation import generator
@@ -132,16 +133,24 @@ class Interventions:
         self.directions = directions.to(self.device).float()
         self._check(width)
 
+    @torch.inference_mode()
     def _check(self, width: int) -> None:
         """Raises InputError unless one change has the effect here that it has in a full forward pass."""
         kind, size = text_config(self.model).model_type, int(text_config(self.model).vocab_size)
-        ids = (torch.arange(3, 11) % size)[None]
+        ids = (torch.arange(3, 11) % size)[None].to(self.device)
         drawn = torch.from_numpy(generator(0, width, _PUSH).standard_normal((1, width)).astype("float32"))
         edit = Edits(torch.tensor([0]), torch.tensor([4]), torch.tensor([0]), torch.tensor([1.0]))
-        stream = streams(self.model, ids, [self.hook])[self.hook][0, 4].float()
-        push = drawn.to(self.device) * stream.norm() / drawn.norm()  # as large as what it is added to
+        held = list[Tensor]()
+
+        def seen(stream: Tensor) -> Tensor:
+            held.append(stream)
+            return stream
+
+        before = _whole_logits(self.model, self.hook, ids, seen)
+        push = drawn.to(self.device) * held[0][0, 4].float().norm() / drawn.norm()  # as large as what it is added to
         found = self.along(push, n_next=1).effects(ids, edit).change
-        expected = naive_change(self.model, self.hook, push, ids, edit, n_next=1)
+        after = _whole_logits(self.model, self.hook, ids, _pushed(4, push[0]))
+        expected = (after.log_softmax(dim=-1) - before.log_softmax(dim=-1))[:, 4:6]
         most = _SAME if self.readout.dtype == torch.float32 else _SAME_HALF
         if not bool((found - expected).norm() <= most * expected.norm() + 1e-5):
             raise InputError(
@@ -212,8 +221,10 @@ class Interventions:
         after, base = (part[edit.to(self.device)] for part in (streams.after, streams.base))
         needed, base = torch.unique(base, return_inverse=True)
         shape = base.shape
-        change = self._log_probabilities(after.flatten(0, 1))
-        before, base = self._log_probabilities(streams.before[needed]), base.flatten()
+        n, base = base.numel(), base.flatten()
+        every = torch.cat([after.flatten(0, 1), streams.before[needed]])  # the weights of the head are read once
+        of_both = self._log_probabilities(every)
+        change, before = of_both[:n], of_both[n:]
         change -= before[base]
         kl = -torch.einsum("nv,nv->n", before.exp()[base], change).clamp(max=0)
         return Effects(edit, change.reshape(*shape, -1), kl.reshape(shape))
@@ -291,23 +302,33 @@ def naive_change(
     What the quick way is compared with, in tests and in `scripts/measure/function_speed.py`.
     """
     device, out = next(model.parameters()).device, list[Tensor]()
-    wrapper: Any = model
     for number in range(len(edits)):
         row, position = int(edits.row[number]), int(edits.position[number])
         there = ids[row : row + 1].to(device).long()
         push = float(edits.amount[number]) * directions[int(edits.direction[number])].to(device)
-
-        def change(stream: Tensor, position: int = position, push: Tensor = push) -> Tensor:
-            stream = stream.clone()
-            stream[:, position] += push.to(stream.dtype)
-            return stream
-
         places = slice(position, position + 1 + n_next)
-        before = wrapper(input_ids=there, use_cache=False).logits[0, places].float()
-        with spliced(model, hook, there.shape, change):
-            after = wrapper(input_ids=there, use_cache=False).logits[0, places].float()
+        before = _whole_logits(model, hook, there)[0, places]
+        after = _whole_logits(model, hook, there, _pushed(position, push))[0, places]
         out.append(after.log_softmax(dim=-1) - before.log_softmax(dim=-1))
     return torch.stack(out)
+
+
+def _whole_logits(model: nn.Module, hook: str, ids: Tensor, change: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Returns the float32 logits [B, T, V] of a full forward pass, in which the stream at a hook may be changed."""
+    wrapper: Any = model
+    with nullcontext() if change is None else spliced(model, hook, ids.shape, change):
+        return wrapper(input_ids=ids, use_cache=False).logits.float()
+
+
+def _pushed(position: int, push: Tensor) -> Callable[[Tensor], Tensor]:
+    """Returns what adds [width] to a stream [B, T, width] at one position."""
+
+    def change(stream: Tensor) -> Tensor:
+        stream = stream.clone()
+        stream[:, position] += push.to(stream.dtype)
+        return stream
+
+    return change
 
 
 def directions_of(reader: Reader, width: int) -> Tensor:

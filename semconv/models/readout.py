@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from semconv.models.model_activations import has_head, language_model, streams, text_config, transformer_blocks
-from semconv.models.widened import head_dtype, head_product
-from semconv.suite.hooks import hook_name
+from semconv.models.model_activations import has_head, language_model, text_config, transformer_blocks
+from semconv.models.widened import HeadProduct, head_dtype
 from semconv.system.errors import InputError, refusing
 
 _NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
@@ -42,6 +41,7 @@ class Readout:
         self.norm: nn.Module | None = next((one for one in found if isinstance(one, nn.Module)), None)
         self.projection: nn.Module | None = getattr(decoder, "project_out", None)  # OPT-350m
         self.head: nn.Module = wrapper.get_output_embeddings()
+        self._product = HeadProduct(self.head)
         self.scale = float(getattr(config, "logit_scale", None) or 1) / float(
             getattr(config, "logits_scaling", None) or 1
         )
@@ -51,13 +51,12 @@ class Readout:
 
     @torch.inference_mode()
     def _check(self, model: nn.Module, kind: str) -> None:
-        ids = torch.arange(1, 5)[None] % int(text_config(model).vocab_size)
-        last = hook_name(len(transformer_blocks(model)) - 1)
-        with refusing(f"a model of type {kind!r} does not read text"):
-            expected: Tensor = _any(model)(
-                input_ids=ids.to(next(model.parameters()).device), use_cache=False
-            ).logits.float()
-        found = self.logits(streams(model, ids, [last])[last])
+        ids = (torch.arange(1, 5)[None] % int(text_config(model).vocab_size)).to(next(model.parameters()).device)
+        with refusing(f"a model of type {kind!r} does not read text"), last_streams(model) as held:
+            expected: Tensor = _any(model)(input_ids=ids, use_cache=False).logits.float()
+        if not held:
+            raise InputError(f"the last block of a model of type {kind!r} is never reached when it reads text")
+        found = self.logits(held[0])
         if found.shape != expected.shape or not bool(
             (found - expected).abs().max() <= _CLOSE * expected.abs().max() + 1e-6
         ):
@@ -91,8 +90,8 @@ class Readout:
             out = out * self.scale
         return out if self.cap is None else self.cap * torch.tanh(out / self.cap)
 
-    def lens(self, directions: Tensor) -> Tensor:
-        """Returns what directions of the stream promote and suppress, float32 [n, V]: the logit lens.
+    def normed(self, directions: Tensor) -> Tensor:
+        """Returns what the head is given of directions of the stream, for the logit lens (`lens`).
 
         Final norm and head are taken of the direction itself (nostalgebraist 2020; so do feature dashboards, where the
         norm's weights are folded into the head). Biases, which are the same for all directions, and the cap of logits,
@@ -100,12 +99,25 @@ class Readout:
 
         Args:
             directions: float [n, d_model] on the model's device, such as decoder rows.
+
+        Returns:
+            [n, width of the head], of the numbers that the model computes in.
         """
         x = directions.to(self.dtype)
         normed = x if self.norm is None else self.norm(x) - self.norm(torch.zeros_like(x[:1]))
-        if self.projection is not None:
-            normed = self.projection(normed) - self.projection(torch.zeros_like(normed[:1]))
-        return head_product(self.head, normed).float() * self.scale
+        if self.projection is None:
+            return normed
+        return self.projection(normed) - self.projection(torch.zeros_like(normed[:1]))
+
+    def lens(self, normed: Tensor, tokens: slice | Tensor) -> Tensor:
+        """Returns what directions promote and suppress among some tokens, float32 [n, t]: the logit lens.
+
+        Args:
+            normed: as `normed` gives it.
+            tokens: ids, a slice or int64 [t] on the model's device.
+        """
+        found = self._product(normed, tokens).float()
+        return found if self.scale == 1 else found * self.scale
 
 
 def _any(model: nn.Module) -> Any:
@@ -117,18 +129,29 @@ class LastBlockReached(Exception):  # noqa: N818 - a signal, not an error
 
 
 @contextmanager
-def stopping_after_last_block(model: nn.Module) -> Generator[list[Tensor]]:
-    """Within it, one forward pass ends after the last block, whose output is in the list by then."""
+def last_streams(model: nn.Module, end: bool = False) -> Generator[list[Tensor]]:
+    """Within it, the output of the last block of every forward pass is put into the list.
+
+    Args:
+        model: that reads.
+        end: whether a pass ends there, with LastBlockReached.
+    """
     held: list[Tensor] = []
 
     def keep(_module: nn.Module, _args: Any, output: Any) -> None:
         held.append(output[0] if isinstance(output, tuple) else output)  # pyright: ignore
-        raise LastBlockReached
+        if end:
+            raise LastBlockReached
 
     handle = transformer_blocks(model)[-1].register_forward_hook(keep)
     try:
         yield held
-    except LastBlockReached:
-        pass
     finally:
         handle.remove()
+
+
+@contextmanager
+def stopping_after_last_block(model: nn.Module) -> Generator[list[Tensor]]:
+    """Within it, one forward pass ends after the last block, whose output is in the list by then."""
+    with suppress(LastBlockReached), last_streams(model, end=True) as held:
+        yield held

@@ -14,11 +14,12 @@ from semconv.core import ops
 from semconv.core.device import choose_device, free_memory, why_no_cuda
 from semconv.models.roles import models_of
 from semconv.models.sources import CACHED, READABLE, UNREACHABLE, hub_access, hub_repositories, on_hub
-from semconv.planning.kept_probes import kept_rates
+from semconv.planning.kept_probes import kept_rates, rates_of
 from semconv.planning.plan import GIB, Plan, Planner
 from semconv.planning.room import in_words, lacks
 from semconv.planning.shapes import shapes_of
 from semconv.planning.stage_times import Machine
+from semconv.runs.run import Progress
 from semconv.suite.config import SuiteConfig, resolve
 from semconv.system.errors import InputError
 from semconv.system.provenance import processor
@@ -147,8 +148,16 @@ def check_needs(
         raise InputError(f"suite {suite.name} {lack}; --anyway runs it nevertheless")
 
 
-def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
-    """Returns the findings for running `suite` into `folder`."""
+def examine(suite: SuiteConfig, folder: Path, progress: Progress | None = None) -> list[Finding]:
+    """Returns the findings for running `suite` into `folder`.
+
+    Args:
+        suite: to be run.
+        folder: of the run.
+        progress: told what is measured of this machine, for the time, where no probe of the suite is kept; None
+            measures nothing. Nor is anything measured for a run that cannot begin: without the native core, a
+            library, or models that are named by their folder.
+    """
     facts = [
         Finding("processor", "any", f"{processor()}, {os.cpu_count()} cores", None),
         Finding("torch", ">= 2.11", torch.__version__, None),
@@ -156,21 +165,25 @@ def examine(suite: SuiteConfig, folder: Path) -> list[Finding]:
         *_libraries(),
     ]
     paths = _paths(suite)
-    planned = [] if any(one.fine is False for one in paths) else _planned(suite, folder)
+    unable = any(one.fine is False for one in (*facts, *paths))
+    planned = [] if any(one.fine is False for one in paths) else _planned(suite, folder, None if unable else progress)
     return [*facts, *planned, _gpu(), _device(), *_packages(suite), *paths, *_hub(suite)]
 
 
-def _planned(suite: SuiteConfig, folder: Path) -> list[Finding]:
-    """What the plan says of disk, memory and time; of time only where a probe of this suite is kept."""
+def _planned(suite: SuiteConfig, folder: Path, progress: Progress | None) -> list[Finding]:
+    """What the plan says of disk, memory and time; of time only by a probe of this suite, kept or made now."""
     device = choose_device()
     planner, machine = Planner(suite, shapes_of(suite)), machine_here(device)
-    rates = kept_rates(planner, device)
+    lacking = f"a probe of this machine tells: `semconv plan {suite.name}`"
+    try:
+        rates = kept_rates(planner, device) if progress is None else rates_of(planner, device, progress)
+    except InputError as error:
+        rates, lacking = None, f"not measured: {error}"
     plan = planner.plan(machine, device, rates)
     free, available = free_disk(folder.resolve()) + _held_already(folder), plan.machine.memory
     needed, n = plan.disk.folder + plan.disk.download, len(planner.sides.stores)
-    time = f"a probe of this machine tells: `semconv plan {suite.name}`"
-    if plan.seconds is not None:
-        time = f"about {in_words(plan.seconds)} on {machine.cores} threads, without downloads"
+    known = plan.seconds is not None
+    time = f"about {in_words(plan.seconds or 0.0)} on {machine.cores} threads, without downloads" if known else lacking
     return [
         Finding("disk", f"{needed / GIB:.1f} GiB", f"{free / GIB:.1f} GiB free", needed <= free),
         Finding(
@@ -182,4 +195,5 @@ def _planned(suite: SuiteConfig, folder: Path) -> list[Finding]:
         Finding("download", f"{plan.disk.download / GIB:.1f} GiB", "-", None),
         _stores(plan, n, suite),
         Finding("time", time, "-", None),
+        *(Finding("assumed", sentence, "-", None) for sentence in plan.assumed),
     ]

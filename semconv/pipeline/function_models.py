@@ -17,7 +17,7 @@ from semconv.matching.joint_positions import JointPositions
 from semconv.models.decoders import decoder_metadata
 from semconv.models.function import FunctionSide, functional_effects
 from semconv.models.interventions import Interventions
-from semconv.models.logit_lens import LensTokens, lens_agreement, lens_tokens, why_no_lens
+from semconv.models.logit_lens import LensTokens, lens_of_pairs, why_no_lens
 from semconv.models.model_activations import stream_width
 from semconv.models.readout import Readout
 from semconv.models.roles import ModelOnText, Roles
@@ -121,10 +121,10 @@ class Networks:
                 raise InputError(reason)
         readouts = [Readout(network.copy()) for network in networks]
         of_a, of_b = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in rows)
-        tops = [lens_tokens(readout, part, k, size) for readout, part in zip(readouts, (of_a, of_b), strict=True)]
-        alike = lens_agreement((readouts[0], readouts[1]), (of_a, of_b), SharedTokens.same(size), k)
+        found = lens_of_pairs((readouts[0], readouts[1]), (of_a, of_b), SharedTokens.same(size), k)
+        alike = found.agreement
         agreement = torch.stack([alike.correlation, alike.promoted, alike.suppressed], dim=1)
-        return Lenses(*_ids(tops[0]), *_ids(tops[1]), agreement.numpy())
+        return Lenses(*_ids(found.a), *_ids(found.b), agreement.numpy())
 
     def effects(
         self,

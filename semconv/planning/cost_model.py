@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.contexts_read import ablation_reading, reading_apart
+from semconv.planning.function_cost import REPLACED, FunctionCost
 from semconv.planning.planned import PlannedModel, PlannedSide, PlannedTask
 from semconv.planning.rates import Line, Rates
 from semconv.study.controls import SCORED
 from semconv.study.matching_rules import RULES
 from semconv.study.published_protocol import PUBLISHED_SHUFFLES, variants
-from semconv.suite.config import PositionKindsConfig, RulesConfig, SubstitutionConfig, SuiteConfig
+from semconv.suite.config import RulesConfig, SubstitutionConfig, SuiteConfig
 from semconv.suite.nulls import MATCHED_AGAIN
 
 SPAN = 16
@@ -27,16 +27,10 @@ _OVERLAP = 2.0  # of the features of a span's tokens, each is active on so many 
 SMALL = 32
 """Feature pairs of a category."""
 _FLOPS = 2e10  # float64 products and sums a second on one thread, roughly
-_GPU_FLOPS = 2e13  # float32 products and sums a second on a GPU, roughly
-_Changes = tuple[tuple[int, int], ...]
-_CHANGES: _Changes = ((0, 7), (1, 12))  # of A and B at a position: the feature, six others, in B alternates and random
-_REPLACED = ((0, 11), (1, 11))  # a contribution alone, and five things in its place at two sizes
-_ALONE = 7  # of either model: the feature and six others
-_OF_EFFECT, _OF_EFFECT_GPU = 2.5e-8, 2e-10  # seconds for a logit of an effect: its log-softmax, means, correlations
-_TOP = 2e-9  # seconds to look at a logit for the largest ones
 _GATHERED = 2e-9  # seconds to gather a number in a permuted matrix of ranks
 _ASSIGNED = 1.5e-11  # seconds of a one-to-one assignment, times the cube of its size
 _WITHIN = 3.0  # how much longer matching by r within tokens takes, roughly
+_SHOWN = 1000  # pairs of a layer pair that are shown with text, about
 _RANKED = 1e-7  # seconds to rank a similarity of two positions
 
 
@@ -97,10 +91,18 @@ class CostModel:
         k = 0 if self.suite.streams is None else min(n, self.suite.streams.rsa_positions)
         return self.read(stream) + 2 * (d**2 * (2 * n + 10 * d) / _FLOPS + _RANKED * k**2)
 
+    def top(self, side: PlannedSide) -> float:
+        """Returns what the top tokens of all features of a side take."""
+        share = side.sae.n_features / self.rates.sizes.features_b
+        return self.rates.top.fixed * share + self.rates.top.per_token * side.entries
+
     def shown(self, a: PlannedSide, b: PlannedSide) -> float:
-        """Returns what finding what is shown of a layer pair takes: its matches, in the text and under one shift."""
+        """Returns what finding what is shown of a layer pair takes: matches, in the text and under one shift, columns
+        of its pairs, and text for as many as are shown with some."""
         shifted = self._line(self.rates.shift, a, b, 1.0) if self.suite.null.n_rematch else 0.0
-        return self._match(a, b) + shifted
+        columns = self.rates.columns * (a.entries + b.entries)
+        of_pair = a.entries / a.sae.n_features + b.entries / b.sae.n_features
+        return self._match(a, b) + shifted + columns + min(self.n_pairs, _SHOWN) * of_pair * self.rates.examples
 
     def working(self, task: PlannedTask) -> int:
         """Returns the bytes that a task holds beside its sides, at most: what a run keeps free for it."""
@@ -133,6 +135,10 @@ class CostModel:
     def _cut(self, a: PlannedSide, b: PlannedSide, share: float = 1.0) -> float:
         return self.rates.cut * share * (a.entries + b.entries)
 
+    def _made(self, a: PlannedSide, b: PlannedSide) -> float:
+        """Returns the entries of what is made of either side once for all layer pairs: the share of one of them."""
+        return a.entries / len(self.suite.model_b.saes) + b.entries / len(self.suite.model_a.saes)
+
     def _score_set(self, a: PlannedSide, b: PlannedSide) -> float:
         return self.rates.score_set.at(self.rates.sizes.scale(self.n_pairs, a.sae.width, b.sae.width))
 
@@ -158,15 +164,15 @@ class CostModel:
         if task.kind == "stitched":
             return self._stitched(*task.sides)
         if task.kind == "lens":
-            return self._lens(task)
+            return self._function.lens(task)
         if task.kind == "effects":
-            return self._match(task.sides[0], task.sides[-1], 0.5) + self._ablated(task, self._positions)
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._function.ablated(task, self._positions)
         if function is not None and function.rules is not None and task.kind == "rules":
             return self._rules(task, function.rules)
         if function is not None and function.substitution is not None and task.kind == "substitution":
             return self._substitution(task, function.substitution)
         if task.kind == "position_kinds" and function is not None and function.position_kinds is not None:
-            return self._match(task.sides[0], task.sides[-1], 0.5) + self._kinds(task, function.position_kinds)
+            return self._match(task.sides[0], task.sides[-1], 0.5) + self._function.kinds(task, function.position_kinds)
         a, b = task.sides
         if task.kind == "streams":
             return 4 * a.n_tokens * a.sae.width * b.sae.width / _FLOPS
@@ -180,11 +186,12 @@ class CostModel:
             drawn = sum(null.most_draws(name) * took for name, took in self.rates.small_draws.items())
             of_one = self.rates.small_set + drawn
             members = self.rates.members * (a.sae.n_features + b.sae.n_features)
-            return self.categories * (of_one + self._cut(a, b)) + members + self.rates.relations
+            cut = self.rates.cut * self._made(a, b)
+            return self.categories * (of_one + cut) + members + self.rates.relations
         if task.kind == "spans":
             width = self.suite.spans.width if self.suite.spans and self.suite.spans.kind == "windows" else SPAN
             products = max(1.0, (width / _OVERLAP) ** 2) / width  # fewer positions, more features at each
-            pooled = self.rates.pool * (a.entries + b.entries)
+            pooled = self.rates.pool * self._made(a, b)
             return pooled + self._match(a, b, products) + self._score_set(a, b) + self._drawn(a, b, self.draws())
         return self._step(task.name.partition(".")[2], a, b)
 
@@ -211,40 +218,13 @@ class CostModel:
         return fits / _FLOPS + _ASSIGNED * max(features) ** 3, directions / _FLOPS
 
     @property
-    def _flops(self) -> float:
-        return _FLOPS if self.rates.device == "cpu" else _GPU_FLOPS
-
-    def _lens(self, task: PlannedTask) -> float:
-        """Returns what the logits of all features of pairs take, twice, and their ranks."""
-        logits = [(one.vocab_size, one.sae.width) for one in task.sides if isinstance(one, PlannedModel)]
-        products = sum(4 * self.n_pairs * size * width for size, width in logits)
-        return products / self._flops + sum(4 * self.n_pairs * size * _TOP for size, _ in logits)
+    def _function(self) -> FunctionCost:
+        return FunctionCost(self.suite, self.rates, self.n_pairs)
 
     @property
     def _positions(self) -> int:
         """Positions at which the features of a pair are ablated."""
         return 0 if self.suite.function is None else self.suite.function.positions
-
-    def _ablated(self, task: PlannedTask, positions: int, changes: _Changes = _CHANGES) -> float:
-        """Returns what changing the features of the pairs of a task takes, at so many positions each."""
-        models = [one for one in task.sides if isinstance(one, PlannedModel)]
-        at, read = (task.amount, positions), self._read_for(task, positions)
-        return sum(self._effects(models[min(i, len(models) - 1)], n, at, read) for i, n in changes)
-
-    def _read_for(self, task: PlannedTask, positions: int) -> float:
-        """Returns how many whole contexts the pairs of a task read for so many positions each, drawn uniformly."""
-        a, b, corpus = task.sides[0], task.sides[-1], self.suite.corpus
-        density = min(side.sae.l0 / max(1, side.sae.n_features) for side in (a, b))
-        return ablation_reading(task.amount, positions, corpus.context, corpus.max_tokens, density).whole
-
-    def _kinds(self, task: PlannedTask, config: PositionKindsConfig) -> float:
-        """Returns what ablating pairs at positions of three kinds takes, as if every token stood at another, too."""
-        models = [one for one in task.sides if isinstance(one, PlannedModel)]
-        n, corpus = task.amount * config.positions, self.suite.corpus
-        read = self._read_for(task, config.positions) + reading_apart(n, corpus.context, corpus.max_tokens).whole
-        again = n / 2  # of A, where a token stands again: each in a context of its own, up to its middle
-        at = task.amount, 3 * config.positions
-        return self._effects(models[0], _ALONE, at, read + again) + self._effects(models[-1], _ALONE, at, read)
 
     def _map_of(self, task: PlannedTask) -> float:
         """Returns what a map between the streams of a task takes, with an assignment; nothing where it has none."""
@@ -255,28 +235,12 @@ class CostModel:
         """Returns what matching by every rule takes, mapping decoder rows, and ablating the pairs of all rules."""
         a, b, rules = task.sides[0], task.sides[-1], len(RULES)
         matched = (1 + _WITHIN) * self._match(a, b, 0.5) + rules * (self._filtered(b) + self._columns(a, b) / 2)
-        return matched + self._map_of(task) + self._ablated(task, config.positions)
+        return matched + self._map_of(task) + self._function.ablated(task, config.positions)
 
     def _substitution(self, task: PlannedTask, config: SubstitutionConfig) -> float:
         """Returns what matching takes, maps between the streams, and replacing contributions in both models."""
         matched = self._match(task.sides[0], task.sides[-1], 0.5) + self._filtered(task.sides[-1])
-        return matched + self._map_of(task) + self._ablated(task, config.positions, _REPLACED)
-
-    def _effects(self, model: PlannedModel, n_changes: int, at: tuple[int, int], n_contexts: float) -> float:
-        """Returns what ablating features of one model takes: contexts are read once, a change is a position more.
-
-        Args:
-            model: which.
-            n_changes: at every position of a pair.
-            at: pairs, and positions of each.
-            n_contexts: whole ones that hold as many positions as are read.
-        """
-        changes = at[0] * at[1] * n_changes
-        line = self.rates.blocks.get(model.place, Line(0.0, 0.0))
-        of_cpu = self.rates.device == "cpu"
-        read = (n_contexts * self.suite.corpus.context + changes) * model.n_blocks * line.per_token
-        each = 2 * model.sae.width / self._flops + (_OF_EFFECT if of_cpu else _OF_EFFECT_GPU)
-        return read * (self.rates.threads if of_cpu else 1) + changes * model.vocab_size * each
+        return matched + self._map_of(task) + self._function.ablated(task, config.positions, REPLACED)
 
     def _step(self, name: str, a: PlannedSide, b: PlannedSide) -> float:
         departures = variants()[name]

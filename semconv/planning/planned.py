@@ -86,6 +86,7 @@ class PlannedModel(PlannedSide):
         vocab_size: logits of its head.
         beside: bytes that a task holds beside it, at most.
         n_blocks: how many it has.
+        of_block: numbers in one block.
         place: path and revision, by which rates know it.
     """
 
@@ -94,6 +95,7 @@ class PlannedModel(PlannedSide):
     vocab_size: int = 0
     beside: int = 0
     n_blocks: int = 1
+    of_block: int = 1
     place: str = ""
 
     @property

@@ -98,6 +98,7 @@ def _planned_model(
         vocab_size=vocab_size,
         beside=working(vocab_size) + (widening_bytes(shape.of_block) if stored == 2 else 0),
         n_blocks=shape.n_blocks,
+        of_block=shape.of_block,
         place=f"{model.path}@{model.revision}",
     )
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import copy
 import hashlib
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,38 +12,40 @@ from typing import Any
 import numpy as np
 import torch
 from numpy import ndarray
-from torch import Tensor
 
 from semconv._paths import PACKAGE
 from semconv.compare import Measure, make_measures
+from semconv.compare.registry import DRAW_CLASSES
 from semconv.core import ops
 from semconv.core.correlate import best_matches
-from semconv.core.device import DTYPES, resolve_precision
 from semconv.core.sparse import SparseActivations
+from semconv.matching.examples import examples_of
 from semconv.matching.filters import match_features
 from semconv.matching.influence import FeatureColumns
 from semconv.planning.cost_model import SMALL, SPAN, measures_to_draw
-from semconv.planning.rates import Line, Power, Rates, Sizes
-from semconv.planning.shapes import ModelShape, Shapes
+from semconv.planning.probe_models import model_rates
+from semconv.planning.rates import Power, Rates, Sizes
+from semconv.planning.shapes import Shapes
 from semconv.planning.timing import Probe, line_through
 from semconv.statistics.category_relations import relate_categories
 from semconv.study.controls import SCORED
-from semconv.study.sides import PairedRows, Side, scores_of
+from semconv.study.sides import SHARED_ROWS, PairedRows, Side, scores_of
 from semconv.suite.config import SuiteConfig
 from semconv.system.errors import InputError
 from semconv.system.files import read_sealed, temporary_folder, write_tensors
 from semconv.system.provenance import processor
+from semconv.text.corpus import docstrings_of_source, installed_sources
+from semconv.text.feature_table import activation_histograms
 from semconv.text.keywords import features_of, load_categories
 from semconv.text.spans import Spans, pool
-from semconv.text.top_tokens import TopTokens, top_positions
+from semconv.text.top_tokens import FIRST_TOKENS, TopTokens, top_positions
 
 Progress = Callable[[str, int, int], None]
 _FEWEST = 24  # pairs that every measure can be drawn on
-_DRAWS = 8
-_TOKENS = 1024  # of a forward pass
+_DRAWS, _DEAR_DRAWS = 8, 2
+_SHOWN, _DOCUMENT, _SOURCES = 64, 256, 100  # pairs with examples, tokens of a document, files that are parsed
 _ENTRIES = 800_000  # activations on which matching is tried
 _BYTES = 1 << 25
-_VOCABULARY = 1024
 
 
 def sizes_of(suite: SuiteConfig, shapes: Shapes, n_pairs: int) -> Sizes:
@@ -106,11 +105,12 @@ def probe(
     found: dict[str, Any] = {}
     stages: list[tuple[str, Callable[[], dict[str, Any]]]] = [
         ("matching", lambda: _matching(probing, suite, sizes)),
+        ("tokens", lambda: _tokens(probing, suite, sizes)),
         ("scores", lambda: _scores(probing, suite, sizes)),
         ("draws", lambda: _draws(probing, suite, sizes)),
         ("categories", lambda: _categories(probing, suite, sizes)),
-        ("disk and text", lambda: _disk(probing)),
-        ("models", lambda: _models(probing, suite, shapes) if models else {"blocks": {}, "saes": {}}),
+        ("disk and text", lambda: _disk(probing, suite)),
+        ("models", lambda: model_rates(probing, suite, shapes) if models else {"blocks": {}, "whole": {}, "saes": {}}),
     ]
     for number, (name, stage) in enumerate(stages):
         progress(f"probe: {name}", number, len(stages))
@@ -168,7 +168,22 @@ def _matching(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any
         "cut": probing.seconds(lambda: b.at(half)) / (entries / 2),
         "columns": probing.seconds(lambda: FeatureColumns(b.acts, some)) / entries,
         "pool": probing.seconds(lambda: pool(on_cpu, spans, "max")) / entries,
-        "top": probing.seconds(lambda: top_positions(on_cpu, suite.match.top_tokens)) / entries,
+    }
+
+
+def _tokens(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
+    """Times what is taken of one side: top tokens, of which the first cost most, and what is shown of pairs."""
+    many = min(suite.corpus.max_tokens, 4 * FIRST_TOKENS)
+    acts = made_up_activations(many, sizes.features_b, max(sizes.l0_b, 1.0), 1)
+    parts = [acts.rows(0, n) for n in (many // 2, many)]
+    top = [(one.nnz, probing.seconds(lambda one=one: top_positions(one, suite.match.top_tokens))) for one in parts]
+    rows = np.arange(min(_SHOWN, sizes.features_b))
+    documents, columns = np.arange(many) // _DOCUMENT, FeatureColumns(acts, rows)
+    shown = probing.seconds(lambda: examples_of((columns, columns), (rows, rows), documents, documents, 0))
+    return {
+        "top": line_through(top),
+        "histograms": probing.seconds(lambda: activation_histograms(acts)) / acts.nnz,
+        "examples": shown / max(1.0, 2 * len(rows) * acts.nnz / acts.n_features),
     }
 
 
@@ -178,11 +193,15 @@ def _measures(suite: SuiteConfig, names: Sequence[str]) -> list[Measure[Any]]:
 
 
 def _pair_of_sides(probing: Probe, sizes: Sizes, scale: float) -> tuple[Side, Side, int]:
-    """Returns two sides whose every size is `scale` of the suite's, and how many pairs they have."""
+    """Returns two sides whose every size is `scale` of the suite's, and how many pairs they have.
+
+    Where the suite's dictionaries are too large for measures to keep something of a whole one, so are these.
+    """
     n = max(_FEWEST, round(scale * sizes.n_pairs))
     sides = list[Side]()
     for seed, (features, width) in enumerate(((sizes.features_a, sizes.width_a), (sizes.features_b, sizes.width_b))):
-        acts = made_up_activations(1, max(2 * n, round(scale * features)), 1.0, seed).to(probing.device)
+        least = 2 * n if features <= SHARED_ROWS else SHARED_ROWS + 1
+        acts = made_up_activations(1, max(least, round(scale * features)), 1.0, seed).to(probing.device)
         sides.append(made_up_side(acts, max(2, round(scale * width)), (), seed, "ab"[seed]))
     return sides[0], sides[1], n
 
@@ -193,7 +212,13 @@ def _scores(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
     def of_pairs(scale: float) -> Callable[[], object]:
         a, b, n = _pair_of_sides(probing, sizes, scale)
         rows = [np.sort(rng.permutation(side.n_features)[:n]) for side in (a, b)]
-        return lambda: scores_of(measures, a, b, rows[0], rows[1])
+
+        def call() -> object:
+            return scores_of(measures, a, b, rows[0], rows[1])
+
+        if max(a.n_features, b.n_features) <= SHARED_ROWS:
+            call()  # what is kept of whole dictionaries is made once, not by every task
+        return call
 
     largest, width = max((sizes.features_a, sizes.width_a), (sizes.features_b, sizes.width_b))
     n_self = min(largest, SCORED)
@@ -217,27 +242,28 @@ def _permutations(n: int, number: int) -> ndarray:
     return np.stack([rng.permutation(n) for _ in range(number)])
 
 
-def _drawing(measure: Measure[Any], a: Side, b: Side, n: int, number: int) -> Callable[[], object] | None:
+def _drawing(rows: PairedRows, measure: Measure[Any], number: int) -> Callable[[], object] | None:
     """Returns the call that takes some draws of a measure; None where it refuses these pairs."""
     try:
-        prepared = PairedRows([measure], a, b, np.arange(n), np.arange(n)).prepare(measure)
+        prepared = rows.prepare(measure)
     except InputError:
         return None
-    permutations = _permutations(n, number)
+    permutations = _permutations(len(rows.rows_a), number)
     return lambda: measure.null_scores(prepared.x, prepared.y, permutations)
 
 
 def _draws(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
-    draws: dict[str, Power] = {}
-    for measure in _measures(suite, measures_to_draw(suite)):
+    """Times draws of all measures: most of it would be to prepare the rows, which the measures share."""
+    measures = {measure.name: measure for measure in _measures(suite, measures_to_draw(suite))}
+    number = {name: _DEAR_DRAWS if name in DRAW_CLASSES["singular_values"] else _DRAWS for name in measures}
 
-        def at(scale: float, measure: Measure[Any] = measure) -> Callable[[], object]:
-            a, b, n = _pair_of_sides(probing, sizes, scale)
-            return _drawing(measure, a, b, n, _DRAWS) or (lambda: None)
+    def at(scale: float, names: Sequence[str]) -> dict[str, Callable[[], object]]:
+        a, b, n = _pair_of_sides(probing, sizes, scale)
+        rows = PairedRows([measures[name] for name in names], a, b, np.arange(n), np.arange(n))
+        return {name: _drawing(rows, measures[name], number[name]) or (lambda: None) for name in names}
 
-        of_all = probing.power(at)
-        draws[measure.name] = Power(of_all.at_one / _DRAWS, of_all.exponent)
-    return {"draws": draws}
+    found = probing.powers(at, list(measures))
+    return {"draws": {name: Power(one.at_one / number[name], one.exponent) for name, one in found.items()}}
 
 
 def _categories(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, Any]:
@@ -248,7 +274,8 @@ def _categories(probing: Probe, suite: SuiteConfig, sizes: Sizes) -> dict[str, A
     small = replace(sizes, n_pairs=SMALL, features_a=4 * SMALL, features_b=4 * SMALL)
     a, b, n = _pair_of_sides(probing, small, 1.0)
     rows, some = np.arange(n), 100
-    drawing = {measure.name: _drawing(measure, a, b, n, some) for measure in measures}
+    paired = PairedRows(measures, a, b, rows, rows)
+    drawing = {measure.name: _drawing(paired, measure, some) for measure in measures}
     texts = [[f"token{i}", f"part{i}", "word", "the", "of"] for i in range(1000)]
     wide = min(1000, sizes.features_a, sizes.features_b)
     members = {name: np.arange(i, wide, len(categories.keywords)) for i, name in enumerate(categories.keywords)}
@@ -277,12 +304,19 @@ def _refused(call: Callable[[], object]) -> Callable[[], object]:
     return quietly
 
 
-def _disk(probing: Probe) -> dict[str, Any]:
+def _some_sources(suite: SuiteConfig) -> list[bytes]:
+    """Returns some files of the packages whose docstrings are the text, evenly spread; for want of any, one of ours."""
+    files = installed_sources(suite.corpus.packages, suite.corpus.exclude or ())
+    some = files[:: max(1, len(files) // _SOURCES)] or [Path(PACKAGE / "suite" / "schema.py")]
+    return [file.read_bytes() for file in some]
+
+
+def _disk(probing: Probe, suite: SuiteConfig) -> dict[str, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     alone = Probe(torch.device("cpu"), 1)
-    block, source = b"\0" * (1 << 22), Path(PACKAGE / "suite" / "schema.py").read_text(encoding="utf-8")
+    block, sources = b"\0" * (1 << 22), _some_sources(suite)
     words = [f"word{i % 977} {i}" for i in range(2000)]
     with temporary_folder() as folder:
         file, tensors = folder / "probe.safetensors", {"x": torch.arange(_BYTES // 8)}
@@ -303,67 +337,6 @@ def _disk(probing: Probe) -> dict[str, Any]:
         "write": write / _BYTES,
         "read": read / _BYTES,
         "figure": alone.seconds(drawn),
-        "parse": alone.seconds(lambda: ast.parse(source)) / len(source),
+        "parse": alone.seconds(lambda: [list(docstrings_of_source(one)) for one in sources]) / sum(map(len, sources)),
         "tokenize": alone.seconds(lambda: [word.encode() for line in words for word in line.split()]) / len(words),
     }
-
-
-def _models(probing: Probe, suite: SuiteConfig, shapes: Shapes) -> dict[str, Any]:
-    precision = resolve_precision(suite.encode.model_precision, "", probing.device)
-    blocks = {place: _block(probing, suite, shape, DTYPES[precision]) for place, shape in shapes.models.items()}
-    saes: dict[str, float] = {}
-    for sae in shapes.saes.values():
-        key = f"{sae.width}x{sae.n_features}"
-        if key not in saes:
-            saes[key] = _encoder(probing, sae.width, sae.n_features, sae.l0)
-    return {"blocks": blocks, "saes": saes}
-
-
-def _block(probing: Probe, suite: SuiteConfig, shape: ModelShape, dtype: torch.dtype) -> Line:
-    """Times one more block of a model of random weights: its forward pass over few tokens, and over more."""
-    from transformers import AutoModel
-
-    from semconv.models.model_parts import first_blocks
-
-    def network(n_blocks: int) -> Any:
-        config = copy.deepcopy(first_blocks(shape.config, n_blocks))
-        text = config.get_text_config()
-        text.vocab_size, text.pad_token_id = min(_VOCABULARY, text.vocab_size), None
-        with torch.random.fork_rng(devices=[]):
-            model: Any = AutoModel.from_config(config, attn_implementation="eager", dtype=dtype)
-        return model.to(probing.device).eval()
-
-    n_blocks = min(2, shape.n_blocks)
-    model, context = network(n_blocks), min(suite.corpus.context, 256)
-    rows = max(1, min(suite.encode.batch, _TOKENS // context))
-
-    def forward(rows: int, length: int) -> Callable[[], object]:
-        ids = torch.zeros(rows, length, dtype=torch.int64, device=probing.device)
-
-        def call() -> object:
-            with torch.inference_mode():
-                return model(input_ids=ids, use_cache=False)
-
-        return call
-
-    few = max(8, context // 4)
-    found = [(few, probing.seconds(forward(1, few), at_once=False))]
-    found.append((rows * context, probing.seconds(forward(rows, context), at_once=False)))
-    line = line_through(found)
-    return Line(line.fixed / n_blocks, line.per_token / n_blocks)
-
-
-def _encoder(probing: Probe, width: int, n_features: int, l0: float) -> float:
-    """Times the products and the compaction of a JumpReLU SAE, per token."""
-    n = 512
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.randn(width, n_features, generator=generator).to(probing.device) / math.sqrt(width)
-    stream: Tensor = torch.randn(n, width, generator=generator).to(probing.device)
-    cut = float(torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(1 - min(l0 / n_features, 0.5))))
-    threshold = torch.full((n_features,), cut, device=probing.device)
-
-    def call() -> object:
-        with torch.inference_mode():
-            return SparseActivations.from_dense(stream @ weights, torch.float16, threshold)
-
-    return probing.seconds(call, at_once=False) / n

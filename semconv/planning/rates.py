@@ -1,4 +1,4 @@
-"""What a probe measures of a machine: the rates that a plan's seconds are told from."""
+"""What a probe measures of a machine, by the sizes of a suite, and how it grows with them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Line(Strict):
 
     Attributes:
         fixed: that do not.
-        per_token: for each.
+        per_token: for each token, or entry.
     """
 
     fixed: float
@@ -79,7 +79,9 @@ class Rates(Strict):
         cut: taking some tokens of activations, or some features, per entry.
         columns: taking the features of pairs by feature, for what their strongest positions carry, per entry.
         pool: over spans, per entry.
-        top: the top tokens of every feature, per entry.
+        top: the top tokens of every feature, per entry, of which the first cost most.
+        histograms: how the activations of every feature are spread, per entry.
+        examples: what text a pair is shown with, per entry of its two features.
         members: the categories of a feature.
         score_set: all measures of the suite on the pairs, as a resample takes them.
         self_set: the same of a dictionary with itself.
@@ -88,12 +90,14 @@ class Rates(Strict):
         small_draws: measure -> one draw on them.
         relations: `relate_categories` of one layer pair.
         tokenize: per token.
-        parse: docstrings, per byte of source.
+        parse: docstrings, per byte of source, of the packages themselves.
         read: per byte of tensors, checked.
         write: per byte, checked.
         hashed: SHA-256, per byte.
         figure: one figure.
-        blocks: model -> of one block, all threads at it, per forward pass and per token.
+        blocks: model -> of one block, all threads at it, per forward pass and per token, as a text is encoded.
+        whole: model -> the same in float32, widened if it is mapped in 16 bits, as tasks on what features do run it;
+            empty where the suite has none.
         saes: `WIDTHxFEATURES` -> encoding with one SAE, all threads at it, per token.
         seconds: how long the probe took.
     """
@@ -108,7 +112,9 @@ class Rates(Strict):
     cut: float
     columns: float
     pool: float
-    top: float
+    top: Line
+    histograms: float
+    examples: float
     members: float
     score_set: Power
     self_set: Power
@@ -123,5 +129,6 @@ class Rates(Strict):
     hashed: float
     figure: float
     blocks: dict[str, Line]
+    whole: dict[str, Line]
     saes: dict[str, float]
     seconds: float

@@ -22,6 +22,7 @@ from semconv.runs.tasks import Task, in_tiles
 from semconv.suite.config import SuiteConfig
 from semconv.suite.hooks import hook_layer
 from semconv.system.errors import InputError
+from semconv.text.corpus import PARSERS, installed_sources
 
 _DRAW = 3e-8  # seconds to draw one weight of an untrained twin
 
@@ -132,7 +133,8 @@ class StageTimes:
         """Gives the stages before the study: text, hashes, encoding, what is known of the stores."""
         suite, rates, shapes = self.work.suite, self.rates, self.work.shapes
         n = self.work.sides.n_tokens
-        parse = _source_bytes(suite) * rates.parse if suite.corpus.kind == "docstrings" else 0.0
+        parsers = min(PARSERS, self.machine.cores)
+        parse = _source_bytes(suite) * rates.parse / parsers if suite.corpus.kind == "docstrings" else 0.0
         yield StagePlan("corpus", 1, parse + n * rates.tokenize)
         hashed = sum(one.n_bytes for one in (*shapes.models.values(), *shapes.saes.values()))
         yield StagePlan("hash", len(shapes.models), hashed * rates.hashed)
@@ -142,7 +144,7 @@ class StageTimes:
             of_group = {side.key: side for one in group for side in sides_of[id(one)]}
             yield StagePlan(f"encode {group[0].model.name}", 1, self._encode(group, list(of_group.values())))
         stores = list(self.work.sides.stores.values())
-        of_one = [self._model.read(side) + rates.top * side.entries for side in stores]
+        of_one = [self._model.read(side) + self._model.top(side) for side in stores]
         yield StagePlan("load stores", 2 * len(stores), sum(of_one) / min(self.machine.cores, len(stores)))
         yield from self._streams(roles)
         measured = set[str]()
@@ -224,7 +226,7 @@ class StageTimes:
     def after(self) -> Iterable[StagePlan]:
         """Gives the stages after the study: contexts, and the report."""
         sides, rates = [*self.work.sides.of.a, *self.work.sides.of.b], self.rates
-        found = [self._model.read(side) + rates.top * side.entries for side in sides]
+        found = [self._model.read(one) + self._model.top(one) + rates.histograms * one.entries for one in sides]
         of = self.work.sides.of
         found += [self._model.read(a) + self._model.read(b) + self._model.shown(a, b) for a in of.a for b in of.b]
         yield StagePlan("contexts", len(found), sum(found) / min(self.machine.cores, len(found)))
@@ -256,13 +258,5 @@ def in_order(tasks: list[PlannedTask], most: int) -> list[PlannedTask]:
 
 def _source_bytes(suite: SuiteConfig) -> int:
     """Returns the bytes of the Python files of the packages whose docstrings are the text."""
-    import importlib.metadata
-
-    total = 0
-    for name in suite.corpus.packages:
-        try:
-            files = importlib.metadata.files(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        total += sum(file.size or 0 for file in files if file.suffix == ".py")
-    return total
+    files = installed_sources(suite.corpus.packages, suite.corpus.exclude or ())
+    return sum(file.stat().st_size for file in files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -12,8 +12,10 @@ from semconv.planning.rates import Line, Power
 from semconv.system.side_by_side import side_by_side
 
 _LEAST = 0.05  # seconds that are timed at least
-_ENOUGH = 0.5  # seconds of one call, beyond which no larger size is tried
+_ENOUGH = 1.0  # seconds of one call, beyond which no larger size is tried
 _MOST = 4.0  # seconds of one call, beyond which one size must do
+_LONG = 0.25  # seconds of one call, beyond which it is not repeated if its like has run before
+_MADE = 1.0  # seconds to make the calls of one size, beyond which no larger size is tried: it takes eight times as long
 _SMALLEST = 1 / 8  # scale that is tried first
 
 
@@ -30,7 +32,9 @@ class Probe:
         self.on_cpu = device.type == "cpu"
         self.threads = (threads or torch.get_num_threads()) if self.on_cpu else 1
 
-    def seconds(self, call: Callable[[], object], at_once: bool = True, wall: bool = False) -> float:
+    def seconds(
+        self, call: Callable[[], object], at_once: bool = True, wall: bool = False, warm: bool = False
+    ) -> float:
         """Returns how long a call takes, repeated until it can be timed; its first run does not count.
 
         On the CPU that is the time that its threads compute, so that what else the machine does at the moment does not
@@ -40,8 +44,12 @@ class Probe:
             call: what is timed.
             at_once: whether every thread does it at the same time; else it has all threads to itself.
             wall: count waiting too, for what waits for a disk.
+            warm: whether the same was done on smaller sizes before, so that nothing is loaded at its first run, which
+                then counts if it is long.
         """
-        call()
+        first = self._took(call, 1, at_once, wall)
+        if warm and first >= _LONG:
+            return first
         repeats = 1
         while True:
             took = self._took(call, repeats, at_once, wall)
@@ -66,21 +74,41 @@ class Probe:
             return time.perf_counter() - began
         return (time.process_time() - computed) / self.threads
 
-    def power(self, at: Callable[[float], Callable[[], object]], smallest: float = _SMALLEST) -> Power:
+    def power(self, at: Callable[[float], Callable[[], object]]) -> Power:
         """Fits seconds = c scale^p to the two largest scales up to 1 that are quick enough.
 
         Args:
             at: gives for a scale the call that is timed.
-            smallest: scale that is tried first.
         """
-        found = list[tuple[float, float]]()
-        scale = smallest
-        while True:
-            took = self.seconds(at(scale))
-            found.append((scale, took))
-            if scale >= 1 or (took > _ENOUGH and len(found) > 1) or took > _MOST:
-                return power_through(found[-2:])
+        return self.powers(lambda scale, names: dict.fromkeys(names, at(scale)), ["one"])["one"]
+
+    def powers(
+        self, at: Callable[[float, Sequence[str]], Mapping[str, Callable[[], object]]], names: Sequence[str]
+    ) -> dict[str, Power]:
+        """Fits the same for several calls, which are made together since they share what they work on.
+
+        Args:
+            at: gives for a scale and some of the names the calls that are timed.
+            names: of the calls.
+        """
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+        scale, left = _SMALLEST, list(names)
+        while left:
+            began = time.process_time()
+            calls = at(scale, left)
+            made = time.process_time() - began
+            for name in left:
+                found[name].append((scale, self.seconds(calls[name], warm=scale > _SMALLEST)))
+            if scale >= 1 or made > _MADE * self.threads:
+                break
+            left = [name for name in left if not _is_enough([took for _, took in found[name]])]
             scale = min(1.0, 2 * scale)
+        return {name: power_through(points[-2:]) for name, points in found.items()}
+
+
+def _is_enough(took: Sequence[float]) -> bool:
+    """Whether no larger size is tried of a call that took so many seconds at each size."""
+    return took[-1] > _MOST or (took[-1] > _ENOUGH and len(took) > 1)
 
 
 def power_through(found: Sequence[tuple[float, float]]) -> Power:

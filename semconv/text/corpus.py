@@ -71,7 +71,7 @@ def _without_indent(docstring: str) -> str:
     return "\n".join(lines)
 
 
-def _docstrings_of_source(source: bytes) -> Iterator[str]:
+def docstrings_of_source(source: bytes) -> Iterator[str]:
     """Yields every docstring of one Python source, which is parsed and never imported."""
     try:
         with warnings.catch_warnings():
@@ -112,14 +112,30 @@ def check_packages(packages: Mapping[str, str]) -> None:
 
 def _docstrings_of_package(name: str, exclude: Sequence[str]) -> list[str]:
     """Returns the English docstrings of at least `MIN_CHARACTERS` of one installed distribution."""
-    distribution = importlib.metadata.distribution(name)
     found: list[str] = []
-    for entry in distribution.files or []:
-        if entry.suffix == ".py" and "/" in str(entry) and not str(entry).startswith(("..", *exclude)):
-            path = Path(str(distribution.locate_file(entry)))
-            if path.is_file():
-                found.extend(t for t in _docstrings_of_source(path.read_bytes()) if len(t) >= MIN_CHARACTERS)
+    for path in source_files(name, exclude):
+        if path.is_file():
+            found.extend(t for t in docstrings_of_source(path.read_bytes()) if len(t) >= MIN_CHARACTERS)
     return [text for text in found if is_english(text)]
+
+
+def source_files(name: str, exclude: Sequence[str] = ()) -> list[Path]:
+    """Returns the Python files of one installed distribution, which may have lost some.
+
+    Args:
+        name: of the distribution.
+        exclude: folders that are left out, such as `numpy/distutils`.
+    """
+    outside = ("..", *(f"{folder.rstrip('/')}/" for folder in exclude))
+    distribution = importlib.metadata.distribution(name)
+    entries = [one for one in distribution.files or [] if one.suffix == ".py" and "/" in str(one)]
+    return [Path(str(distribution.locate_file(one))) for one in entries if not str(one).startswith(outside)]
+
+
+def installed_sources(packages: Iterable[str], exclude: Sequence[str] = ()) -> list[Path]:
+    """Returns the Python files of those of some distributions that are installed, in whatever version."""
+    installed = (name for name in packages if versions_found({name: "absent"}))
+    return [file for name in installed for file in source_files(name, exclude) if file.is_file()]
 
 
 def _die_with(parent: int) -> None:
@@ -130,8 +146,12 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
+PARSERS = 2
+"""Processes that parse packages."""
+
+
 def docstring_documents(
-    packages: Mapping[str, str], workers: int = 2, *, exclude: Sequence[str] = ()
+    packages: Mapping[str, str], workers: int = PARSERS, *, exclude: Sequence[str] = ()
 ) -> list[Document]:
     """Collects the docstrings of pinned packages as a deduplicated list, ordered by content hash.
 
@@ -151,7 +171,7 @@ def docstring_documents(
     check_packages(packages)
     with ProcessPoolExecutor(workers, initializer=_die_with, initargs=(os.getpid(),)) as pool:
         try:
-            read = partial(_docstrings_of_package, exclude=[f"{folder.rstrip('/')}/" for folder in exclude])
+            read = partial(_docstrings_of_package, exclude=exclude)
             texts = [text for found in pool.map(read, packages) for text in found]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-_FIRST_TOKENS = 8192
+FIRST_TOKENS = 8192
 """Tokens of the first piece in `top_positions`; every piece doubles what has been seen."""
 _MOST_ENTRIES = 2**24  # of a piece: 25 bytes each
 
@@ -38,8 +38,8 @@ def top_positions(acts: SparseActivations, k: int) -> Tensor:
     """
     best = _Entries(*(torch.empty(0, dtype=dtype) for dtype in (torch.int64, torch.float32, torch.int64)))
     needed = torch.full((acts.n_features,), -1.0)
-    begin, end = 0, min(_FIRST_TOKENS, acts.n_tokens)
-    most = max(_FIRST_TOKENS, int(_MOST_ENTRIES / max(acts.l0, 1e-9)))  # tokens of a piece
+    begin, end = 0, min(FIRST_TOKENS, acts.n_tokens)
+    most = max(FIRST_TOKENS, int(_MOST_ENTRIES / max(acts.l0, 1e-9)))  # tokens of a piece
     while begin < acts.n_tokens:
         first, last = int(acts.indptr[begin]), int(acts.indptr[end])
         feature, value = acts.indices[first:last].long(), acts.values[first:last].float()

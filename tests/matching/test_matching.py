@@ -277,7 +277,7 @@ def test_r_must_be_above_the_limit_and_not_at_it():
 
 @pytest.mark.parametrize(("first_tokens", "most_entries"), [(3, 2**24), (3, 20), (16, 100), (1000, 2**24)])
 def test_top_positions_equal_a_plain_sort(first_tokens: int, most_entries: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(labels, "_FIRST_TOKENS", first_tokens)
+    monkeypatch.setattr(labels, "FIRST_TOKENS", first_tokens)
     monkeypatch.setattr(labels, "_MOST_ENTRIES", most_entries)
     acts = random_activations(0, 200, 17, 0.2, torch.float16)
     dense = acts.to_dense().float()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from semconv import InputError
-from semconv.models.logit_lens import lens_agreement, lens_tokens, why_no_lens
+from semconv.models.logit_lens import _Correlation, lens_of_pairs, lens_tokens, why_no_lens
 from semconv.models.readout import Readout
 from semconv.text.shared_tokens import SharedTokens
 from tests._helpers.tiny_models import CONFIGS, tiny_model
@@ -48,7 +48,8 @@ def test_agreement_is_the_correlation_and_the_overlap_over_shared_tokens(monkeyp
     models = tiny_model("gemma2"), tiny_model("gpt2")
     shared = SharedTokens(torch.arange(5, 45), torch.arange(40).flip(0), 48, 48)
     monkeypatch.setattr("semconv.models.logit_lens._LOGITS", 2 * 48)
-    found = lens_agreement((Readout(models[0]), Readout(models[1])), (ROWS, ROWS.flip(0)), shared, k=6)
+    lenses = lens_of_pairs((Readout(models[0]), Readout(models[1])), (ROWS, ROWS.flip(0)), shared, k=6)
+    found = lenses.agreement
     a = expected_lens(models[0], "gemma2", ROWS.double().numpy())[:, shared.a.numpy()]
     b = expected_lens(models[1], "gpt2", ROWS.flip(0).double().numpy())[:, shared.b.numpy()]
     correlation = [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)]
@@ -57,6 +58,46 @@ def test_agreement_is_the_correlation_and_the_overlap_over_shared_tokens(monkeyp
         tops = [(set(np.argsort(sign * x)[:6]), set(np.argsort(sign * y)[:6])) for x, y in zip(a, b, strict=True)]
         np.testing.assert_allclose(share.numpy(), [len(x & y) / 6 for x, y in tops])
     assert found.chance == 6 / 40
+    for side, logits, ids in ((lenses.a, a, shared.a), (lenses.b, b, shared.b)):
+        order = np.argsort(-logits, axis=1)
+        np.testing.assert_array_equal(side.promoted.numpy(), ids.numpy()[order[:, :6]])
+        np.testing.assert_array_equal(side.suppressed.numpy(), ids.numpy()[order[:, ::-1][:, :6]])
+        np.testing.assert_allclose(side.promoted_logits.numpy(), -np.sort(-logits)[:, :6], atol=1e-5)
+        np.testing.assert_allclose(side.suppressed_logits.numpy(), np.sort(logits)[:, :6], atol=1e-5)
+
+
+def test_the_head_is_read_once_whatever_the_number_of_pairs(monkeypatch: pytest.MonkeyPatch):
+    models = Readout(tiny_model("gemma2")), Readout(tiny_model("llama"))
+    taken: dict[int, list[int]] = {id(model): [] for model in models}
+
+    for model in models:
+        product = model._product
+
+        def counted(x: torch.Tensor, tokens: slice, of: Any = model, product: Any = product) -> torch.Tensor:
+            taken[id(of)] += range(48)[tokens]
+            return product(x, tokens)
+
+        monkeypatch.setattr(model, "_product", counted)
+    monkeypatch.setattr("semconv.models.logit_lens._LOGITS", 5 * 70)
+    rows = ROWS.repeat(10, 1)
+    lens_of_pairs(models, (rows, rows), SharedTokens.same(48), k=3)
+    assert all(tokens == list(range(48)) for tokens in taken.values())
+
+
+def test_a_row_of_zeros_has_no_correlation_and_a_mean_far_from_zero_costs_no_digits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("semconv.models.logit_lens._LOGITS", 7 * 5)
+    readout = Readout(tiny_model("llama"))
+    none = ROWS.clone()
+    none[2] = 0
+    found = lens_of_pairs((readout, readout), (ROWS, none), SharedTokens.same(48), k=3).agreement.correlation
+    assert found.isnan().tolist() == [number == 2 for number in range(7)]
+    rng, sums = np.random.default_rng(0), _Correlation()
+    x = rng.standard_normal((3, 60)).astype(np.float32) + np.float32(1000)
+    y = x + rng.standard_normal((3, 60)).astype(np.float32)
+    for part in (slice(0, 7), slice(7, 60)):
+        sums.add(torch.from_numpy(x[:, part]), torch.from_numpy(y[:, part]))
+    expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(x.astype(float), y.astype(float), strict=True)]
+    np.testing.assert_allclose(sums.result().numpy(), expected, rtol=1e-10)
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,13 @@ import torch
 from semconv.planning import shapes
 from semconv.planning.contexts_read import ablation_reading, expected_reading, reading_apart, shares_of_pairs
 from semconv.planning.cost_model import CostModel, measures_to_draw
-from semconv.planning.kept_probes import read_rates
 from semconv.planning.plan import GIB, Plan, Planner
 from semconv.planning.planned_tasks import planned_sides
-from semconv.planning.probe import made_up_activations, probe
 from semconv.planning.rates import Line, Power, Rates, Sizes
 from semconv.planning.room import advice, in_words, lacks
 from semconv.planning.schedule import Job, Machines, simulate
 from semconv.planning.shapes import SaeShape, Shapes, shapes_of
 from semconv.planning.stage_times import Machine
-from semconv.planning.timing import Probe, line_through, power_through
 from semconv.study.working_memory import function_working_bytes
 from semconv.suite.config import (
     PositionKindsConfig,
@@ -37,6 +33,7 @@ from semconv.suite.config import (
 )
 from semconv.system.errors import InputError
 from semconv.system.files import write_json
+from semconv.text.corpus import source_files
 from tests.conftest import semconv_cli
 
 CPU = torch.device("cpu")
@@ -53,9 +50,10 @@ def made_up_rates(suite: SuiteConfig, planner: Planner) -> Rates:
         "draws": {name: Power(1e-3, 2.0) for name in measures_to_draw(suite)},
         "small_draws": {} if suite.subspaces is None else dict.fromkeys(suite.subspaces.measures, 1e-5),
         "blocks": {place: Line(1e-3, 1e-6) for place in planner.shapes.models},
+        "whole": {place: Line(2e-3, 3e-6) for place in planner.shapes.models},
         "saes": {f"{sae.width}x{sae.n_features}": 1e-6 for sae in planner.shapes.saes.values()},
     }
-    lines: dict[str, Any] = {"match": Line(1e-3, 1e-7), "shift": Line(5e-4, 1e-7)}
+    lines: dict[str, Any] = {"match": Line(1e-3, 1e-7), "top": Line(1e-2, 1e-8), "shift": Line(5e-4, 1e-7)}
     powers = {"score_set": Power(0.05, 2.5), "self_set": Power(0.1, 2.5)}
     return Rates(machine="made up", device="cpu", threads=2, sizes=sizes, **lines, **powers, **numbers, **of_suite)
 
@@ -79,25 +77,6 @@ def planned(planner: Planner, machine: Machine = HERE, **changes: Any) -> Plan:
 def seconds(plan: Plan, *stages: str) -> float:
     found = [stage.seconds or 0.0 for stage in plan.stages if not stages or stage.name in stages]
     return sum(found)
-
-
-def test_the_power_through_two_points_gives_them_back():
-    found = power_through([(0.25, 0.1), (0.5, 0.8)])
-    assert found.exponent == pytest.approx(3.0)
-    assert found.at(0.25) == pytest.approx(0.1)
-    assert found.at(1.0) == pytest.approx(6.4)
-    assert power_through([(0.5, 1.0)]).at(1.0) == pytest.approx(8.0)
-    assert power_through([(0.25, 0.2), (0.5, 0.1)]).exponent == 0.0  # noise, not less work for more
-
-
-def test_the_line_through_two_points_gives_them_back_and_no_part_is_negative():
-    found = line_through([(100, 1.5), (400, 3.0)])
-    assert found.fixed == pytest.approx(1.0)
-    assert found.per_token == pytest.approx(0.005)
-    assert line_through([(100, 3.0), (400, 1.5)]) == Line(1.5, 0.0)
-    steep = line_through([(100, 0.1), (400, 4.0)])
-    assert steep.fixed == pytest.approx(0.0)
-    assert steep.per_token == pytest.approx(0.01)
 
 
 def test_one_worker_of_one_thread_does_all_and_more_do_it_faster_but_never_for_less_work():
@@ -247,6 +226,25 @@ def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores_where_no_feat
     assert sentence.startswith("3 of 64 tasks have room at once where they hold most: --memory 5.2 leaves room for 4, ")
 
 
+def test_what_is_made_of_a_side_is_made_once_for_all_its_layer_pairs(planner: Planner):
+    rates = made_up_rates(planner.suite, planner)
+    model = CostModel(planner.suite, rates, planner.pairs, planner.categories)
+    cut = replace(rates, cut=rates.cut + 1e-6, pool=rates.pool + 2e-6)
+    dearer = CostModel(planner.suite, cut, planner.pairs, planner.categories)
+    entries = sum(side.entries for side in (*planner.sides.of.a, *planner.sides.of.b))
+    for kind, expected in (("categories", planner.categories * 1e-6 * entries), ("spans", 2e-6 * entries)):
+        more = sum(dearer.seconds(task) - model.seconds(task) for task in planner.tasks if task.kind == kind)
+        assert more == pytest.approx(expected)
+
+
+def test_the_corpus_is_parsed_by_two_processes(planner: Planner):
+    corpus = planner.suite.corpus
+    sources = [file for name in corpus.packages for file in source_files(name, corpus.exclude or ())]
+    rates = made_up_rates(planner.suite, planner)
+    one, two = (seconds(planner.plan(Machine(cores, 16 * GIB), CPU, rates, spread=0.0), "corpus") for cores in (1, 2))
+    assert one - two == pytest.approx(sum(file.stat().st_size for file in sources) * rates.parse / 2)
+
+
 def test_rates_of_another_suite_are_refused(planner: Planner):
     rates = made_up_rates(planner.suite, planner)
     for lacking, what in ((replace(rates, blocks={}), "model small"), (replace(rates, saes={}), "SAE of 128x1024")):
@@ -283,42 +281,6 @@ def test_suites_that_state_their_needs_are_still_read(tiny_suite: Path, tmp_path
     assert suite.needs.gpu_gib == 9999
     assert "needs" not in load_suite(tiny_suite).settings
     assert suite.sha256 != load_suite(tiny_suite).sha256  # as in archives that hold it
-
-
-def test_made_up_activations_are_as_they_are_asked_for():
-    acts = made_up_activations(5000, 96, 7.0, 0)
-    assert (acts.n_tokens, acts.n_features) == (5000, 96)
-    assert acts.l0 == pytest.approx(7.0, rel=0.02)
-    assert sorted(set(acts.indptr.diff().tolist())) == [4, 5, 6, 7, 8, 9, 10]
-    assert bool((acts.values > 0).all())
-
-
-def test_calls_are_timed_as_often_as_it_takes():
-    calls = list[int]()
-    took = Probe(CPU, 1).seconds(lambda: calls.append(sum(range(1000))))
-    assert len(calls) > 100
-    assert 0 < took < 0.05
-
-
-@pytest.mark.slow
-def test_a_probe_measures_everything_and_is_kept_in_a_file(tiny_suite: Path, tmp_path: Path):
-    suite = load_suite(tiny_suite)
-    planner = Planner(suite, shapes_of(suite, ask=False))
-    told = list[str]()
-    rates = probe(suite, planner.shapes, planner.pairs, CPU, lambda stage, done, total: told.append(stage))
-    assert told[0] == "probe: matching"
-    write_json(tmp_path / "rates.json", asdict(rates))
-    assert read_rates(tmp_path / "rates.json") == rates
-    for one in fields(Rates):
-        value = getattr(rates, one.name)
-        numbers = [value] if isinstance(value, float) else value.values() if isinstance(value, dict) else []
-        for number in numbers:
-            found = number if isinstance(number, float) else max(vars(number).values())
-            assert math.isfinite(found)
-            assert found > 0, one.name
-    plan = planner.plan(HERE, CPU, rates)
-    assert plan.seconds is not None
-    assert plan.seconds > 0
 
 
 def test_the_command_says_what_a_run_takes_and_ends_with_2_where_it_does_not_fit(tiny_suite: Path, tmp_path: Path):

@@ -28,7 +28,7 @@ COMMANDS = {
     "correlate": """--device --k --out""",
     "dictionary": """--bos --column --context --device --directions --hook --kind --layer --out --rows --seed
 --skip-positions --text --tokenizer --tokens --trained-embeddings --untrained-seed""",
-    "doctor": """--all-layers --json --out""",
+    "doctor": """--all-layers --json --no-probe --out""",
     "encode": """--all-layers --device --out --stores""",
     "export": """--run""",
     "plan": """--all-layers --device --fast --json --l0 --machine --memory --out --pairs --probe --workers""",

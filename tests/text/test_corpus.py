@@ -11,10 +11,10 @@ import pytest
 from semconv import InputError
 from semconv.text.corpus import (
     Document,
-    _docstrings_of_source,
     _without_indent,
     corpus_sha256,
     docstring_documents,
+    docstrings_of_source,
     is_english,
 )
 from semconv.text.packing import tokenize
@@ -48,8 +48,8 @@ def tokenizer(tiny_suite: Path):
 
 
 def test_docstrings_are_parsed_and_never_imported():
-    assert sorted(_docstrings_of_source(SOURCE)) == ["Class.", "Fallback.", "Inner.", "Method.", "Module."]
-    assert list(_docstrings_of_source(b"def broken(:")) == []
+    assert sorted(docstrings_of_source(SOURCE)) == ["Class.", "Fallback.", "Inner.", "Method.", "Module."]
+    assert list(docstrings_of_source(b"def broken(:")) == []
 
 
 def test_indent_is_stripped_as_the_standard_library_strips_it_here():
