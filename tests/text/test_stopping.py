@@ -16,7 +16,7 @@ signal.signal(signal.SIGTERM, lambda *_: exit(1))  # as the command line does
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell ignores it otherwise
 from semconv.text import corpus
 
-def slow(name):
+def slow(name, exclude):
     os.write(1, b"at work\\n")
     time.sleep(600)
 
