@@ -62,7 +62,8 @@ def substitution_sentences(key: str, found: SubstitutedPairOrReason) -> str:
     pairs = f"{found.pairs - found.too_few} pairs at {found.positions} positions each{few}"
     both = (("A", "B", found.into_a), ("B", "A", found.into_b))
     told = " ".join(_sentence(own, other, one) for own, other, one in both)
-    return f"**{TITLE}** (layers {key}; {pairs}): {told} {_conclusion(found.into_a, found.into_b)}"
+    sizes = " ".join(_sizes(own, one) for own, _, one in both)
+    return f"**{TITLE}** (layers {key}; {pairs}): {told} {sizes} {_conclusion(found.into_a, found.into_b)}"
 
 
 def _sentence(own: str, other: str, one: Substitution) -> str:
@@ -118,7 +119,7 @@ def _is_ahead(test: FunctionTest | Reason) -> bool:
 def substitution_rows(found: SubstitutedPairOrReason) -> Rows:
     """Returns what everything that takes the place of contributions recovers, in A and in B."""
     rows = list[Sequence[object]]()
-    both = () if isinstance(found, Reason) else (("B in A", found.into_a), ("A in B", found.into_b))
+    both = () if isinstance(found, Reason) else (("of A by B", found.into_a), ("of B by A", found.into_b))
     for what, one in both:
         for name, label in REPLACED.items():
             mapped, same = one.as_mapped.by.get(name), one.same_norm.by.get(name)
@@ -129,21 +130,18 @@ def substitution_rows(found: SubstitutedPairOrReason) -> Rows:
                 for of in (mapped, same)
                 for value in (of.kl_recovered, of.kl_error, of.loss_recovered, of.loss_error)
             ]
-            rows.append([what, label, mapped.pairs, *shares, one.cosine.get(name), _note(name, one)])
+            rows.append([what, label, mapped.pairs, *shares, one.cosine.get(name)])
     measured = ["KL recovered", "its error", "loss recovered", "its error"]
     same = [f"{name}, same norm" if name != "its error" else name for name in measured]
-    return Rows(["replaced", "by", "pairs", *measured, *same, "cosine", "note"], rows)
+    return Rows(["replaced", "with", "pairs", *measured, *same, "cosine"], rows)
 
 
-def _note(name: str, one: Substitution) -> str:
-    """Returns, beside the partner, how large all is that was taken away and put there."""
-    if name != "partner":
-        return ""
+def _sizes(into: str, one: Substitution) -> str:
+    """Returns how good the map into a stream is, and how large all is that was taken away and put there."""
     error = f" ± {show(one.loss_without_error)}" if one.loss_without_error is not None else ""
-    return (
-        f"map R² {show(one.r2)}; without contributions KL {show(one.kl_without)} nats, loss "
-        f"{show(one.loss_without)}{error} nats more; what is mapped is {show(one.norm)} as large"
-    )
+    without = f"diverge by {show(one.kl_without)} nats and the loss is {show(one.loss_without)}{error} higher"
+    size = f"what is mapped has {show(one.norm)} of their norm"
+    return f"Into {into} the map has R² {show(one.r2)}; without contributions predictions {without}; {size}."
 
 
 def substitution_section(function: Function) -> str:
