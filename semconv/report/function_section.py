@@ -42,15 +42,15 @@ ALIKE = {
 }
 """What A's feature is compared with -> its name in tables and figures."""
 INTRODUCTION = (
-    "Features that fire together need not do the same. Both features of a pair are ablated, each in its own model, at "
-    "{positions} positions where both fire, in documents that these pairs were not matched on, and the changes of the "
-    "next token's log-probabilities are correlated, each less what other features that fire there do with the same "
-    "dose. A partner must beat its hard negatives: the feature of the highest r with the same top token, the second "
-    "best by r, the one that fires at most of the same positions, and the others there. p is of flipped signs, pairs "
-    "of one token together. The test takes the best negative of every pair, the largest of several noisy numbers: it "
-    "can lie above the partner even where the partner is above the mean of each kind of negative in chart and table. "
-    "Numbers of pairs differ from those of other sections, for here features are matched on half of the documents and "
-    "must fire together in the other half."
+    "Features that fire together need not do the same. Both features of a pair are ablated, each in its own model, at"
+    " {positions} positions where both fire, in documents that these pairs were not matched on, and the changes of "
+    "the next token's log-probabilities are correlated, each less what other features that fire there do with the "
+    "same dose. A partner must beat its hard negatives: the feature of the highest r with the same top token, the "
+    "second best by r, the one that fires at most of the same positions, and the others there. p is one-sided, of "
+    "signs flipped at random, pairs of one token together. The test takes the best negative of every pair, the "
+    "largest of several noisy numbers: it can lie above the partner even where the partner is above the mean of each "
+    "kind of negative in chart and table. Numbers of pairs differ from those of other sections, for here features are"
+    " matched on half of the documents and must fire together in the other half."
 )
 LENS_TEXT = (
     "By the logit lens (decoder rows through final norm and head, without running the model): how alike the features "
@@ -82,7 +82,27 @@ def summary_sentences(results: Results, function: Function) -> str:
     if known:
         low, high = rounded(min(known)), rounded(max(known))
         agree = f" Partners' effects correlate {low}" + (f" to {high}" if high != low else "") + " by layer pair."
-    return f"**Partner less best hard negative:** {'; '.join(told)}.{agree}"
+    return f"**Partner less best hard negative:** {'; '.join(told)}.{agree}{_floors(results, function)}"
+
+
+def _floors(results: Results, function: Function) -> str:
+    """Returns how alike the effects of partners of untrained twins are, and which layer pairs lie above them all."""
+    floors = {
+        name: mean
+        for kind, name, pair in studied(results, function)
+        if kind == "floor" and isinstance(pair, FunctionPair) and pair.pairs - pair.too_few >= _TOO_FEW
+        if (mean := pair.alike["partner"].residual) is not None
+    }
+    if not floors:
+        return ""
+    told = " and ".join(f"{rounded(mean)} (`{name}`)" for name, mean in floors.items())
+    means = {
+        key: pair.alike["partner"].residual for key, pair in function.grid.items() if isinstance(pair, FunctionPair)
+    }
+    above = [key for key, mean in means.items() if mean is not None and mean > max(floors.values())]
+    which = f" ({', '.join(above)})" if 0 < len(above) <= _FEW else ""
+    lie = f"{len(above)} of {len(means)} layer pairs lie above all of them{which}"
+    return f" Those of floors, models that are untrained in whole or in part, correlate {told}; {lie}."
 
 
 def layers_by_third(results: Results) -> dict[str, list[str]]:
@@ -107,7 +127,9 @@ def difference(test: FunctionTestOrReason) -> str:
         return f"not told ({test.reason})"
     error = f" ± {rounded(test.error)}" if test.error is not None else ""
     above = f"{test.pairs} pairs, {test.higher:.0%} of them above"
-    return f"{rounded(test.difference)}{error} (p {show(_p(test))}, {above})"
+    below = test.error is not None and test.difference < -2 * test.error
+    less = ", so partners are less alike than their best rivals" if below else ""
+    return f"{rounded(test.difference)}{error} (p {show(_p(test))}, {above}{less})"
 
 
 def _p(test: FunctionTest) -> float | str:

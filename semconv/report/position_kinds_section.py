@@ -81,8 +81,8 @@ def _of_token(found: PositionKinds) -> str:
     if isinstance(less, Reason):
         return f"What the same token leaves is not told ({less.reason})"
     return (
-        f"With A's feature ablated at another position of the same token they correlate {_value(elsewhere)}, at one "
-        f"position {_value(here)}: the one context adds " + _told(less, "", "nothing; it takes away")
+        f"With A's feature ablated at another position of the same token they still correlate {_value(elsewhere)}, "
+        f"beside {_value(here)} at one position: the one context adds " + _told(less, "", "nothing; it takes away")
     )
 
 
@@ -98,7 +98,7 @@ def _told(found: PositionDifferenceOrReason, more: str, less: str) -> str:
         return f"not told ({found.reason})"
     error = f" ± {rounded(found.error)}" if found.error is not None else ""
     how = f"{more if found.difference > 0 else less} {rounded(abs(found.difference))}{error}".strip()
-    unclear = ", which p does not tell from none" if found.p > _LEVEL else ""
+    unclear = ", not told from no difference" if found.p > _LEVEL else ""
     return f"{how} (p {show(_p(found))}{unclear})"
 
 

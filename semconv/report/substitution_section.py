@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from semconv.report.shown import show, table
 from semconv.report.table_cells import Rows
 from semconv.report.texts import p_told
-from semconv.results.schema import Function, FunctionTest, Reason, SubstitutedPairOrReason, Substitution
+from semconv.results.schema import Function, FunctionTest, Reason, Replacement, SubstitutedPairOrReason, Substitution
 from semconv.statistics.permutation import LEVEL
 
 TITLE = "Whether a partner can stand in for a feature"
@@ -102,7 +102,16 @@ def _conclusion(*both: Substitution) -> str:
         (False, False): "in neither model are they told from the best alternates",
     }.get((ahead[0], ahead[1]), "in one model alone they are ahead of the best alternates")
     some = _share(max(least, 0.0)) if least == most else f"{_share(max(least, 0.0))} to {_share(most)}"
-    return f"So partners undo {some} of what the absence of features does to predictions, and {best}."
+    same = " and ".join(_with_error(one.same_norm.by["partner"]) for one in both)
+    return (
+        f"So partners undo {some} of what the absence of features does to predictions, and {best}; made as large as "
+        f"what they replace they recover {same}."
+    )
+
+
+def _with_error(one: Replacement) -> str:
+    error = f" ± {_share(one.kl_error)}" if one.kl_error is not None else ""
+    return f"{show(_share(one.kl_recovered))}{error}"
 
 
 def _share(share: float | None) -> str | None:

@@ -62,6 +62,28 @@ def test_the_section_says_the_primary_statistic_the_examples_and_the_lens():
     assert "![function](figures/function.png)" in text
 
 
+def test_the_summary_names_the_layer_pairs_above_every_floor_and_partners_below_their_rivals():
+    found, function, pair = made()
+    partner = replace(pair.alike["partner"], residual=0.3)
+    floor = function.controls["untrained"]
+    assert isinstance(floor, FunctionPair)
+
+    def told(mean: float, difference: float) -> str:
+        controls = {"untrained": replace(floor, alike={**floor.alike, "partner": replace(partner, residual=mean)})}
+        test = function.thirds["all"]
+        assert isinstance(test, FunctionTest)
+        thirds = {"all": replace(test, difference=difference, error=0.01)}
+        grid = {**function.grid, "0x2": replace(pair, alike={**pair.alike, "partner": partner})}
+        changed = replace(function, grid=grid, controls=controls, thirds=thirds)
+        return function_section.summary_sentences(found, changed)
+
+    below, above = told(0.2, -0.05), told(0.4, 0.05)
+    assert "correlate 0.200 (`untrained`); 1 of 1 layer pairs lie above all of them (0x2)." in below
+    assert "so partners are less alike than their best rivals)" in below
+    assert "correlate 0.400 (`untrained`); 0 of 1 layer pairs lie above all of them." in above
+    assert "rivals" not in above
+
+
 def test_without_any_pair_there_are_reasons_and_no_chart(tmp_path: Path):
     found, function, _ = made()
     none = Reason(reason="too few")

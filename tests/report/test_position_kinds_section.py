@@ -60,10 +60,10 @@ def test_the_sentence_says_which_way_and_whether_p_tells_it_from_none():
     assert text.startswith("**At which positions features do the same** (layers 2x4; 25 pairs, 5 positions of a kind)")
     assert "0.110 ± 0.010 at positions drawn uniformly and 0.080 ± 0.010 at the strongest" in text
     assert "less alike by 0.030 ± 0.005 (p 0.0100)." in text
-    assert "of the same token they correlate 0.090 ± 0.010, at one position 0.120 ± 0.010: the one context adds" in text
+    assert "same token they still correlate 0.090 ± 0.010, beside 0.120 ± 0.010 at one position: the one" in text
     assert "context adds 0.030 ± 0.005 (p " in text
     other = kinds_sentences("2x4", compared((0.03, 0.2), (-0.03, 0.01)))
-    assert "more alike by 0.030 ± 0.005 (p 0.200, which p does not tell from none)" in other
+    assert "more alike by 0.030 ± 0.005 (p 0.200, not told from no difference)" in other
     assert "the one context adds nothing; it takes away 0.030" in other
 
 

@@ -54,12 +54,12 @@ def test_the_sentence_says_what_partners_recover_and_whether_alternates_do_as_we
     assert "direction -40%; partner beyond best alternate 0.0120 ± 0.0020 nats a position (p ≤ 0.0001" in ahead
     assert "Into A the map has R² 0.600; without contributions predictions diverge by 0.0700 nats and" in ahead
     assert "So partners undo 20.7% to 23.2% of what the absence of features does" in ahead
-    assert ahead.endswith("and in both models they are ahead of the best alternates.")
+    assert "and in both models they are ahead of the best alternates; made as large as what they replace" in ahead
     one = substitution_sentences("2x4", substituted((0.207, 0.3), (0.232, 0.01)))
-    assert one.endswith("in one model alone they are ahead of the best alternates.")
+    assert "in one model alone they are ahead of the best alternates; made as large" in one
     none = substitution_sentences("2x4", substituted((-0.1, 0.3), (0.232, 0.3)))
     assert "So partners undo 0% to 23.2% of" in none
-    assert none.endswith("in neither model are they told from the best alternates.")
+    assert "in neither model are they told from the best alternates; made as large" in none
     worse = substitution_sentences("2x4", substituted((-0.1, 0.3), (-0.2, 0.3)))
     assert worse.endswith("cannot stand in for a feature: with it predictions are no nearer than with nothing.")
 
