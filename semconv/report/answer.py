@@ -166,18 +166,31 @@ def _by_depth(results: Results, measure: str, null: str) -> Iterable[str]:
 
 def _sure(results: Results, measure: str, null: str) -> str:
     summary = results.summary[measure].nulls[null]
-    n, strict, few = summary.significant, summary.significant_by, undecided(results, measure, null)
-    stay = {0: f"none of the {n} remains", n: f"all {n} remain"}.get(strict, f"{strict} of the {n} remain")
-    if n == 1:
-        stay = "it remains" if strict else "it does not remain"
-    said = ["at most 5% of such findings are expected to be chance (q < 0.05)"] if n else ["no q is below 0.05"]
-    said += [f"{stay} under the Benjamini-Yekutieli correction, which holds for any dependence"] if n else []
-    least = least_together(summary) or 1
+    n, few, least = summary.significant, undecided(results, measure, null), least_together(summary) or 1
+    said = ["at most 5% of such findings are expected to be chance (q < 0.05)" if n else "no q is below 0.05"]
     reach = f"at least {least} layer pairs reach q < 0.05 together or none does"
     reach = "no layer pair can reach q < 0.05" if least > summary.layer_pairs else reach
     said += [f"with {draws_of(results, null):,} draws of the null {reach}"] if least > 1 else []
     said += [f"{few} cannot be told, above every draw but with too few draws"] if few else []
-    return f"**How sure:** {'; '.join(said)}."
+    return f"**How sure:** {'; '.join(said)}.{_stricter(summary, draws_of(results, null)) if n else ''}"
+
+
+def _stricter(summary: NullOverGrid, draws: int) -> str:
+    """Returns how many of the layer pairs found pass the stricter correction, or that so few could not have."""
+    n, strict, least = summary.significant, summary.significant_by, least_together(summary, any_dependence=True) or 1
+    whose = " The stricter Benjamini-Yekutieli correction, which holds for any dependence,"
+    if not strict and n < least:
+        needed = f"it needs at least {least} at once"
+        needed = "none can pass it, whatever the data" if least > summary.layer_pairs else needed
+        found, them = ("the one found", "it") if n == 1 else (f"any of the {n} found", "them")
+        return (
+            f"{whose} could not have passed {found}: with {draws:,} draws {needed}. "
+            f"So it neither confirms nor refutes {them}."
+        )
+    passed = {0: f"none of the {n}", n: f"all {n}"}.get(strict, f"{strict} of the {n}")
+    if n == 1:
+        return f"{whose} {'passes it, too' if strict else 'does not pass it'}."
+    return f"{whose} passes {passed}."
 
 
 def _size(results: Results, measure: str, null: str, best: BestCell) -> str:
@@ -198,7 +211,7 @@ def _size(results: Results, measure: str, null: str, best: BestCell) -> str:
         f"The best layer pair by calibrated score (0 is what chance reaches, 1 the top) is {best.key}: the score"
         f"{strongest} is {rounded(best.score)}, against {rounded(best.null_mean)} under the null"
     )
-    rest = at, _pairs_there(pair, null), ceiling_text(results, measure, pair)
+    rest = at, _pairs_there(pair, null), ceiling_text(results, measure, pair, null)
     return f"**How much:** {'. '.join(filter(None, ('; '.join(said), *rest)))}."
 
 
@@ -210,8 +223,11 @@ def _pairs_there(pair: LayerPair, null: str) -> str:
     return f"There {pair.pairs} feature pairs pass every filter, and {counts.pairs_mean:.0f} on average under the null"
 
 
-def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
-    """Returns the score of all pairs of a layer pair beside those of other seeds or SAEs of one and the same model."""
+def ceiling_text(results: Results, measure: str, pair: LayerPair, null: str) -> str:
+    """Returns the score of all pairs of a layer pair beside those of other seeds or SAEs of one and the same model.
+
+    The interval is of the score of all pairs, so it stands there only where this is what the null tests.
+    """
     score, summary = score_of(pair, measure), results.summary[measure]
     reached = ceilings(results, measure, pair)
     if score is None or not reached:
@@ -219,14 +235,17 @@ def ceiling_text(results: Results, measure: str, pair: LayerPair) -> str:
     best_of = summary.layer_pairs if key_of(pair) == summary.best_layer_pair else 1
     covers = summary.best_interval if best_of > 1 else score.interval
     adjusted = f", adjusted for picking the best of {best_of}" if best_of > 1 else ""
-    within = f" (95% interval {' to '.join(map(rounded, covers))}{adjusted})" if covers else ""
+    tested = covers if null not in MATCHED_AGAIN else None
+    within = f" (95% interval {' to '.join(map(rounded, tested))}{adjusted})" if tested else ""
     values = sorted(reached.items(), key=lambda one: one[1])
     over = in_words([f"{rounded(value)} ({name})" for name, value in values])
     if all(name in (results.controls.seeds or {}) for name in reached):
         top = f"SAEs of one model from different seeds reach {over} among themselves on average"
     else:
         top = f"one model reaches {over} with itself through another SAE"
-    return f"The score of all pairs there is {rounded(score.score)}{within}; {top}"
+    of = "On all pairs that pass every filter, which alone can be set beside a ceiling, the score there is"
+    of = of if null in MATCHED_AGAIN else "The score of all pairs there is"
+    return f"{of} {rounded(score.score)}{within}; {top}"
 
 
 def ceilings(results: Results, measure: str, pair: LayerPair) -> Mapping[str, float]:
@@ -251,7 +270,7 @@ def _open(results: Results, null: str, summary: NullOverGrid) -> str:
     said = [f"whether the other {rest} layer pairs agree"] if rest and summary.significant else []
     said += [_LEAVES_OPEN[null]] if null in _LEAVES_OPEN else []
     if embeddings_floors(results) and not embeddings_agree(results):
-        said.append("that trained blocks add to what trained embeddings bring")
+        said.append("that the trained blocks, and not only the embeddings, make the models agree")
     if not _does(results):
         said.append("what the paired features do, which this score does not ask")
     return f"**Not shown:** {'; '.join(said)}."

@@ -19,11 +19,14 @@ from semconv.report.result_values import names_of
 from semconv.report.shown import percent, table
 from semconv.results.schema import Results
 from semconv.runs.pairs_table import pair_batches
+from semconv.suite.config import suite_from_json
+from semconv.system.errors import InputError
 from semconv.system.harmless_text import no_markup, visible
 from semconv.text import shared_contexts
 
 SHOWN = 10
 """Pairs of every table."""
+_LISTED = 12  # stop tokens that are named
 _NAMED = 3  # tokens of the first pairs that are named
 _KEY = ("sae_a", "sae_b", "feature_a", "feature_b")
 _COLUMNS = (
@@ -73,6 +76,7 @@ class FirstPairs:
         beyond: of highest r within tokens, among those of more than one top token.
         doubtful: of which least of r is left within tokens, the largest difference first.
         named: those that were asked for by their features, as far as they are among the pairs.
+        stop_tokens: those that the filter of stop tokens drops; None where the run does not say.
     """
 
     total: int
@@ -81,6 +85,7 @@ class FirstPairs:
     beyond: tuple[PairShown, ...]
     doubtful: tuple[PairShown, ...]
     named: Mapping[PairKey, NamedPair] = field(default_factory=dict[PairKey, NamedPair])
+    stop_tokens: tuple[str, ...] | None = None
 
     @classmethod
     def of_run(cls, folder: Path, wanted: Sequence[PairKey] = ()) -> FirstPairs | None:
@@ -95,7 +100,7 @@ class FirstPairs:
         """
         if not (folder / "pairs.parquet").exists():
             return None
-        found = cls.of_tables(pair_batches(folder, _COLUMNS), wanted)
+        found = replace(cls.of_tables(pair_batches(folder, _COLUMNS), wanted), stop_tokens=_stop_tokens(folder))
         if not found.named or not (folder / shared_contexts.NAME).exists():
             return found
         texts = _texts_of(shared_contexts.shared_context_batches(folder), found.named)
@@ -117,7 +122,7 @@ class FirstPairs:
                 for row in _rows_of(piece, key):
                     named[key] = NamedPair(row["r"], row["r_within_token"], None)
         pairs = {name: tuple(pair for _, pair in some) for name, some in found.items()}
-        return cls(total, one_token, **pairs, named=named)
+        return cls(total, one_token, pairs["strongest"], pairs["beyond"], pairs["doubtful"], named)
 
     @property
     def note(self) -> str:
@@ -129,8 +134,26 @@ class FirstPairs:
         first = f", and so the pairs of highest r are of common words and signs such as {such}" if such else ""
         return (
             f"In {self.one_token:,} of {self.total:,} pairs ({percent(self.one_token / self.total)}) all top tokens of "
-            "both features are one and the same token. The stop tokens that a filter drops are punctuation and control "
-            f"tokens only{first}. r within tokens does not count that both features fire on the same token."
+            f"both features are one and the same token. {self._stopped}{first}. r within tokens does not count that "
+            "both features fire on the same token."
+        )
+
+    @property
+    def _stopped(self) -> str:
+        """Which stop tokens a filter drops, and that others stay."""
+        if self.stop_tokens is None:
+            return "A filter drops only the stop tokens that the suite lists"
+        bare = dict.fromkeys(token.strip() for token in self.stop_tokens)
+        control = [token for token in bare if token.startswith("<") and token.endswith(">")]
+        signs = [f"`{_seen(token)}`" for token in bare if token and "`" not in token and token not in control]
+        said = [*signs[:_LISTED], *([f"{len(signs) - _LISTED} more"] if len(signs) > _LISTED else [])]
+        said += ["white space"] if "" in bare else []
+        said += ["control tokens such as the end of a text"] if control else []
+        if not said:
+            return "No filter drops pairs by what their top tokens are"
+        return (
+            "The filter of stop tokens drops pairs that have one of these among their top tokens: "
+            f"{', '.join(said)}; other tokens stay"
         )
 
     def sections(self, results: Results) -> list[str]:
@@ -147,6 +170,14 @@ class FirstPairs:
             said = "Pairs to doubt, of whose r least is left within tokens: they may agree in the token alone:"
             parts += [said, _table(results, self.doubtful)]
         return parts
+
+
+def _stop_tokens(folder: Path) -> tuple[str, ...] | None:
+    """Returns the stop tokens of a run; None where its folder holds no suite that can be read."""
+    try:
+        return tuple(suite_from_json(folder / "suite.json").match.stop_tokens)
+    except (InputError, OSError):
+        return None
 
 
 def _rows_of(piece: Any, key: PairKey) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
 from semconv.report.table_cells import number_columns, without_empty_notes
 from semconv.report.told_apart import MARKS_TEXT
+from semconv.report.words import WORDS
 from semconv.results.claims import Checked, about
 from semconv.results.schema import Results
 from semconv.suite.nulls import MATCHED_AGAIN
@@ -89,6 +90,8 @@ def _sentences(results: Results) -> dict[str, str]:
         "depth_text": texts.depth_text(results),
         "two_scores": texts.two_scores(results),
         "self_match_text": texts.self_match_text(results),
+        "kinds_text": texts.kinds_text(results),
+        "best_layer_pair": texts.best_layer_pair_text(results),
     }
 
 
@@ -154,6 +157,7 @@ def page(
             steps=STEPS,
             kinds={kind for kind, _, _ in control_rows(results)},
             texts=texts,
+            words=WORDS,
             token_note=pairs.note if pairs else "",
             **_sentences(results),
             marks_text=MARKS_TEXT,

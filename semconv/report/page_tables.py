@@ -52,7 +52,8 @@ def claims_counted(checked: Sequence[Checked], suite: str) -> str:
     """Returns how many claims hold and fail, and how many were not run, those about other suites among them."""
     own = about(checked, suite).own
     counts, others = Counter(c.verdict for c in own), [c.claim for c in checked if c.claim.suite != suite]
-    said = [f"{counts['pass']} hold, {counts['FAIL']} fail"] if own else []
+    hold = "holds" if counts["pass"] == 1 else "hold"
+    said = [f"{counts['pass']} of the expected numbers {hold}, {counts['FAIL']} fail"] if own else []
     said += [f"{counts['not run']} not run"] if counts["not run"] else []
     if others:
         of_paper = sum(claim.source.startswith("arXiv") for claim in others)
@@ -86,7 +87,7 @@ def headline_rows(results: Results) -> Rows:
     by = {f"calibrated by {s.ranked_by}" if s.ranked_by else "" for s in results.summary.values() if s.layer_pairs}
     best = Stacked(f"best at {' x '.join(names_of(results))}", by.pop() if len(by) == 1 else "")
     above = (Stacked(f"above {null}", _shared_least(results, null)) for null in nulls)
-    return Rows(["measure", best, "score", "95% interval", *above], lines)
+    return Rows(["measure", best, Stacked("score there", "of all pairs"), "95% interval", *above], lines)
 
 
 def _shared_least(results: Results, null: str) -> str:

@@ -34,7 +34,7 @@ def controls_section(results: Results) -> str:
     controls = rows.controls_rows(results)
     parts = [texts.self_match_text(results), _table(rows.self_match_rows(results))]
     if controls.rows:
-        parts += [texts.CONTROLS_TEXT, "![controls](figures/controls.png)", _table(controls)]
+        parts += [texts.kinds_text(results), texts.CONTROLS_TEXT, "![controls](figures/controls.png)", _table(controls)]
     if results.controls.seeds:
         parts += [texts.SEEDS_TEXT, _table(rows.seed_rows(results))]
     return "\n\n".join([*parts, texts.SPLIT_HALF_TEXT, _table(rows.split_half_rows(results))])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from semconv.compare.registry import DRAW_CLASSES
-from semconv.report.result_values import default_measure, names_of, spread_sources, title_of
+from semconv.report.result_values import default_measure, names_of, score_of, spread_sources, title_of
 from semconv.report.shown import show
 from semconv.results.schema import (
     DepthTest,
@@ -28,37 +28,6 @@ _ROUNDING = 1e-6  # by which a score of 1 may miss it
 PAPER, PROTOCOL = "https://arxiv.org/abs/2507.22918", "https://arxiv.org/abs/2410.06981"
 """The study that is repeated, and the one whose protocol it follows."""
 
-WORDS = {
-    "Layer": "a block of a model, counted from 0.",
-    "SAE": "sparse autoencoder: turns the vector that a model computes at a token into many numbers of which few are "
-    "above 0, and back.",
-    "Feature": "one of these numbers. It is *active* on a token where it is above 0.",
-    "Feature pair": "a feature of A and one of B that were matched and that passed every filter.",
-    "Filters": "what a feature pair must pass, such as a shared top token, and r above a bar (0.1 unless the suite "
-    "says otherwise); the section *Filters* has all of them.",
-    "Layer pair": "one SAE of A and one of B over the same text; `2x4` is layer 2 of A and layer 4 of B. All of "
-    "them are the *layer grid*.",
-    "Third of the depths": "the compared layers of a model in order, cut by relative depth into an early, a middle and "
-    "a late third. Layers *correspond in depth* where their relative depths are close.",
-    "r": "the correlation of two features over all tokens that count. *r within tokens*: what is left of it among "
-    "positions where the same token is read.",
-    "Decoder row": "the direction that a feature adds to what the model computes. Scores compare how the rows of all "
-    "feature pairs lie among each other.",
-    "Measure, score": "a measure makes one number of the decoder rows of all feature pairs, the score: 1 is the top.",
-    "Strongest pairs": "the pairs of highest r, scored without the filters that ask for agreement, so that a null has "
-    "as many to score.",
-    "Null": "what scores are if nothing is shared, as a list of *draws*.",
-    "Interval": "the score plus and minus what drawing documents, features and seeds again moves it, 95 times of 100; "
-    "*beyond its range* where it would hold scores that no pairs can have.",
-    "p, q": "p: how rarely draws reach the score; ≤ marks the smallest that so many draws can give. q: p corrected "
-    "over the layer grid; of what has q < 0.05 at most 5% is expected to be chance.",
-    "z": "how many standard deviations of the draws a score is above their mean.",
-    "Calibrated score": "0 is what chance reaches, 1 is the top.",
-    "Floor, ceiling": "floor: models that learned nothing (*untrained twins*). Ceiling: one model with itself through "
-    "another SAE.",
-}
-"""What the words of the page mean, the shortest way; the glossary says it in full."""
-
 COUNTS_TEXT = (
     "Beside a count stands the layer pair among those counted that is furthest above the mean of the null, with that "
     "mean; where none is counted, the furthest of all. Where draws are few, *at least N together or none* says how "
@@ -67,9 +36,9 @@ COUNTS_TEXT = (
 
 SELF_MATCH_TEXT = "Positive control: an SAE matched with itself must find itself and score 1."
 CONTROLS_TEXT = (
-    "In the table: floor (models that learned nothing, or whose blocks learned nothing), the same layers of both "
-    "models, ceiling (one model, another SAE); z and p against each one's own shuffled pairing. Rows of the strongest "
-    "pairs are without the filters that ask for agreement, which leave next to nothing of models that learned nothing."
+    "In the table: floors, the same layers of both models, ceilings; z and p against each one's own shuffled pairing. "
+    "Rows of the strongest pairs require no shared top token and no minimum r, which leave next to nothing of models "
+    "that learned nothing."
 )
 SEEDS_TEXT = (
     "Ceiling at every layer: SAEs of one model from several seeds, each matched with each; lowest and highest score. "
@@ -114,10 +83,51 @@ def two_scores(results: Results) -> str:
         return ""
     rest = "; under `rematch` often no pair passes every filter" if "rematch" in drawn else ""
     return (
-        "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, which "
-        "stand without the filters that ask for agreement. Only the latter are as many under nulls that match features "
-        f"again ({', '.join(again)}) and can be compared with them{rest}."
+        "Every layer pair has two scores: of all pairs that pass every filter, and of the *strongest pairs*, the pairs "
+        "of highest r, chosen without requiring a shared top token or a minimum r. Only the latter are as many under "
+        f"nulls that match features again ({', '.join(again)}) and can be compared with them{rest}."
     )
+
+
+def kinds_text(results: Results) -> str:
+    """Returns what floor and ceiling are in this run, and by which measures a floor lies above a ceiling."""
+    floors, ceilings = ([p for p in results.controls.pairs.values() if p.kind == kind] for kind in ("floor", "ceiling"))
+    trained = {bool(floor.trained_embeddings) for floor in floors}
+    nothing, embeddings = "nothing was trained", "only the embeddings were trained"
+    of = " or ".join(what for what, some in ((nothing, False), (embeddings, True)) if some in trained)
+    said = [
+        f"Floor: models of which {of}." if of else "",
+        "Ceiling: one model through another SAE." if ceilings else "",
+    ]
+    fewer, others = list[str](), list[str]()
+    for measure in results.summary:
+        both = [
+            (floor.pairs, ceiling.pairs)
+            for floor in floors
+            for ceiling in ceilings
+            if (low := score_of(floor, measure)) and (top := score_of(ceiling, measure)) and low.score > top.score
+        ]
+        if both:
+            (fewer if all(a < b for a, b in both) else others).append(title_of(measure))
+    if fewer:
+        said.append(
+            f"By these measures a floor scores higher than a ceiling of more pairs: {'; '.join(fewer)}. That does not "
+            "say that its models agree more: some measures rise as pairs get fewer, whatever is shared, so that floor "
+            "and ceiling can be compared only where they have about as many pairs."
+        )
+    if others:
+        said.append(f"By these measures a floor scores higher than a ceiling of no more pairs: {'; '.join(others)}.")
+    return " ".join(filter(None, said))
+
+
+def best_layer_pair_text(results: Results) -> str:
+    """Returns by what the best layer pair of a measure is chosen, in words."""
+    by = dict.fromkeys(s.ranked_by for s in results.summary.values() if s.best_layer_pair)
+    against = " or ".join(f"`{null}`" for null in by if null)
+    if not any(by):
+        return "of its highest score"
+    calibrated = f"of its highest calibrated score against {against}, which need not be that of its highest score"
+    return calibrated + (" (where no null was drawn, of its highest score)" if None in by else "")
 
 
 def self_match_text(results: Results) -> str:
@@ -185,7 +195,7 @@ def interval_covers(results: Results, n: int) -> str:
     return f"for the best of {n} layer pairs, over {over}" if n > 1 else f"over {over}"
 
 
-def least_together(summary: NullOverGrid) -> int | None:
+def least_together(summary: NullOverGrid, any_dependence: bool = False) -> int | None:
     """Returns how many layer pairs at least have q < 0.05 if any has, None where none was tested.
 
     Of N p that are at least p_0, k have q below the level only if N p_0 / k is, and N p_0 is the smallest q of one.
@@ -193,10 +203,12 @@ def least_together(summary: NullOverGrid) -> int | None:
 
     Args:
         summary: of one null of one measure.
+        any_dependence: q is after Benjamini-Yekutieli, which multiplies it by 1 + 1/2 + ... + 1/N.
     """
     if summary.smallest_q is None:
         return None
-    return math.floor(min(max(summary.smallest_q, 0.0), 1.0) / LEVEL + 1e-9) + 1
+    factor = sum(1 / i for i in range(1, summary.layer_pairs + 1)) if any_dependence else 1.0
+    return math.floor(min(max(summary.smallest_q, 0.0), 1.0) * factor / LEVEL + 1e-9) + 1
 
 
 def together_or_none(summary: NullOverGrid) -> str:

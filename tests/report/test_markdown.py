@@ -248,7 +248,7 @@ def test_claims_show_expected_observed_and_verdict():
 def test_claims_have_a_section(tmp_path: Path):
     claim = Claim("C1", "It holds.", "here", "made-up", "a.b", "equal", 1)
     write_markdown(results(), [Checked(claim, 1, "pass")], tmp_path / "report.md")
-    assert "## Claims\n\n1 hold, 0 fail.\n\n| claim |" in (tmp_path / "report.md").read_text()
+    assert "## Claims\n\n1 of the expected numbers holds, 0 fail.\n\n| claim |" in (tmp_path / "report.md").read_text()
 
 
 HOSTILE = "<script>x</script><b> ![i](http://e/x.png) [c](javascript:alert) \x1b[2J \u202e | `a`\n\n# forged\n- x"

@@ -28,6 +28,7 @@ from semconv.report.section_titles import SHORT, TITLES
 from semconv.report.shown import show
 from semconv.report.texts import least_together
 from semconv.report.told_apart import p_of
+from semconv.report.words import WORDS
 from semconv.results.schema import Reason, RematchCounts, Results, Score, SeedCeiling, SeedRange, Spread
 from semconv.runs.pairs_table import pairs_schema
 from semconv.statistics.depth import Thirds
@@ -87,10 +88,8 @@ def test_the_first_screen_answers_the_title_in_a_few_sentences_and_one_figure(ht
     assert header.count('<p class="lead">') == 5
     assert header.count("<svg") == header.count("<figure") == 1
     assert "(the null <code>rematch</code>) in 1 of 2 layer pairs." in header
-    assert said.sure.startswith(
-        "**How sure:** at most 5% of such findings are expected to be chance (q < 0.05); it does not remain under the "
-        "Benjamini-Yekutieli correction"
-    )
+    assert said.sure.startswith("**How sure:** at most 5% of such findings are expected to be chance (q < 0.05)")
+    assert "Benjamini-Yekutieli correction, which holds for any dependence, " in said.sure
     assert said.open.startswith("**Not shown:** whether the other 1 layer pairs agree; ")
     assert "the null `same_token` was not drawn" in said.open
     assert "202 to 220 pairs out of 512 features in each of 3 layer pairs" in said.compared
@@ -192,11 +191,17 @@ def test_the_ceiling_stands_beside_the_score_of_the_same_kind_of_pairs():
         for name, m in (("small/1", 0.8), ("large/2", 0.9))
     }
     found = changed(made, {"controls.seeds": seeds, "grid.1x2.measures.rsa.nulls.rematch.score": 0.99})
+    over = (
+        "SAEs of one model from different seeds reach 0.800 (small/1) and 0.900 (large/2) among themselves on average"
+    )
+    assert f"which alone can be set beside a ceiling, the score there is 0.610; {over}" in answer(found).size
+    nulls = {name: null for name, null in made.summary["rsa"].nulls.items() if name != "rematch"}
+    tested = changed(found, {"summary.rsa.nulls": nulls})  # against a null that tests the score of all pairs
     interval_of_best = " to ".join(f"{end:.3f}" for end in made.summary["rsa"].best_interval or ())
     assert (
         f"The score of all pairs there is 0.610 (95% interval {interval_of_best}, adjusted for picking the best of 2); "
-        "SAEs of one model from different seeds reach 0.800 (small/1) and 0.900 (large/2) among themselves on average"
-    ) in answer(found).size
+        f"{over}"
+    ) in answer(tested).size
     without = changed(found, {"controls.seeds": None})
     assert " with itself through another SAE" in answer(without).size
     top = next(row for row in answer_rows(found) if row.mark == "top")
@@ -400,7 +405,13 @@ def test_what_is_known_of_top_tokens_is_said_near_the_explorer():
     found = in_order(results())
     pairs = first_pairs(made_pairs())
     assert pairs.note.startswith("In 10 of 40 pairs (25%) all top tokens of both features are one and the same token.")
-    assert "punctuation and control tokens only" in pairs.note
+    assert "A filter drops only the stop tokens that the suite lists, and so" in pairs.note
+    listed = replace(pairs, stop_tokens=(".", "\n", "", "`", "<eos>"))
+    told = "these among their top tokens: `.`, white space, control tokens such as the end of a text; other tokens stay"
+    assert f"{told}, and so the pairs of highest r" in listed.note
+    assert "No filter drops pairs by what their top tokens are, and so" in replace(pairs, stop_tokens=()).note
+    many = replace(pairs, stop_tokens=tuple("abcdefghijklmno"))
+    assert "`l`, 3 more; other tokens stay" in many.note
     assert "such as `in`. r within" in pairs.note
     assert first_pairs([]).note == ""
     html = page(found, [], tables(), {}, pairs)
@@ -445,7 +456,7 @@ def test_sections_have_one_name(html: str, tmp_path: Path):
 
 def test_words_of_the_page_are_those_of_the_glossary():
     glossary = (DOCS / "glossary.md").read_text().lower()
-    for names in texts.WORDS:
+    for names in WORDS:
         for word in names.lower().split(", "):
             assert re.search(rf"\*\*[^*]*\b{re.escape(word)}", glossary), word
 
