@@ -687,7 +687,7 @@
   const start = async () => {
     if (!linked) {
       await (view.has("all") ? readAndSearch("", "") : changed());
-      if (["q", "a", "b", "min", "max", "kind", "mutual", "category"].some((name) => view.has(name))) byId("features").scrollIntoView();
+      if (["q", "a", "b", "min", "max", "kind", "mutual", "category"].some((name) => view.has(name))) byId("features").scrollIntoView({ behavior: "instant" });
       return;
     }
     const [a, b, one, other] = linked;
@@ -697,7 +697,7 @@
     const row = cell ? cell.col.feature_a.findIndex((value, i) => value === Number(one) && cell.col.feature_b[i] === Number(other)) : -1;
     if (row < 0) { say(`The pair ${linked.join(" ")} is not among the pairs of this run.`); return; }
     list.prepend(item(cell, row, true));
-    byId("pairs").scrollIntoView();
+    byId("pairs").scrollIntoView({ behavior: "instant" });
   };
   start();
 })();

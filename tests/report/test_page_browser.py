@@ -587,6 +587,34 @@ def test_the_navigation_follows(opened: Any):
     wait_for(opened, place)
 
 
+def test_a_link_to_a_pair_moves_the_page_to_it_from_anywhere(browser: Any, tmp_path: Path):
+    """Also where the reader has scrolled before, and a second time by the same link.
+
+    A browser reads a page as large as a real one in several steps, and goes back to where the reader was last.
+    """
+    found = in_order(results())
+    text = page(found, claims(), tables(), draws(found))
+    (tmp_path / "index.html").write_text(text.replace("</main>", f"<!--{'-' * 3_000_000}></main>"), encoding="utf-8")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    emulate(browser, "light")
+    browser.get((tmp_path / "index.html").as_uri())
+    row = every_pair(browser)[0]
+    name = "~".join(str(row[part]) for part in ("a", "b", "feature_a", "feature_b"))
+    card = "document.querySelector('#pairs details[open] .card')"
+    for down in (0, 600, 600, 1200):
+        browser.execute_script(
+            "window.before = true; const link = document.createElement('a'); link.textContent = 'a pair';"
+            "link.href = `#view?pair=${arguments[0]}`; document.querySelector('header').append(link);"
+            "scrollTo({ top: arguments[1], behavior: 'instant' }); link.click()",
+            name,
+            down,
+        )
+        wait_for(browser, f"document.readyState === 'complete' && !window.before && {card} !== null")
+        wait_for(browser, "history.scrollRestoration === 'auto'")  # as the page leaves it when it is where it goes
+        top, high = script(browser, f"[{card}.getBoundingClientRect().top, innerHeight]")
+        assert 0 <= top < high
+
+
 def test_the_outlined_cell_is_the_one_that_is_described(opened: Any):
     """Also while the mouse is over another one than was chosen."""
     cell = "document.querySelector('#map [data-cell=\"0\"]')"
