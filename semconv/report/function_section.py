@@ -94,10 +94,14 @@ def layers_by_third(results: Results) -> dict[str, list[str]]:
     return {part.name or "all": [key for key in map(key_of, part.pairs) if key in studied] for part in parts}
 
 
+def few(keys: Sequence[str]) -> str:
+    """Returns layer pairs in brackets, or nothing where they are too many to be named."""
+    return f" ({', '.join(keys)})" if 0 < len(keys) <= _FEW else ""
+
+
 def of_third(name: str, layers: Mapping[str, Sequence[str]]) -> str:
     """Returns a third of the depths in words, with its layer pairs where they are few."""
-    keys = layers.get(name, ())
-    which = f" ({', '.join(keys)})" if 0 < len(keys) <= _FEW else ""
+    which = few(layers.get(name, ()))
     return f"over all layer pairs{which}" if name == "all" else f"in the {name} third of the depths{which}"
 
 

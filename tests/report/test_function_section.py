@@ -76,6 +76,15 @@ def test_without_any_pair_there_are_reasons_and_no_chart(tmp_path: Path):
     assert shown_function(replace(found, function=None)) is None
 
 
+def test_the_chart_of_the_test_is_first_and_that_of_r_says_of_which_layers():
+    found, _, _ = made()
+    shown = shown_function(found)
+    assert shown is not None
+    titles = ["Partner less best hard negative", "Partner and what it must beat", "Agreement against r"]
+    assert [chart.title for chart in shown.charts] == titles
+    assert "layer pairs that were ablated (0x2)." in shown.charts[2].below
+
+
 def test_charts_say_to_a_screen_reader_what_they_show(tmp_path: Path):
     found, function, pair = made()
     first, second = (function_charts.negatives_chart(found, function), function_charts.r_chart(function))
