@@ -56,7 +56,7 @@ def test_the_section_says_the_primary_statistic_the_examples_and_the_lens():
     assert f"over all layer pairs (0x2) {rounded(test.difference)}" in text
     assert f"(p {show(test.p)}, 31 pairs" in text
     assert pair.agree
-    assert "best hard negative), layers 0x2: feature 71 of A, which fires on `␣tokens_a`, `'x`" in text
+    assert "best hard negative), layers 0x2: feature 71 of A, which fires on `␣tokens_a`, `` `x ``" in text
     assert f"agreement {rounded(pair.agree.agreement)}" in text
     assert row_of(text, "1x2")[-1] == "not of the stream"
     assert "![function](figures/function.png)" in text
