@@ -583,7 +583,9 @@
     byId("pairs-key").hidden = !explorer.text || Boolean(kind) || !found.n;
     const of = kind ? "features without a pair: with no feature of the other model they pass every filter; in front stands r with the best partner" : `of ${whole(held)} pairs`;
     const rest = !kind && held < explorer.total ? ` that are read, ${whole(explorer.total)} in all` : "";
-    say(`${whole(found.n)} ${of}${rest}${found.n ? "" : ": nothing matches; try fewer letters or a wider range"}`);
+    const looked = question?.test && explorer.text && !kind && !fields.text.checked
+      ? ": looked for in top tokens and numbers of features only; tick “search the text too” to look in the text" : ": nothing matches; try fewer letters or a wider range";
+    say(`${whole(found.n)} ${of}${rest}${found.n ? "" : looked}`);
     for (const format of ["csv", "json"]) byId(`save-${format}`).disabled = !found.n;
     byId("read-all").hidden = !missing("", "").length;
     byId("pairs").dataset.ms = (performance.now() - began).toFixed(1);

@@ -255,6 +255,7 @@ def test_whole_tokens_and_regular_expressions(opened: Any):
     fill(opened, "mode", "")
     fill(opened, "query", "before12")
     assert count(opened) == 0
+    assert "search the text too" in script(opened, "document.getElementById('count').textContent")
     opened.execute_script("document.getElementById('in-contexts').click()")
     wait_for(opened, "document.getElementById('count').textContent.startsWith('10 of')")
 
@@ -535,6 +536,21 @@ def test_a_phone_has_no_sideways_scroll(opened: Any):
         "e.getBoundingClientRect().right > 361).map((e) => e.outerHTML.slice(0, 80))"
     )
     assert script(opened, wide) == []
+
+
+def test_on_a_phone_choices_are_read_whole_and_both_ends_of_a_range_are_in_one_row(opened: Any):
+    size = {"width": 360, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    top = "document.getElementById('{}').getBoundingClientRect().top"
+    assert script(opened, top.format("r-min")) == script(opened, top.format("r-max"))
+    assert script(opened, top.format("layer-a")) == script(opened, top.format("layer-b"))
+    text = (
+        "((s) => { const c = document.createElement('canvas').getContext('2d'); c.font = getComputedStyle(s).font; "
+        "return s.clientWidth - c.measureText(s.selectedOptions[0].textContent).width; })"
+        "(document.getElementById('{}'))"
+    )
+    for name in ("show", "bound", "order", "way"):
+        assert script(opened, text.replace("'{}'", f"'{name}'")) >= 40, name  # the arrow and room beside the text
 
 
 def test_on_a_phone_the_box_beside_the_map_shows_every_null_at_once(opened: Any):
