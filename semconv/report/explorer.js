@@ -583,7 +583,9 @@
     byId("pairs-key").hidden = !explorer.text || Boolean(kind) || !found.n;
     const of = kind ? "features without a pair: with no feature of the other model they pass every filter; in front stands r with the best partner" : `of ${whole(held)} pairs`;
     const rest = !kind && held < explorer.total ? ` that are read, ${whole(explorer.total)} in all` : "";
-    say(`${whole(found.n)} ${of}${rest}${found.n ? "" : ": nothing matches; try fewer letters or a wider range"}`);
+    const looked = question?.test && explorer.text && !kind && !fields.text.checked
+      ? ": looked for in top tokens and numbers of features only; tick “search the text too” to look in the text" : ": nothing matches; try fewer letters or a wider range";
+    say(`${whole(found.n)} ${of}${rest}${found.n ? "" : looked}`);
     for (const format of ["csv", "json"]) byId(`save-${format}`).disabled = !found.n;
     byId("read-all").hidden = !missing("", "").length;
     byId("pairs").dataset.ms = (performance.now() - began).toFixed(1);
@@ -687,7 +689,7 @@
   const start = async () => {
     if (!linked) {
       await (view.has("all") ? readAndSearch("", "") : changed());
-      if (["q", "a", "b", "min", "max", "kind", "mutual", "category"].some((name) => view.has(name))) byId("features").scrollIntoView();
+      if (["q", "a", "b", "min", "max", "kind", "mutual", "category"].some((name) => view.has(name))) byId("features").scrollIntoView({ behavior: "instant" });
       return;
     }
     const [a, b, one, other] = linked;
@@ -697,7 +699,7 @@
     const row = cell ? cell.col.feature_a.findIndex((value, i) => value === Number(one) && cell.col.feature_b[i] === Number(other)) : -1;
     if (row < 0) { say(`The pair ${linked.join(" ")} is not among the pairs of this run.`); return; }
     list.prepend(item(cell, row, true));
-    byId("pairs").scrollIntoView();
+    byId("pairs").scrollIntoView({ behavior: "instant" });
   };
   start();
 })();

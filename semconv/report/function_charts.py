@@ -18,7 +18,10 @@ from semconv.report.table_cells import Rows
 from semconv.report.vega import INK, QUIET, ROW, WIDTH, Encoding, Json, draw, marks, rows_chart, score_axis
 from semconv.results.schema import Function, FunctionPair, FunctionTest, Results
 
-_R_TEXT = "dots: pairs; lines: means of pairs of like r, solid of partners, dashed of their best hard negatives"
+_R_TEXT = (
+    "Of the two models' layer pairs that were ablated{which}. Dots: pairs; lines: means of pairs of like r, solid of "
+    "partners, dashed of their best hard negatives."
+)
 MOST_POINTS = 400
 """Pairs that the scatter shows, evenly spread over all."""
 _MARKS = {
@@ -28,14 +31,14 @@ _MARKS = {
     "co_active": ("triangle-up", "neg3", "\N{BLACK UP-POINTING TRIANGLE}"),
     "others": ("cross", "floor", "+"),
 }
-"""Shape and colour (of page.css) of every mark of the first chart, and its sign in the key."""
+"""Shape and colour (of page.css) of every mark beside partners, and its sign in the key."""
 _PARTNER, _LOWER = 20, 6  # pixels from the top of a row to the partner, and from one mark to the next below it
 _ROOM = 0.04  # beside the ends of intervals, as a share of the axis
-_ROW = 52  # pixels of a row of the first chart
+_ROW = 52  # pixels of a row of that chart
 BEYOND_TEXT = (
     "The difference that is tested, with its 95% interval. The best hard negative of a pair is the highest of those it "
     "has, which by chance alone lies above the mean of any one kind; so a partner can lie above every mark of the "
-    "first chart and yet not above its best hard negative."
+    "chart of partners and what they must beat, and yet not above its best hard negative."
 )
 
 
@@ -62,14 +65,14 @@ class ShownFunction:
         summary: the primary statistic in words.
         introduction: what was done.
         examples: a pair that agrees and one that does not.
-        charts: partners beside hard negatives, the difference that is tested, agreement against r; those there are.
+        charts: the difference that is tested, partners beside hard negatives, agreement against r; those there are.
         agreement: table of both.
         more: table of everything else that is told of effects.
         lens: table of the logit lens.
         rules: which way of matching finds features that do the same, by layer pair.
         substitution: whether partners can stand in for features, by layer pair.
         kinds: at which positions they do; None where that is not compared.
-        key: name, sign and colour of every mark of the first chart.
+        key: name, sign and colour of every mark in the chart of partners and what they must beat.
         more_text: what the second table says.
         lens_text: what the third says.
         rules_text: what the tables of rules say.
@@ -105,10 +108,11 @@ def shown_function(results: Results, named: Mapping[PairKey, NamedPair] | None =
     function = results.function
     if function is None:
         return None
+    ablated = [key for key, pair in function.grid.items() if isinstance(pair, FunctionPair)]
     drawn = [
-        ("Partner and what it must beat", negatives_chart(results, function), ""),
         ("Partner less best hard negative", beyond_chart(results, function), BEYOND_TEXT),
-        ("Agreement against r", r_chart(function), _R_TEXT),
+        ("Partner and what it must beat", negatives_chart(results, function), ""),
+        ("Agreement against r", r_chart(function), _R_TEXT.format(which=told.few(ablated))),
     ]
     return ShownFunction(
         told.summary_sentences(results, function),

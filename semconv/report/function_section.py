@@ -28,7 +28,7 @@ from semconv.results.schema import (
     Results,
     Retrieval,
 )
-from semconv.system.harmless_text import no_markup
+from semconv.system.harmless_text import as_code, no_markup
 
 _FEW, _TOO_FEW = 6, 10  # layer pairs that a sentence names; feature pairs below which a row says that they are few
 FIGURE = "function.png"
@@ -114,10 +114,14 @@ def layers_by_third(results: Results) -> dict[str, list[str]]:
     return {part.name or "all": [key for key in map(key_of, part.pairs) if key in studied] for part in parts}
 
 
+def few(keys: Sequence[str]) -> str:
+    """Returns layer pairs in brackets, or nothing where they are too many to be named."""
+    return f" ({', '.join(keys)})" if 0 < len(keys) <= _FEW else ""
+
+
 def of_third(name: str, layers: Mapping[str, Sequence[str]]) -> str:
     """Returns a third of the depths in words, with its layer pairs where they are few."""
-    keys = layers.get(name, ())
-    which = f" ({', '.join(keys)})" if 0 < len(keys) <= _FEW else ""
+    which = few(layers.get(name, ()))
     return f"over all layer pairs{which}" if name == "all" else f"in the {name} third of the depths{which}"
 
 
@@ -238,8 +242,8 @@ def example_text(example: Example, known: NamedPair | None) -> str:
     """Returns the sentences on a pair, with what the tables of the run say of it, if they do."""
     title, chosen, key, one = example
     numbers = (
-        f"r {rounded(one.r)}, agreement {rounded(one.agreement)}, best hard negative {rounded(one.best_negative)}, "
-        f"{one.positions} positions"
+        f"r {rounded(one.r)} on the half of the documents that they were matched on, agreement "
+        f"{rounded(one.agreement)}, best hard negative {rounded(one.best_negative)}, {one.positions} positions"
     )
     return (
         f"**{title}** ({chosen}), layers {key}: feature {one.feature_a} of A, which fires on {_listed(one.tokens_a)}, "
@@ -256,8 +260,8 @@ def _over_the_text(known: NamedPair | None) -> str:
     said = f" Over the whole text r is {rounded(known.r)}, {within}"
     if known.text is None:
         return f"{said}."
-    text = "".join(known.text).replace("`", "'").strip()
-    return f"{said}; both are strongest at {_listed(known.text[1:2])} in `{text}`."
+    text = as_code("".join(known.text).strip())
+    return f"{said}; both are strongest at {_listed(known.text[1:2])} in {text}."
 
 
 def address(key: PairKey) -> str:
@@ -266,10 +270,10 @@ def address(key: PairKey) -> str:
 
 
 def _listed(tokens: Sequence[str]) -> str:
-    """Returns tokens in code marks, their spaces visible, and nothing that could end the mark."""
-    marks = str.maketrans({"`": "'", "\n": "\\n", "\r": "\\r", "\t": "\\t", " ": "\N{OPEN BOX}"})
+    """Returns tokens in code marks, their spaces visible."""
+    marks = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t", " ": "\N{OPEN BOX}"})
     shown = [token.translate(marks) or "(nothing)" for token in tokens]
-    return ", ".join(f"`{token}`" for token in shown) or "nothing"
+    return ", ".join(map(as_code, shown)) or "nothing"
 
 
 def _table(content: Rows) -> str:

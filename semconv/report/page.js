@@ -12,7 +12,18 @@
     const kept = String(view);
     if (kept || location.hash.startsWith(asLink)) history.replaceState(null, "", kept ? `${asLink}${kept}` : "#");
   };
-  addEventListener("hashchange", () => { if (location.hash.startsWith(asLink) && location.hash !== `${asLink}${view}`) location.reload(); });
+  /* Another view is read anew. The browser would then go back to where the reader was, and not to what is asked for. */
+  const readAnew = () => { history.scrollRestoration = "manual"; location.reload(); };
+  const RESTORED_MS = 1000;
+  addEventListener("load", () => setTimeout(() => { history.scrollRestoration = "auto"; }, RESTORED_MS));
+  addEventListener("hashchange", () => { if (location.hash.startsWith(asLink) && location.hash !== `${asLink}${view}`) readAnew(); });
+  document.addEventListener("click", (event) => { // also of the view that is in the address already
+    const link = event.target.closest(`a[href^="${asLink}"]`);
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    if (link.hash !== location.hash) history.pushState(null, "", link.hash);
+    readAnew();
+  });
   globalThis.semconvPage = { data, view, keep };
 
   const STEPS = 12;
@@ -255,5 +266,5 @@
   paint();
   const asked = grid.cells.findIndex((cell) => `${cell.a}~${cell.b}` === view.get("cell"));
   choose(asked < 0 ? best() : asked, false);
-  if (["measure", "null", "show", "cell"].some((name) => view.has(name))) byId("layers").scrollIntoView();
+  if (["measure", "null", "show", "cell"].some((name) => view.has(name))) byId("layers").scrollIntoView({ behavior: "instant" });
 })();

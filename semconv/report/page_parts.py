@@ -29,12 +29,22 @@ MOST_CELLS = 100
 
 
 def inline(text: str) -> Markup:
-    """Returns Markdown's `code`, *emphasis* and **strong** as HTML; everything else of the text is escaped."""
+    """Returns Markdown's `code`, *emphasis* and **strong** as HTML; everything else of the text is escaped.
+
+    Code that holds backticks stands between longer runs of them (`as_code`); nothing in code is emphasis.
+    """
     from markupsafe import Markup
 
-    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    codes = list[str]()
+
+    def keep(found: re.Match[str]) -> str:
+        codes.append(found[3])
+        return f"\0{len(codes) - 1}\0"
+
+    html = re.sub(r"(?<!`)(`+)(?!`)( ?)(.+?)\2(?<!`)\1(?!`)", keep, escape(text.replace("\0", "")), flags=re.DOTALL)
     html = re.sub(r"(?<!\*)\*([^*]+)\*(?!\*)", r"<em>\1</em>", html)
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html))
+    html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
+    return Markup(re.sub("\0(\\d+)\0", lambda found: f"<code>{codes[int(found[1])]}</code>", html))
 
 
 class ToSee(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -28,3 +29,10 @@ def no_markup(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: no_markup(getattr(value, field.name)) for field in fields(value)})
     return value
+
+
+def as_code(text: str) -> str:
+    """Returns text of one line as code of Markdown: between more backticks than stand in a row in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    marks, room = "`" * (longest + 1), " " if longest or (text[:1] == text[-1:] == " " and text.strip()) else ""
+    return f"{marks}{room}{text}{room}{marks}"

@@ -56,7 +56,7 @@ def test_the_section_says_the_primary_statistic_the_examples_and_the_lens():
     assert f"over all layer pairs (0x2) {rounded(test.difference)}" in text
     assert f"(p {show(test.p)}, 31 pairs" in text
     assert pair.agree
-    assert "best hard negative), layers 0x2: feature 71 of A, which fires on `␣tokens_a`, `'x`" in text
+    assert "best hard negative), layers 0x2: feature 71 of A, which fires on `␣tokens_a`, `` `x ``" in text
     assert f"agreement {rounded(pair.agree.agreement)}" in text
     assert row_of(text, "1x2")[-1] == "not of the stream"
     assert "![function](figures/function.png)" in text
@@ -96,6 +96,15 @@ def test_without_any_pair_there_are_reasons_and_no_chart(tmp_path: Path):
     assert shown is not None
     assert list(shown.charts) == []
     assert shown_function(replace(found, function=None)) is None
+
+
+def test_the_chart_of_the_test_is_first_and_that_of_r_says_of_which_layers():
+    found, _, _ = made()
+    shown = shown_function(found)
+    assert shown is not None
+    titles = ["Partner less best hard negative", "Partner and what it must beat", "Agreement against r"]
+    assert [chart.title for chart in shown.charts] == titles
+    assert "layer pairs that were ablated (0x2)." in shown.charts[2].below
 
 
 def test_charts_say_to_a_screen_reader_what_they_show(tmp_path: Path):

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from semconv.report.scales import rounded
 from semconv.results.claims import value_at
 from semconv.results.schema import Reason, Results, Score
 from semconv.study.order import in_order, label_order
+from semconv.system.harmless_text import as_code
 from semconv.system.shape import plain, read_as
 from tests._helpers.made_up import LAYER_PAIRS, MEASURES, NULLS, changed, labelled, results, score_at
 from tests._helpers.made_up_page import (
@@ -190,6 +192,14 @@ def test_control_characters_are_seen():
 
 def test_inline_markdown_is_escaped_first():
     assert str(inline("**a <b>** and `c & d`")) == "<strong>a &lt;b&gt;</strong> and <code>c &amp; d</code>"
+
+
+@pytest.mark.parametrize("text", ["a", "a*b*c **d**", "``register_", "`", "x` `` y`", "<b>"])
+def test_code_is_shown_as_it_is_whatever_backticks_it_holds(text: str):
+    shown = f"<code>{escape(text)}</code>"
+    assert (
+        str(inline(f"one {as_code(text)} and {as_code('`')} *more*")) == f"one {shown} and <code>`</code> <em>more</em>"
+    )
 
 
 def read_back(found: Results) -> Results:

@@ -255,6 +255,7 @@ def test_whole_tokens_and_regular_expressions(opened: Any):
     fill(opened, "mode", "")
     fill(opened, "query", "before12")
     assert count(opened) == 0
+    assert "search the text too" in script(opened, "document.getElementById('count').textContent")
     opened.execute_script("document.getElementById('in-contexts').click()")
     wait_for(opened, "document.getElementById('count').textContent.startsWith('10 of')")
 
@@ -537,6 +538,21 @@ def test_a_phone_has_no_sideways_scroll(opened: Any):
     assert script(opened, wide) == []
 
 
+def test_on_a_phone_choices_are_read_whole_and_both_ends_of_a_range_are_in_one_row(opened: Any):
+    size = {"width": 360, "height": 780, "deviceScaleFactor": 2, "mobile": True}
+    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    top = "document.getElementById('{}').getBoundingClientRect().top"
+    assert script(opened, top.format("r-min")) == script(opened, top.format("r-max"))
+    assert script(opened, top.format("layer-a")) == script(opened, top.format("layer-b"))
+    text = (
+        "((s) => { const c = document.createElement('canvas').getContext('2d'); c.font = getComputedStyle(s).font; "
+        "return s.clientWidth - c.measureText(s.selectedOptions[0].textContent).width; })"
+        "(document.getElementById('{}'))"
+    )
+    for name in ("show", "bound", "order", "way"):
+        assert script(opened, text.replace("'{}'", f"'{name}'")) >= 40, name  # the arrow and room beside the text
+
+
 def test_on_a_phone_the_box_beside_the_map_shows_every_null_at_once(opened: Any):
     size = {"width": 390, "height": 780, "deviceScaleFactor": 2, "mobile": True}
     opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -585,6 +601,34 @@ def test_the_navigation_follows(opened: Any):
         "a.left >= 0 && a.right <= innerWidth && a.top >= 0; })()"
     )
     wait_for(opened, place)
+
+
+def test_a_link_to_a_pair_moves_the_page_to_it_from_anywhere(browser: Any, tmp_path: Path):
+    """Also where the reader has scrolled before, and a second time by the same link.
+
+    A browser reads a page as large as a real one in several steps, and goes back to where the reader was last.
+    """
+    found = in_order(results())
+    text = page(found, claims(), tables(), draws(found))
+    (tmp_path / "index.html").write_text(text.replace("</main>", f"<!--{'-' * 3_000_000}></main>"), encoding="utf-8")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    emulate(browser, "light")
+    browser.get((tmp_path / "index.html").as_uri())
+    row = every_pair(browser)[0]
+    name = "~".join(str(row[part]) for part in ("a", "b", "feature_a", "feature_b"))
+    card = "document.querySelector('#pairs details[open] .card')"
+    for down in (0, 600, 600, 1200):
+        browser.execute_script(
+            "window.before = true; const link = document.createElement('a'); link.textContent = 'a pair';"
+            "link.href = `#view?pair=${arguments[0]}`; document.querySelector('header').append(link);"
+            "scrollTo({ top: arguments[1], behavior: 'instant' }); link.click()",
+            name,
+            down,
+        )
+        wait_for(browser, f"document.readyState === 'complete' && !window.before && {card} !== null")
+        wait_for(browser, "history.scrollRestoration === 'auto'")  # as the page leaves it when it is where it goes
+        top, high = script(browser, f"[{card}.getBoundingClientRect().top, innerHeight]")
+        assert 0 <= top < high
 
 
 def test_the_outlined_cell_is_the_one_that_is_described(opened: Any):
