@@ -128,7 +128,7 @@ def _is_ahead(test: FunctionTest | Reason) -> bool:
 def substitution_rows(found: SubstitutedPairOrReason) -> Rows:
     """Returns what everything that takes the place of contributions recovers, in A and in B."""
     rows = list[Sequence[object]]()
-    both = () if isinstance(found, Reason) else (("of A by B", found.into_a), ("of B by A", found.into_b))
+    both = () if isinstance(found, Reason) else (("A's", found.into_a), ("B's", found.into_b))
     for what, one in both:
         for name, label in REPLACED.items():
             mapped, same = one.as_mapped.by.get(name), one.same_norm.by.get(name)

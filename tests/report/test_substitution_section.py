@@ -40,7 +40,7 @@ def test_everything_that_takes_a_place_has_a_name_and_a_row_in_both_models():
     one = substituted((0.21, 0.0001), (0.23, 0.0001))
     table = substitution_rows(one)
     assert all(len(row) == len(table.header) for row in table.rows)
-    assert [row[0] for row in table.rows] == ["of A by B"] * 6 + ["of B by A"] * 6
+    assert [row[0] for row in table.rows] == ["A's"] * 6 + ["B's"] * 6
     first = table.rows[0]
     assert list(first[1:5]) == ["partner", 31, "21%", "3.1%"]
     assert table.rows[5][3] == "-40%"
