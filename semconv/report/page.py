@@ -87,6 +87,7 @@ def _style_and_scripts(beside: bool) -> dict[str, str]:
 def _sentences(results: Results) -> dict[str, str]:
     """Returns sentences that report.md has, too."""
     return {
+        "words": WORDS,
         "depth_text": texts.depth_text(results),
         "two_scores": texts.two_scores(results),
         "self_match_text": texts.self_match_text(results),
@@ -157,7 +158,6 @@ def page(
             steps=STEPS,
             kinds={kind for kind, _, _ in control_rows(results)},
             texts=texts,
-            words=WORDS,
             token_note=pairs.note if pairs else "",
             **_sentences(results),
             marks_text=MARKS_TEXT,
