@@ -84,8 +84,8 @@ def _style_and_scripts(beside: bool) -> dict[str, str]:
     return {**found, "policy": policy(style, scripts, beside)}
 
 
-def _sentences(results: Results) -> dict[str, str]:
-    """Returns sentences that report.md has, too."""
+def _sentences(results: Results) -> dict[str, object]:
+    """Returns sentences that report.md has, too, and the words of the page."""
     return {
         "words": WORDS,
         "depth_text": texts.depth_text(results),
