@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from semconv.report.beyond_tokens import depth_parts, in_words, thirds_in_words
-from semconv.report.function_section import layers_by_third, of_third, third_tests
+from semconv.report.function_section import difference, layers_by_third, of_third, third_tests
 from semconv.report.result_values import (
     counts_under,
     default_measure,
@@ -289,7 +289,8 @@ def _does(results: Results) -> str:
     if not more:
         agree = f"It is not shown that these effects agree more than with {negative} {in_words(rest)}"
     else:
-        agree = f"These effects agree more than with {negative} {in_words([of[name] for name in more])}"
+        found = [f"{of[name]} by {difference(known[name])}" for name in more]
+        agree = f"These effects agree more than with {negative} {in_words(found)}"
         agree += f"; this is not shown {in_words(rest)}" if rest else ""
     ablated = "both features of a pair are *ablated*, each taken out of its model, and what the models expect next "
     ablated += "changes"
