@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from semconv.results.schema import FunctionTest
+from semconv.results.schema import FunctionTest, PositionDifference
 from semconv.statistics.clusters import clustered_error
+from semconv.statistics.permutation import p_value
 from semconv.statistics.sign_flips import sign_flip_test
 
 N_FLIPS = 9999
@@ -23,12 +26,23 @@ def flipped(differences: Float[ndarray, " n"], tokens: Int[ndarray, " n"], seed:
         seed: of the run.
     """
     found = sign_flip_test(differences, tokens, N_FLIPS, seed)
-    return FunctionTest(
-        difference=found.statistic,
-        error=clustered_error(differences, tokens),
-        p=found.p_value,
-        draws=N_FLIPS,
-        pairs=len(differences),
-        tokens=len(np.unique(tokens)),
-        higher=float((differences > 0).mean()),
-    )
+    return FunctionTest(difference=found.statistic, p=found.p_value, **_facts(differences, tokens))
+
+
+def flipped_on_both_sides(
+    differences: Float[ndarray, " n"], tokens: Int[ndarray, " n"], seed: int
+) -> PositionDifference:
+    """Tests on both sides of zero; arguments as for `flipped`."""
+    found = sign_flip_test(differences, tokens, N_FLIPS, seed)
+    p = p_value(abs(found.statistic), np.abs(found.null))
+    return PositionDifference(difference=found.statistic, p=p, **_facts(differences, tokens))
+
+
+def _facts(differences: Float[ndarray, " n"], tokens: Int[ndarray, " n"]) -> dict[str, Any]:
+    return {
+        "error": clustered_error(differences, tokens),
+        "draws": N_FLIPS,
+        "pairs": len(differences),
+        "tokens": len(np.unique(tokens)),
+        "higher": float((differences > 0).mean()),
+    }

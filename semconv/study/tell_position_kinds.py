@@ -7,18 +7,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from semconv.results.schema import (
-    PositionDifference,
     PositionDifferenceOrReason,
     PositionKind,
     PositionKinds,
     PositionKindsOrReason,
     Reason,
 )
-from semconv.statistics.clusters import clustered_error
-from semconv.statistics.permutation import p_value
-from semconv.statistics.sign_flips import sign_flip_test
 from semconv.study.position_observations import KINDS, PositionKindsObservation
-from semconv.study.tell_flips import N_FLIPS
+from semconv.study.tell_flips import flipped_on_both_sides
 from semconv.study.tell_rules import mean_and_error
 
 
@@ -70,14 +66,4 @@ def _difference(
     known = np.isfinite(values)
     if not known.any():
         return Reason(reason=reason)
-    values, token = values[known], token[known]
-    found = sign_flip_test(values, token, N_FLIPS, seed)
-    return PositionDifference(
-        difference=found.statistic,
-        error=clustered_error(values, token),
-        p=p_value(abs(found.statistic), np.abs(found.null)),
-        draws=N_FLIPS,
-        pairs=len(values),
-        tokens=len(np.unique(token)),
-        higher=float((values > 0).mean()),
-    )
+    return flipped_on_both_sides(values[known], token[known], seed)
