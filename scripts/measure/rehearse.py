@@ -55,7 +55,8 @@ from tests._helpers.hub import TOKEN, Hub, Repository, serving  # noqa: E402
 GIB = 2**30
 COMMAND = [sys.executable, "-m", "semconv", "reproduce", "gemma2.toml", "--anyway", "--out", "run"]
 _STAGE = "semconv: "
-_FEW_ABLATED = r"\1\npairs = 10\npositions = 2"
+_SHORT, _FEW_POSITIONS = 100_000, 2
+"""Tokens of a text in which few features fire in as many documents as the suite wants, and in how many they must."""
 _EVERY = 0.2  # seconds between two looks at a process
 
 
@@ -133,20 +134,22 @@ def disk_of(folder: Path) -> int:
 def suite_text(
     scale: Scale, tokens: int, layers: tuple[list[int], list[int]], wide: bool, draws: int | None = None
 ) -> str:
-    """Returns the suite `gemma2` with other tokens and layers; without its control of 65k features where that is not
-    wanted, with no more draws than are wanted, and for a fast rehearsal with few draws of the cheap measures. With
-    fewer draws features are ablated at fewer pairs and positions, too, which few documents have."""
+    """Returns the suite `gemma2` with other tokens and layers, and where these are few with features ablated at fewer
+    positions; without its control of 65k features where that is not wanted, with no more draws, and then fewer ablated
+    pairs, than are wanted, and for a fast rehearsal with few draws of the cheap measures."""
     text = (SUITES / "gemma2.toml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^max_tokens = .*", f"max_tokens = {tokens}", text)
     wanted = iter(layers)
     text = re.sub(r"(?m)^layers = \[.*\]$", lambda _: f"layers = {next(wanted)}", text)
+    if tokens < _SHORT:
+        text = re.sub(r"(?m)^positions = \d\d?$", f"positions = {_FEW_POSITIONS}", text)
     if not wide:
         text = re.sub(r"(?s)\[\[controls\]\].*?(?=\[subspaces\])", "", text)
     if draws is not None:
         fewer = r"(?m)^(n_permutations|n_rematch|n_bootstrap) = (\d+)$"
         text = re.sub(fewer, lambda found: f"{found[1]} = {min(int(found[2]), draws)}", text)
         text = re.sub(r"(?m)^(draws|tail) = .*\n", "", text)
-        text = re.sub(r"(?m)^(?<=\[function\]\n)(layers = .*)\npairs = \d+\npositions = \d+$", _FEW_ABLATED, text)
+        text = re.sub(r"(?m)^pairs = \d+$", "pairs = 10", text)
     if scale.min_pairs is not None:
         text = re.sub(r"(?m)^min_pairs = 50$", f"min_pairs = {scale.min_pairs}", text)
     if scale.fast:

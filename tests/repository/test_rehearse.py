@@ -96,9 +96,17 @@ def test_the_suite_is_gemma2_but_for_tokens_and_layers(tmp_path: Path):
         (tmp_path / "gemma2.toml").write_text(text)
         return load_suite(tmp_path / "gemma2.toml")
 
-    suite, real = suite_of("full", 5000, 7, wide=True), load_suite("gemma2")
+    suite, real = suite_of("full", 200_000, 7, wide=True), load_suite("gemma2")
     assert replace(suite, folder=real.folder, corpus=replace(suite.corpus, max_tokens=1_000_000)) == real
     suite = suite_of("full", 5000, 2, wide=False)
+    assert suite.function is not None
+    assert real.function is not None
+    assert replace(suite.function, positions=16, substitution=None, position_kinds=None) == replace(
+        real.function, substitution=None, position_kinds=None
+    )
+    assert suite.function.substitution == replace(real.function.substitution, positions=2)
+    assert suite.function.position_kinds == replace(real.function.position_kinds, positions=2)
+    assert suite.function.positions == 2
     assert [sae.place for sae in suite.model_a.saes] == [
         sae.place for sae in real.model_a.saes if hook_layer(sae.hook) in (4, 12)
     ]
