@@ -32,17 +32,16 @@ constexpr int64_t kSumsInCache = int64_t{1} << 24;  // bytes of the sums of all 
 constexpr int64_t kRowsInCache = int64_t{1} << 22;  // bytes of the rows that are read again and again beside them
 
 // Copies the rows that the tokens of A meet, in the order of these tokens.
-RecordRows gathered(const RecordRows& rows, const std::vector<int64_t>& row_start) {
-  const auto n_tokens = static_cast<int64_t>(row_start.size());
+RecordRows gathered(const RecordRows& rows, const std::vector<RowPlace>& met) {
+  const auto n_tokens = static_cast<int64_t>(met.size());
   RecordRows out{std::vector<int64_t>(n_tokens + 1, 0), {}};
   for (int64_t t = 0; t < n_tokens; ++t) {
-    out.offsets[t + 1] = out.offsets[t] + 1 + RecordRows::length(rows.records.data()[row_start[t]]);
+    out.offsets[t + 1] = out.offsets[t] + met[t].length();
   }
   out.records = HugePageArray<Record>(out.offsets.back());
   at::parallel_for(0, n_tokens, 1024, [&](int64_t lo, int64_t hi) {
     for (int64_t t = lo; t < hi; ++t) {
-      std::copy_n(rows.records.data() + row_start[t], out.offsets[t + 1] - out.offsets[t],
-                  out.records.data() + out.offsets[t]);
+      std::copy_n(rows.records.data() + met[t].start(), met[t].length(), out.records.data() + out.offsets[t]);
     }
   });
   return out;
@@ -53,7 +52,8 @@ RecordRows gathered(const RecordRows& rows, const std::vector<int64_t>& row_star
 std::vector<int64_t> all_sums(const Postings& postings, const RecordRows& rows, int64_t n_features, int64_t padded,
                               const ColumnOrder& hot_first) {
   std::vector<int64_t> sums(n_features * padded, 0), next(postings.offsets.begin(), postings.offsets.end() - 1);
-  const auto n_tokens = static_cast<int64_t>(rows.offsets.size()) - 1;
+  const std::vector<RowPlace> places = rows.places();
+  const auto n_tokens = static_cast<int64_t>(places.size());
   for (int64_t token = 0; token < n_tokens;) {
     const int64_t stretch_end = rows.offsets[token] + kRowsInCache / static_cast<int64_t>(sizeof(Record));
     while (token < n_tokens && rows.offsets[token] < stretch_end) ++token;
@@ -64,7 +64,7 @@ std::vector<int64_t> all_sums(const Postings& postings, const RecordRows& rows, 
       const int64_t end = std::lower_bound(entries + begin, entries + postings.offsets[feature + 1],
                                            static_cast<uint64_t>(token) << 16) -
                           entries;
-      accumulate(postings, begin, end, rows, rows.offsets.data(), sums.data() + feature * padded);
+      accumulate(postings, begin, end, rows, places, sums.data() + feature * padded);
       next[feature] = end;
     });
   }
@@ -80,24 +80,24 @@ void match_block(const ScannedSide& a, const Postings& postings, ScannedSide& b,
   const Statistics a_statistics = a.statistics(), b_statistics = b.statistics();
   const int64_t n_features = a.csr.n_features, n_draws = a_best.index.size(0);
   const int32_t* partner = permutations.defined() ? permutations.const_data_ptr<int32_t>() : nullptr;
-  std::vector<int64_t> row_start(rows.offsets.begin(), rows.offsets.end() - 1);
+  const std::vector<RowPlace> places = rows.places();
+  std::vector<RowPlace> met = places;
   for (int64_t i = 0; i < n_draws; ++i) {
     if (partner != nullptr) {
-      for (int64_t& start : row_start) start = rows.offsets[*partner++];
+      for (RowPlace& place : met) place = places[*partner++];
     }
     const BestTensors a_found = a_best.select(i), b_found = b_best.select(i);
     BlockMatcher matcher(a_statistics, b_statistics, order, first, count, k, n_workers(n_features));
     std::vector<int64_t> sums;
     if (8 * n_features * matcher.padded() <= kSumsInCache) {
-      sums = partner == nullptr
-                 ? all_sums(postings, rows, n_features, matcher.padded(), hot_first)
-                 : all_sums(postings, gathered(rows, row_start), n_features, matcher.padded(), hot_first);
+      sums = partner == nullptr ? all_sums(postings, rows, n_features, matcher.padded(), hot_first)
+                                : all_sums(postings, gathered(rows, met), n_features, matcher.padded(), hot_first);
     }
     for_each(n_features, [&](int64_t worker, int64_t item) {
       const int32_t feature = hot_first.feature[item];
       if (!(a_statistics.variance[feature] > 0.0)) return;
       int64_t* const row = sums.empty() ? matcher.accumulator(worker) : sums.data() + feature * matcher.padded();
-      if (sums.empty()) accumulate(postings, feature, rows, row_start.data(), row);
+      if (sums.empty()) accumulate(postings, feature, rows, met, row);
       matcher.finish(worker, feature, row, a_found.row(feature));
     });
     matcher.join(b_found);

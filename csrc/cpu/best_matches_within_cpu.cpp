@@ -109,9 +109,10 @@ class SumsByGroup {
     std::vector<int64_t> ends;
     for (int64_t g = first; g < last; ++g) {
       for (int64_t i = groups.offsets[g]; i < groups.offsets[g + 1]; ++i) {
-        const Record* const row = rows.records.data() + rows.offsets[groups.tokens[i]];
-        const int64_t length = RecordRows::length(*row);
-        for (int64_t j = 1; j <= length; ++j) collected.add(row[j].column, row[j].code);
+        const int64_t token = groups.tokens[i];
+        for (int64_t j = rows.offsets[token]; j < rows.offsets[token + 1]; ++j) {
+          collected.add(rows.records[j].column, rows.records[j].code);
+        }
       }
       collected.take([&](int32_t column, int64_t sum) {
         piece.columns.push_back(column);
@@ -193,13 +194,14 @@ void match_block(const ScannedSide& a, const Postings& postings, ScannedSide& b,
   const SumsByGroup sums(groups, rows, count);
   const std::vector<double> variance = column_variances(groups, sums, order, b.moments, first, count);
   const ColumnOrder hot_first = order_by_frequency(a.csr);
+  const std::vector<RowPlace> places = rows.places();
   std::vector<Worker> workers(n_workers(a.csr.n_features), Worker(count, groups.size(), k));
   for_each(a.csr.n_features, [&](int64_t number, int64_t item) {
     Worker& worker = workers[number];
     const int32_t feature = hot_first.feature[item];
     const double of_feature = walk_groups(groups, sums, postings, feature, a.moments.sum_squares[feature], worker);
     if (!(of_feature > 0.0)) return;
-    accumulate(postings, feature, rows, rows.offsets.data(), worker.products.data());
+    accumulate(postings, feature, rows, places, worker.products.data());
     TopK row = a_best.row(feature);
     for (int64_t c = 0; c < count; ++c) {
       if (!(variance[c] > 0.0)) continue;

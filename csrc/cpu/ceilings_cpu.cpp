@@ -23,18 +23,15 @@ constexpr double kSeconds = 0.1;                    // of each measurement, afte
 
 // Rows as best_matches packs them, with random columns and codes.
 RecordRows random_rows(int64_t n_rows, int64_t row_length) {
-  const int64_t padded = (row_length + kRowUnroll - 1) / kRowUnroll * kRowUnroll;
   RecordRows rows;
   rows.offsets.resize(n_rows + 1);
-  for (int64_t i = 0; i <= n_rows; ++i) rows.offsets[i] = i * (padded + 1);
+  for (int64_t i = 0; i <= n_rows; ++i) rows.offsets[i] = i * row_length;
   rows.records = HugePageArray<Record>(rows.offsets.back());
   at::parallel_for(0, n_rows, 1024, [&](int64_t lo, int64_t hi) {
     std::minstd_rand random(static_cast<uint32_t>(lo + 1));
     for (int64_t i = lo; i < hi; ++i) {
-      Record* row = rows.records.data() + rows.offsets[i];
-      row[0] = RecordRows::length_record(padded);
-      for (int64_t j = 1; j <= padded; ++j) {
-        row[j] = {static_cast<uint16_t>(random() % kCachedColumns), static_cast<uint16_t>(random())};
+      for (int64_t j = rows.offsets[i]; j < rows.offsets[i + 1]; ++j) {
+        rows.records[j] = {static_cast<uint16_t>(random() % kCachedColumns), static_cast<uint16_t>(random())};
       }
     }
   });
@@ -62,8 +59,8 @@ int64_t gather(const Postings& postings, const RecordRows& rows, int64_t row_len
     return rows.records.data() + rows.offsets[postings.entries[i % kPostings] >> 16];
   };
   for (int64_t i = 0; i < kPostings; ++i) {
-    for (int64_t j = 0; j <= row_length; j += kRecordsPerLine) __builtin_prefetch(row_of(i + kAhead) + j);
-    for (int64_t j = 0; j <= row_length; j += kRecordsPerLine) sum += row_of(i)[j].code;
+    for (int64_t j = 0; j < row_length; j += kRecordsPerLine) __builtin_prefetch(row_of(i + kAhead) + j);
+    for (int64_t j = 0; j < row_length; j += kRecordsPerLine) sum += row_of(i)[j].code;
   }
   return sum;
 }
@@ -105,13 +102,13 @@ Ceilings measure_ceilings_cpu(int64_t row_length) {
   {
     const RecordRows rows = random_rows(kCachedRows, row_length);
     const Postings postings = random_postings(rows);
+    const std::vector<RowPlace> places = rows.places();
     std::vector<std::vector<int64_t>> accumulators(at::get_num_threads(), std::vector<int64_t>(kCachedColumns));
-    const double rate = calls_per_ns([&](int64_t thread, int64_t) {
-      accumulate(postings, 0, rows, rows.offsets.data(), accumulators[thread].data());
-    });
+    const double rate = calls_per_ns(
+        [&](int64_t thread, int64_t) { accumulate(postings, 0, rows, places, accumulators[thread].data()); });
     ceilings.updates_per_ns = rate * static_cast<double>(kPostings * row_length);
   }
-  const int64_t n_rows = std::max<int64_t>(1, kGatherBytes / ((row_length + 1) * static_cast<int64_t>(sizeof(Record))));
+  const int64_t n_rows = std::max<int64_t>(1, kGatherBytes / (row_length * static_cast<int64_t>(sizeof(Record))));
   const RecordRows rows = random_rows(n_rows, row_length);
   // Every call visits other rows: one list would come from the cache the second time.
   std::vector<Postings> lists;

@@ -92,8 +92,8 @@ void cross_moments_cpu_(at::Tensor s_ab, at::Tensor sums_a, at::Tensor sums_b, c
   }
   int64_t* out = s_ab.mutable_data_ptr<int64_t>();
   for (size_t i = 0; i < blocks.size(); ++i) {
-    const auto add = [&](int64_t, int64_t f) {
-      accumulate(postings, f, blocks[i], blocks[i].offsets.data(), out + f * n_features_b + i * kBlockColumns);
+    const auto add = [&, places = blocks[i].places()](int64_t, int64_t f) {
+      accumulate(postings, f, blocks[i], places, out + f * n_features_b + i * kBlockColumns);
     };
     for_each(n_features_a, add, /*interruptible=*/false);
   }

@@ -16,9 +16,11 @@
 namespace semconv {
 namespace {
 
-constexpr int64_t kPrefetchRows = 4;  // rows asked for ahead of use
-constexpr int64_t kMaxPrefetchLines = 16;
-constexpr int64_t kRowsAtOnce = 1024;  // whose places are looked up before any is read; 8 KiB
+constexpr int64_t kPrefetchRows = 4;    // rows asked for ahead of use
+constexpr int64_t kRowsAtOnce = 1024;   // that are ordered by length before they are read
+constexpr int64_t kWorthOrdering = 32;  // rows
+constexpr int64_t kLongRow = 512;       // records; a row of so many is read at its turn
+constexpr int64_t kRowUnroll = 4;       // records
 constexpr int64_t kRecordsPerLine = 64 / sizeof(Record);
 
 // Runs body(piece, first token, last token) for every one of n_pieces contiguous ranges of tokens, one per thread. Of
@@ -176,7 +178,7 @@ void scan_values(ScannedCsr& m, const T* values) {
   }
 }
 
-// Where the rows of a block start: one word for the length, then the records, in multiples of kRowUnroll.
+// Where the rows of a block start.
 std::vector<int64_t> row_offsets(const ScannedCsr& b, const ColumnOrder& order, int64_t first, int64_t count) {
   std::vector<int64_t> offsets(b.n_tokens + 1, 0);
   for_pieces(b.n_pieces, b.n_tokens, [&](int64_t, int64_t begin, int64_t end) {
@@ -190,11 +192,60 @@ std::vector<int64_t> row_offsets(const ScannedCsr& b, const ColumnOrder& order, 
           length += column >= 0 && column < count;
         }
       }
-      offsets[token + 1] = 1 + (length + kRowUnroll - 1) / kRowUnroll * kRowUnroll;
+      offsets[token + 1] = length;
     }
   });
   std::inclusive_scan(offsets.begin(), offsets.end(), offsets.begin());
   return offsets;
+}
+
+// Adds code times a row.
+inline void add_row(const Record* record, int64_t length, uint64_t code, int64_t* accumulator) {
+  const auto add = [&](Record one) {
+    int64_t& sum = accumulator[one.column];
+    sum = static_cast<int64_t>(static_cast<uint64_t>(sum) + code * one.code);  // a product < 2^32
+  };
+  for (; length >= kRowUnroll; length -= kRowUnroll, record += kRowUnroll) {
+    for (int64_t u = 0; u < kRowUnroll; ++u) add(record[u]);
+  }
+  for (; length > 0; --length) add(*record++);
+}
+
+// Adds the rows that n <= kRowsAtOnce postings meet, by rising length. The processor foresees a loop over rows of one
+// length, while one that follows each row's own costs a mispredicted branch a row: a sixth of the time where rows have
+// some 30 records.
+void add_by_length(const uint64_t* entries, int64_t n, const Record* records, const std::vector<RowPlace>& met,
+                   int64_t* accumulator) {
+  uint64_t visits[kRowsAtOnce];   // start of the row << 16 | code
+  uint16_t lengths[kRowsAtOnce];  // 0 where nothing is left to be done
+  uint16_t ends[kLongRow] = {};   // how many rows are no longer than that
+  int64_t longest = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const RowPlace row = met[entries[i] >> 16];
+    const bool is_long = row.length() >= kLongRow;
+    if (is_long) add_row(records + row.start(), row.length(), entries[i] & 0xFFFFu, accumulator);
+    lengths[i] = is_long ? 0 : static_cast<uint16_t>(row.length());
+    longest = std::max<int64_t>(longest, lengths[i]);
+    ++ends[lengths[i]];
+  }
+  uint16_t next[kLongRow];
+  for (int64_t length = 0, before = 0; length <= longest; ++length) {
+    next[length] = static_cast<uint16_t>(before);
+    before += ends[length];
+    ends[length] = static_cast<uint16_t>(before);
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    visits[next[lengths[i]]++] = static_cast<uint64_t>(met[entries[i] >> 16].start()) << 16 | (entries[i] & 0xFFFFu);
+  }
+  int64_t i = ends[0];
+  for (int64_t length = 1; length <= longest; ++length) {
+    const int64_t lines = (length + kRecordsPerLine - 2) / kRecordsPerLine + 1;  // wherever in a line the row starts
+    for (; i < ends[length]; ++i) {
+      const Record* const ahead = records + (visits[std::min(i + kPrefetchRows, n - 1)] >> 16);
+      for (int64_t line = 0; line < lines; ++line) __builtin_prefetch(ahead + line * kRecordsPerLine);
+      add_row(records + (visits[i] >> 16), length, visits[i] & 0xFFFFu, accumulator);
+    }
+  }
 }
 
 }  // namespace
@@ -252,17 +303,15 @@ RecordRows pack_block(const ScannedCsr& b, const ColumnOrder& order, int64_t fir
       const Features features(b);
       Slot* const slot_of = slots[piece].data();
       for (int64_t token = begin; token < end; ++token) {
-        Record* const row = out.records.data() + out.offsets[token];
+        Record* record = out.records.data() + out.offsets[token];
         Record* const row_end = out.records.data() + out.offsets[token + 1];
-        Record* record = row + 1;
         for (int64_t i = b.indptr[token], stop = b.indptr[token + 1]; i < stop; ++i) {
           Slot& slot = slot_of[features[i]];
           if (slot.place < 0) continue;
           if (record == row_end) throw_changed(b.side);  // more of the block than row_offsets counted
           *record++ = {static_cast<uint16_t>(slot.place), slot.add(read_magnitude(values + i))};
         }
-        std::fill(record, row_end, Record{});
-        *row = RecordRows::length_record(row_end - row - 1);
+        std::fill(record, row_end, Record{});  // fewer than were counted
       }
     });
   });
@@ -309,30 +358,26 @@ Postings transpose(const ScannedCsr& a, Moments& moments) {
   return out;
 }
 
-void accumulate(const Postings& a, int64_t begin, int64_t end, const RecordRows& b, const int64_t* row_start,
+std::vector<RowPlace> RecordRows::places() const {
+  std::vector<RowPlace> out;
+  out.reserve(offsets.size() - 1);
+  for (size_t t = 0; t + 1 < offsets.size(); ++t) out.emplace_back(offsets[t], offsets[t + 1] - offsets[t]);
+  return out;
+}
+
+void accumulate(const Postings& a, int64_t begin, int64_t end, const RecordRows& b, const std::vector<RowPlace>& met,
                 int64_t* accumulator) {
-  const int64_t n_tokens = static_cast<int64_t>(b.offsets.size()) - 1;
-  // A fixed number of lines: a loop that follows each row's length costs a mispredicted branch a row.
-  const int64_t lines = std::min<int64_t>(b.offsets.back() / n_tokens / kRecordsPerLine + 1, kMaxPrefetchLines);
-  const Record* rows[kRowsAtOnce];
+  const Record* const records = b.records.data();
   for (; begin < end; begin += kRowsAtOnce) {
     const uint64_t* const entries = a.entries.data() + begin;
     const int64_t n = std::min(kRowsAtOnce, end - begin);
-    for (int64_t i = 0; i < n; ++i) rows[i] = b.records.data() + row_start[entries[i] >> 16];
+    if (n >= kWorthOrdering) {
+      add_by_length(entries, n, records, met, accumulator);
+      continue;
+    }
     for (int64_t i = 0; i < n; ++i) {
-      if (i + kPrefetchRows < n) {
-        for (int64_t line = 0; line < lines; ++line)
-          __builtin_prefetch(rows[i + kPrefetchRows] + line * kRecordsPerLine);
-      }
-      const uint32_t code = entries[i] & 0xFFFFu;
-      const Record* record = rows[i];
-      const Record* const row_end = record + 1 + RecordRows::length(*record);
-      for (++record; record < row_end; record += kRowUnroll) {
-        for (int64_t u = 0; u < kRowUnroll; ++u) {
-          int64_t& sum = accumulator[record[u].column];
-          sum = static_cast<int64_t>(static_cast<uint64_t>(sum) + code * record[u].code);  // a product < 2^32
-        }
-      }
+      const RowPlace row = met[entries[i] >> 16];
+      add_row(records + row.start(), row.length(), entries[i] & 0xFFFFu, accumulator);
     }
   }
 }

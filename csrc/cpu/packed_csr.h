@@ -11,7 +11,6 @@
 namespace semconv {
 
 inline constexpr int64_t kBlockColumns = 65536;  // a record keeps its column in 16 bits
-inline constexpr int64_t kRowUnroll = 4;         // records of a row come in multiples of this
 
 // One activation matrix whose entries were checked and whose scales were learned. Points into the caller's indices and
 // values, which another thread may change meanwhile: whoever reads them checks again what it takes as a place.
@@ -58,15 +57,25 @@ struct Record {
   uint16_t code;
 };
 
-// Rows of the columns [first_column, first_column + n_columns). A row is its length, held in one record's place, then
-// its records, filled up with zero records to a multiple of kRowUnroll. The length stands in the row because a lookup
-// elsewhere is one more cache miss for each row.
+// Where a row starts and how many records it has, in one word, because two lookups would be two cache misses.
+class RowPlace {
+ public:
+  RowPlace(int64_t start, int64_t length)
+      : word_(static_cast<uint64_t>(start) << kLengthBits | static_cast<uint64_t>(length)) {}
+  int64_t start() const { return static_cast<int64_t>(word_ >> kLengthBits); }
+  int64_t length() const { return static_cast<int64_t>(word_ & ((uint64_t{1} << kLengthBits) - 1)); }
+
+ private:
+  static constexpr int kLengthBits = 17;  // kBlockColumns fits
+  uint64_t word_;
+};
+
+// Rows of the columns [first_column, first_column + n_columns).
 struct RecordRows {
   std::vector<int64_t> offsets;   // [n_tokens + 1] where a row starts
   HugePageArray<Record> records;  // [offsets.back()]
 
-  static Record length_record(int64_t n) { return {static_cast<uint16_t>(n), static_cast<uint16_t>(n >> 16)}; }
-  static int64_t length(Record first) { return first.column | static_cast<int64_t>(first.code) << 16; }
+  std::vector<RowPlace> places() const;  // [n_tokens]
 };
 // Quantises on the way, and fills the moments of the columns it packs. Throws ValueError where indices changed so that
 // they do not fit.
@@ -86,11 +95,11 @@ Postings transpose(const ScannedCsr& a, Moments& moments);
 // Adds the products of one A-feature's codes with every column's, accumulator[c] += sum over tokens of q_a q_b, for the
 // postings [begin, end), which are all of that feature.
 void accumulate(const Postings& a, int64_t begin, int64_t end, const RecordRows& b,
-                const int64_t* row_start,  // [n_tokens] where the row that each token of A meets starts
-                int64_t* accumulator);     // [n_columns]
-inline void accumulate(const Postings& a, int64_t feature, const RecordRows& b, const int64_t* row_start,
+                const std::vector<RowPlace>& met,  // [n_tokens] the row that each token of A meets
+                int64_t* accumulator);             // [n_columns]
+inline void accumulate(const Postings& a, int64_t feature, const RecordRows& b, const std::vector<RowPlace>& met,
                        int64_t* accumulator) {
-  accumulate(a, a.offsets[feature], a.offsets[feature + 1], b, row_start, accumulator);
+  accumulate(a, a.offsets[feature], a.offsets[feature + 1], b, met, accumulator);
 }
 
 // Adds to counts[f] the entries of feature f that do not fit its scale and were stored as 65535. Throws ValueError
