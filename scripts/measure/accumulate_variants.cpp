@@ -29,6 +29,7 @@ struct Job {
   Record* records;                 // rows: length in the first record, then the records
   std::vector<uint64_t> by_row;    // [kLists x kListLength] row offset << 16 | code
   std::vector<uint64_t> by_token;  // [kLists x kListLength] token << 16 | code
+  std::vector<uint64_t> places;    // [kTokens] where the records of a row start << 17 | how many
   double updates;
 };
 
@@ -65,6 +66,7 @@ Job make_job(int64_t multiple, int64_t n_rows_visited) {
     const auto n = static_cast<uint32_t>(rows[t].size());
     job.records[job.offsets[t]] = {static_cast<uint16_t>(n), static_cast<uint16_t>(n >> 16)};
     std::copy(rows[t].begin(), rows[t].end(), job.records + job.offsets[t] + 1);
+    job.places.push_back(static_cast<uint64_t>(job.offsets[t] + 1) << 17 | n);
   }
   for (int64_t list = 0; list < kLists; ++list) {
     std::vector<uint64_t> tokens(kListLength);
@@ -89,9 +91,9 @@ template <int kAhead, int kHint>
   }
 }
 
-// As kept: length in the row, two 16-bit loads, kUnroll records at a time.
+// Length in the row, two 16-bit loads, kUnroll records at a time.
 template <int kAhead, int kUnroll, int kHint = 3>
-void kept(const Job& job, int64_t first, int64_t* accumulator) {
+void in_turn(const Job& job, int64_t first, int64_t* accumulator) {
   const uint64_t* list = job.by_row.data() + first;
   for (int64_t i = 0; i < kListLength; ++i) {
     prefetch<kAhead, kHint>(job, list, i);
@@ -100,6 +102,40 @@ void kept(const Job& job, int64_t first, int64_t* accumulator) {
     const Record* const end = r + 1 + length_of(r);
     for (++r; r < end; r += kUnroll) {
       for (int u = 0; u < kUnroll; ++u) accumulator[r[u].column] += static_cast<int64_t>(code * r[u].code);
+    }
+  }
+}
+
+// As kept: start and length of a row are looked up together, and the rows of a list are read by rising length.
+void by_length(const Job& job, int64_t first, int64_t* accumulator) {
+  constexpr int64_t kLongest = 512;
+  const uint64_t* list = job.by_token.data() + first;
+  uint64_t visits[kListLength];
+  uint16_t lengths[kListLength], ends[kLongest] = {}, next[kLongest];
+  int64_t longest = 0;
+  for (int64_t i = 0; i < kListLength; ++i) {
+    lengths[i] = static_cast<uint16_t>(job.places[list[i] >> 16] & 0x1FFFF);
+    longest = std::max<int64_t>(longest, lengths[i]);
+    ++ends[lengths[i]];
+  }
+  for (int64_t length = 0, before = 0; length <= longest; ++length) {
+    next[length] = static_cast<uint16_t>(before);
+    ends[length] = static_cast<uint16_t>(before += ends[length]);
+  }
+  for (int64_t i = 0; i < kListLength; ++i) {
+    visits[next[lengths[i]]++] = job.places[list[i] >> 16] >> 17 << 16 | (list[i] & 0xFFFF);
+  }
+  for (int64_t i = ends[0], length = 1; length <= longest; ++length) {
+    for (; i < ends[length]; ++i) {
+      const Record* ahead = job.records + (visits[std::min(i + 4, kListLength - 1)] >> 16);
+      for (int64_t line = 0; line <= (length + 14) / 16; ++line) __builtin_prefetch(ahead + line * 16);
+      const auto code = static_cast<uint32_t>(visits[i] & 0xFFFF);
+      const Record* r = job.records + (visits[i] >> 16);
+      int64_t left = length;
+      for (; left >= 4; left -= 4, r += 4) {
+        for (int u = 0; u < 4; ++u) accumulator[r[u].column] += static_cast<int64_t>(code * r[u].code);
+      }
+      for (; left > 0; --left, ++r) accumulator[r->column] += static_cast<int64_t>(code * r->code);
     }
   }
 }
@@ -198,16 +234,17 @@ int main(int argc, char** argv) {
     std::printf("%-58s %.3f\n", name, ns_per_update(job, variant, n_threads));
   };
   std::printf("ns per update and thread, best of 7, %ld threads\n", static_cast<long>(n_threads));
-  line("kept: length in the row, unrolled by 4, 4 rows ahead", padded, kept<4, 4>);
-  line("the same, rows of 64 tokens only (nothing to wait for)", cached, kept<4, 4>);
-  line("not unrolled", exact, kept<4, 1>);
+  line("length in the row, unrolled by 4, 4 rows ahead", padded, in_turn<4, 4>);
+  line("the same, rows of 64 tokens only (nothing to wait for)", cached, in_turn<4, 4>);
+  line("kept: by length, start and length looked up together", exact, by_length);
+  line("not unrolled", exact, in_turn<4, 1>);
   line("32-bit load, mask and shift", exact, wide_load);
   line("offset table instead of the length in the row", exact, offset_table);
-  line("prefetch 2 rows ahead", padded, kept<2, 4>);
-  line("prefetch 8 rows ahead", padded, kept<8, 4>);
-  line("prefetch into L2 only, 8 rows ahead", padded, kept<8, 4, 2>);
-  line("prefetch past the caches (NTA), 4 rows ahead", padded, kept<4, 4, 0>);
+  line("prefetch 2 rows ahead", padded, in_turn<2, 4>);
+  line("prefetch 8 rows ahead", padded, in_turn<8, 4>);
+  line("prefetch into L2 only, 8 rows ahead", padded, in_turn<8, 4, 2>);
+  line("prefetch past the caches (NTA), 4 rows ahead", padded, in_turn<4, 4, 0>);
   line("prefetch spread over the loop", exact, spread_prefetch);
-  line("no prefetch", padded, kept<0, 4>);
+  line("no prefetch", padded, in_turn<0, 4>);
   if (__builtin_cpu_supports("avx512f")) line("AVX-512 gather and scatter", exact, gather_scatter);
 }
