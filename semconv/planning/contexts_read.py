@@ -76,7 +76,7 @@ def ablation_reading(n_pairs: int, positions: int, context: int, max_tokens: int
         density: L0 / F, of the side whose features fire less.
     """
     firings = density * max(1, context - 1)
-    return expected_reading(shares_of_pairs(n_pairs, firings), positions, _held_out(context, max_tokens))
+    return expected_reading(shares_of_pairs(n_pairs, firings), positions, held_out_contexts(context, max_tokens))
 
 
 def reading_apart(n_positions: int, context: int, max_tokens: int) -> Reading:
@@ -89,12 +89,12 @@ def reading_apart(n_positions: int, context: int, max_tokens: int) -> Reading:
         context: tokens of a row of text.
         max_tokens: of the text.
     """
-    n = _held_out(context, max_tokens)
+    n = held_out_contexts(context, max_tokens)
     mean = max(n_positions / n, 1e-12)
     some = -np.expm1(-mean)
     return Reading(float(n * some), float(n * (1 - some / mean)))
 
 
-def _held_out(context: int, max_tokens: int) -> int:
+def held_out_contexts(context: int, max_tokens: int) -> int:
     """Returns the contexts that hold a document of one half."""
     return max(1, round(_HELD_OUT * -(-max_tokens // max(1, context - 1))))

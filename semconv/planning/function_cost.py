@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from semconv.planning.contexts_read import Reading, ablation_reading, reading_apart
+from semconv.planning.contexts_read import Reading, ablation_reading, held_out_contexts, reading_apart
 from semconv.planning.planned import PlannedModel, PlannedTask
 from semconv.planning.rates import Line, Rates
-from semconv.study.working_memory import EFFECT_LOGITS
+from semconv.study.working_memory import EFFECT_LOGITS, EFFECTS
 from semconv.suite.config import PositionKindsConfig, SuiteConfig
 from semconv.system.errors import InputError
 
@@ -49,13 +49,19 @@ class FunctionCost:
         return sum(self._effects(models[min(i, len(models) - 1)], n, items, read) for i, n in changes)
 
     def kinds(self, task: PlannedTask, config: PositionKindsConfig) -> float:
-        """Returns what ablating pairs at positions of three kinds takes, as if every token stood at another, too."""
+        """Returns what ablating pairs at positions of three kinds takes, as if every token stood at another, too.
+
+        Positions are taken in the order of B's contexts, a piece of them at once. Where A's feature is ablated elsewhere,
+        every such position is in a context of its own, of which a piece reads each once.
+        """
         models = [one for one in task.sides if isinstance(one, PlannedModel)]
         n, corpus = task.amount * config.positions, self.suite.corpus
         drawn = self._read_for(task, config.positions)
         strongest = reading_apart(n, corpus.context, corpus.max_tokens)
         read = Reading(drawn.contexts + strongest.contexts, drawn.whole + strongest.whole)
-        again = Reading(read.contexts + n, read.whole + n / 2)  # of A, where a token stands again: each in a context
+        pieces = max(1.0, 3 * n * _ALONE / EFFECTS)
+        most = pieces * held_out_contexts(corpus.context, corpus.max_tokens)
+        again = Reading(min(read.contexts + n, most), min(read.whole + n / 2, most))  # of A, where a token stands again
         return self._effects(models[0], _ALONE, 3 * n, again) + self._effects(models[-1], _ALONE, 3 * n, read)
 
     def _read_for(self, task: PlannedTask, positions: int) -> Reading:

@@ -14,7 +14,9 @@ _SQUARES = 5  # of n x n, in float64, that they hold for each side, draws of a n
 _PER_FEATURE = 32
 EFFECT_LOGITS = 2**25
 """Logits of changes that are taken at once (`semconv.models.interventions`)."""
-_EFFECTS, _EFFECT_COPIES = 1024, 8  # taken at once (`semconv.models.function`)
+EFFECTS = 1024
+"""Changes of one model that a text is read with at once (`semconv.models.function`)."""
+_EFFECT_COPIES = 8
 _LENS_LOGITS, _LENS_COPIES = 2**24, 8  # logits of decoder rows at once (`semconv.models.logit_lens`), in float64 too
 
 
@@ -53,5 +55,5 @@ def function_working_bytes(n_pairs: int, vocab_size: int) -> int:
     That is the effects of some changes and their sums, copies of both, and the mean effects of all pairs, twice in
     float32 and at last in float64.
     """
-    effects = _EFFECT_COPIES * min(_EFFECTS * vocab_size, max(EFFECT_LOGITS, vocab_size))
+    effects = _EFFECT_COPIES * min(EFFECTS * vocab_size, max(EFFECT_LOGITS, vocab_size))
     return 4 * (effects + 6 * n_pairs * vocab_size)

@@ -403,6 +403,14 @@ def test_comparing_kinds_of_positions_is_foreseen(planner: Planner, mini: SuiteC
     assert every[0] > 1.5 * usual[0]
 
 
+def test_kinds_of_positions_read_no_more_than_the_text_again_and_again(planner: Planner):
+    """Of a text of some five contexts, each of the pieces of positions reads these five at most."""
+    stage = "kinds of positions"
+    usual = planned(planner)
+    short = planned(planner, corpus=replace(planner.suite.corpus, max_tokens=2000))
+    assert 0 < seconds(short, stage) < 0.2 * seconds(usual, stage)
+
+
 def test_contexts_of_positions_that_lie_anywhere_are_those_of_a_simulation():
     rng, contexts, whole = np.random.default_rng(0), list[int](), list[float]()
     n = round(2 / 3 * 4000 / 20)  # of 200 contexts of 20 tokens that count those that hold a document of one half
