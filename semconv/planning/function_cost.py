@@ -51,8 +51,8 @@ class FunctionCost:
     def kinds(self, task: PlannedTask, config: PositionKindsConfig) -> float:
         """Returns what ablating pairs at positions of three kinds takes, as if every token stood at another, too.
 
-        Positions are taken in the order of B's contexts, a piece of them at once. Where A's feature is ablated elsewhere,
-        every such position is in a context of its own, of which a piece reads each once.
+        Positions are taken in the order of B's contexts, a piece of them at once. Where A's feature is ablated
+        elsewhere, every such position is in a context of its own, of which a piece reads each once.
         """
         models = [one for one in task.sides if isinstance(one, PlannedModel)]
         n, corpus = task.amount * config.positions, self.suite.corpus
