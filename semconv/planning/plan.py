@@ -259,7 +259,7 @@ class Planner:
         alone = max((_held_by(task) + model.working(task) for task in self.tasks), default=0)  # if it has all of it
         held = min(sum(every.values()), max(most, largest))
         of_thread = max((model.working(task) for task in self.tasks), default=0)
-        beside = free - most if device.type == "cpu" else None  # as `Run.workplace` bounds it
+        beside = max(0, free - held) if device.type == "cpu" else None  # as `Run.workplace` bounds it
         together = at_once(machine.cores, beside, of_thread)
         encode = max(self._encoding(group, device, free) for group in same_pass(planned_models(self.suite)))
         return Memory(

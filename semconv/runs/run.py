@@ -121,7 +121,7 @@ class Run:
         cache, most = TaskCache(self.folder / "tasks", self.tasks), self.memory
         free, on_cpu = free_memory(self.device), self.device.type == "cpu"
         most = free // 2 if most is None else most
-        shelf = Shelf(most, max(0, free - most) if on_cpu else None)  # a GPU does one task after the other
+        shelf = Shelf(most, max(0, free) if on_cpu else None)  # a GPU does one task after the other
         return Workplace(cache, shelf, on_cpu, shard or Shard(), shared, self.took)
 
     @contextmanager

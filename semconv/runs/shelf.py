@@ -48,12 +48,12 @@ class Shelf:
 
     Args:
         most: bytes that may be held at once; None for no limit. A task that needs more has the shelf to itself.
-        beside: bytes that running tasks may hold beside what they need; None for no limit. A task that holds more runs
-            alone.
+        room: bytes for that and for what running tasks hold beside it; None for no limit. A task for which there is
+            less runs alone.
     """
 
-    def __init__(self, most: int | None = None, beside: int | None = None) -> None:
-        self.most, self.beside = most, beside
+    def __init__(self, most: int | None = None, room: int | None = None) -> None:
+        self.most, self.room = most, room
         self.n_read = 0  # times that something was read
         self.peak = 0  # most bytes held at once
         self.peak_beside = 0  # the same of what running tasks hold beside them
@@ -67,7 +67,7 @@ class Shelf:
         wanted = {need.key: need for need in needs}
         working = sum(need.working for need in wanted.values())
         with self._changed:
-            self._changed.wait_for(lambda: self._may_work(working) and self._has_room(wanted))
+            self._changed.wait_for(lambda: self._has_room(wanted, working))
             self._working += working
             self.peak_beside = max(self.peak_beside, self._working)
             new = [need for key, need in wanted.items() if key not in self._held]
@@ -105,21 +105,24 @@ class Shelf:
     def _bytes(self) -> int:
         return sum(one.n_bytes for one in self._held.values())
 
-    def _may_work(self, working: int) -> bool:
-        """Whether running tasks leave room for what another one holds beside what it needs."""
-        return self.beside is None or not self._working or self._working + working <= self.beside
+    def _limit(self, working: int) -> int | None:
+        """Returns the bytes that may be held while one more task runs, which holds so many beside it."""
+        beside = None if self.room is None else self.room - self._working - working
+        return min((one for one in (self.most, beside) if one is not None), default=None)
 
-    def _has_room(self, wanted: dict[str, Need[Any]]) -> bool:
+    def _has_room(self, wanted: dict[str, Need[Any]], working: int) -> bool:
         """Lets go of what no task uses, longest unused first, until there is room for what is wanted."""
-        if self.most is None:
+        limit = self._limit(working)
+        if limit is None:
             return True
         more = sum(need.n_bytes for key, need in wanted.items() if key not in self._held)
         unused = [key for key, one in self._held.items() if not one.users and key not in wanted]
         used = self._bytes() - sum(self._held[key].n_bytes for key in unused)
-        if used + more > self.most and any(one.users for one in self._held.values()):
+        running = self._working or any(one.users for one in self._held.values())
+        if used + more > limit and running:
             return False
         for key in unused:
-            if self._bytes() + more <= self.most:
+            if self._bytes() + more <= limit:
                 break
             del self._held[key]
         return True

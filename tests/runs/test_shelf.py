@@ -141,19 +141,29 @@ def test_errors_of_several_threads_leave_nobody_waiting():
 
 
 def test_tasks_run_at_once_only_as_far_as_there_is_room_beside_what_they_need():
-    """Three at once of those that take 10 beside it, one of those that take more than there is; all come to run."""
+    """Three at once of those that take 10 beside 1, one of those that take more than there is; all come to run."""
     small, large = ([Thing(f"{name}{i}", 1, working=size) for i in range(6)] for name, size in (("s", 10), ("l", 50)))
-    shelf = Shelf(None, beside=35)
+    shelf = Shelf(None, room=35)
     assert run(shelf, [[one] for one in small], 6) == [[one.key.upper()] for one in small]
     assert shelf.peak_beside <= 30
-    alone = Shelf(None, beside=35)
+    alone = Shelf(None, room=35)
     assert run(alone, [[one] for one in (*small, *large)], 6) == [[one.key.upper()] for one in (*small, *large)]
     assert alone.peak_beside == 50
     assert run(Shelf(None), [[one] for one in large], 3) == [[one.key.upper()] for one in large]
 
 
+def test_what_no_task_uses_is_let_go_for_what_running_tasks_hold_beside_it():
+    a, b, busy, shelf = Thing("a", 10), Thing("b", 10), Thing("busy", 5, working=20), Shelf(30, room=40)
+    for needs in ([a], [b], [busy]):
+        with shelf.holding(needs):
+            pass
+    assert shelf.peak == 20  # a was let go: b, what is needed and what is worked with take 35 of 40
+    with shelf.holding([b]), shelf.holding([a]):
+        assert (a.reads, b.reads, busy.reads) == (2, 1, 1)
+
+
 def test_what_two_tasks_share_is_counted_once_and_what_each_works_with_for_itself():
-    a, shelf, together = Thing("a", 10, working=7), Shelf(10, beside=14), Barrier(2)
+    a, shelf, together = Thing("a", 10, working=7), Shelf(10, room=24), Barrier(2)
 
     def work() -> None:
         with shelf.holding([a, a]):
