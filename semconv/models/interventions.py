@@ -8,7 +8,7 @@ log-softmax of the next token after the change minus that before it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -263,18 +263,6 @@ class Interventions:
         row = torch.arange(len(ids), device=self.device)[:, None].expand_as(real)
         unique, which = torch.unique((layout.position + length * row)[real], return_inverse=True)
         return stream[:, length:][real], stream[:, :length].flatten(0, 1)[unique], which
-
-    def stream_effects(self, ids: Tensor, edits: Edits) -> Iterator[Effects]:
-        """Yields the effects of any number of edits, some at a time, those of a row of text together where they fit.
-
-        Args:
-            ids: as for `effects`.
-            edits: as for `effects`.
-        """
-        order = torch.argsort(edits.row, stable=True)
-        for part in order.split(self.per_pass()):
-            found = self.effects(ids, edits.take(part))
-            yield Effects(part, found.change, found.kl)
 
     def _log_probabilities(self, stream: Tensor) -> Tensor:
         return torch.log_softmax(self.readout.logits(stream), dim=-1)

@@ -118,7 +118,7 @@ class _Shown:
             return StrongestPlaces(NoFacts(), *strongest(held.acts, features), *histograms)
 
         inputs = [side.store_sha256, features.tolist()]
-        return Task(f"contexts.{name}.{side.label}", (side,), "match", inputs, make)
+        return Task(f"contexts.{name}.{side.label}", (side,), inputs, make)
 
     def _of_pair(self, group: MatchedPairs) -> Task:
         a, b = self._encoded.grid[_key(group)]
@@ -132,7 +132,7 @@ class _Shown:
 
         stores = [a.store_sha256, b.store_sha256]
         inputs = [stores, group.a.tolist(), group.b.tolist(), most, null.seed, bool(null.n_rematch)]
-        return Task(f"contexts.pair.{_key(group)}", (a, b), "match", inputs, make)
+        return Task(f"contexts.pair.{_key(group)}", (a, b), inputs, make)
 
     def _found(self, group: MatchedPairs) -> ShownPairs:
         return self._place.cache.read_as(ShownPairs, f"contexts.pair.{_key(group)}")

@@ -215,7 +215,7 @@ def stream_sinks(
         return StreamSinks(StreamFacts(norm_share=sinks.norm_share), sinks.at.numpy())
 
     def task(one: StoredSae) -> Task:
-        return Task(f"{one.name}.sinks", (), "score", [one.store.sha256, multiple], partial(found, one))
+        return Task(f"{one.name}.sinks", (), [one.store.sha256, multiple], partial(found, one))
 
     _done(run, "sinks", place, [task(one) for group in stored for one in group])
     kept = [[place.cache.read_as(StreamSinks, f"{one.name}.sinks") for one in group] for group in stored]
@@ -249,7 +249,7 @@ def activities(
 
     def task(one: StoredSae) -> Task:
         inputs = [one.sha256, one.one.blocks.sha256, one.store.identity.sae_sha256, top_tokens]
-        return Task(name(one), (one,), "match", inputs, partial(found, one))
+        return Task(name(one), (one,), inputs, partial(found, one))
 
     _done(run, "activity", place, [task(one) for group in stored.every for one in group])
     return stored.map(lambda group: [place.cache.read_as(StoredActivity, name(one)) for one in group])

@@ -251,7 +251,7 @@ def in_order(tasks: list[PlannedTask], most: int) -> list[PlannedTask]:
     planned = {task.name: task for task in tasks}
 
     def as_task(one: PlannedTask) -> Task:
-        return Task(one.name, tuple(_Read(name, size) for name, size in one.needs.items()), "match", [], lambda: None)
+        return Task(one.name, tuple(_Read(name, size) for name, size in one.needs.items()), [], lambda: None)
 
     return [planned[task.name] for task in in_tiles([as_task(task) for task in tasks], most)]
 

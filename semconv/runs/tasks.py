@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from time import perf_counter, sleep
-from typing import Any, Literal
+from typing import Any
 
 from semconv.runs.reservations import Reservations, Shard
 from semconv.runs.shelf import Need, Shelf
@@ -16,8 +16,6 @@ from semconv.system.side_by_side import side_by_side
 
 POLL = 0.5
 """Seconds between two looks at what other processes are at."""
-Cost = Literal["match", "score"]
-"""What a task takes: `match` correlates whole stores, `score` works on decoder rows of paired features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +25,6 @@ class Task:
     Attributes:
         name: of its file.
         needs: what it reads from disk.
-        cost: what it takes.
         inputs: everything its result depends on but the code, as plain values.
         make: does the work, with what it needs as arguments; gives a dataclass that `kept_as` takes.
         kind: what its seconds are counted as, where that says more than the stage (`Took`).
@@ -35,7 +32,6 @@ class Task:
 
     name: str
     needs: tuple[Need[Any], ...]
-    cost: Cost
     inputs: list[Any]
     make: Callable[..., Any]
     kind: str = ""

@@ -114,7 +114,7 @@ class FunctionTasks:
         more += [[one.key, one.stream.decoder_elsewhere] for one in streams]
         inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
         rules = AblatedRules(ablated, (streams[0], streams[1]) if streams else None, features)
-        return Task(of.rules_task(key), (a, *needs, *streams, b), "match", inputs, rules.observe)
+        return Task(of.rules_task(key), (a, *needs, *streams, b), inputs, rules.observe)
 
     def substitution(self, config: SubstitutionConfig) -> list[Task]:
         """Returns the tasks that replace contributions by mapped ones, one for each layer pair that is asked for."""
@@ -128,7 +128,7 @@ class FunctionTasks:
         more += [[one.key, one.stream.decoder_elsewhere] for one in streams]
         inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
         replaced = SubstitutedPairs(ablated, (streams[0], streams[1]) if streams else None)
-        return Task(of.substitution_task(key), (a, *needs, *streams, b), "match", inputs, replaced.observe)
+        return Task(of.substitution_task(key), (a, *needs, *streams, b), inputs, replaced.observe)
 
     def position_kinds(self, config: PositionKindsConfig) -> list[Task]:
         """Returns the tasks that compare kinds of positions, one for each layer pair that is asked for."""
@@ -141,7 +141,7 @@ class FunctionTasks:
             more = [asdict(config), self.given.n_tokens, self.given.blocks.sha256]
             inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
             observe = AblatedPositions(ablated).observe
-            tasks.append(Task(of.position_kinds_task(key), (a, *needs, b), "match", inputs, observe))
+            tasks.append(Task(of.position_kinds_task(key), (a, *needs, b), inputs, observe))
         return tasks
 
     def _stitched(self, a: AnySide, b: AnySide) -> list[StitchedStream]:
@@ -165,7 +165,7 @@ class FunctionTasks:
         needs = [one.model.beside(function_working_bytes(n_pairs, one.model.vocab_size)) for one in acting]
         more = [n_pairs, self.config.positions, self.given.n_tokens, self.given.blocks.sha256]
         inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
-        return Task(name, (a, *needs, b), "match", inputs, ablated.observe)
+        return Task(name, (a, *needs, b), inputs, ablated.observe)
 
     def _lens_task(self, kept: TaskCache, key: str, a: AnySide, b: AnySide) -> Task:
         found = kept.read_as(PairObservation, of.observed_task(of.grid_tag(key)))
@@ -178,7 +178,7 @@ class FunctionTasks:
             [self.config.lens_tokens, self.given.n_tokens],
         ]
         make = partial(self._lens, acting, (found.a, found.b))
-        return Task(of.lens_task(key), (DecoderRowsOf(a), *needs, DecoderRowsOf(b)), "score", inputs, make)
+        return Task(of.lens_task(key), (DecoderRowsOf(a), *needs, DecoderRowsOf(b)), inputs, make)
 
     def _lens(
         self,

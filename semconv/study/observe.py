@@ -254,7 +254,7 @@ def _spread_stages(
 
 
 def _scored_task(settings: StudySettings, name: str, pair: Pair) -> Task:
-    return Task(name, pair, "match", settings.inputs(*pair), partial(observe_scores, settings))
+    return Task(name, pair, settings.inputs(*pair), partial(observe_scores, settings))
 
 
 def _halves_task(one: _Studied, numbers: range, kept: TaskCache) -> Task:
@@ -264,7 +264,7 @@ def _halves_task(one: _Studied, numbers: range, kept: TaskCache) -> Task:
         return score_halves(one.settings, a, b, (pair.a, pair.b), numbers)
 
     inputs = one.settings.inputs(one.a, one.b, list(numbers))
-    return Task(of.halves_task(one.tag, numbers), (one.a, one.b), "score", inputs, make)
+    return Task(of.halves_task(one.tag, numbers), (one.a, one.b), inputs, make)
 
 
 def _n_pairs(kept: TaskCache, tag: str) -> int:
@@ -273,12 +273,12 @@ def _n_pairs(kept: TaskCache, tag: str) -> int:
 
 def _observed_task(one: _Studied) -> Task:
     inputs = one.settings.inputs(one.a, one.b, one.settings.tokens_sha256)
-    return Task(of.observed_task(one.tag), (one.a, one.b), "match", inputs, partial(observe_pair, one.settings))
+    return Task(of.observed_task(one.tag), (one.a, one.b), inputs, partial(observe_pair, one.settings))
 
 
 def _self_task(settings: StudySettings, name: str, side: AnySide) -> Task:
     inputs = settings.inputs(side, side)
-    return Task(of.self_task(name), (side,), "match", inputs, partial(self_match, settings))
+    return Task(of.self_task(name), (side,), inputs, partial(self_match, settings))
 
 
 def _again_inputs(one: _Studied, null: AgainNull, *more: Any) -> list[Any]:
@@ -296,7 +296,7 @@ def _rematch_task(one: _Studied, null: AgainNull, numbers: range, kept: TaskCach
         return swapped_chunk(one.settings, swaps, a, b, numbers, most)
 
     inputs = _again_inputs(one, null, list(numbers), most)
-    return Task(of.rematch_task(one.tag, null, numbers), (one.a, one.b), "match", inputs, make, null)
+    return Task(of.rematch_task(one.tag, null, numbers), (one.a, one.b), inputs, make, null)
 
 
 def _score_tasks(one: _Studied, parts: list[tuple[AgainNull, range]], kept: TaskCache) -> list[Task]:
@@ -313,11 +313,11 @@ def _score_tasks(one: _Studied, parts: list[tuple[AgainNull, range]], kept: Task
         return strongest_scores(settings, of_a, of_b, ranked, n)
 
     kind = "scores of the strongest pairs"
-    tasks = [Task(of.strongest_task(one.tag), (a, b), "score", settings.inputs(a, b, n), true, kind)]
+    tasks = [Task(of.strongest_task(one.tag), (a, b), settings.inputs(a, b, n), true, kind)]
     for null, numbers in parts:
         inputs = _again_inputs(one, null, n, list(numbers))
         name = of.again_scores_task(one.tag, null, numbers)
-        tasks.append(Task(name, (a, b), "score", inputs, partial(again, (null, numbers)), f"{null} scores"))
+        tasks.append(Task(name, (a, b), inputs, partial(again, (null, numbers)), f"{null} scores"))
     return tasks
 
 
@@ -327,7 +327,7 @@ def _resample_task(one: _Studied, numbers: range) -> Task:
     def make(a: Side, b: Side) -> Resamples:
         return resamples(one.settings, a, b, numbers)
 
-    return Task(of.resamples_task(one.tag, numbers), (one.a, one.b), "match", inputs, make)
+    return Task(of.resamples_task(one.tag, numbers), (one.a, one.b), inputs, make)
 
 
 def _category_tasks(
@@ -347,11 +347,11 @@ def _category_tasks(
     between = partial(observe_categories, settings, measures, config.min_pairs)
     return [
         *(
-            Task(of.categories_task(key), (parts(a), parts(b)), "match", settings.inputs(a, b, more), between)
+            Task(of.categories_task(key), (parts(a), parts(b)), settings.inputs(a, b, more), between)
             for key, (a, b) in encoded.grid.items()
         ),
         *(
-            Task(of.shared_task(name), (), "score", settings.inputs(side, side, more), partial(shared, side))
+            Task(of.shared_task(name), (), settings.inputs(side, side, more), partial(shared, side))
             for name, side in encoded.named.items()
         ),
     ]
@@ -379,11 +379,9 @@ def _span_tasks(config: SpanConfig, settings: StudySettings, encoded: Encoded) -
         return observe_part(by_r, settings.measures, a, b, settings.match.min_pairs)
 
     return [
-        Task(of.SPANS_TASK, (), "score", inputs, facts),
+        Task(of.SPANS_TASK, (), inputs, facts),
         *(
-            Task(
-                of.over_spans_task(key), (over_spans(a), over_spans(b)), "match", settings.inputs(a, b, inputs), between
-            )
+            Task(of.over_spans_task(key), (over_spans(a), over_spans(b)), settings.inputs(a, b, inputs), between)
             for key, (a, b) in encoded.grid.items()
         ),
     ]
@@ -395,5 +393,5 @@ def _step_tasks(suite: SuiteConfig, settings: StudySettings, sides: PublishedSid
         a, b = sides.of(departures)
         inputs = settings.inputs(a, b, asdict(suite.compare), name)
         make = partial(observe_step, settings, suite.compare, name)
-        tasks.append(Task(of.step_task(name), (a, b), "match", inputs, make))
+        tasks.append(Task(of.step_task(name), (a, b), inputs, make))
     return tasks

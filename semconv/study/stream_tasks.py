@@ -67,9 +67,9 @@ class StreamTasks:
 
         def compared(key: str, a: StoredStream, b: StoredStream) -> Task:
             needs = PreparedStream(a, settings), PreparedStream(b, settings)
-            return Task(of.stream_task(key), needs, "score", [*more, a.identity, b.identity], compare_streams)
+            return Task(of.stream_task(key), needs, [*more, a.identity, b.identity], compare_streams)
 
-        facts = Task(of.STREAMS_TASK, (), "score", self._inputs, settings.facts)
+        facts = Task(of.STREAMS_TASK, (), self._inputs, settings.facts)
         return [facts, *(compared(*pair) for pair in self._pairs())]
 
     def decoders(self, kept: TaskCache) -> list[Task]:
@@ -91,11 +91,9 @@ class StreamTasks:
         one, other = self.streams.vocabularies
         without = partial(observe_partial, study, (one.load, other.load), pairs, study.null.n_permutations)
         return [
-            Task(of.stitched_task(key), needs, "match", [*inputs, of_streams], stitching.observe, "stitched rows"),
-            Task(
-                of.partial_task(key), (a, b), "score", [*inputs, one.identity, other.identity], without, "partial RSA"
-            ),
-            Task(of.best_r_task(key), (a, b), "match", inputs, partial(observe_best_r, study, draws, known), "best r"),
+            Task(of.stitched_task(key), needs, [*inputs, of_streams], stitching.observe, "stitched rows"),
+            Task(of.partial_task(key), (a, b), [*inputs, one.identity, other.identity], without, "partial RSA"),
+            Task(of.best_r_task(key), (a, b), inputs, partial(observe_best_r, study, draws, known), "best r"),
         ]
 
     def _known_best_r(self, kept: TaskCache, key: str, pair: PairObservation) -> Float64[ndarray, "sides k"]:

@@ -96,9 +96,9 @@ def test_soft_caps_that_bend_the_logits_are_followed():
 
 def test_pieces_give_every_edit_once_and_kl_is_that_of_the_definition(loaded, monkeypatch: pytest.MonkeyPatch):
     taken = Interventions(loaded("llama"), HOOKS[0], directions(loaded("llama")), n_next=1)
-    whole = taken.effects(IDS, edits())
+    whole, read = taken.effects(IDS, edits()), taken.read(IDS, edits())
     monkeypatch.setattr("semconv.models.interventions._LOGITS", 4 * taken.readout.vocab_size)
-    parts = list(taken.stream_effects(IDS, edits()))
+    parts = [taken.predicted(read, some) for some in torch.arange(len(edits())).split(taken.per_pass())]
     assert [len(part.edit) for part in parts] == [2, 2, 2]
     order = torch.argsort(torch.cat([part.edit for part in parts]))
     torch.testing.assert_close(torch.cat([part.change for part in parts])[order], whole.change, **CLOSE)

@@ -55,7 +55,7 @@ def test_the_tables_are_markdown():
 
 def test_a_timed_place_notes_tasks_and_readings_and_changes_nothing(tmp_path):
     needs = [Need("a3"), Need("b4")]
-    task = Task("3.4", tuple(needs), "match", ["3.4"], product)
+    task = Task("3.4", tuple(needs), ["3.4"], product)
     place = scaling.TimedWorkplace(TaskCache(tmp_path), Shelf(40))
     place.run([task], lambda *_: None)
     place.run([task], lambda *_: None)  # finished

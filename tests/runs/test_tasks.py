@@ -47,7 +47,7 @@ def product(a: int, b: int) -> Number:
 
 def grid(n: int, make: Callable[[int, int], Number] = product) -> list[Task]:
     a, b = ([Need(f"{side}{i}") for i in range(n)] for side in "ab")
-    return [Task(f"{x.key}.{y.key}", (x, y), "match", [x.key, y.key], make) for x in a for y in b]
+    return [Task(f"{x.key}.{y.key}", (x, y), [x.key, y.key], make) for x in a for y in b]
 
 
 def reads(tasks: list[Task], most: int) -> int:
@@ -70,7 +70,7 @@ def test_tiles_read_a_grid_less_often_than_its_rows():
 
 
 def test_a_task_without_needs_and_one_with_one_have_a_place_too():
-    tasks = [Task("alone", (), "score", [], product), *grid(3), Task("self", (Need("a1"),), "match", [], product)]
+    tasks = [Task("alone", (), [], product), *grid(3), Task("self", (Need("a1"),), [], product)]
     assert {task.name for task in in_tiles(tasks, 20)} == {task.name for task in tasks}
 
 
