@@ -13,9 +13,10 @@
     if (kept || location.hash.startsWith(asLink)) history.replaceState(null, "", kept ? `${asLink}${kept}` : "#");
   };
   /* Another view is read anew. The browser would then go back to where the reader was, and not to what is asked for. */
-  const readAnew = () => { history.scrollRestoration = "manual"; location.reload(); };
   const RESTORED_MS = 1000;
-  addEventListener("load", () => setTimeout(() => { history.scrollRestoration = "auto"; }, RESTORED_MS));
+  let restoring = 0;
+  addEventListener("load", () => { restoring = setTimeout(() => { history.scrollRestoration = "auto"; }, RESTORED_MS); });
+  const readAnew = () => { clearTimeout(restoring); history.scrollRestoration = "manual"; location.reload(); };
   addEventListener("hashchange", () => { if (location.hash.startsWith(asLink) && location.hash !== `${asLink}${view}`) readAnew(); });
   document.addEventListener("click", (event) => { // also of the view that is in the address already
     const link = event.target.closest(`a[href^="${asLink}"]`);
