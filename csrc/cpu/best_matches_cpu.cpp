@@ -31,20 +31,15 @@ at::Tensor circular_shifts(at::IntArrayRef shifts, const at::TensorOptions& opti
 constexpr int64_t kSumsInCache = int64_t{1} << 24;  // bytes of the sums of all A-features with the columns of a block
 constexpr int64_t kRowsInCache = int64_t{1} << 22;  // bytes of the rows that are read again and again beside them
 
-// Copies the rows that the tokens of A meet, in the order of these tokens.
-RecordRows gathered(const RecordRows& rows, const std::vector<RowPlace>& met) {
+// Copies the rows that the tokens of A meet, each row once, in the order of these tokens.
+void gather(const RecordRows& rows, const std::vector<RowPlace>& met, RecordRows& out) {
   const auto n_tokens = static_cast<int64_t>(met.size());
-  RecordRows out{std::vector<int64_t>(n_tokens + 1, 0), {}};
-  for (int64_t t = 0; t < n_tokens; ++t) {
-    out.offsets[t + 1] = out.offsets[t] + met[t].length();
-  }
-  out.records = HugePageArray<Record>(out.offsets.back());
+  for (int64_t t = 0; t < n_tokens; ++t) out.offsets[t + 1] = out.offsets[t] + met[t].length();
   at::parallel_for(0, n_tokens, 1024, [&](int64_t lo, int64_t hi) {
     for (int64_t t = lo; t < hi; ++t) {
       std::copy_n(rows.records.data() + met[t].start(), met[t].length(), out.records.data() + out.offsets[t]);
     }
   });
-  return out;
 }
 
 // The sums of every A-feature with every column, [F_a, padded], over one stretch of tokens after the other, so that the
@@ -82,6 +77,7 @@ void match_block(const ScannedSide& a, const Postings& postings, ScannedSide& b,
   const int32_t* partner = permutations.defined() ? permutations.const_data_ptr<int32_t>() : nullptr;
   const std::vector<RowPlace> places = rows.places();
   std::vector<RowPlace> met = places;
+  RecordRows moved;  // the rows as the tokens of A meet them, in memory that all draws share
   for (int64_t i = 0; i < n_draws; ++i) {
     if (partner != nullptr) {
       for (RowPlace& place : met) place = places[*partner++];
@@ -90,8 +86,12 @@ void match_block(const ScannedSide& a, const Postings& postings, ScannedSide& b,
     BlockMatcher matcher(a_statistics, b_statistics, order, first, count, k, n_workers(n_features));
     std::vector<int64_t> sums;
     if (8 * n_features * matcher.padded() <= kSumsInCache) {
-      sums = partner == nullptr ? all_sums(postings, rows, n_features, matcher.padded(), hot_first)
-                                : all_sums(postings, gathered(rows, met), n_features, matcher.padded(), hot_first);
+      if (partner != nullptr) {
+        if (moved.offsets.empty())
+          moved = {std::vector<int64_t>(places.size() + 1, 0), HugePageArray<Record>(rows.offsets.back())};
+        gather(rows, met, moved);
+      }
+      sums = all_sums(postings, partner != nullptr ? moved : rows, n_features, matcher.padded(), hot_first);
     }
     for_each(n_features, [&](int64_t worker, int64_t item) {
       const int32_t feature = hot_first.feature[item];
