@@ -7,9 +7,10 @@
 Writes the repositories that the suite names (`rehearsal_world.py`), serves them by the hub's protocol, and runs
 `semconv reproduce` on the suite, unchanged but for tokens and layers, then again, as somebody would whose run was
 interrupted at its end. `--draws` is how many of every null and interval are drawn at most; `tiny` takes few draws of
-fewer measures anyway. What is told: seconds, processor seconds, memory and disk of every stage, as Markdown, and as
-JSON in FOLDER/rehearsal.json. Of the memory, `own` is what the process holds itself, and
-`mapped` are pages of files, which the system takes back where it needs them. Random weights say nothing about features.
+fewer measures anyway. What is told: seconds, processor seconds, memory and disk of every stage, and with real sizes what `semconv
+plan` says of it, as Markdown, and as JSON in FOLDER/rehearsal.json. Of the memory, `own` is what the process holds
+itself, and `mapped` are pages of files, which the system takes back where it needs them. Random weights say nothing
+about features.
 
 Exit code 0 if semconv ended with 0 or 1 (claims about real models fail with random ones), else its code; 2 if there is
 too little disk, before anything is written. A rerun with the same FOLDER goes on where the last one ended.
@@ -30,6 +31,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from rehearsal_plan import Beside, beside, beside_table, pairs_of, planned, took
 from rehearsal_world import (
     NUMBER_OF_LAYERS,
     SCALES,
@@ -178,9 +180,8 @@ def command_of(scale: Scale) -> list[str]:
     return [sys.executable, str(Path(__file__).with_name("rehearsal_least.py")), *COMMAND[3:]]
 
 
-def run_once(hub: Hub, folder: Path, options: argparse.Namespace, fast: bool) -> tuple[int, list[Stage]]:
-    """Runs `semconv reproduce`, its stages watched; returns its exit code, and what they took."""
-    command = [*command_of(SCALES[options.scale]), "--device", options.device, *(["--fast"] if fast else [])]
+def environment_of(hub: Hub, folder: Path) -> dict[str, str]:
+    """Returns the environment of processes that know the hub on the loopback alone."""
     own = {
         "HF_HOME": str(folder / "hub-cache"),
         "HF_ENDPOINT": hub.url,
@@ -190,8 +191,19 @@ def run_once(hub: Hub, folder: Path, options: argparse.Namespace, fast: bool) ->
         "SEMCONV_CACHE": str(folder / "cache"),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     }
+    return {**os.environ, **own}
+
+
+def run_once(hub: Hub, folder: Path, options: argparse.Namespace, fast: bool) -> tuple[int, list[Stage]]:
+    """Runs `semconv reproduce`, its stages watched; returns its exit code, and what they took."""
+    command = [*command_of(SCALES[options.scale]), "--device", options.device, *(["--fast"] if fast else [])]
     process = subprocess.Popen(
-        command, cwd=folder, env={**os.environ, **own}, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command,
+        cwd=folder,
+        env=environment_of(hub, folder),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     watch = Watch(process.pid, (folder / "hub-cache", folder / "run"))
     watch.begin("start")
@@ -211,6 +223,15 @@ def run_once(hub: Hub, folder: Path, options: argparse.Namespace, fast: bool) ->
         looking.join()
     watch.end()
     return code, watch.stages
+
+
+def compared_with_plan(hub: Hub, folder: Path, scale: Scale) -> list[Beside]:
+    """Returns what the first start took beside its plan, which is made after it, for as many pairs as there were; of
+    real sizes alone."""
+    if scale.fast or scale.features != SCALES["full"].features:
+        return []
+    plan = planned(folder / "gemma2.toml", pairs_of(folder / "run"), environment_of(hub, folder))
+    return beside(plan, took(folder / "run"))
 
 
 def needed_bytes(scale: Scale, saes: list[Wanted], tokens: int) -> int:
@@ -238,7 +259,7 @@ def table(stages: list[Stage]) -> list[str]:
     return [*lines, f"| all | {total:.1f} | {cpu:.1f} | {own:.2f} | {mapped:.2f} | {stages[-1].disk_gib:.1f} |"]
 
 
-def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig) -> str:
+def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig, plan: list[Beside]) -> str:
     """Returns the report as Markdown."""
     fewer = f", {found['draws']} draws at most" if found["draws"] else ""
     lines = [
@@ -259,6 +280,8 @@ def told(found: dict[str, object], runs: list[list[Stage]], suite: SuiteConfig) 
             f"The same command again: {seconds:.1f} s, {cpu:.1f} CPU s, {hashed:.1f} s of downloads and hashing, "
             f"{found['files_fetched'][1]} files fetched.",  # pyright: ignore
         ]
+    if plan:
+        lines += ["", "Planned, and what happened; tasks by the seconds of one thread:", "", beside_table(plan)]
     return "\n".join(lines)
 
 
@@ -280,7 +303,7 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
         suite_text(scale, options.tokens, layers, wide, options.draws), encoding="utf-8"
     )
     suite = load_suite(folder / "gemma2.toml")
-    runs, fetched = list[list[Stage]](), list[int]()
+    runs, fetched, compared = list[list[Stage]](), list[int](), list[Beside]()
     with serving() as hub:
         hub.repositories = repositories(folder / "world", suite, saes)
         for _ in range(2):
@@ -291,6 +314,7 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
             code = 0 if code == 1 else code
             if code:
                 break
+            compared = compared or compared_with_plan(hub, folder, scale)  # the second start takes next to nothing
     found: dict[str, object] = {
         "scale": options.scale,
         "models": [shape.name for shape in scale.shapes],
@@ -304,10 +328,11 @@ def rehearse(options: argparse.Namespace, folder: Path) -> int:
         "world_seconds": world_seconds,
         "world_gib": disk_of(folder / "world") / GIB,
         "files_fetched": fetched,
+        "plan": [asdict(one) for one in compared],
         "runs": [[asdict(stage) for stage in stages] for stages in runs],
     }
     write_json(folder / "rehearsal.json", found)
-    print(told(found, runs, load_suite("gemma2")))
+    print(told(found, runs, load_suite("gemma2"), compared))
     if not options.keep and code == 0:
         for name in ("world", "hub-cache"):
             shutil.rmtree(folder / name)

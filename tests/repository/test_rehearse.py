@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rehearsal_plan
 import rehearsal_world
 import rehearse
 import torch
@@ -26,6 +28,7 @@ from semconv.study.function_observations import FunctionObservation
 from semconv.study.task_names import function_task
 from semconv.suite.config import load_suite
 from semconv.suite.hooks import hook_layer
+from semconv.system.errors import InputError
 from semconv.text.tokenizer import load_tokenizer
 from tests.conftest import requires_models
 
@@ -170,6 +173,38 @@ def test_a_watch_tells_memory_time_and_disk_of_a_stage(tmp_path: Path):
     lines = rehearse.table(watch.stages)
     assert lines[0].startswith("| stage | seconds |")
     assert lines[-1].startswith("| all |")
+
+
+def test_what_was_planned_stands_beside_what_tasks_and_stages_took(tmp_path: Path):
+    said = {"seconds/encode a": "5.00", "seconds/compare": "90.00", "task seconds/compare": "20.50"}
+    said |= {"task seconds/rematch": "3.00", "task seconds/same_token": "4.00", "tasks done/compare": "8"}
+    about = [{"@id": f"#run/{name}", "name": name, "value": value} for name, value in said.items()]
+    (tmp_path / "ro-crate-metadata.json").write_text(json.dumps({"@graph": [{"@id": "#run"}, *about]}))
+    (tmp_path / "results.json").write_text(json.dumps({"grid": {"0x0": {"pairs": 10}, "0x1": {"pairs": 15}}}))
+    assert rehearsal_plan.pairs_of(tmp_path) == 12
+    found = rehearsal_plan.took(tmp_path)
+    assert found == {"encode a": 5.0, "compare": 20.5, "rematch": 7.0}
+    stages = [
+        ("encode a", 1, 10.0, None),
+        ("compare", 8, 30.0, 41.0),
+        ("rematch", 40, 9.0, 14.0),
+        ("spans", 2, 3.0, 4.0),
+    ]
+    plan = {"stages": [dict(zip(("name", "tasks", "seconds", "work"), one, strict=True)) for one in stages]}
+    lines = rehearsal_plan.beside_table(rehearsal_plan.beside(plan, found)).splitlines()
+    assert lines[2:] == [
+        "| encode a | 1 | 10 | 5 | 2.00 |",
+        "| compare | 8 | 41 | 20 | 2.00 |",
+        "| rematch | 40 | 14 | 7 | 2.00 |",
+        "| spans | 2 | 4 | - | - |",
+        "| all | 49 | 65 | 32 | 2.00 |",
+    ]
+
+
+def test_a_plan_that_says_nothing_is_no_plan(tmp_path: Path):
+    (tmp_path / "gemma2.toml").write_text("name = 3")
+    with pytest.raises(InputError, match=r"semconv plan ended with 2: .*name must be"):
+        rehearsal_plan.planned(tmp_path / "gemma2.toml", 60, os.environ)
 
 
 @pytest.mark.slow
