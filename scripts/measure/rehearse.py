@@ -7,10 +7,10 @@
 Writes the repositories that the suite names (`rehearsal_world.py`), serves them by the hub's protocol, and runs
 `semconv reproduce` on the suite, unchanged but for tokens and layers, then again, as somebody would whose run was
 interrupted at its end. `--draws` is how many of every null and interval are drawn at most; `tiny` takes few draws of
-fewer measures anyway. What is told: seconds, processor seconds, memory and disk of every stage, and with real sizes what `semconv
-plan` says of it, as Markdown, and as JSON in FOLDER/rehearsal.json. Of the memory, `own` is what the process holds
-itself, and `mapped` are pages of files, which the system takes back where it needs them. Random weights say nothing
-about features.
+fewer measures anyway. What is told: seconds, processor seconds, memory and disk of every stage, and with real sizes
+what `semconv plan` says of it, as Markdown, and as JSON in FOLDER/rehearsal.json. Of the memory, `own` is what the
+process holds itself, and `mapped` are pages of files, which the system takes back where it needs them. Random weights
+say nothing about features.
 
 Exit code 0 if semconv ended with 0 or 1 (claims about real models fail with random ones), else its code; 2 if there is
 too little disk, before anything is written. A rerun with the same FOLDER goes on where the last one ended.
