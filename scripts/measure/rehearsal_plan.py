@@ -23,6 +23,9 @@ _KINDS = {
     "stitched rows": "decoders",
     "partial RSA": "decoders",
     "best r": "decoders",
+    "rules of matching": "function",
+    "substitution": "function",
+    "kinds of positions": "function",
 }
 """Kind of tasks -> the stage that a plan counts them in, where that has another name."""
 _STAGE, _TASKS = "seconds/", "task seconds/"

@@ -268,6 +268,21 @@ def _function(
         working = partial(function_working_bytes, n)
         return (pair[0], *(of_model(model, None, working) for model in models), *streams, pair[1])
 
+    if config.position_kinds is not None:
+        n = config.position_kinds.pairs
+        for key in of.compared_position_kinds(suite):
+            held, task = needs(grid[key], both, n), of.position_kinds_task(key)
+            yield PlannedTask("function", task, "position_kinds", held, n)
+    if config.rules is not None:
+        n = config.rules.pairs
+        for key in of.compared_rules(suite):
+            held = needs(grid[key], both, n, *_stitched(suite, sides, key))
+            yield PlannedTask("function", of.rules_task(key), "rules", held, n)
+    if config.substitution is not None:
+        n = config.substitution.pairs
+        for key in of.substituted_pairs(suite):
+            held = needs(grid[key], both, n, *_stitched(suite, sides, key))
+            yield PlannedTask("function", of.substitution_task(key), "substitution", held, n)
     for key in of.function_pairs(suite):
         held = needs(grid[key], both, config.pairs)
         yield PlannedTask("function", of.function_task(key), "effects", held, config.pairs)
@@ -275,18 +290,3 @@ def _function(
         held = needs([side[0] for side in sides.of.controls[name]], controls[name], config.control_pairs)
         task = of.function_task(of.control_tag(name))
         yield PlannedTask("function", task, "effects", held, config.control_pairs, False)
-    if config.rules is not None:
-        n = config.rules.pairs
-        for key in of.compared_rules(suite):
-            held = needs(grid[key], both, n, *_stitched(suite, sides, key))
-            yield PlannedTask("rules of matching", of.rules_task(key), "rules", held, n)
-    if config.substitution is not None:
-        n = config.substitution.pairs
-        for key in of.substituted_pairs(suite):
-            held = needs(grid[key], both, n, *_stitched(suite, sides, key))
-            yield PlannedTask("substitution", of.substitution_task(key), "substitution", held, n)
-    if config.position_kinds is not None:
-        n = config.position_kinds.pairs
-        for key in of.compared_position_kinds(suite):
-            held, task = needs(grid[key], both, n), of.position_kinds_task(key)
-            yield PlannedTask("kinds of positions", task, "position_kinds", held, n)

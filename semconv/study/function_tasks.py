@@ -100,6 +100,15 @@ class FunctionTasks:
             tasks.append(self._effects_task(task, acting, *controls[name], config.control_pairs))
         return tasks
 
+    def beside_effects(self) -> list[Task]:
+        """Returns the tasks that ask more of some layer pairs: rules of matching, substitution, kinds of positions."""
+        config = self.config
+        return [
+            *(self.position_kinds(config.position_kinds) if config.position_kinds else []),
+            *(self.rules(config.rules) if config.rules else []),
+            *(self.substitution(config.substitution) if config.substitution else []),
+        ]
+
     def rules(self, config: RulesConfig) -> list[Task]:
         """Returns the tasks that compare rules of matching, one for each layer pair that is asked for."""
         return [self._rules_task(config, key, *self.grid[key]) for key in of.compared_rules(self.suite)]
@@ -114,7 +123,7 @@ class FunctionTasks:
         more += [[one.key, one.stream.decoder_elsewhere] for one in streams]
         inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
         rules = AblatedRules(ablated, (streams[0], streams[1]) if streams else None, features)
-        return Task(of.rules_task(key), (a, *needs, *streams, b), inputs, rules.observe)
+        return Task(of.rules_task(key), (a, *needs, *streams, b), inputs, rules.observe, "rules of matching")
 
     def substitution(self, config: SubstitutionConfig) -> list[Task]:
         """Returns the tasks that replace contributions by mapped ones, one for each layer pair that is asked for."""
@@ -128,7 +137,7 @@ class FunctionTasks:
         more += [[one.key, one.stream.decoder_elsewhere] for one in streams]
         inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
         replaced = SubstitutedPairs(ablated, (streams[0], streams[1]) if streams else None)
-        return Task(of.substitution_task(key), (a, *needs, *streams, b), inputs, replaced.observe)
+        return Task(of.substitution_task(key), (a, *needs, *streams, b), inputs, replaced.observe, "substitution")
 
     def position_kinds(self, config: PositionKindsConfig) -> list[Task]:
         """Returns the tasks that compare kinds of positions, one for each layer pair that is asked for."""
@@ -141,7 +150,7 @@ class FunctionTasks:
             more = [asdict(config), self.given.n_tokens, self.given.blocks.sha256]
             inputs = self.study.inputs(a, b, [one.inputs for one in acting], more)
             observe = AblatedPositions(ablated).observe
-            tasks.append(Task(of.position_kinds_task(key), (a, *needs, b), inputs, observe))
+            tasks.append(Task(of.position_kinds_task(key), (a, *needs, b), inputs, observe, "kinds of positions"))
         return tasks
 
     def _stitched(self, a: AnySide, b: AnySide) -> list[StitchedStream]:
@@ -221,10 +230,4 @@ def function_stages(
         return
     tasks = FunctionTasks(suite, suite.function, study, grid, given)
     yield "logit lens", tasks.lenses(kept)
-    yield "function", tasks.effects(controls)
-    if suite.function.rules is not None:
-        yield "rules of matching", tasks.rules(suite.function.rules)
-    if suite.function.substitution is not None:
-        yield "substitution", tasks.substitution(suite.function.substitution)
-    if suite.function.position_kinds is not None:
-        yield "kinds of positions", tasks.position_kinds(suite.function.position_kinds)
+    yield "function", [*tasks.beside_effects(), *tasks.effects(controls)]  # the longest first

@@ -158,8 +158,7 @@ def test_every_stage_has_its_tasks_and_more_work_takes_longer(planner: Planner, 
     usual = planned(planner)
     assert [stage.name for stage in usual.stages if stage.work is not None] == [
         *("compare", "floors", "beside floors", "rematch", "rematch scores", "bootstrap", "pair halves", "seeds"),
-        *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "rules of matching"),
-        *("substitution", "kinds of positions", "published"),
+        *("subspaces", "spans", "streams", "decoders", "logit lens", "function", "published"),
     ]
     twice = planned(planner, corpus=replace(mini.corpus, max_tokens=2 * mini.corpus.max_tokens))
     encoding = [stage.name for stage in usual.stages if stage.name.startswith("encode")]
@@ -351,50 +350,46 @@ def test_ablating_more_takes_longer_and_reading_the_text_is_shared(planner: Plan
     assert mini.function is not None
     usual = planned(planner)
     more = planned(planner, function=replace(mini.function, pairs=600))
-    every = planned(planner, function=replace(mini.function, layers="all", control_pairs=0))
     assert seconds(usual, "function") < seconds(more, "function") < 2 * seconds(usual, "function")
-    tasks = {plan: sum(stage.tasks for stage in plan.stages if stage.name == "function") for plan in (usual, every)}
-    assert [tasks[usual], tasks[every]] == [4 + len(mini.controls), 16]
+    assert spent(planner, "effects")[1] == 4 + len(mini.controls)
+    assert spent(planner, "effects", function=replace(mini.function, layers="all", control_pairs=0))[1] == 16
+
+
+def spent(planner: Planner, kind: str, **changes: Any) -> tuple[float, int]:
+    """Seconds of the tasks of a kind by made-up rates, and how many they are, of a suite with some changes."""
+    changed = replace(planner, suite=replace(planner.suite, **changes))
+    model = CostModel(changed.suite, made_up_rates(planner.suite, planner), changed.pairs, changed.categories)
+    tasks = [task for task in changed.tasks if task.kind == kind]
+    assert {task.stage for task in tasks} <= {"function"}
+    return sum(map(model.seconds, tasks)), len(tasks)
 
 
 def test_comparing_rules_of_matching_is_foreseen(planner: Planner, mini: SuiteConfig):
-    function, stage = mini.function, "rules of matching"
-    assert function is not None
-
     def took(rules: RulesConfig | None) -> tuple[float, int]:
-        plan = planned(planner, function=replace(function, rules=rules))
-        return seconds(plan, stage), sum(one.tasks for one in plan.stages if one.name == stage)
+        return spent(planner, "rules", function=replace(mini.function, rules=rules))
 
     usual, more, every = took(RulesConfig()), took(RulesConfig(pairs=600)), took(RulesConfig(layers="diagonal"))
     assert [usual[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
     assert 0 < usual[0] < more[0] < 2 * usual[0]
     assert every[0] > 1.5 * usual[0]
-    assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
+    assert 0 < spent(planner, "rules", streams=None)[0] < spent(planner, "rules")[0]
 
 
 def test_replacing_contributions_is_foreseen(planner: Planner, mini: SuiteConfig):
-    function, stage = mini.function, "substitution"
-    assert function is not None
-
     def took(substitution: SubstitutionConfig | None) -> tuple[float, int]:
-        plan = planned(planner, function=replace(function, substitution=substitution))
-        return seconds(plan, stage), sum(one.tasks for one in plan.stages if one.name == stage)
+        return spent(planner, "substitution", function=replace(mini.function, substitution=substitution))
 
     few, more = took(SubstitutionConfig(pairs=100)), took(SubstitutionConfig(pairs=200))
     every = took(SubstitutionConfig(pairs=100, layers="diagonal"))
     assert [few[1], more[1], every[1], took(None)[1]] == [1, 1, 4, 0]
     assert 0 < few[0] < more[0] < 2 * few[0]
     assert every[0] > 1.5 * few[0]
-    assert 0 < seconds(planned(planner, streams=None), stage) < seconds(planned(planner), stage)
+    assert 0 < spent(planner, "substitution", streams=None)[0] < spent(planner, "substitution")[0]
 
 
 def test_comparing_kinds_of_positions_is_foreseen(planner: Planner, mini: SuiteConfig):
-    function, stage = mini.function, "kinds of positions"
-    assert function is not None
-
     def took(kinds: PositionKindsConfig | None) -> tuple[float, int]:
-        plan = planned(planner, function=replace(function, position_kinds=kinds))
-        return seconds(plan, stage), sum(one.tasks for one in plan.stages if one.name == stage)
+        return spent(planner, "position_kinds", function=replace(mini.function, position_kinds=kinds))
 
     usual, more = took(PositionKindsConfig()), took(PositionKindsConfig(pairs=200))
     every = took(PositionKindsConfig(layers="diagonal"))
@@ -405,10 +400,8 @@ def test_comparing_kinds_of_positions_is_foreseen(planner: Planner, mini: SuiteC
 
 def test_kinds_of_positions_read_no_more_than_the_text_again_and_again(planner: Planner):
     """Of a text of some five contexts, each of the pieces of positions reads these five at most."""
-    stage = "kinds of positions"
-    usual = planned(planner)
-    short = planned(planner, corpus=replace(planner.suite.corpus, max_tokens=2000))
-    assert 0 < seconds(short, stage) < 0.2 * seconds(usual, stage)
+    short = replace(planner.suite.corpus, max_tokens=2000)
+    assert 0 < spent(planner, "position_kinds", corpus=short)[0] < 0.2 * spent(planner, "position_kinds")[0]
 
 
 def test_contexts_of_positions_that_lie_anywhere_are_those_of_a_simulation():
