@@ -71,9 +71,8 @@ class Memory:
         least: what the study cannot do without, on one thread.
         of_thread: what a task holds beside its sides, at the most.
         at_once: how many tasks have room at once where they hold most, no number of bytes.
-        beside: what running tasks may hold together beside what they read; None where that bounds nothing.
-        held: activations and decoder rows that are held at once, and what tasks make of them.
-        smallest_held: what the task that reads most reads: the two largest SAEs, or what is made of each of them.
+        room: what running tasks may hold together, with all that they read; None where that bounds nothing.
+        held: activations and decoder rows that are held at once where there is room, and what tasks make of them.
         of_tokens: of `least`, what grows with the text.
         mapped: weights of whole models that a task reads, in files that are mapped: they need no memory of their own.
     """
@@ -83,9 +82,8 @@ class Memory:
     least: int
     of_thread: int
     at_once: int
-    beside: int | None
+    room: int | None
     held: int
-    smallest_held: int
     of_tokens: int
     mapped: int = 0
 
@@ -252,25 +250,25 @@ class Planner:
         model = CostModel(self.suite, _NO_RATES, self.pairs, self.categories)
         every = {name: size for task in self.tasks for name, size in task.needs.items()}
         of_saes = (task for task in self.tasks if not any(isinstance(one, PlannedModel) for one in task.sides))
-        largest, stores = max(map(_held_by, of_saes)), self.sides.stores.values()
+        largest, stores = max(task.held for task in of_saes), self.sides.stores.values()
         times = largest / (2 * max(side.held for side in stores))  # 1, or 2 where something is made of every side
         free = max(0, machine.memory - _PROCESS)
         most = free // 2 if memory is None else memory
-        alone = max((_held_by(task) + model.working(task) for task in self.tasks), default=0)  # if it has all of it
+        alone = max((task.held + model.working(task) for task in self.tasks), default=0)  # if it has all of it
         held = min(sum(every.values()), max(most, largest))
         of_thread = max((model.working(task) for task in self.tasks), default=0)
-        beside = max(0, free - held) if device.type == "cpu" else None  # as `Run.workplace` bounds it
-        together = at_once(machine.cores, beside, of_thread)
+        room = free if device.type == "cpu" else None  # as `Run.workplace` bounds it
+        together = at_once(machine.cores, room, alone)
+        all_of_them = held + together * of_thread
         encode = max(self._encoding(group, device, free) for group in same_pass(planned_models(self.suite)))
         return Memory(
             _PROCESS + encode,
-            _PROCESS + max(held + together * of_thread, alone),
+            _PROCESS + max(all_of_them if room is None else min(all_of_them, room), alone),
             _PROCESS + max(largest + of_thread, alone),
             of_thread,
             together,
-            beside,
+            room,
             held,
-            largest,
             int(6 * (2 * times + 4) * max(side.entries for side in stores)),  # of two sides, packed, and copied
             max((_mapped_by(task) for task in self.tasks), default=0),
         )
@@ -293,12 +291,7 @@ class Planner:
         if rates is None:
             names = dict.fromkeys(task.stage for task in self.tasks)
             return [StagePlan(name, sum(task.stage == name for task in self.tasks), None) for name in names]
-        return StageTimes(self.work, rates, machine, memory.held, memory.beside, spread).all()
-
-
-def _held_by(task: PlannedTask) -> int:
-    """Returns the bytes of what a task reads."""
-    return sum(task.needs.values())
+        return StageTimes(self.work, rates, machine, memory.held, memory.room, spread).all()
 
 
 def _mapped_by(task: PlannedTask) -> int:

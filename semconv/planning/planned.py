@@ -133,3 +133,8 @@ class PlannedTask:
         if self.kind in ("categories", "spans"):
             return {f"{side.key} for {self.kind}": 2 * side.held for side in self.sides}
         return {side.key: side.held for side in self.sides}
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory of all that it reads."""
+        return sum(self.needs.values())

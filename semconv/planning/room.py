@@ -63,14 +63,7 @@ def advice(plan: Plan) -> list[str]:
     memory, free = plan.memory, plan.machine.memory
     found = list[str]()
     if memory.at_once < plan.machine.cores:
-        beside = memory.study - memory.held - memory.at_once * memory.of_thread
-        threads = int((free - beside - memory.smallest_held) // max(1, memory.of_thread))
-        threads = min(threads, plan.machine.cores)
-        sentence = f"{memory.at_once} of {plan.machine.cores} tasks have room at once where they hold most"
-        if threads > memory.at_once:
-            held = max(memory.smallest_held, free - beside - threads * memory.of_thread)
-            sentence += f": --memory {held / GIB:.1f} leaves room for {threads}, and reads stores more often"
-        found.append(sentence)
+        found.append(f"{memory.at_once} of {plan.machine.cores} tasks have room at once where they hold most")
     if memory.encode > free:
         found.append(
             f"encoding takes about {memory.encode / GIB:.1f} GiB, {free / GIB:.1f} GiB are free: weights are mapped "

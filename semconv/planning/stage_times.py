@@ -80,15 +80,15 @@ class Work:
     categories: int
 
 
-def at_once(cores: int, beside: int | None, working: int) -> int:
+def at_once(cores: int, room: int | None, of_task: int) -> int:
     """Returns how many tasks run at once in a process.
 
     Args:
         cores: of the machine.
-        beside: bytes that running tasks may hold beside what they read; None where that bounds nothing.
-        working: bytes that one of them holds.
+        room: bytes that running tasks may hold; None where that bounds nothing.
+        of_task: bytes that one of them holds, with what it reads.
     """
-    return cores if beside is None or not working else max(1, min(cores, beside // working))
+    return cores if room is None or not of_task else max(1, min(cores, room // of_task))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class StageTimes:
         rates: measured by `probe`.
         machine: that does it.
         held: bytes of activations and decoder rows that are held at once.
-        beside: bytes that running tasks of each process may hold beside what they read; None where that bounds nothing.
+        room: bytes that running tasks of a process may hold, with all that they read; None where that bounds nothing.
         spread: how much tasks differ from what is predicted (`simulate`).
     """
 
@@ -108,7 +108,7 @@ class StageTimes:
     rates: Rates
     machine: Machine
     held: int
-    beside: int | None
+    room: int | None
     spread: float
 
     def all(self) -> list[StagePlan]:
@@ -209,7 +209,6 @@ class StageTimes:
         models = {one.key: one for task in self.work.tasks for one in task.sides if isinstance(one, PlannedModel)}
         read |= {key: self._model.read(model) for key, model in models.items()}
         sizes = [side.held for side in self.work.sides.stores.values()]
-        held = max(2, int(self.held / (sum(sizes) / len(sizes))))
         by_stage: dict[str, list[PlannedTask]] = {}
         for task in self.work.tasks:
             by_stage.setdefault(task.stage, []).append(task)
@@ -219,7 +218,11 @@ class StageTimes:
                 for task in in_order(tasks, self.held)
             ]
             working = max(self._model.working(task) for task in tasks)
-            machines = Machines(self.machine.workers, at_once(self.machine.cores, self.beside, working), held)
+            of_task = max(self._model.working(task) + task.held for task in tasks)
+            together = at_once(self.machine.cores, self.room, of_task)
+            left = self.held if self.room is None else min(self.held, self.room - together * working)
+            held = max(2, int(left / (sum(sizes) / len(sizes))))
+            machines = Machines(self.machine.workers, together, held)
             found = simulate(jobs, machines, read, self.spread, number)
             yield StagePlan(name, len(tasks), found.seconds, found.work)
 

@@ -200,7 +200,7 @@ def test_pairs_decide_what_scores_cost(planner: Planner):
 def test_less_memory_holds_less_and_a_task_adds_to_it(planner: Planner):
     rates = made_up_rates(planner.suite, planner)
     free, tight = (planner.plan(HERE, CPU, rates, memory=memory).memory for memory in (None, 1))
-    assert tight.held == tight.smallest_held < free.held
+    assert tight.held < free.held
     assert tight.least <= tight.study < free.study
     model = CostModel(planner.suite, rates, planner.pairs, planner.categories)
     assert free.of_thread == max(model.working(task) for task in planner.tasks)
@@ -219,10 +219,10 @@ def test_all_layers_of_gemma_stay_within_16_gib_whatever_the_cores_where_no_feat
         assert memory.study <= machine.memory
         assert memory.of_thread < 2.6 * GIB
         assert 1 <= memory.at_once <= cores
-        assert memory.study == GIB + memory.held + memory.at_once * memory.of_thread
-    assert (memory.at_once, planner.plan(Machine(64, 256 * GIB), CPU).memory.at_once) == (3, 52)
+        assert memory.study == GIB + min(memory.held + memory.at_once * memory.of_thread, machine.memory - GIB)
+    assert (memory.at_once, planner.plan(Machine(64, 256 * GIB), CPU).memory.at_once) == (2, 46)
     (sentence,) = [one for one in advice(planner.plan(machine, CPU)) if "at once" in one]
-    assert sentence.startswith("3 of 64 tasks have room at once where they hold most: --memory 5.2 leaves room for 4, ")
+    assert sentence == "2 of 64 tasks have room at once where they hold most"
 
 
 def test_what_is_made_of_a_side_is_made_once_for_all_its_layer_pairs(planner: Planner):
