@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from semconv.cli.ending import end_on_signals
 from semconv.cli.plain import PlainCommand, PlainConsole, PlainGroup, survive_any_encoding
 from semconv.system.errors import InputError, SemconvError, SemconvWarning, short_of_memory
 
@@ -176,7 +176,7 @@ def _check_names(arguments: list[str]) -> None:
 def main() -> None:
     """Runs the command line; `--debug` anywhere (or SEMCONV_DEBUG=1) shows tracebacks."""
     survive_any_encoding()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that what is temporary is removed
+    end_on_signals(_tell)
     with _own_warnings_as_sentences():
         _main()
 
