@@ -112,7 +112,7 @@ class Run:
     def workplace(self, shard: Shard | None = None, shared: Reservations | None = None) -> Workplace:
         """Returns where the tasks of the run are done, with all that it holds within `memory`.
 
-        On the CPU only as many tasks run at once as have room beside that, in what is free when it is called.
+        On the CPU only as many tasks run at once as have room, with what they read, in what is free when it is called.
 
         Args:
             shard: which tasks this process begins with, where several share them.
@@ -121,7 +121,7 @@ class Run:
         cache, most = TaskCache(self.folder / "tasks", self.tasks), self.memory
         free, on_cpu = free_memory(self.device), self.device.type == "cpu"
         most = free // 2 if most is None else most
-        shelf = Shelf(most, max(0, free) if on_cpu else None)  # a GPU does one task after the other
+        shelf = Shelf(most, free if on_cpu else None)  # a GPU does one task after the other
         return Workplace(cache, shelf, on_cpu, shard or Shard(), shared, self.took)
 
     @contextmanager
