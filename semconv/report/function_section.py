@@ -100,8 +100,7 @@ def _floors(results: Results, function: Function) -> str:
         key: pair.alike["partner"].residual for key, pair in function.grid.items() if isinstance(pair, FunctionPair)
     }
     above = [key for key, mean in means.items() if mean is not None and mean > max(floors.values())]
-    which = f" ({', '.join(above)})" if 0 < len(above) <= _FEW else ""
-    lie = f"{len(above)} of {len(means)} layer pairs lie above all of them{which}"
+    lie = f"{len(above)} of {len(means)} layer pairs lie above all of them{few(above)}"
     return f" Those of floors, models that are untrained in whole or in part, correlate {told}; {lie}."
 
 
